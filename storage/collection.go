@@ -1,0 +1,305 @@
+package storage
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"iter"
+	"sort"
+	"strconv"
+)
+
+// IndexOf declares an index of a [Collection]: its name and the function that
+// computes a document's values. No value (nil, or only empty strings) leaves the
+// document out of the index.
+type IndexOf[T any] struct {
+	Name   string
+	Unique bool
+	Multi  bool
+	Values func(*T) []string
+}
+
+// Unique declares an index in which a value belongs to at most one document. An
+// empty value leaves the document out.
+func Unique[T any](name string, value func(*T) string) IndexOf[T] {
+	return IndexOf[T]{Name: name, Unique: true, Values: one(value)}
+}
+
+// Ordered declares an index for scans. An empty value leaves the document out.
+func Ordered[T any](name string, value func(*T) string) IndexOf[T] {
+	return IndexOf[T]{Name: name, Values: one(value)}
+}
+
+func one[T any](f func(*T) string) func(*T) []string {
+	return func(t *T) []string { return []string{f(t)} }
+}
+
+// Collection is the typed face of a table: T is encoded as a JSON object that
+// carries the collection's schema version as its property "_v". A Collection has no state and is
+// usually a package variable of the domain that owns it.
+type Collection[T any] struct {
+	name    string
+	key     func(*T) string
+	indexes []IndexOf[T]
+	version int
+	upgrade func(version int, doc []byte) ([]byte, error)
+	prefix  []byte
+}
+
+// NewCollection declares a collection: its table's name, how to find a document's
+// key, and its indexes. It panics if the names break the rules of [Table], since that is
+// a mistake in the source.
+func NewCollection[T any](name string, key func(*T) string, indexes ...IndexOf[T]) *Collection[T] {
+	c := &Collection[T]{name: name, key: key, indexes: indexes}
+	if err := ValidTable(c.Table()); err != nil {
+		panic(err)
+	}
+	return c.Versioned(1, nil)
+}
+
+// Versioned sets the schema version that is written, and the function that brings a document of
+// an older version to this one when it is read. It returns c.
+func (c *Collection[T]) Versioned(version int, upgrade func(version int, doc []byte) ([]byte, error)) *Collection[T] {
+	c.version, c.upgrade = version, upgrade
+	c.prefix = []byte(`{"_v":` + strconv.Itoa(version) + `,`)
+	return c
+}
+
+// Definer is anything with a table to define: every [Collection].
+type Definer interface {
+	Table() Table
+}
+
+// Define declares the tables of collections in a store.
+func Define(ctx context.Context, s Store, collections ...Definer) error {
+	tables := make([]Table, len(collections))
+	for i, c := range collections {
+		tables[i] = c.Table()
+	}
+	return s.Define(ctx, tables...)
+}
+
+// Table returns the declaration of the collection's table.
+func (c *Collection[T]) Table() Table {
+	t := Table{Name: c.name}
+	for _, ix := range c.indexes {
+		t.Indexes = append(t.Indexes, Index{Name: ix.Name, Unique: ix.Unique, Multi: ix.Multi})
+	}
+	return t
+}
+
+// Ref names the document of a key for [Prefetch].
+func (c *Collection[T]) Ref(key string) Ref { return Ref{Table: c.name, Value: key} }
+
+// RefBy names the document of a unique index value for [Prefetch].
+func (c *Collection[T]) RefBy(index, value string) Ref {
+	return Ref{Table: c.name, Index: index, Value: value}
+}
+
+// Get returns the document of a key, or [ErrNotFound].
+func (c *Collection[T]) Get(tx Tx, key string) (*T, error) {
+	if ValidKey(key) != nil {
+		return nil, ErrNotFound
+	}
+	doc, err := tx.Get(c.name, key)
+	if err != nil {
+		return nil, err
+	}
+	return c.decode(doc)
+}
+
+// GetBy returns the document of a unique index value, or [ErrNotFound].
+func (c *Collection[T]) GetBy(tx Tx, index, value string) (*T, error) {
+	if ValidKey(value) != nil {
+		return nil, ErrNotFound
+	}
+	doc, err := tx.GetBy(c.name, index, value)
+	if err != nil {
+		return nil, err
+	}
+	return c.decode(doc)
+}
+
+// Put writes a document, new or in place of the one with its key.
+func (c *Collection[T]) Put(tx Tx, t *T) error {
+	doc, err := c.encode(t)
+	if err != nil {
+		return err
+	}
+	return tx.Put(c.name, doc)
+}
+
+// Insert writes a new document; one with its key is a [*ConflictError].
+func (c *Collection[T]) Insert(tx Tx, t *T) error {
+	doc, err := c.encode(t)
+	if err != nil {
+		return err
+	}
+	return tx.Insert(c.name, doc)
+}
+
+// Delete removes the document of a key, if it is there.
+func (c *Collection[T]) Delete(tx Tx, key string) error { return tx.Delete(c.name, key) }
+
+// Scan yields the documents of a range, in order.
+func (c *Collection[T]) Scan(tx Tx, r Range) iter.Seq2[*T, error] {
+	return func(yield func(*T, error) bool) {
+		for rec, err := range tx.Scan(c.name, r) {
+			var t *T
+			if err == nil {
+				t, err = c.decode(rec.Value)
+			}
+			if !yield(t, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// All returns the documents of a range as a slice.
+func (c *Collection[T]) All(tx Tx, r Range) ([]*T, error) {
+	var all []*T
+	for t, err := range c.Scan(tx, r) {
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, t)
+	}
+	return all, nil
+}
+
+// Page returns up to r.Limit documents of a range and the cursor with which the
+// next page begins; the cursor is empty when nothing follows.
+func (c *Collection[T]) Page(tx Tx, r Range) (page []*T, cursor string, err error) {
+	limit := r.Limit
+	if limit > 0 {
+		r.Limit++
+	}
+	for rec, err := range tx.Scan(c.name, r) {
+		if err != nil {
+			return nil, "", err
+		}
+		if limit > 0 && len(page) == limit {
+			return page, cursor, nil
+		}
+		t, err := c.decode(rec.Value)
+		if err != nil {
+			return nil, "", err
+		}
+		page, cursor = append(page, t), rec.Cursor
+	}
+	return page, "", nil
+}
+
+// DeleteAll removes every document of a range and returns how many there were.
+func (c *Collection[T]) DeleteAll(tx Tx, r Range) (int, error) {
+	keys := map[string]bool{} // a Multi index can yield a document twice
+	for rec, err := range tx.Scan(c.name, r) {
+		if err != nil {
+			return 0, err
+		}
+		keys[rec.Key] = true
+	}
+	for k := range keys {
+		if err := tx.Delete(c.name, k); err != nil {
+			return 0, err
+		}
+	}
+	return len(keys), nil
+}
+
+// Rebuild writes every document again, a batch in each transaction, so that
+// indexes declared after the documents were written hold them, and documents of older versions
+// are stored in the current one.
+func (c *Collection[T]) Rebuild(ctx context.Context, s Store) error {
+	r := Range{Limit: 500}
+	for {
+		var next string
+		err := s.Update(ctx, func(tx Tx) error {
+			page, cursor, err := c.Page(tx, r)
+			if err != nil {
+				return err
+			}
+			for _, t := range page {
+				if err := c.Put(tx, t); err != nil {
+					return err
+				}
+			}
+			next = cursor
+			return nil
+		})
+		if err != nil || next == "" {
+			return err
+		}
+		r.After = next
+	}
+}
+
+// EntriesOf computes the index entries of an encoded document, sorted as those of a [Record].
+func (c *Collection[T]) EntriesOf(doc []byte) (key string, entries []Entry, err error) {
+	t, err := c.decode(doc)
+	if err != nil {
+		return "", nil, err
+	}
+	return c.key(t), c.entries(t), nil
+}
+
+func (c *Collection[T]) entries(t *T) []Entry {
+	var es []Entry
+	for _, ix := range c.indexes {
+		for _, v := range ix.Values(t) {
+			if v != "" {
+				es = append(es, Entry{Index: ix.Name, Value: v})
+			}
+		}
+	}
+	sort.Slice(es, func(i, j int) bool {
+		if es[i].Index != es[j].Index {
+			return es[i].Index < es[j].Index
+		}
+		return es[i].Value < es[j].Value
+	})
+	return es
+}
+
+func (c *Collection[T]) encode(t *T) (Document, error) {
+	body, err := json.Marshal(t)
+	if err != nil {
+		return Document{}, fmt.Errorf("storage: encoding a document of %s: %w", c.name, err)
+	}
+	if len(body) < 2 || body[0] != '{' {
+		return Document{}, fmt.Errorf("%w: %s: a document must be a JSON object", ErrInvalid, c.name)
+	}
+	doc := make([]byte, 0, len(c.prefix)+len(body))
+	doc = append(doc, c.prefix...)
+	if len(body) == 2 {
+		doc = doc[:len(doc)-1]
+	}
+	return Document{Key: c.key(t), Value: append(doc, body[1:]...), Entries: c.entries(t)}, nil
+}
+
+func (c *Collection[T]) decode(doc []byte) (*T, error) {
+	if !bytes.HasPrefix(doc, c.prefix) {
+		var v struct {
+			V int `json:"_v"`
+		}
+		if err := json.Unmarshal(doc, &v); err != nil {
+			return nil, fmt.Errorf("storage: decoding a document of %s: %w", c.name, err)
+		}
+		switch {
+		case v.V > c.version:
+			return nil, fmt.Errorf("storage: a document of %s has version %d; this program knows up to %d", c.name, v.V, c.version)
+		case v.V < c.version && c.upgrade != nil:
+			var err error
+			if doc, err = c.upgrade(v.V, doc); err != nil {
+				return nil, fmt.Errorf("storage: upgrading a document of %s: %w", c.name, err)
+			}
+		}
+	}
+	t := new(T)
+	if err := json.Unmarshal(doc, t); err != nil {
+		return nil, fmt.Errorf("storage: decoding a document of %s: %w", c.name, err)
+	}
+	return t, nil
+}
