@@ -1,0 +1,125 @@
+package accounts
+
+import (
+	"strings"
+	"time"
+
+	"github.com/bluesky-social/indigo/atproto/syntax"
+
+	"github.com/gatehouse-at/gatehouse/accounts/keys"
+	"github.com/gatehouse-at/gatehouse/storage"
+)
+
+// Account is what is known of an account, without its secrets.
+type Account struct {
+	DID    syntax.DID    `json:"did"`
+	Handle syntax.Handle `json:"handle"`
+	// Email is stored lower-case. It is empty if the account has none.
+	Email            string     `json:"email,omitempty"`
+	EmailConfirmedAt *time.Time `json:"emailConfirmedAt,omitempty"`
+	// EmailAuthFactor asks for an e-mailed code at each login with the account password.
+	EmailAuthFactor bool      `json:"emailAuthFactor,omitempty"`
+	CreatedAt       time.Time `json:"createdAt"`
+
+	// SigningKey is the account's atproto signing key, as a did:key.
+	SigningKey string `json:"signingKey,omitempty"`
+
+	// InviteCode is the code that the account was made with.
+	InviteCode string `json:"inviteCode,omitempty"`
+	// InvitesDisabled makes invite codes that the account earns useless.
+	InvitesDisabled bool `json:"invitesDisabled,omitempty"`
+	// InviteNote is an admin's note on why invites were disabled or enabled.
+	InviteNote string `json:"inviteNote,omitempty"`
+
+	// Takedown is set while the account is taken down by the server's moderators.
+	Takedown *Takedown `json:"takedown,omitempty"`
+	// DeactivatedAt is set while the account is deactivated by its owner, or not yet
+	// activated after a migration.
+	DeactivatedAt *time.Time `json:"deactivatedAt,omitempty"`
+	// DeleteAfter is when a deactivated account wishes to be deleted.
+	DeleteAfter *time.Time `json:"deleteAfter,omitempty"`
+}
+
+// Takedown says when and under which reference an account was taken down.
+type Takedown struct {
+	Ref string    `json:"ref,omitempty"`
+	At  time.Time `json:"at"`
+}
+
+// Status is why an account isn't active, in the words of com.atproto.server.getSession.
+type Status string
+
+// The statuses. An active account has none.
+const (
+	StatusActive      Status = ""
+	StatusTakendown   Status = "takendown"
+	StatusDeactivated Status = "deactivated"
+)
+
+// Status returns the account's status; takedown outweighs deactivation.
+func (a *Account) Status() Status {
+	switch {
+	case a.Takedown != nil:
+		return StatusTakendown
+	case a.DeactivatedAt != nil:
+		return StatusDeactivated
+	}
+	return StatusActive
+}
+
+// Active reports whether the account is neither taken down nor deactivated.
+func (a *Account) Active() bool { return a.Status() == StatusActive }
+
+// record is an account as it is stored: with its secrets, and with the state of
+// a sign-up that hasn't ended.
+type record struct {
+	Account
+	PasswordHash string `json:"passwordHash,omitempty"`
+	// SealedKey is the private half of SigningKey, as the key store sealed it.
+	SealedKey []byte `json:"sealedKey,omitempty"`
+	// Pending is set from the first to the last step of a sign-up. A pending
+	// account holds its handle and e-mail address, and can't be seen otherwise.
+	Pending *pending `json:"pending,omitempty"`
+	// Status is kept for whoever queries the database.
+	StoredStatus string `json:"status"`
+}
+
+// key returns the account's signing key for the key store.
+func (r *record) key() keys.Key { return keys.Key{Public: r.SigningKey, Sealed: r.SealedKey} }
+
+var accountsTable = storage.NewCollection("accounts",
+	func(r *record) string { return r.DID.String() },
+	storage.Unique("handle", func(r *record) string { return r.Handle.String() }),
+	storage.Unique("email", func(r *record) string { return r.Email }),
+	storage.Ordered("created", func(r *record) string { return storage.TimeKey(r.CreatedAt) }),
+	storage.Ordered("pending", func(r *record) string {
+		if r.Pending == nil {
+			return ""
+		}
+		return storage.TimeKey(r.Pending.Since)
+	}),
+	storage.Ordered("delete_after", func(r *record) string {
+		if r.DeleteAfter == nil {
+			return ""
+		}
+		return storage.TimeKey(*r.DeleteAfter)
+	}),
+)
+
+// put writes a record with its derived fields.
+func put(tx storage.Tx, r *record) error {
+	r.StoredStatus = string(r.Status())
+	switch {
+	case r.Pending != nil:
+		r.StoredStatus = "pending"
+	case r.StoredStatus == "":
+		r.StoredStatus = "active"
+	}
+	return accountsTable.Put(tx, r)
+}
+
+// Ref names an account's document for storage.Prefetch.
+func Ref(did syntax.DID) storage.Ref { return accountsTable.Ref(did.String()) }
+
+// normalIdentifier lower-cases a handle, DID or e-mail address as typed.
+func normalIdentifier(s string) string { return strings.ToLower(strings.TrimSpace(s)) }
