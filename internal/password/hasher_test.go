@@ -1,0 +1,280 @@
+package password
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+)
+
+func cheap(t testing.TB, workers int) *Hasher {
+	t.Helper()
+	h, err := New(Config{Params: CheapParams, Workers: workers})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
+func TestHashVerifiesOnlyItsOwnPassword(t *testing.T) {
+	h := cheap(t, 1)
+	for _, pw := range []string{"", "correct horse", "pässwörd-✓", strings.Repeat("x", 512)} {
+		encoded, err := h.Hash(t.Context(), pw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.HasPrefix(encoded, "$argon2id$v=19$m=8,t=1,p=1$") {
+			t.Errorf("encoded as %q", encoded)
+		}
+		if ok, rehash, err := h.Verify(t.Context(), encoded, pw); !ok || rehash || err != nil {
+			t.Errorf("right password %q: ok %t, rehash %t, %v", pw, ok, rehash, err)
+		}
+		if ok, rehash, err := h.Verify(t.Context(), encoded, pw+" "); ok || rehash || err != nil {
+			t.Errorf("wrong password for %q: ok %t, rehash %t, %v", pw, ok, rehash, err)
+		}
+	}
+}
+
+func TestEqualPasswordsHaveDifferentHashes(t *testing.T) {
+	h := cheap(t, 1)
+	a, _ := h.Hash(t.Context(), "same")
+	b, _ := h.Hash(t.Context(), "same")
+	if a == b {
+		t.Errorf("both are %q", a)
+	}
+}
+
+func TestKnownHashes(t *testing.T) {
+	h := cheap(t, 1)
+	for _, c := range []struct{ name, encoded, password string }{
+		// From the test suite of the argon2 reference implementation.
+		{"argon2id, small", "$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4", "password"},
+		{"argon2id, two lanes", "$argon2id$v=19$m=256,t=2,p=2$c29tZXNhbHQ$bQk8UB/VmZZF4Oo79iDXuL5/0ttZwg2f/5U52iv1cDc", "password"},
+		{"argon2id, 64 MiB", "$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc", "password"},
+		// Computed by Node.js 20: crypto.scryptSync(password, salt, 64).
+		{"scrypt", "00112233445566778899aabbccddeeff:5699cfee2c5c280e66678242092f368ce88ff05305af2c75a9e629d473deb2165b3797e0e31ec3cda30414573befb697f928384c38b187e8c176107e5be20f01", "correct horse battery staple"},
+		{"scrypt, not ASCII", "8f3b1c0d9e7a6f5544332211deadbeef:e8a9de6ef57ae5d4daa86f053467123bdd5889eda13cf25ba71f9fef0b5c9cafc25cebd61fb336681d24b809a23704291ac35dfb4e51df5d27e32000eecd5509", "pässwörd-✓"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if ok, rehash, err := h.Verify(t.Context(), c.encoded, c.password); !ok || !rehash || err != nil {
+				t.Errorf("right password: ok %t, rehash %t, %v", ok, rehash, err)
+			}
+			if ok, rehash, err := h.Verify(t.Context(), c.encoded, "wrong"); ok || rehash || err != nil {
+				t.Errorf("wrong password: ok %t, rehash %t, %v", ok, rehash, err)
+			}
+		})
+	}
+}
+
+func TestRehashFollowsTheConfiguration(t *testing.T) {
+	old, err := cheap(t, 1).Hash(t.Context(), "pw")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		params Params
+		want   bool
+	}{
+		{CheapParams, false},
+		{Params{Time: 2, Memory: 8, Threads: 1}, true},
+		{Params{Time: 1, Memory: 16, Threads: 1}, true},
+		{Params{Time: 1, Memory: 16, Threads: 2}, true},
+	} {
+		h, err := New(Config{Params: c.params})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if ok, rehash, err := h.Verify(t.Context(), old, "pw"); !ok || rehash != c.want || err != nil {
+			t.Errorf("configured %s: ok %t, rehash %t, %v; want rehash %t", c.params, ok, rehash, err, c.want)
+		}
+	}
+}
+
+func TestUnusableHashesAreErrors(t *testing.T) {
+	const salt, sum = "c29tZXNhbHQ", "nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4"
+	h := cheap(t, 1)
+	for name, encoded := range map[string]string{
+		"empty":                "",
+		"plain text":           "hunter2",
+		"argon2i":              "$argon2i$v=19$m=256,t=2,p=1$" + salt + "$" + sum,
+		"old version":          "$argon2id$v=16$m=256,t=2,p=1$" + salt + "$" + sum,
+		"no version":           "$argon2id$m=256,t=2,p=1$" + salt + "$" + sum,
+		"memory too big":       "$argon2id$v=19$m=4294967295,t=1,p=1$" + salt + "$" + sum,
+		"time too long":        "$argon2id$v=19$m=8,t=4294967295,p=1$" + salt + "$" + sum,
+		"product too big":      "$argon2id$v=19$m=1048576,t=5,p=1$" + salt + "$" + sum,
+		"too many threads":     "$argon2id$v=19$m=65536,t=1,p=255$" + salt + "$" + sum,
+		"no time":              "$argon2id$v=19$m=256,t=0,p=1$" + salt + "$" + sum,
+		"no threads":           "$argon2id$v=19$m=256,t=1,p=0$" + salt + "$" + sum,
+		"negative":             "$argon2id$v=19$m=-1,t=1,p=1$" + salt + "$" + sum,
+		"parameters swapped":   "$argon2id$v=19$t=2,m=256,p=1$" + salt + "$" + sum,
+		"a parameter too many": "$argon2id$v=19$m=256,t=2,p=1,x=1$" + salt + "$" + sum,
+		"short salt":           "$argon2id$v=19$m=256,t=2,p=1$YQ$" + sum,
+		"empty hash":           "$argon2id$v=19$m=256,t=2,p=1$" + salt + "$",
+		"huge hash":            "$argon2id$v=19$m=256,t=2,p=1$" + salt + "$" + strings.Repeat("A", 1<<16),
+		"padded base64":        "$argon2id$v=19$m=256,t=2,p=1$" + salt + "=$" + sum,
+		"a part too many":      "$argon2id$v=19$m=256,t=2,p=1$" + salt + "$" + sum + "$",
+		"scrypt, short hash":   "00112233445566778899aabbccddeeff:00",
+		"scrypt, not hex":      "00112233445566778899aabbccddeeff:" + strings.Repeat("zz", 64),
+		"scrypt, no salt":      ":" + strings.Repeat("00", 64),
+		"scrypt, huge salt":    strings.Repeat("0", 1<<16) + ":" + strings.Repeat("00", 64),
+	} {
+		t.Run(name, func(t *testing.T) {
+			ok, rehash, err := h.Verify(t.Context(), encoded, "password")
+			if ok || rehash || !errors.Is(err, ErrUnknownFormat) {
+				t.Errorf("ok %t, rehash %t, %v", ok, rehash, err)
+			}
+			if err != nil && (strings.Contains(err.Error(), sum) || strings.Contains(err.Error(), "hunter2")) {
+				t.Errorf("the error tells the secret: %v", err)
+			}
+		})
+	}
+}
+
+func TestBadConfigurations(t *testing.T) {
+	for name, cfg := range map[string]Config{
+		"negative workers": {Workers: -1},
+		"no passes":        {Params: Params{Memory: 64, Threads: 1}},
+		"too little":       {Params: Params{Time: 1, Memory: 8, Threads: 4}},
+		"too much":         {Params: Params{Time: 1, Memory: 2 << 20, Threads: 1}},
+	} {
+		if _, err := New(cfg); err == nil {
+			t.Errorf("%s: accepted", name)
+		}
+	}
+}
+
+func TestZeroConfigMakesAWorkingHasher(t *testing.T) {
+	h, err := New(Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	encoded, err := h.Hash(t.Context(), "pw")
+	if err != nil || !strings.HasPrefix(encoded, "$argon2id$v=19$m=19456,t=2,p=1$") {
+		t.Fatalf("%q, %v", encoded, err)
+	}
+	if ok, rehash, err := h.Verify(t.Context(), encoded, "pw"); !ok || rehash || err != nil {
+		t.Errorf("ok %t, rehash %t, %v", ok, rehash, err)
+	}
+	if cap(h.slots) < 1 {
+		t.Error("no workers")
+	}
+}
+
+func TestSaltsComeFromTheConfiguredSource(t *testing.T) {
+	h, err := New(Config{Params: CheapParams, Rand: bytes.NewReader(make([]byte, saltSize))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	encoded, err := h.Hash(t.Context(), "pw")
+	if err != nil || !strings.Contains(encoded, "$AAAAAAAAAAAAAAAAAAAAAA$") {
+		t.Errorf("%q, %v", encoded, err)
+	}
+	if _, err := h.Hash(t.Context(), "pw"); err == nil {
+		t.Error("no error from a source that ran dry")
+	}
+}
+
+func TestWaitingEndsWithTheContext(t *testing.T) {
+	h := cheap(t, 1)
+	encoded, err := h.Hash(t.Context(), "pw")
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.slots <- struct{}{} // the only worker is busy
+	ctx, cancel := context.WithCancel(t.Context())
+	calls := map[string]func() error{
+		"Hash":   func() error { _, err := h.Hash(ctx, "pw"); return err },
+		"Verify": func() error { _, _, err := h.Verify(ctx, encoded, "pw"); return err },
+		"Dummy":  func() error { return h.Dummy(ctx, "pw") },
+	}
+	var wg sync.WaitGroup
+	for name, call := range calls {
+		wg.Go(func() {
+			if err := call(); !errors.Is(err, context.Canceled) {
+				t.Errorf("%s: %v", name, err)
+			}
+		})
+	}
+	cancel()
+	wg.Wait()
+
+	<-h.slots // the worker is free, but the contexts have ended
+	for name, call := range calls {
+		if err := call(); !errors.Is(err, context.Canceled) {
+			t.Errorf("%s with a free worker: %v", name, err)
+		}
+	}
+	if err := h.Dummy(t.Context(), "pw"); err != nil {
+		t.Errorf("the pool doesn't recover: %v", err)
+	}
+}
+
+// counting is a verifier that notes how many of it run at the same time.
+type counting struct {
+	mu           *sync.Mutex
+	running, top *int
+	inside       chan struct{}
+	leave        chan struct{}
+}
+
+func (c counting) want() []byte { return nil }
+
+func (c counting) derive(string) ([]byte, error) {
+	c.mu.Lock()
+	*c.running++
+	*c.top = max(*c.top, *c.running)
+	c.mu.Unlock()
+	c.inside <- struct{}{}
+	<-c.leave
+	c.mu.Lock()
+	*c.running--
+	c.mu.Unlock()
+	return nil, nil
+}
+
+func TestOnlySoManyHashesRunAtOnce(t *testing.T) {
+	const workers, callers = 3, 20
+	h := cheap(t, workers)
+	c := counting{new(sync.Mutex), new(int), new(int), make(chan struct{}, callers), make(chan struct{})}
+	var wg sync.WaitGroup
+	for range callers {
+		wg.Go(func() {
+			if _, err := h.compute(t.Context(), c, ""); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	for range workers {
+		<-c.inside // all workers are taken
+	}
+	close(c.leave)
+	wg.Wait()
+	if *c.top != workers {
+		t.Errorf("%d ran at once; want %d", *c.top, workers)
+	}
+}
+
+func FuzzVerify(f *testing.F) {
+	h := cheap(f, 1)
+	f.Add("$argon2id$v=19$m=8,t=1,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4")
+	f.Add("$argon2id$v=19$m=99999999,t=1,p=1$c29tZXNhbHQ$nf65EOgL")
+	f.Add("00112233445566778899aabbccddeeff:" + strings.Repeat("00", 64))
+	f.Add("$$$$$")
+	f.Fuzz(func(t *testing.T, encoded string) {
+		if a, err := parseArgon2(encoded); err == nil {
+			again, err := parseArgon2(a.String())
+			if err != nil || again.String() != a.String() || again.Params != a.Params {
+				t.Fatalf("%q reads as %q, which reads as %q, %v", encoded, a, again, err)
+			}
+			if a.Memory > 1024 || a.Time > 8 {
+				return // allowed, but slow
+			}
+		}
+		ok, rehash, err := h.Verify(t.Context(), encoded, "x")
+		if err != nil && (ok || !errors.Is(err, ErrUnknownFormat)) || rehash && !ok {
+			t.Fatalf("%q: ok %t, rehash %t, %v", encoded, ok, rehash, err)
+		}
+	})
+}

@@ -1,0 +1,43 @@
+package password
+
+import (
+	"encoding/hex"
+	"fmt"
+	"strings"
+
+	"golang.org/x/crypto/scrypt"
+)
+
+// The costs of the reference PDS's hashes: the defaults of Node.js' crypto.scrypt,
+// with a key of 64 bytes.
+const (
+	scryptN       = 1 << 14
+	scryptR       = 8
+	scryptP       = 1
+	scryptKeySize = 64
+)
+
+// scryptHash is a hash of the reference PDS: salt and hash in hexadecimal, with a
+// colon between them. The salt is used as it is written, not decoded.
+type scryptHash struct {
+	salt string
+	sum  []byte
+}
+
+func (s *scryptHash) derive(password string) ([]byte, error) {
+	return scrypt.Key([]byte(password), []byte(s.salt), scryptN, scryptR, scryptP, scryptKeySize)
+}
+
+func (s *scryptHash) want() []byte { return s.sum }
+
+func parseScrypt(encoded string) (*scryptHash, error) {
+	salt, sum, ok := strings.Cut(encoded, ":")
+	if !ok || len(salt) < minSize || len(salt) > maxSize {
+		return nil, fmt.Errorf("%w: neither argon2id nor the reference server's scrypt", ErrUnknownFormat)
+	}
+	b, err := hex.DecodeString(sum)
+	if err != nil || len(b) != scryptKeySize {
+		return nil, fmt.Errorf("%w: scrypt: the hash isn't %d bytes of hexadecimal", ErrUnknownFormat, scryptKeySize)
+	}
+	return &scryptHash{salt: salt, sum: b}, nil
+}
