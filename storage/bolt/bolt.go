@@ -1,0 +1,249 @@
+package bolt
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.etcd.io/bbolt"
+	bbolterrors "go.etcd.io/bbolt/errors"
+
+	"github.com/gatehouse-at/gatehouse/storage"
+	"github.com/gatehouse-at/gatehouse/storage/internal/kv"
+)
+
+// ErrLocked says that another process has the file open.
+var ErrLocked = errors.New("bolt: the file is in use by another process")
+
+// metaBucket holds the definitions of tables, by name. No table can have its name.
+const metaBucket = "_tables"
+
+// Store keeps everything in one file. It implements [storage.Store].
+type Store struct {
+	db     *bbolt.DB
+	tables atomic.Pointer[kv.Tables]
+	define sync.Mutex
+
+	queue   chan *update
+	mu      sync.RWMutex // guards running.Add against Close
+	running sync.WaitGroup
+	closed  chan struct{}
+	stopped chan struct{}
+}
+
+// Open opens the file at a path, making it (mode 0600) and its directory if need be.
+// It is an [ErrLocked], at once, if another process has the file open.
+func Open(path string) (*Store, error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return nil, fmt.Errorf("bolt: %w", err)
+	}
+	db, err := bbolt.Open(path, 0o600, &bbolt.Options{
+		Timeout:      time.Millisecond,
+		FreelistType: bbolt.FreelistMapType,
+		// Address space, not memory: growing the map has to wait for readers.
+		InitialMmapSize: 256 << 20,
+	})
+	if errors.Is(err, bbolterrors.ErrTimeout) {
+		return nil, fmt.Errorf("%w: %s", ErrLocked, path)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("bolt: opening %s: %w", path, err)
+	}
+	s := &Store{db: db, queue: make(chan *update), closed: make(chan struct{}), stopped: make(chan struct{})}
+	tables, err := loadTables(db)
+	if err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	s.tables.Store(&tables)
+	go s.commit()
+	return s, nil
+}
+
+func loadTables(db *bbolt.DB) (kv.Tables, error) {
+	tables := kv.Tables{}
+	err := db.View(func(tx *bbolt.Tx) error {
+		meta := tx.Bucket([]byte(metaBucket))
+		if meta == nil {
+			return nil
+		}
+		return meta.ForEach(func(name, def []byte) error {
+			var t storage.Table
+			if err := json.Unmarshal(def, &t); err != nil {
+				return fmt.Errorf("bolt: the definition of table %s is damaged: %w", name, err)
+			}
+			tables[t.Name] = t
+			return nil
+		})
+	})
+	return tables, err
+}
+
+// begin counts a caller in, so that Close waits for it.
+func (s *Store) begin(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	select {
+	case <-s.closed:
+		return storage.ErrClosed
+	default:
+	}
+	s.running.Add(1)
+	return nil
+}
+
+// Define implements [storage.Store].
+func (s *Store) Define(ctx context.Context, tables ...storage.Table) error {
+	if err := s.begin(ctx); err != nil {
+		return err
+	}
+	defer s.running.Done()
+	s.define.Lock()
+	defer s.define.Unlock()
+	old := *s.tables.Load()
+	defs, err := old.Define(tables...)
+	if err != nil {
+		return err
+	}
+	var changed []storage.Table
+	for name, t := range defs {
+		if have, ok := old[name]; !ok || len(have.Indexes) != len(t.Indexes) {
+			changed = append(changed, t)
+		}
+	}
+	if len(changed) == 0 {
+		return nil
+	}
+	err = s.db.Update(func(tx *bbolt.Tx) error {
+		meta, err := tx.CreateBucketIfNotExists([]byte(metaBucket))
+		if err != nil {
+			return err
+		}
+		for _, t := range changed {
+			for _, b := range kv.Buckets(t) {
+				if _, err := tx.CreateBucketIfNotExists([]byte(b)); err != nil {
+					return err
+				}
+			}
+			def, err := json.Marshal(t)
+			if err != nil {
+				return err
+			}
+			if err := meta.Put([]byte(t.Name), def); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("bolt: defining tables: %w", err)
+	}
+	s.tables.Store(&defs)
+	return nil
+}
+
+// Tables implements [storage.Store].
+func (s *Store) Tables(ctx context.Context) ([]storage.Table, error) {
+	if err := s.begin(ctx); err != nil {
+		return nil, err
+	}
+	defer s.running.Done()
+	return s.tables.Load().List(), nil
+}
+
+// View implements [storage.Store].
+func (s *Store) View(ctx context.Context, fn func(storage.Tx) error) error {
+	if err := s.begin(ctx); err != nil {
+		return err
+	}
+	defer s.running.Done()
+	tables := *s.tables.Load() // before the snapshot, which then has their buckets
+	btx, err := s.db.Begin(false)
+	if err != nil {
+		return fmt.Errorf("bolt: %w", err)
+	}
+	defer btx.Rollback() //nolint:errcheck // a read transaction has nothing to lose
+	tx := kv.NewTx(ctx, tables, reader{btx}, false)
+	defer tx.Finish() //nolint:errcheck // ends it also on a panic
+	return fn(tx)
+}
+
+// Snapshot writes a consistent copy of the whole file, while the store is in use.
+// The copy can be opened with [Open].
+func (s *Store) Snapshot(ctx context.Context, w io.Writer) error {
+	if err := s.begin(ctx); err != nil {
+		return err
+	}
+	defer s.running.Done()
+	return s.db.View(func(tx *bbolt.Tx) error {
+		_, err := tx.WriteTo(w)
+		return err
+	})
+}
+
+// Close implements [storage.Store].
+func (s *Store) Close() error {
+	s.mu.Lock()
+	select {
+	case <-s.closed:
+		s.mu.Unlock()
+		return nil
+	default:
+	}
+	close(s.closed)
+	s.mu.Unlock()
+	s.running.Wait()
+	close(s.queue)
+	<-s.stopped
+	return s.db.Close()
+}
+
+// reader implements [kv.Reader] over a bbolt transaction. What bbolt returns is
+// only good until the transaction ends, so it is copied.
+type reader struct{ tx *bbolt.Tx }
+
+func (r reader) Get(bucket, key string) ([]byte, bool) {
+	v := r.tx.Bucket([]byte(bucket)).Get([]byte(key))
+	return bytes.Clone(v), v != nil
+}
+
+func (r reader) Ascend(bucket, from string) iter.Seq2[string, []byte] {
+	return func(yield func(string, []byte) bool) {
+		c := r.tx.Bucket([]byte(bucket)).Cursor()
+		for k, v := c.Seek([]byte(from)); k != nil; k, v = c.Next() {
+			if !yield(string(k), bytes.Clone(v)) {
+				return
+			}
+		}
+	}
+}
+
+func (r reader) Descend(bucket, before string) iter.Seq2[string, []byte] {
+	return func(yield func(string, []byte) bool) {
+		c := r.tx.Bucket([]byte(bucket)).Cursor()
+		var k, v []byte
+		if before == "" {
+			k, v = c.Last()
+		} else if k, _ = c.Seek([]byte(before)); k == nil {
+			k, v = c.Last()
+		} else {
+			k, v = c.Prev()
+		}
+		for ; k != nil; k, v = c.Prev() {
+			if !yield(string(k), bytes.Clone(v)) {
+				return
+			}
+		}
+	}
+}

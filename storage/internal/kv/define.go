@@ -1,0 +1,90 @@
+package kv
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/gatehouse-at/gatehouse/storage"
+)
+
+// Tables are the definitions of a store by name. A Tables is not changed once it is in use.
+type Tables map[string]storage.Table
+
+// Define returns the definitions with more tables and indexes added.
+func (ts Tables) Define(more ...storage.Table) (Tables, error) {
+	out := Tables{}
+	for name, t := range ts {
+		out[name] = t
+	}
+	for _, t := range more {
+		if err := storage.ValidTable(t); err != nil {
+			return nil, err
+		}
+		have, ok := out[t.Name]
+		if !ok {
+			have = storage.Table{Name: t.Name}
+		}
+		have.Indexes = slices.Clone(have.Indexes)
+		for _, ix := range t.Indexes {
+			switch old := indexOf(have, ix.Name); {
+			case old == nil:
+				have.Indexes = append(have.Indexes, ix)
+			case *old != ix:
+				return nil, fmt.Errorf("%w: index %s of table %s is defined otherwise already", storage.ErrInvalid, ix.Name, t.Name)
+			}
+		}
+		out[t.Name] = have
+	}
+	return out, nil
+}
+
+// List returns the definitions sorted by name.
+func (ts Tables) List() []storage.Table {
+	list := make([]storage.Table, 0, len(ts))
+	for _, t := range ts {
+		t.Indexes = slices.Clone(t.Indexes)
+		list = append(list, t)
+	}
+	slices.SortFunc(list, func(a, b storage.Table) int { return strings.Compare(a.Name, b.Name) })
+	return list
+}
+
+// Buckets returns the buckets of a table.
+func Buckets(t storage.Table) []string {
+	buckets := []string{t.Name}
+	for _, ix := range t.Indexes {
+		buckets = append(buckets, indexBucket(t.Name, ix.Name))
+	}
+	return buckets
+}
+
+func indexBucket(table, index string) string { return table + "." + index }
+
+func (ts Tables) table(name string) (storage.Table, error) {
+	t, ok := ts[name]
+	if !ok {
+		return t, fmt.Errorf("%w: table %q is not defined", storage.ErrInvalid, name)
+	}
+	return t, nil
+}
+
+func (ts Tables) index(table, name string) (*storage.Index, error) {
+	t, err := ts.table(table)
+	if err != nil {
+		return nil, err
+	}
+	if ix := indexOf(t, name); ix != nil {
+		return ix, nil
+	}
+	return nil, fmt.Errorf("%w: table %s has no index %q", storage.ErrInvalid, table, name)
+}
+
+func indexOf(t storage.Table, name string) *storage.Index {
+	for i := range t.Indexes {
+		if t.Indexes[i].Name == name {
+			return &t.Indexes[i]
+		}
+	}
+	return nil
+}

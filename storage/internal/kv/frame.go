@@ -1,0 +1,123 @@
+package kv
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/gatehouse-at/gatehouse/storage"
+)
+
+// frame puts a document's index entries before its JSON, so that replacing the document
+// finds the entries to remove: their length, then "index NUL value NUL" each.
+func frame(doc storage.Document) []byte {
+	n := 0
+	for _, e := range doc.Entries {
+		n += len(e.Index) + len(e.Value) + 2
+	}
+	b := make([]byte, 0, binary.MaxVarintLen32+n+len(doc.Value))
+	b = binary.AppendUvarint(b, uint64(n))
+	for _, e := range doc.Entries {
+		b = append(append(b, e.Index...), 0)
+		b = append(append(b, e.Value...), 0)
+	}
+	return append(b, doc.Value...)
+}
+
+// unframe splits a stored document into its JSON and its entries, still encoded.
+func unframe(b []byte) (value, entries []byte, err error) {
+	n, w := binary.Uvarint(b)
+	if w <= 0 || n > uint64(len(b)-w) {
+		return nil, nil, fmt.Errorf("storage: a stored document is damaged")
+	}
+	end := w + int(n)
+	return b[end:], b[w:end], nil
+}
+
+// value returns the JSON of a stored document.
+func value(b []byte) ([]byte, error) {
+	v, _, err := unframe(b)
+	return v, err
+}
+
+// entriesOf decodes the entries of a stored document, sorted by index, then value.
+func entriesOf(b []byte) ([]storage.Entry, error) {
+	_, enc, err := unframe(b)
+	if err != nil {
+		return nil, err
+	}
+	var es []storage.Entry
+	for len(enc) > 0 {
+		index, rest, ok1 := bytes.Cut(enc, []byte{0})
+		val, rest, ok2 := bytes.Cut(rest, []byte{0})
+		if !ok1 || !ok2 {
+			return nil, fmt.Errorf("storage: a stored document's index entries are damaged")
+		}
+		es = append(es, storage.Entry{Index: string(index), Value: string(val)})
+		enc = rest
+	}
+	return es, nil
+}
+
+// normal checks a document against its table and returns it with its entries sorted and without repeats.
+func normal(t storage.Table, doc storage.Document) (storage.Document, error) {
+	if err := storage.ValidKey(doc.Key); err != nil {
+		return doc, err
+	}
+	if err := validJSON(doc.Value); err != nil {
+		return doc, fmt.Errorf("%w: table %s: %s", storage.ErrInvalid, t.Name, err.Error())
+	}
+	es := slices.Clone(doc.Entries)
+	slices.SortFunc(es, compareEntries)
+	es = slices.Compact(es)
+	for i, e := range es {
+		if err := storage.ValidKey(e.Value); err != nil {
+			return doc, fmt.Errorf("index %s of table %s: %w", e.Index, t.Name, err)
+		}
+		ix := indexOf(t, e.Index)
+		switch {
+		case ix == nil:
+			return doc, fmt.Errorf("%w: table %s has no index %q", storage.ErrInvalid, t.Name, e.Index)
+		case !ix.Multi && i > 0 && es[i-1].Index == e.Index:
+			return doc, fmt.Errorf("%w: index %s of table %s takes one value", storage.ErrInvalid, e.Index, t.Name)
+		}
+	}
+	doc.Entries = es
+	return doc, nil
+}
+
+func compareEntries(a, b storage.Entry) int {
+	if c := strings.Compare(a.Index, b.Index); c != 0 {
+		return c
+	}
+	return strings.Compare(a.Value, b.Value)
+}
+
+// validJSON checks that a value is one JSON object without what some backends can't hold.
+func validJSON(v []byte) error {
+	trimmed := bytes.TrimLeft(v, " \t\r\n")
+	switch {
+	case len(trimmed) == 0 || trimmed[0] != '{' || !json.Valid(v):
+		return fmt.Errorf("a document must be one JSON object")
+	case bytes.Contains(v, []byte(`\u0000`)) && hasEscapedNUL(v):
+		return fmt.Errorf("a document must not contain the character NUL")
+	}
+	return nil
+}
+
+// hasEscapedNUL tells \u0000 from an escaped backslash before u0000.
+func hasEscapedNUL(v []byte) bool {
+	for i := 0; i+1 < len(v); i++ {
+		if v[i] != '\\' {
+			continue
+		}
+		if bytes.HasPrefix(v[i+1:], []byte("u0000")) {
+			return true
+		}
+		i++ // whatever is escaped is passed over
+	}
+	return false
+}

@@ -1,0 +1,187 @@
+package memory
+
+import (
+	"context"
+	"iter"
+	"maps"
+	"sync"
+	"sync/atomic"
+
+	"github.com/tidwall/btree"
+
+	"github.com/gatehouse-at/gatehouse/storage"
+	"github.com/gatehouse-at/gatehouse/storage/internal/kv"
+)
+
+// Store keeps everything in memory. It implements [storage.Store].
+type Store struct {
+	state  atomic.Pointer[state]
+	writer chan struct{} // holds a token while nobody writes
+	closed chan struct{}
+	once   sync.Once
+	views  sync.WaitGroup
+	mu     sync.RWMutex // guards views.Add against Close
+}
+
+// state is one version of everything; it is never changed.
+type state struct {
+	tables  kv.Tables
+	buckets map[string]*btree.Map[string, []byte]
+}
+
+// New returns an empty store.
+func New() *Store {
+	s := &Store{writer: make(chan struct{}, 1), closed: make(chan struct{})}
+	s.writer <- struct{}{}
+	s.state.Store(&state{})
+	return s
+}
+
+// lock waits for the turn to write.
+func (s *Store) lock(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	select {
+	case <-s.closed:
+		return storage.ErrClosed
+	default:
+	}
+	select {
+	case <-s.writer:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-s.closed:
+		return storage.ErrClosed
+	}
+}
+
+func (s *Store) unlock() { s.writer <- struct{}{} }
+
+// Define implements [storage.Store].
+func (s *Store) Define(ctx context.Context, tables ...storage.Table) error {
+	if err := s.lock(ctx); err != nil {
+		return err
+	}
+	defer s.unlock()
+	old := s.state.Load()
+	defs, err := old.tables.Define(tables...)
+	if err != nil {
+		return err
+	}
+	next := &state{tables: defs, buckets: maps.Clone(old.buckets)}
+	if next.buckets == nil {
+		next.buckets = map[string]*btree.Map[string, []byte]{}
+	}
+	for _, t := range defs {
+		for _, b := range kv.Buckets(t) {
+			if next.buckets[b] == nil {
+				next.buckets[b] = new(btree.Map[string, []byte])
+			}
+		}
+	}
+	s.state.Store(next)
+	return nil
+}
+
+// Tables implements [storage.Store].
+func (s *Store) Tables(ctx context.Context) ([]storage.Table, error) {
+	if err := s.begin(ctx); err != nil {
+		return nil, err
+	}
+	defer s.views.Done()
+	return s.state.Load().tables.List(), nil
+}
+
+// begin counts a reader in, so that Close waits for it.
+func (s *Store) begin(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	select {
+	case <-s.closed:
+		return storage.ErrClosed
+	default:
+	}
+	s.views.Add(1)
+	return nil
+}
+
+// View implements [storage.Store].
+func (s *Store) View(ctx context.Context, fn func(storage.Tx) error) error {
+	if err := s.begin(ctx); err != nil {
+		return err
+	}
+	defer s.views.Done()
+	st := s.state.Load()
+	tx := kv.NewTx(ctx, st.tables, st, false)
+	defer tx.Finish() //nolint:errcheck // ends it also on a panic
+	return fn(tx)
+}
+
+// Update implements [storage.Store].
+func (s *Store) Update(ctx context.Context, fn func(storage.Tx) error) error {
+	if err := s.lock(ctx); err != nil {
+		return err
+	}
+	defer s.unlock()
+	st := s.state.Load()
+	tx := kv.NewTx(ctx, st.tables, st, true)
+	defer tx.Finish() //nolint:errcheck // ends it also on a panic
+	if err := fn(tx); err != nil {
+		return err
+	}
+	if err := tx.Finish(); err != nil {
+		return err
+	}
+	if tx.Dirty() {
+		s.state.Store(st.with(tx))
+	}
+	return nil
+}
+
+// with returns the state after a transaction. Trees that it didn't write to are shared.
+func (st *state) with(tx *kv.Tx) *state {
+	next := &state{tables: st.tables, buckets: maps.Clone(st.buckets)}
+	for bucket, writes := range tx.Writes() {
+		tree := st.buckets[bucket].Copy()
+		for k, v := range kv.Ascend(writes, "") {
+			if v == nil {
+				tree.Delete(k)
+			} else {
+				tree.Set(k, v)
+			}
+		}
+		next.buckets[bucket] = tree
+	}
+	return next
+}
+
+// Get implements [kv.Reader].
+func (st *state) Get(bucket, key string) ([]byte, bool) { return st.buckets[bucket].Get(key) }
+
+// Ascend implements [kv.Reader].
+func (st *state) Ascend(bucket, from string) iter.Seq2[string, []byte] {
+	return kv.Ascend(st.buckets[bucket], from)
+}
+
+// Descend implements [kv.Reader].
+func (st *state) Descend(bucket, before string) iter.Seq2[string, []byte] {
+	return kv.Descend(st.buckets[bucket], before)
+}
+
+// Close implements [storage.Store].
+func (s *Store) Close() error {
+	s.once.Do(func() {
+		<-s.writer // wait for the writer, and let none follow
+		s.mu.Lock()
+		close(s.closed)
+		s.mu.Unlock()
+		s.views.Wait()
+		s.state.Store(&state{})
+	})
+	return nil
+}

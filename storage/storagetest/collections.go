@@ -1,0 +1,196 @@
+package storagetest
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/gatehouse-at/gatehouse/storage"
+)
+
+type person struct {
+	ID    string   `json:"id"`
+	Email string   `json:"email,omitempty"`
+	Age   int      `json:"age"`
+	Tags  []string `json:"tags,omitempty"`
+}
+
+func people() *storage.Collection[person] {
+	return storage.NewCollection("people", func(p *person) string { return p.ID },
+		storage.Unique("email", func(p *person) string { return p.Email }),
+		storage.Ordered("age", func(p *person) string { return number(p.Age) }),
+		storage.IndexOf[person]{Name: "tags", Multi: true, Values: func(p *person) []string { return p.Tags }},
+	)
+}
+
+func testCollections(t *testing.T, f *fixture) {
+	c := people()
+	f.define(c.Table())
+	f.update(func(tx storage.Tx) error {
+		for i, p := range []*person{{ID: "a", Email: "a@x.org", Tags: []string{"x", "y"}}, {ID: "b"}, {ID: "c", Email: "c@x.org", Tags: []string{"y"}}} {
+			p.Age = 30 - i
+			if err := c.Insert(tx, p); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	wantConflict(t, f.Update(f.ctx, func(tx storage.Tx) error { return c.Insert(tx, &person{ID: "a"}) }), "people", "")
+	wantConflict(t, f.Update(f.ctx, func(tx storage.Tx) error { return c.Put(tx, &person{ID: "d", Email: "a@x.org"}) }), "people", "email")
+	f.view(func(tx storage.Tx) error {
+		p, err := c.GetBy(tx, "email", "c@x.org")
+		if err != nil {
+			return err
+		}
+		if p.ID != "c" || p.Age != 28 || len(p.Tags) != 1 {
+			t.Errorf("GetBy = %+v", p)
+		}
+		for _, missing := range []string{"", "nobody", strings.Repeat("x", 5000), "nul\x00"} {
+			_, err = c.Get(tx, missing)
+			wantError(t, "Get of nobody", err, storage.ErrNotFound)
+			_, err = c.GetBy(tx, "email", missing)
+			wantError(t, "GetBy of nobody", err, storage.ErrNotFound)
+		}
+		var ids []string
+		for p, err := range c.Scan(tx, storage.Range{Index: "age"}) {
+			if err != nil {
+				return err
+			}
+			ids = append(ids, p.ID)
+		}
+		if got := strings.Join(ids, ""); got != "cba" {
+			t.Errorf("by age: %s", got)
+		}
+		return nil
+	})
+	f.update(func(tx storage.Tx) error {
+		n, err := c.DeleteAll(tx, storage.Range{Index: "tags"})
+		if err == nil && n != 2 {
+			t.Errorf("DeleteAll removed %d, want 2", n)
+		}
+		return err
+	})
+	f.view(func(tx storage.Tx) error {
+		left, err := c.All(tx, storage.Range{})
+		if len(left) != 1 || left[0].ID != "b" {
+			t.Errorf("left are %v", left)
+		}
+		return err
+	})
+}
+
+func testVersions(t *testing.T, f *fixture) {
+	old := people()
+	f.define(old.Table())
+	f.update(func(tx storage.Tx) error { return old.Put(tx, &person{ID: "a", Age: 1}) })
+	upgraded := people().Versioned(2, func(version int, doc []byte) ([]byte, error) {
+		var p person
+		if err := json.Unmarshal(doc, &p); err != nil {
+			return nil, err
+		}
+		p.Tags = []string{fmt.Sprintf("from version %d", version)}
+		return json.Marshal(p)
+	})
+	read := func(c *storage.Collection[person]) (p *person, err error) {
+		err = f.View(f.ctx, func(tx storage.Tx) error { p, err = c.Get(tx, "a"); return err })
+		return p, err
+	}
+	p, err := read(upgraded)
+	if err != nil || len(p.Tags) != 1 || p.Tags[0] != "from version 1" {
+		t.Fatalf("upgraded: %+v, %v", p, err)
+	}
+	if err := upgraded.Rebuild(f.ctx, f); err != nil {
+		t.Fatal(err)
+	}
+	f.view(func(tx storage.Tx) error {
+		got, err := upgraded.All(tx, storage.Exactly("tags", "from version 1"))
+		if len(got) != 1 {
+			t.Errorf("%d documents in the index after Rebuild, want 1", len(got))
+		}
+		return err
+	})
+	if p, err := read(old); err == nil {
+		t.Errorf("a document of a newer version was read as %+v", p)
+	}
+}
+
+func testRebuild(t *testing.T, f *fixture) {
+	before := storage.NewCollection("people", func(p *person) string { return p.ID })
+	f.define(before.Table())
+	f.update(func(tx storage.Tx) error {
+		for i := range 1200 {
+			if err := before.Insert(tx, &person{ID: number(i), Age: i}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	c := people()
+	f.define(c.Table())
+	count := func() (n int) {
+		f.view(func(tx storage.Tx) error {
+			all, err := keysOf(tx, "people", storage.Range{Index: "age"})
+			n = len(all)
+			return err
+		})
+		return n
+	}
+	if n := count(); n != 0 {
+		t.Errorf("a new index holds %d documents before Rebuild", n)
+	}
+	if err := c.Rebuild(f.ctx, f); err != nil {
+		t.Fatal(err)
+	}
+	if n := count(); n != 1200 {
+		t.Errorf("the index holds %d documents after Rebuild, want 1200", n)
+	}
+}
+
+func keysOf(tx storage.Tx, table string, r storage.Range) (out []string, err error) {
+	for rec, err := range tx.Scan(table, r) {
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, rec.Key)
+	}
+	return out, nil
+}
+
+func testPages(t *testing.T, f *fixture) {
+	c := people()
+	f.define(c.Table())
+	f.update(func(tx storage.Tx) error {
+		for i := range 10 {
+			if err := c.Insert(tx, &person{ID: number(i)}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	for _, size := range []int{1, 3, 5, 10, 11} {
+		var got []string
+		r := storage.Range{Limit: size}
+		for {
+			var cursor string
+			f.view(func(tx storage.Tx) error {
+				page, next, err := c.Page(tx, r)
+				if len(page) > size {
+					t.Errorf("a page of %d has %d", size, len(page))
+				}
+				for _, p := range page {
+					got = append(got, p.ID)
+				}
+				cursor = next
+				return err
+			})
+			if cursor == "" {
+				break
+			}
+			r.After = cursor
+		}
+		if len(got) != 10 || got[0] != number(0) || got[9] != number(9) {
+			t.Errorf("in pages of %d: %v", size, got)
+		}
+	}
+}

@@ -1,0 +1,265 @@
+package storagetest
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"github.com/gatehouse-at/gatehouse/storage"
+)
+
+var errRefused = errors.New("refused by the closure")
+
+func testRollbackOnError(t *testing.T, f *fixture) {
+	f.define(things)
+	f.put(doc("a", `{"n":1}`, "name=A"), doc("b", `{}`))
+	err := f.Update(f.ctx, func(tx storage.Tx) error {
+		if err := tx.Put("things", doc("a", `{"n":2}`, "name=Z")); err != nil {
+			return err
+		}
+		if err := tx.Insert("things", doc("c", `{}`)); err != nil {
+			return err
+		}
+		if err := tx.Delete("things", "b"); err != nil {
+			return err
+		}
+		return errRefused
+	})
+	wantError(t, "Update", err, errRefused)
+	unchanged(t, f)
+	wantError(t, "View", f.View(f.ctx, func(storage.Tx) error { return errRefused }), errRefused)
+}
+
+func unchanged(t *testing.T, f *fixture) {
+	t.Helper()
+	f.view(func(tx storage.Tx) error {
+		wantKeys(t, tx, storage.Range{}, "a b")
+		wantKeys(t, tx, storage.Exactly("name", "A"), "a")
+		wantKeys(t, tx, storage.Range{Index: "name"}, "a")
+		return nil
+	})
+}
+
+func testRollbackOnPanic(t *testing.T, f *fixture) {
+	f.define(things)
+	f.put(doc("a", `{"n":1}`, "name=A"), doc("b", `{}`))
+	panics := func(call func()) (got any) {
+		defer func() { got = recover() }()
+		call()
+		return nil
+	}
+	got := panics(func() {
+		_ = f.Update(f.ctx, func(tx storage.Tx) error {
+			_ = tx.Put("things", doc("a", `{"n":2}`, "name=Z"))
+			_ = tx.Delete("things", "b")
+			panic("in the closure")
+		})
+	})
+	if got != "in the closure" {
+		t.Errorf("Update let %v through, want the panic of the closure", got)
+	}
+	if got := panics(func() { _ = f.View(f.ctx, func(storage.Tx) error { panic("in the view") }) }); got != "in the view" {
+		t.Errorf("View let %v through, want the panic of the closure", got)
+	}
+	unchanged(t, f)
+	f.put(doc("a", `{"n":3}`, "name=A")) // and the store goes on
+}
+
+func testReadOnly(t *testing.T, f *fixture) {
+	f.define(things)
+	f.put(doc("a", `{}`))
+	f.view(func(tx storage.Tx) error {
+		wantError(t, "Put in a View", tx.Put("things", doc("b", `{}`)), storage.ErrReadOnly)
+		wantError(t, "Insert in a View", tx.Insert("things", doc("b", `{}`)), storage.ErrReadOnly)
+		wantError(t, "Delete in a View", tx.Delete("things", "a"), storage.ErrReadOnly)
+		return nil
+	})
+	f.view(func(tx storage.Tx) error { wantKeys(t, tx, storage.Range{}, "a"); return nil })
+}
+
+func testClosedTx(t *testing.T, f *fixture) {
+	f.define(things)
+	var leaked []storage.Tx
+	f.update(func(tx storage.Tx) error { leaked = append(leaked, tx); return nil })
+	f.view(func(tx storage.Tx) error { leaked = append(leaked, tx); return nil })
+	_ = f.Update(f.ctx, func(tx storage.Tx) error { leaked = append(leaked, tx); return errRefused })
+	for _, tx := range leaked {
+		_, err := tx.Get("things", "a")
+		wantError(t, "Get after the end", err, storage.ErrClosed)
+		_, err = tx.GetBy("things", "name", "a")
+		wantError(t, "GetBy after the end", err, storage.ErrClosed)
+		wantError(t, "Put after the end", tx.Put("things", doc("a", `{}`)), storage.ErrClosed)
+		wantError(t, "Insert after the end", tx.Insert("things", doc("a", `{}`)), storage.ErrClosed)
+		wantError(t, "Delete after the end", tx.Delete("things", "a"), storage.ErrClosed)
+		wantError(t, "Scan after the end", scanError(tx, "things", storage.Range{}), storage.ErrClosed)
+	}
+}
+
+func testClosedStore(t *testing.T, f *fixture) {
+	f.define(things)
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	nothing := func(storage.Tx) error { t.Error("a closure ran on a closed store"); return nil }
+	wantError(t, "View", f.View(f.ctx, nothing), storage.ErrClosed)
+	wantError(t, "Update", f.Update(f.ctx, nothing), storage.ErrClosed)
+	wantError(t, "Define", f.Define(f.ctx, things), storage.ErrClosed)
+	_, err := f.Tables(f.ctx)
+	wantError(t, "Tables", err, storage.ErrClosed)
+	if err := f.Close(); err != nil {
+		t.Errorf("a second Close: %v", err)
+	}
+}
+
+func testContext(t *testing.T, f *fixture) {
+	f.define(things)
+	f.put(doc("a", `{}`))
+	done, cancel := context.WithCancel(f.ctx)
+	cancel()
+	nothing := func(storage.Tx) error { return nil }
+	wantError(t, "View, context done", f.View(done, nothing), context.Canceled)
+	wantError(t, "Update, context done", f.Update(done, nothing), context.Canceled)
+
+	during, cancel := context.WithCancel(f.ctx)
+	err := f.Update(during, func(tx storage.Tx) error {
+		if err := tx.Put("things", doc("b", `{}`)); err != nil {
+			return err
+		}
+		cancel()
+		_, err := tx.Get("things", "a")
+		wantError(t, "Get, context done", err, context.Canceled)
+		wantError(t, "Scan, context done", scanError(tx, "things", storage.Range{}), context.Canceled)
+		wantError(t, "Put, context done", tx.Put("things", doc("c", `{}`)), context.Canceled)
+		return nil
+	})
+	wantError(t, "Update, context done during it", err, context.Canceled)
+	f.view(func(tx storage.Tx) error { wantKeys(t, tx, storage.Range{}, "a"); return nil })
+
+	during, cancel = context.WithCancel(f.ctx)
+	err = f.View(during, func(tx storage.Tx) error {
+		cancel()
+		_, err := tx.Get("things", "a")
+		return err
+	})
+	wantError(t, "View, context done during it", err, context.Canceled)
+
+	// Waiting for one's turn ends with the context too.
+	inside, release := make(chan struct{}), make(chan struct{})
+	first := make(chan error, 1)
+	go func() {
+		once := false
+		first <- f.Update(f.ctx, func(tx storage.Tx) error {
+			if !once {
+				once = true
+				close(inside)
+			}
+			<-release
+			return nil
+		})
+	}()
+	<-inside
+	waiting, cancel := context.WithCancel(f.ctx)
+	second := make(chan error, 1)
+	go func() {
+		second <- f.Update(waiting, func(tx storage.Tx) error {
+			<-waiting.Done() // a backend that lets both run at once gets here
+			return waiting.Err()
+		})
+	}()
+	cancel()
+	wantError(t, "Update, context done while waiting", <-second, context.Canceled)
+	close(release)
+	if err := <-first; err != nil {
+		t.Error(err)
+	}
+}
+
+func testDefine(t *testing.T, f *fixture) {
+	for _, bad := range []storage.Table{
+		{}, {Name: "Upper"}, {Name: "1st"}, {Name: "_x"}, {Name: "a-b"}, {Name: "a.b"},
+		{Name: "abcdefghijklmnopqrstuvwxyzabcdefghijklmno"},
+		{Name: "t", Indexes: []storage.Index{{}}},
+		{Name: "t", Indexes: []storage.Index{{Name: "key"}}},
+		{Name: "t", Indexes: []storage.Index{{Name: "doc"}}},
+		{Name: "t", Indexes: []storage.Index{{Name: "a"}, {Name: "a"}}},
+	} {
+		wantError(t, "Define of a bad table", f.Define(f.ctx, bad), storage.ErrInvalid)
+	}
+	list := func(want int) []storage.Table {
+		t.Helper()
+		tables, err := f.Tables(f.ctx)
+		if err != nil || len(tables) != want {
+			t.Fatalf("Tables = %v, %v; want %d", tables, err, want)
+		}
+		return tables
+	}
+	list(0)
+	f.define(things, storage.Table{Name: "order"}) // a word of SQL
+	f.define(things)
+	f.put(doc("a", `{"n":1}`, "name=A"))
+	if got := list(2); got[0].Name != "order" || got[1].Name != "things" || len(got[1].Indexes) != 4 {
+		t.Errorf("Tables = %v", got)
+	}
+	for _, ix := range []storage.Index{{Name: "name"}, {Name: "kind", Unique: true}, {Name: "tags"}, {Name: "aliases", Unique: true}} {
+		err := f.Define(f.ctx, storage.Table{Name: "things", Indexes: []storage.Index{ix}})
+		wantError(t, "Define of another kind of index", err, storage.ErrInvalid)
+	}
+	// More indexes come, none goes, and the documents stay.
+	f.define(storage.Table{Name: "things", Indexes: []storage.Index{{Name: "extra"}}})
+	if got := list(2); len(got[1].Indexes) != 5 {
+		t.Errorf("indexes are %v", got[1].Indexes)
+	}
+	f.put(doc("b", `{}`, "name=B", "extra=1"))
+	f.view(func(tx storage.Tx) error {
+		wantKeys(t, tx, storage.Range{Index: "extra"}, "b")
+		wantKeys(t, tx, storage.Range{Index: "name"}, "a b")
+		return nil
+	})
+}
+
+func testDefineConcurrently(t *testing.T, f *fixture) {
+	errs := make(chan error)
+	for range 8 {
+		go func() { errs <- f.Define(f.ctx, things, storage.Table{Name: "others"}) }()
+	}
+	for range 8 {
+		if err := <-errs; err != nil {
+			t.Error(err)
+		}
+	}
+	f.put(doc("a", `{}`, "name=A"))
+}
+
+func testDurability(t *testing.T, f *fixture) {
+	if f.backend.Reopen == nil {
+		t.Skip("this backend doesn't keep data")
+	}
+	f.define(things, storage.Table{Name: "others"})
+	f.put(doc("a", `{"n":1}`, "name=A", "tags=x", "tags=y"), doc("b", `{}`))
+	f.update(func(tx storage.Tx) error { return tx.Delete("things", "b") })
+	var cursor string
+	f.view(func(tx storage.Tx) error {
+		for rec, err := range tx.Scan("things", storage.Range{Index: "tags"}) {
+			cursor = rec.Cursor
+			return err
+		}
+		return nil
+	})
+	f.Store = f.backend.Reopen(t, f.Store)
+	tables, err := f.Tables(f.ctx)
+	if err != nil || len(tables) != 2 || len(tables[1].Indexes) != 4 {
+		t.Fatalf("Tables = %v, %v", tables, err)
+	}
+	f.define(things)
+	f.view(func(tx storage.Tx) error {
+		got, err := tx.GetBy("things", "name", "A")
+		if err != nil {
+			return err
+		}
+		same(t, got, `{"n":1}`)
+		wantKeys(t, tx, storage.Range{}, "a")
+		wantKeys(t, tx, storage.Range{Index: "tags", After: cursor}, "a")
+		return nil
+	})
+	f.put(doc("c", `{}`))
+}
