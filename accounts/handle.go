@@ -1,0 +1,90 @@
+package accounts
+
+import (
+	"errors"
+	"strings"
+
+	"github.com/bluesky-social/indigo/atproto/syntax"
+
+	"github.com/gatehouse-at/gatehouse/internal/refusal"
+)
+
+// Errors about handles.
+var (
+	// ErrInvalidHandle says that a handle is malformed, too short, too long or offensive.
+	ErrInvalidHandle = errors.New("accounts: invalid handle")
+	// ErrHandleNotAvailable says that a handle is reserved or belongs to an account.
+	ErrHandleNotAvailable = errors.New("accounts: handle not available")
+	// ErrUnsupportedDomain says that a new account's handle isn't on one of the server's domains.
+	ErrUnsupportedDomain = errors.New("accounts: unsupported handle domain")
+)
+
+// The lengths of the label that users choose on the server's domains.
+const (
+	minLabel = 3
+	maxLabel = 18
+)
+
+// NormalizeHandle returns a handle in lower case, or an [ErrInvalidHandle] if it isn't
+// a domain name of atproto's handle syntax or its top-level domain can't be used
+// (source: the atproto handle specification).
+func NormalizeHandle(raw string) (syntax.Handle, error) {
+	h, err := syntax.ParseHandle(raw)
+	switch {
+	case err == nil && !h.AllowedTLD():
+		return "", refusal.New(ErrInvalidHandle, "Handle TLD is invalid or disallowed")
+	case err == nil:
+		return h.Normalize(), nil
+	case strings.Trim(raw, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-") != "":
+		return "", refusal.New(ErrInvalidHandle, "Invalid characters in handle")
+	case len(raw) > 253:
+		return "", refusal.New(ErrInvalidHandle, "Handle too long")
+	}
+	return "", refusal.New(ErrInvalidHandle, "Handle must be a domain name, like alice.example.com")
+}
+
+// CheckHandle returns a handle in lower case if an account may have it, and whether it is
+// hosted, which is to say on one of the server's domains. On those, written like ".example.com", it is one
+// label of 3 to 18 characters that isn't reserved. Whether a handle on another
+// domain is its owner's can only be found out by resolving it, which the caller does. Whether a handle is taken isn't
+// looked at. With override, reserved and offensive handles pass.
+//
+// Errors: [ErrInvalidHandle], [ErrHandleNotAvailable].
+func CheckHandle(raw string, domains []string, override bool) (handle syntax.Handle, hosted bool, err error) {
+	handle, err = NormalizeHandle(raw)
+	if err != nil {
+		return "", false, err
+	}
+	if !override && offensive(handle) {
+		return "", false, refusal.New(ErrInvalidHandle, "Inappropriate language in handle")
+	}
+	label, hosted := hostedLabel(handle, domains)
+	if !hosted {
+		return handle, false, nil
+	}
+	switch {
+	case strings.Contains(label, "."):
+		err = refusal.New(ErrInvalidHandle, "Invalid characters in handle")
+	case len(label) < minLabel:
+		err = refusal.New(ErrInvalidHandle, "Handle too short")
+	case len(label) > maxLabel:
+		err = refusal.New(ErrInvalidHandle, "Handle too long")
+	case !override && reserved(label):
+		err = refusal.New(ErrHandleNotAvailable, "Reserved handle")
+	}
+	if err != nil {
+		return "", true, err
+	}
+	return handle, true, nil
+}
+
+// hostedLabel cuts the longest of the domains that fits from a handle in lower case.
+func hostedLabel(h syntax.Handle, domains []string) (label string, hosted bool) {
+	for _, d := range domains {
+		front, ok := strings.CutSuffix(string(h), "."+strings.ToLower(strings.TrimPrefix(d, ".")))
+		if ok && (!hosted || len(front) < len(label)) {
+			label, hosted = front, true
+		}
+	}
+	return label, hosted
+}
