@@ -18,7 +18,7 @@ const (
 
 // The characters that stand in for letters in a handle.
 var lookalikes = map[rune]string{
-	'a': "a4", 'b': "b8", 'e': "e3", 'g': "g9q", 'i': "i1l", 'k': "k", 'o': "o0", 's': "s5", 't': "t7",
+	'a': "a4", 'b': "b8", 'e': "e3", 'g': "g9q", 'i': "i1l", 'o': "o0", 's': "s5", 't': "t7",
 }
 
 var slurs = sync.OnceValue(func() *regexp.Regexp {
