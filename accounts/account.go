@@ -38,6 +38,9 @@ type Account struct {
 	DeactivatedAt *time.Time `json:"deactivatedAt,omitempty"`
 	// DeleteAfter is when a deactivated account wishes to be deleted.
 	DeleteAfter *time.Time `json:"deleteAfter,omitempty"`
+
+	// passwordHash is that which [Service.Authenticate] checked.
+	passwordHash string
 }
 
 // Takedown says when and under which reference an account was taken down.

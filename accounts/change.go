@@ -1,0 +1,61 @@
+package accounts
+
+import "github.com/gatehouse-at/gatehouse/storage"
+
+// Kind says what a [Change] did to an account.
+type Kind string
+
+// The kinds of change.
+const (
+	// Created: the account exists and can be used (or, brought from elsewhere, activated).
+	Created Kind = "created"
+	// HandleChanged: the account has another handle.
+	HandleChanged Kind = "handle"
+	// EmailChanged: the address is another one, or was confirmed, or its use as a second factor changed.
+	EmailChanged Kind = "email"
+	// PasswordChanged: the account has another password, or none. Its sessions end.
+	PasswordChanged Kind = "password"
+	// StatusChanged: a takedown, a deactivation, or the end of one.
+	StatusChanged Kind = "status"
+	// KeyChanged: the account signs with another key.
+	KeyChanged Kind = "key"
+	// Deleted: the account and all that belongs to it go.
+	Deleted Kind = "deleted"
+)
+
+// Change is one change of one account.
+type Change struct {
+	Kind Kind
+	// Account is the account after the change; before it, if it is Deleted.
+	Account *Account
+	// Before is the account before the change; nil if it is Created.
+	Before *Account
+}
+
+// Hook takes part in a change, inside its transaction: what it writes through tx
+// happens if and only if the change does, and an error that it returns undoes the
+// change and is returned to the caller. It may run more than once (see [storage.Store]), so it
+// must have no effect outside tx.
+type Hook func(tx storage.Tx, c Change) error
+
+// OnChange adds a hook. The other domains follow accounts through it (sessions
+// end with a password, everything ends with an account), and so can the program
+// that embeds them. Add hooks before the service is used.
+func (s *Service) OnChange(h Hook) { s.hooks = append(s.hooks, h) }
+
+// changed writes the account and runs the hooks.
+func (s *Service) changed(tx storage.Tx, kind Kind, before *Account, r *record) error {
+	if err := put(tx, r); err != nil {
+		return err
+	}
+	return s.runHooks(tx, Change{Kind: kind, Account: &r.Account, Before: before})
+}
+
+func (s *Service) runHooks(tx storage.Tx, c Change) error {
+	for _, h := range s.hooks {
+		if err := h(tx, c); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,10 @@
+// Package did makes, changes and resolves the DIDs of accounts.
+//
+// A did:plc is the hash of its first signed operation. Operations are kept by a
+// [Directory]: a real one over HTTP ([Client]), or one in a Gatehouse store ([Local]) for
+// tests and offline use, which checks operations as the real one does. A did:web
+// is a host name, and its document is served by that host.
+//
+// A [Registrar] is what accounts need of either: minting a DID for a new account, and
+// keeping it up to date.
+package did

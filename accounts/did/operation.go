@@ -1,0 +1,338 @@
+package did
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/base32"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/bluesky-social/indigo/atproto/atcrypto"
+	"github.com/bluesky-social/indigo/atproto/atdata"
+	"github.com/bluesky-social/indigo/atproto/syntax"
+	"github.com/ipfs/go-cid"
+	"github.com/multiformats/go-multihash"
+)
+
+// The types of operations (source: the did:plc specification, 0.1).
+const (
+	TypeOperation = "plc_operation"
+	TypeTombstone = "plc_tombstone"
+	// TypeCreate is the first form of a genesis operation; it is read, and no longer made.
+	TypeCreate = "create"
+)
+
+// The names that atproto uses in a DID document.
+const (
+	AtprotoKey     = "atproto"
+	AtprotoPDS     = "atproto_pds"
+	AtprotoPDSType = "AtprotoPersonalDataServer"
+)
+
+// Service is a service of a DID.
+type Service struct {
+	Type     string `json:"type"`
+	Endpoint string `json:"endpoint"`
+}
+
+// Data is what a DID stands for at some time.
+type Data struct {
+	DID                 syntax.DID         `json:"did"`
+	VerificationMethods map[string]string  `json:"verificationMethods"`
+	RotationKeys        []string           `json:"rotationKeys"`
+	AlsoKnownAs         []string           `json:"alsoKnownAs"`
+	Services            map[string]Service `json:"services"`
+}
+
+// Handle returns the first handle among AlsoKnownAs, or an empty string.
+func (d *Data) Handle() string {
+	for _, aka := range d.AlsoKnownAs {
+		if h, ok := strings.CutPrefix(aka, "at://"); ok {
+			return h
+		}
+	}
+	return ""
+}
+
+// Operation is one entry of a did:plc's log.
+type Operation struct {
+	Type                string
+	RotationKeys        []string
+	VerificationMethods map[string]string
+	AlsoKnownAs         []string
+	Services            map[string]Service
+	// Prev is the CID of the operation before; empty in the first.
+	Prev string
+	// Sig is the signature: base64url without padding.
+	Sig string
+
+	legacy *legacyCreate // of a TypeCreate
+}
+
+// legacyCreate are the fields of the first form of a genesis operation.
+type legacyCreate struct {
+	SigningKey, RecoveryKey, Handle, Service string
+}
+
+// Signer signs operations with a rotation key. [atcrypto.PrivateKey] is one; a key
+// management service may be another.
+type Signer interface {
+	PublicKey() (atcrypto.PublicKey, error)
+	// HashAndSign returns the low-S ECDSA signature of the content's SHA-256.
+	HashAndSign(content []byte) ([]byte, error)
+}
+
+// fields returns the operation as the map that is signed and hashed.
+func (o *Operation) fields() map[string]any {
+	m := map[string]any{"type": o.Type, "prev": nil}
+	if o.Prev != "" {
+		m["prev"] = o.Prev
+	}
+	if o.Sig != "" {
+		m["sig"] = o.Sig
+	}
+	switch o.Type {
+	case TypeTombstone:
+	case TypeCreate:
+		m["signingKey"], m["recoveryKey"] = o.legacy.SigningKey, o.legacy.RecoveryKey
+		m["handle"], m["service"] = o.legacy.Handle, o.legacy.Service
+	default:
+		methods, services := map[string]any{}, map[string]any{}
+		for name, key := range o.VerificationMethods {
+			methods[name] = key
+		}
+		for name, s := range o.Services {
+			services[name] = map[string]any{"type": s.Type, "endpoint": s.Endpoint}
+		}
+		m["verificationMethods"], m["services"] = methods, services
+		m["rotationKeys"], m["alsoKnownAs"] = anys(o.RotationKeys), anys(o.AlsoKnownAs)
+	}
+	return m
+}
+
+func anys(list []string) []any {
+	out := make([]any, len(list))
+	for i, s := range list {
+		out[i] = s
+	}
+	return out
+}
+
+// bytes returns the DAG-CBOR of the operation.
+func (o *Operation) bytes() ([]byte, error) {
+	b, err := atdata.MarshalCBOR(o.fields())
+	if err != nil {
+		return nil, fmt.Errorf("did: encoding an operation: %w", err)
+	}
+	return b, nil
+}
+
+// unsigned returns the DAG-CBOR of the operation without its signature.
+func (o *Operation) unsigned() ([]byte, error) {
+	c := *o
+	c.Sig = ""
+	return c.bytes()
+}
+
+// CID returns the identifier by which the next operation names this one.
+func (o *Operation) CID() (string, error) {
+	b, err := o.bytes()
+	if err != nil {
+		return "", err
+	}
+	c, err := cid.NewPrefixV1(cid.DagCBOR, multihash.SHA2_256).Sum(b)
+	if err != nil {
+		return "", fmt.Errorf("did: %w", err)
+	}
+	return c.String(), nil
+}
+
+var base32Lower = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
+
+// DID returns the DID that a signed genesis operation makes.
+func (o *Operation) DID() (syntax.DID, error) {
+	b, err := o.bytes()
+	if err != nil {
+		return "", err
+	}
+	sum := sha256.Sum256(b)
+	return syntax.DID("did:plc:" + base32Lower.EncodeToString(sum[:])[:24]), nil
+}
+
+// Sign signs the operation.
+func (o *Operation) Sign(key Signer) error {
+	b, err := o.unsigned()
+	if err != nil {
+		return err
+	}
+	sig, err := key.HashAndSign(b)
+	if err != nil {
+		return fmt.Errorf("did: signing an operation: %w", err)
+	}
+	o.Sig = base64.RawURLEncoding.EncodeToString(sig)
+	return nil
+}
+
+// verify returns the first of some keys by which the operation is signed.
+func (o *Operation) verify(keys []string) (string, error) {
+	sig, err := base64.RawURLEncoding.Strict().DecodeString(o.Sig)
+	if err != nil {
+		return "", fmt.Errorf("the signature is not base64url without padding")
+	}
+	b, err := o.unsigned()
+	if err != nil {
+		return "", err
+	}
+	for _, k := range keys {
+		public, err := atcrypto.ParsePublicDIDKey(k)
+		if err == nil && public.HashAndVerify(b, sig) == nil {
+			return k, nil
+		}
+	}
+	return "", fmt.Errorf("the signature is not by a rotation key")
+}
+
+// Next returns a new, unsigned operation that continues this one, with the same contents.
+func (o *Operation) Next() (*Operation, error) {
+	prev, err := o.CID()
+	if err != nil {
+		return nil, err
+	}
+	n := o.normal()
+	return &Operation{
+		Type: TypeOperation, Prev: prev,
+		RotationKeys: slices.Clone(n.RotationKeys), VerificationMethods: maps.Clone(n.VerificationMethods),
+		AlsoKnownAs: slices.Clone(n.AlsoKnownAs), Services: maps.Clone(n.Services),
+	}, nil
+}
+
+// normal brings the first form of a genesis operation into today's.
+func (o *Operation) normal() *Operation {
+	if o.Type != TypeCreate {
+		return o
+	}
+	endpoint, handle := o.legacy.Service, o.legacy.Handle
+	if !strings.HasPrefix(endpoint, "http://") && !strings.HasPrefix(endpoint, "https://") {
+		endpoint = "https://" + endpoint
+	}
+	if !strings.HasPrefix(handle, "at://") {
+		handle = "at://" + strings.TrimPrefix(strings.TrimPrefix(handle, "http://"), "https://")
+	}
+	return &Operation{
+		Type: TypeOperation, Prev: o.Prev, Sig: o.Sig,
+		RotationKeys:        []string{o.legacy.RecoveryKey, o.legacy.SigningKey},
+		VerificationMethods: map[string]string{AtprotoKey: o.legacy.SigningKey},
+		AlsoKnownAs:         []string{handle},
+		Services:            map[string]Service{AtprotoPDS: {Type: AtprotoPDSType, Endpoint: endpoint}},
+	}
+}
+
+// Data returns what a DID stands for after the operation; nil after a tombstone.
+func (o *Operation) Data(did syntax.DID) *Data {
+	if o.Type == TypeTombstone {
+		return nil
+	}
+	n := o.normal()
+	return &Data{
+		DID: did, VerificationMethods: n.VerificationMethods, RotationKeys: n.RotationKeys,
+		AlsoKnownAs: n.AlsoKnownAs, Services: n.Services,
+	}
+}
+
+// SetHandle puts a handle in the place of the present one.
+func (o *Operation) SetHandle(h syntax.Handle) {
+	for i, aka := range o.AlsoKnownAs {
+		if strings.HasPrefix(aka, "at://") {
+			o.AlsoKnownAs[i] = "at://" + h.String()
+			return
+		}
+	}
+	o.AlsoKnownAs = append([]string{"at://" + h.String()}, o.AlsoKnownAs...)
+}
+
+// MarshalJSON encodes the operation as a directory takes it.
+func (o *Operation) MarshalJSON() ([]byte, error) { return json.Marshal(o.fields()) }
+
+// UnmarshalJSON decodes an operation. It refuses what has not exactly the fields of its type.
+func (o *Operation) UnmarshalJSON(b []byte) error {
+	var head struct {
+		Type string `json:"type"`
+	}
+	if err := json.Unmarshal(b, &head); err != nil {
+		return fmt.Errorf("did: not an operation: %w", err)
+	}
+	switch head.Type {
+	case TypeOperation:
+		var w struct {
+			Type                string              `json:"type"`
+			RotationKeys        *[]string           `json:"rotationKeys"`
+			VerificationMethods *map[string]string  `json:"verificationMethods"`
+			AlsoKnownAs         *[]string           `json:"alsoKnownAs"`
+			Services            *map[string]Service `json:"services"`
+			Prev                *string             `json:"prev"`
+			Sig                 string              `json:"sig"`
+		}
+		if err := strict(b, &w); err != nil {
+			return err
+		}
+		if w.RotationKeys == nil || w.VerificationMethods == nil || w.AlsoKnownAs == nil || w.Services == nil {
+			return errors.New("did: not an operation: a property is missing")
+		}
+		*o = Operation{
+			Type: w.Type, RotationKeys: *w.RotationKeys, VerificationMethods: *w.VerificationMethods,
+			AlsoKnownAs: *w.AlsoKnownAs, Services: *w.Services, Prev: deref(w.Prev), Sig: w.Sig,
+		}
+	case TypeTombstone:
+		var w struct {
+			Type string `json:"type"`
+			Prev string `json:"prev"`
+			Sig  string `json:"sig"`
+		}
+		if err := strict(b, &w); err != nil {
+			return err
+		}
+		*o = Operation{Type: w.Type, Prev: w.Prev, Sig: w.Sig}
+	case TypeCreate:
+		var w struct {
+			Type        string  `json:"type"`
+			SigningKey  string  `json:"signingKey"`
+			RecoveryKey string  `json:"recoveryKey"`
+			Handle      string  `json:"handle"`
+			Service     string  `json:"service"`
+			Prev        *string `json:"prev"`
+			Sig         string  `json:"sig"`
+		}
+		if err := strict(b, &w); err != nil {
+			return err
+		}
+		*o = Operation{Type: w.Type, Prev: deref(w.Prev), Sig: w.Sig, legacy: &legacyCreate{w.SigningKey, w.RecoveryKey, w.Handle, w.Service}}
+	default:
+		return fmt.Errorf("did: not an operation: type %q", head.Type)
+	}
+	return nil
+}
+
+func strict(b []byte, into any) error {
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.DisallowUnknownFields()
+	if err := d.Decode(into); err != nil {
+		return fmt.Errorf("did: not an operation: %w", err)
+	}
+	if _, err := d.Token(); err != io.EOF {
+		return errors.New("did: not an operation: something follows it")
+	}
+	return nil
+}
+
+func deref(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
+}

@@ -1,0 +1,198 @@
+package did
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/bluesky-social/indigo/atproto/atcrypto"
+	"github.com/bluesky-social/indigo/atproto/syntax"
+)
+
+// Registrar makes the DIDs of new accounts and keeps those up to date that the
+// server controls. Its methods are safe for concurrent use.
+type Registrar interface {
+	// Mint makes a DID. Nothing happens outside.
+	Mint(ctx context.Context, p MintParams) (Minted, error)
+	// Submit publishes an operation; doing it again changes nothing.
+	// Errors: [ErrRefused], [ErrUnavailable].
+	Submit(ctx context.Context, id syntax.DID, op *Operation) error
+	// Exists reports whether a DID is published. Error: [ErrUnavailable].
+	Exists(ctx context.Context, id syntax.DID) (bool, error)
+	// Change brings a DID to a new state; if it is in that already, nothing happens.
+	// Errors: [ErrNotFound], [ErrTombstoned], [ErrRefused], [ErrUnavailable].
+	Change(ctx context.Context, id syntax.DID, change func(*Operation)) error
+}
+
+// MintParams are what a DID is made of.
+type MintParams struct {
+	Handle syntax.Handle
+	// SigningKey is the account's key, as a did:key.
+	SigningKey string
+	// RecoveryKey is the account owner's own rotation key, as a did:key. Optional.
+	RecoveryKey string
+}
+
+// Minted is a new DID.
+type Minted struct {
+	DID syntax.DID
+	// Operation has to be submitted for the DID to exist. It is nil if nothing has to.
+	Operation *Operation
+}
+
+// CheckRecoveryKey refuses what is not a did:key of a supported kind; an empty
+// key is none, and fine.
+func CheckRecoveryKey(key string) error {
+	if key == "" {
+		return nil
+	}
+	if _, err := atcrypto.ParsePublicDIDKey(key); err != nil {
+		return fmt.Errorf("did: recovery key: %w", err)
+	}
+	return nil
+}
+
+// PLC is a [Registrar] for did:plc.
+type PLC struct {
+	// Directory keeps the operations.
+	Directory Directory
+	// RotationKey is the server's, and signs its operations.
+	RotationKey Signer
+	// RecoveryKey is the operator's own rotation key, as a did:key, which
+	// outranks RotationKey. Optional.
+	RecoveryKey string
+	// Endpoint is the URL of the server.
+	Endpoint string
+}
+
+// Mint implements [Registrar]: it makes and signs a genesis operation.
+func (p *PLC) Mint(ctx context.Context, m MintParams) (Minted, error) {
+	public, err := p.RotationKey.PublicKey()
+	if err != nil {
+		return Minted{}, fmt.Errorf("did: the rotation key: %w", err)
+	}
+	op := &Operation{
+		Type:                TypeOperation,
+		VerificationMethods: map[string]string{AtprotoKey: m.SigningKey},
+		AlsoKnownAs:         []string{"at://" + m.Handle.String()},
+		Services:            map[string]Service{AtprotoPDS: {Type: AtprotoPDSType, Endpoint: p.Endpoint}},
+	}
+	for _, key := range []string{m.RecoveryKey, p.RecoveryKey, public.DIDKey()} {
+		if key != "" && (len(op.RotationKeys) == 0 || op.RotationKeys[len(op.RotationKeys)-1] != key) {
+			op.RotationKeys = append(op.RotationKeys, key)
+		}
+	}
+	if err := op.Sign(p.RotationKey); err != nil {
+		return Minted{}, err
+	}
+	if err := op.Validate(); err != nil {
+		return Minted{}, err
+	}
+	id, err := op.DID()
+	return Minted{DID: id, Operation: op}, err
+}
+
+// Submit implements [Registrar].
+func (p *PLC) Submit(ctx context.Context, id syntax.DID, op *Operation) error {
+	return p.Directory.Submit(ctx, id, op)
+}
+
+// Exists implements [Registrar].
+func (p *PLC) Exists(ctx context.Context, id syntax.DID) (bool, error) {
+	_, err := p.Directory.Log(ctx, id)
+	if errors.Is(err, ErrNotFound) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// Change implements [Registrar].
+func (p *PLC) Change(ctx context.Context, id syntax.DID, change func(*Operation)) error {
+	last, err := Last(ctx, p.Directory, id)
+	if err != nil {
+		return err
+	}
+	op, err := last.Next()
+	if err != nil {
+		return err
+	}
+	before, err := op.unsigned()
+	if err != nil {
+		return err
+	}
+	change(op)
+	after, err := op.unsigned()
+	if err != nil {
+		return err
+	}
+	if string(before) == string(after) {
+		return nil
+	}
+	if err := op.Sign(p.RotationKey); err != nil {
+		return err
+	}
+	return p.Directory.Submit(ctx, id, op)
+}
+
+// Web is a [Registrar] for did:web: the DID is the account's handle, a subdomain
+// of the server's, and the server answers for its document.
+type Web struct{}
+
+// Mint implements [Registrar].
+func (Web) Mint(ctx context.Context, m MintParams) (Minted, error) {
+	id, err := WebDID(m.Handle.String())
+	return Minted{DID: id}, err
+}
+
+// Submit implements [Registrar]: nothing has to be published.
+func (Web) Submit(context.Context, syntax.DID, *Operation) error { return nil }
+
+// Exists implements [Registrar].
+func (Web) Exists(context.Context, syntax.DID) (bool, error) { return true, nil }
+
+// Change implements [Registrar]: the document always shows the account as it is.
+func (Web) Change(context.Context, syntax.DID, func(*Operation)) error { return nil }
+
+// WebDID returns the did:web of a host, which may have a port
+// (source: the did:web method specification).
+func WebDID(host string) (syntax.DID, error) {
+	id, err := syntax.ParseDID("did:web:" + strings.ReplaceAll(strings.ToLower(host), ":", "%3A"))
+	if err != nil {
+		return "", fmt.Errorf("did: %q is no host name: %w", host, err)
+	}
+	return id, nil
+}
+
+// AtprotoData is the state of an account's DID with one handle, one key and one server.
+func AtprotoData(id syntax.DID, handle, signingKey, endpoint string) *Data {
+	return &Data{
+		DID:                 id,
+		VerificationMethods: map[string]string{AtprotoKey: signingKey},
+		AlsoKnownAs:         []string{"at://" + handle},
+		Services:            map[string]Service{AtprotoPDS: {Type: AtprotoPDSType, Endpoint: endpoint}},
+	}
+}
+
+// ParseRotationKey reads a K-256 private key in hexadecimal, the form in which the
+// reference server has it.
+func ParseRotationKey(hexadecimal string) (*atcrypto.PrivateKeyK256, error) {
+	b, err := decodeHex(hexadecimal)
+	if err != nil {
+		return nil, err
+	}
+	key, err := atcrypto.ParsePrivateBytesK256(b)
+	if err != nil {
+		return nil, errors.New("did: the rotation key is not the hexadecimal of a K-256 private key")
+	}
+	return key, nil
+}
+
+func decodeHex(s string) ([]byte, error) {
+	b, err := hex.DecodeString(strings.TrimSpace(s))
+	if err != nil {
+		return nil, errors.New("did: the rotation key is not hexadecimal")
+	}
+	return b, nil
+}

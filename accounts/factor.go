@@ -1,0 +1,28 @@
+package accounts
+
+import (
+	"context"
+	"errors"
+
+	"github.com/gatehouse-at/gatehouse/accounts/mail"
+	"github.com/gatehouse-at/gatehouse/internal/refusal"
+	"github.com/gatehouse-at/gatehouse/storage"
+)
+
+// ErrAuthFactorRequired says that a sign-in code was mailed, which has to come with the login.
+var ErrAuthFactorRequired = errors.New("accounts: sign-in code required")
+
+var errAuthFactorRequired = refusal.New(ErrAuthFactorRequired, "A sign in code has been sent to your email address")
+
+// CheckSignIn asks for the second factor of an account that has one: without a
+// code it mails one and returns [ErrAuthFactorRequired]; a code is used up.
+// Errors: [ErrInvalidToken], [ErrExpiredToken].
+func (s *Service) CheckSignIn(ctx context.Context, a *Account, code string) error {
+	if code != "" {
+		return s.redeem(ctx, mail.SignIn, a.DID, code, func(storage.Tx, *record) error { return nil })
+	}
+	if err := s.sendCode(ctx, a, mail.SignIn); err != nil {
+		return err
+	}
+	return errAuthFactorRequired
+}

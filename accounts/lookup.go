@@ -1,0 +1,129 @@
+package accounts
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"github.com/bluesky-social/indigo/atproto/syntax"
+
+	"github.com/gatehouse-at/gatehouse/storage"
+)
+
+// Get returns the account of a DID, or [ErrNotFound].
+func (s *Service) Get(ctx context.Context, did syntax.DID) (*Account, error) {
+	return s.view(ctx, func(tx storage.Tx) (*record, error) { return get(tx, did) })
+}
+
+// GetTx is Get inside a transaction.
+func (s *Service) GetTx(tx storage.Tx, did syntax.DID) (*Account, error) {
+	r, err := get(tx, did)
+	if err != nil {
+		return nil, err
+	}
+	return &r.Account, nil
+}
+
+// Find returns the account of a handle, a DID or an e-mail address, in any case
+// of letters, or [ErrNotFound].
+func (s *Service) Find(ctx context.Context, identifier string) (*Account, error) {
+	return s.view(ctx, func(tx storage.Tx) (*record, error) { return find(tx, identifier) })
+}
+
+// FindTx is Find inside a transaction.
+func (s *Service) FindTx(tx storage.Tx, identifier string) (*Account, error) {
+	r, err := find(tx, identifier)
+	if err != nil {
+		return nil, err
+	}
+	return &r.Account, nil
+}
+
+func (s *Service) view(ctx context.Context, read func(storage.Tx) (*record, error)) (*Account, error) {
+	var a *Account
+	err := s.store.View(ctx, func(tx storage.Tx) error {
+		r, err := read(tx)
+		if err == nil {
+			a = &r.Account
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+func get(tx storage.Tx, did syntax.DID) (*record, error) {
+	return visible(accountsTable.Get(tx, did.String()))
+}
+
+func find(tx storage.Tx, identifier string) (*record, error) {
+	id := normalIdentifier(identifier)
+	switch {
+	case strings.Contains(id, "@"):
+		return visible(accountsTable.GetBy(tx, "email", id))
+	case strings.HasPrefix(id, "did:"):
+		// The method-specific part of a DID may have capitals; those of did:plc and
+		// of the did:web that are made here have none.
+		r, err := visible(accountsTable.Get(tx, strings.TrimSpace(identifier)))
+		if errors.Is(err, ErrNotFound) {
+			r, err = visible(accountsTable.Get(tx, id))
+		}
+		return r, err
+	case id == "":
+		return nil, ErrNotFound
+	}
+	return visible(accountsTable.GetBy(tx, "handle", id))
+}
+
+// visible hides pending accounts and gives a missing one the domain's error.
+func visible(r *record, err error) (*record, error) {
+	switch {
+	case errors.Is(err, storage.ErrNotFound):
+		return nil, ErrNotFound
+	case err != nil:
+		return nil, err
+	case r.Pending != nil:
+		return nil, ErrNotFound
+	}
+	return r, nil
+}
+
+// Page is one page of a listing.
+type Page struct {
+	Accounts []*Account
+	// Cursor begins the next page; empty at the end.
+	Cursor string
+}
+
+// List returns accounts in the order of their creation, up to limit (1 to 500).
+func (s *Service) List(ctx context.Context, cursor string, limit int) (Page, error) {
+	return s.page(ctx, storage.Range{Index: "created", After: cursor, Limit: limit})
+}
+
+// SearchByEmail returns the accounts whose address begins with a prefix, in the order of
+// their addresses (source: com.atproto.admin.searchAccounts).
+func (s *Service) SearchByEmail(ctx context.Context, prefix, cursor string, limit int) (Page, error) {
+	return s.page(ctx, storage.Range{Index: "email", Prefix: normalIdentifier(prefix), After: cursor, Limit: limit})
+}
+
+func (s *Service) page(ctx context.Context, r storage.Range) (Page, error) {
+	r.Limit = min(max(r.Limit, 1), 500)
+	var p Page
+	err := s.store.View(ctx, func(tx storage.Tx) error {
+		p = Page{}
+		records, cursor, err := accountsTable.Page(tx, r)
+		if err != nil {
+			return err
+		}
+		p.Cursor = cursor
+		for _, r := range records {
+			if r.Pending == nil {
+				p.Accounts = append(p.Accounts, &r.Account)
+			}
+		}
+		return nil
+	})
+	return p, err
+}

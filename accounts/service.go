@@ -1,0 +1,207 @@
+package accounts
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/bluesky-social/indigo/atproto/syntax"
+
+	"github.com/gatehouse-at/gatehouse/accounts/did"
+	"github.com/gatehouse-at/gatehouse/accounts/keys"
+	"github.com/gatehouse-at/gatehouse/accounts/mail"
+	"github.com/gatehouse-at/gatehouse/storage"
+)
+
+// Errors of this package, beside those that speak of handles and addresses. Test
+// for them with [errors.Is].
+var (
+	// ErrNotFound says that there is no such account.
+	ErrNotFound = errors.New("accounts: account not found")
+	// ErrInvalidPassword says that a new password is too short.
+	ErrInvalidPassword = errors.New("accounts: unsuitable password")
+	// ErrInvalidRequest says that an argument can't be used as it is.
+	ErrInvalidRequest = errors.New("accounts: invalid request")
+	// ErrBadCredentials says that an identifier and a password don't belong
+	// together. It doesn't say whether the account exists.
+	ErrBadCredentials = errors.New("accounts: invalid identifier or password")
+	// ErrInviteRequired says that sign-up needs an invite code.
+	ErrInviteRequired = errors.New("accounts: no invite code given")
+	// ErrEmailTaken says that the e-mail address belongs to an account.
+	ErrEmailTaken = errors.New("accounts: e-mail address taken")
+	// ErrMissingAuth says that bringing a DID needs a proof that it is the caller's.
+	ErrMissingAuth = errors.New("accounts: no proof for the DID")
+	// ErrInvalidToken says that an e-mailed code is wrong.
+	ErrInvalidToken = errors.New("accounts: invalid code")
+	// ErrExpiredToken says that an e-mailed code is too old.
+	ErrExpiredToken = errors.New("accounts: expired code")
+	// ErrDirectory says that the DID directory could not be reached or refused.
+	ErrDirectory = errors.New("accounts: DID directory")
+)
+
+// PasswordHasher hashes account passwords. Its methods are safe for concurrent
+// use, bound the work done at once, and return the context's error when it ends
+// while they wait.
+type PasswordHasher interface {
+	// Hash returns the encoded hash of a password.
+	Hash(ctx context.Context, password string) (string, error)
+	// Verify reports whether the password is the hashed one, and whether the
+	// hash should be replaced because it is weaker than those that Hash makes.
+	Verify(ctx context.Context, encoded, password string) (ok, rehash bool, err error)
+	// Dummy does the work of Verify, for an account that doesn't exist.
+	Dummy(ctx context.Context, password string) error
+}
+
+// HandleResolver finds out which DID a handle on a foreign domain claims, by DNS
+// or HTTPS (source: the atproto handle specification).
+type HandleResolver interface {
+	ResolveHandle(ctx context.Context, h syntax.Handle) (syntax.DID, error)
+}
+
+// InviteGate decides on invite codes at sign-up. [invites.Service] is one.
+type InviteGate interface {
+	// Required reports whether sign-up needs a code.
+	Required() bool
+	// Check refuses a code that can't be used now.
+	Check(tx storage.Tx, code string) error
+	// Redeem uses a code for an account, or refuses as Check does.
+	Redeem(tx storage.Tx, code string, did syntax.DID) error
+	// Release takes back a use of Redeem, after a sign-up that failed.
+	Release(tx storage.Tx, code string, did syntax.DID) error
+}
+
+// Config configures a [Service]. The fields without a default are required.
+type Config struct {
+	// HandleDomains are the domains under which accounts may take handles, each
+	// with its leading dot.
+	HandleDomains []string
+	// MinPasswordLength is the fewest characters of a new password. Default 8.
+	MinPasswordLength int
+	// ServiceName is what e-mails call the server.
+	ServiceName string
+
+	// DIDs makes and changes the DIDs of accounts.
+	DIDs did.Registrar
+	// Keys keeps the signing keys of accounts.
+	Keys keys.Store
+	// Passwords hashes account passwords.
+	Passwords PasswordHasher
+	// Handles resolves handles on foreign domains. Without it they are refused.
+	Handles HandleResolver
+	// AllowEmail refuses addresses beyond those that are malformed or known to be disposable. Optional.
+	AllowEmail func(address string) bool
+
+	// Mailer delivers the e-mails.
+	Mailer mail.Mailer
+	// Templates makes the e-mails. Default: those of package mail.
+	Templates *mail.Templates
+	// MailTimeout bounds a delivery, and so the request that waits for it. Default 15 seconds.
+	MailTimeout time.Duration
+	// CodeLifetime is how long an e-mailed code is good for. Default 15 minutes.
+	CodeLifetime time.Duration
+	// CodeSecret keys the hashes of e-mailed codes: 32 bytes.
+	CodeSecret []byte
+
+	// Now tells the time. Default [time.Now].
+	Now func() time.Time
+	// Rand is the source of randomness. Default [rand.Reader].
+	Rand io.Reader
+	// Logger receives what operators should know. Default: none.
+	Logger *slog.Logger
+}
+
+// Service keeps the accounts of a server. Its methods are safe for concurrent use.
+type Service struct {
+	store storage.Store
+	cfg   Config
+	gate  InviteGate
+	hooks []Hook
+
+	background sync.WaitGroup
+	slots      chan struct{}
+	stop       context.CancelFunc
+	ctx        context.Context
+}
+
+// New returns a service on a store, whose tables it defines.
+func New(ctx context.Context, store storage.Store, cfg Config) (*Service, error) {
+	switch {
+	case cfg.DIDs == nil:
+		return nil, errors.New("accounts: Config.DIDs is missing")
+	case cfg.Keys == nil:
+		return nil, errors.New("accounts: Config.Keys is missing")
+	case cfg.Passwords == nil:
+		return nil, errors.New("accounts: Config.Passwords is missing")
+	case cfg.Mailer == nil:
+		return nil, errors.New("accounts: Config.Mailer is missing")
+	case len(cfg.CodeSecret) < 32:
+		return nil, errors.New("accounts: Config.CodeSecret is shorter than 32 bytes")
+	}
+	if cfg.MinPasswordLength == 0 {
+		cfg.MinPasswordLength = 8
+	}
+	if cfg.MailTimeout == 0 {
+		cfg.MailTimeout = 15 * time.Second
+	}
+	if cfg.CodeLifetime == 0 {
+		cfg.CodeLifetime = 15 * time.Minute
+	}
+	if cfg.Templates == nil {
+		t, err := mail.NewTemplates(nil)
+		if err != nil {
+			return nil, err
+		}
+		cfg.Templates = t
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Rand == nil {
+		cfg.Rand = rand.Reader
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if err := storage.Define(ctx, store, Tables()...); err != nil {
+		return nil, fmt.Errorf("accounts: %w", err)
+	}
+	s := &Service{store: store, cfg: cfg, slots: make(chan struct{}, 32)}
+	s.ctx, s.stop = context.WithCancel(context.Background())
+	return s, nil
+}
+
+// Tables are the collections of this package.
+func Tables() []storage.Definer { return []storage.Definer{accountsTable, codesTable} }
+
+// SetInviteGate puts a gate before sign-up. Set it before the service is used.
+func (s *Service) SetInviteGate(g InviteGate) { s.gate = g }
+
+// HandleDomains returns the domains under which accounts may take handles.
+func (s *Service) HandleDomains() []string { return s.cfg.HandleDomains }
+
+// InviteRequired reports whether sign-up needs an invite code.
+func (s *Service) InviteRequired() bool { return s.gate != nil && s.gate.Required() }
+
+// Close waits for e-mails that are on their way, until ctx ends; then it gives
+// them up.
+func (s *Service) Close(ctx context.Context) error {
+	done := make(chan struct{})
+	go func() { s.background.Wait(); close(done) }()
+	defer s.stop()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		s.stop()
+		<-done
+		return ctx.Err()
+	}
+}
+
+// now is the time in UTC, to the millisecond: what a document can hold.
+func (s *Service) now() time.Time { return s.cfg.Now().UTC().Truncate(time.Millisecond) }

@@ -1,0 +1,306 @@
+package accounts
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/bluesky-social/indigo/atproto/syntax"
+
+	"github.com/gatehouse-at/gatehouse/accounts/did"
+	"github.com/gatehouse-at/gatehouse/accounts/keys"
+	"github.com/gatehouse-at/gatehouse/internal/refusal"
+	"github.com/gatehouse-at/gatehouse/storage"
+)
+
+// CreateParams are what an account is made of.
+type CreateParams struct {
+	Handle     string
+	Email      string
+	Password   string
+	InviteCode string
+	// RecoveryKey is a did:key of the owner's, which outranks the server's keys
+	// in the account's DID. Optional.
+	RecoveryKey string
+	// DID is the DID that an account brings with it when it moves here. The account starts
+	// deactivated.
+	DID syntax.DID
+	// ProvenDID is the DID that the caller has proved to be theirs. It has to be
+	// DID, if that is given.
+	ProvenDID syntax.DID
+	// AllowReserved lets an admin take reserved, offensive, short and long handles.
+	AllowReserved bool
+}
+
+// pending is the state of a sign-up between its first and its last step.
+type pending struct {
+	Since     time.Time       `json:"since"`
+	Operation json.RawMessage `json:"operation"`
+}
+
+// The time that the outside half of a sign-up may take, and the age at which a pending account that the
+// directory doesn't know is given up. The second must be well beyond the first.
+const (
+	submitTimeout = time.Minute
+	abandonAfter  = 5 * time.Minute
+)
+
+// Create makes an account. The functions in also run in the transaction that makes
+// the account visible, and an error of theirs undoes it. Errors: [ErrInvalidRequest],
+// [ErrInvalidPassword], [ErrInviteRequired], [ErrInvalidEmail], [ErrInvalidHandle],
+// [ErrHandleNotAvailable], [ErrUnsupportedDomain], [ErrEmailTaken], [ErrMissingAuth],
+// [ErrDirectory], and those of the [InviteGate]
+// (source: com.atproto.server.createAccount).
+func (s *Service) Create(ctx context.Context, p CreateParams, also ...func(storage.Tx, *Account) error) (*Account, error) {
+	r, op, err := s.prepare(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	if op == nil {
+		// Nothing happens outside the store: one step does.
+		err := s.store.Update(ctx, func(tx storage.Tx) error {
+			if err := s.reserve(tx, r, p); err != nil {
+				return err
+			}
+			return s.finish(tx, r, also)
+		})
+		if err != nil {
+			return nil, err
+		}
+		return &r.Account, nil
+	}
+	if err := s.store.Update(ctx, func(tx storage.Tx) error { return s.reserve(tx, r, p) }); err != nil {
+		return nil, err
+	}
+	// From here on a client that hangs up must not leave things half done.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), submitTimeout)
+	defer cancel()
+	if err := s.submit(ctx, r.DID, op); err != nil {
+		if errors.Is(err, did.ErrRefused) {
+			err = errors.Join(err, s.undo(ctx, r.DID))
+		}
+		return nil, fmt.Errorf("%w: %w", ErrDirectory, err)
+	}
+	var a *Account
+	err = s.store.Update(ctx, func(tx storage.Tx) error {
+		r, err := accountsTable.Get(tx, r.DID.String())
+		if err != nil {
+			return err
+		}
+		a = &r.Account
+		if r.Pending == nil { // a recovery pass was faster
+			return join(tx, r, also)
+		}
+		return s.finish(tx, r, also)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+// prepare checks the parameters in the reference server's order, so that a client is told of the same fault first,
+// and makes the record and the DID's first operation.
+func (s *Service) prepare(ctx context.Context, p CreateParams) (*record, *did.Operation, error) {
+	if err := s.checkNewPassword(p.Password); err != nil {
+		return nil, nil, err
+	}
+	if p.InviteCode == "" && s.InviteRequired() {
+		return nil, nil, refusal.New(ErrInviteRequired, "No invite code provided")
+	}
+	if p.Email == "" {
+		return nil, nil, refusal.New(ErrInvalidRequest, "Email is required")
+	}
+	email, err := s.checkEmail(p.Email)
+	if err != nil {
+		return nil, nil, err
+	}
+	handle, err := s.checkHandle(ctx, p.Handle, p.DID, p.AllowReserved)
+	if err != nil {
+		return nil, nil, err
+	}
+	r := &record{Account: Account{Handle: handle, Email: email, InviteCode: p.InviteCode, CreatedAt: s.now()}}
+	err = s.store.View(ctx, func(tx storage.Tx) error { return s.checkFree(tx, r, p) })
+	if err != nil {
+		return nil, nil, err
+	}
+	if p.DID != "" && p.DID != p.ProvenDID {
+		return nil, nil, refusal.Newf(ErrMissingAuth, "Missing auth to create account with did: %s", p.DID)
+	}
+	if err := did.CheckRecoveryKey(p.RecoveryKey); err != nil {
+		return nil, nil, refusal.New(ErrInvalidRequest, "Invalid recovery key")
+	}
+	if r.PasswordHash, err = s.cfg.Passwords.Hash(ctx, p.Password); err != nil {
+		return nil, nil, err
+	}
+	key, err := s.signingKey(ctx, p.DID)
+	if err != nil {
+		return nil, nil, err
+	}
+	r.SigningKey, r.SealedKey = key.Public, key.Sealed
+	if p.DID != "" {
+		r.DID, r.DeactivatedAt = p.DID, &r.CreatedAt
+		return r, nil, nil
+	}
+	minted, err := s.cfg.DIDs.Mint(ctx, did.MintParams{Handle: handle, SigningKey: key.Public, RecoveryKey: p.RecoveryKey})
+	if err != nil {
+		return nil, nil, fmt.Errorf("%w: %w", ErrDirectory, err)
+	}
+	r.DID = minted.DID
+	if minted.Operation == nil {
+		return r, nil, nil
+	}
+	raw, err := json.Marshal(minted.Operation)
+	if err != nil {
+		return nil, nil, fmt.Errorf("accounts: %w", err)
+	}
+	r.Pending = &pending{Since: r.CreatedAt, Operation: raw}
+	return r, minted.Operation, nil
+}
+
+// signingKey makes the key of a new account, or takes the one reserved for its DID.
+func (s *Service) signingKey(ctx context.Context, did syntax.DID) (keys.Key, error) {
+	key, err := s.cfg.Keys.Generate(ctx)
+	if err != nil {
+		return keys.Key{}, fmt.Errorf("accounts: making a signing key: %w", err)
+	}
+	return key, nil
+}
+
+// checkFree refuses an invite code that can't be used, and a handle, an address or a DID that is taken.
+func (s *Service) checkFree(tx storage.Tx, r *record, p CreateParams) error {
+	if p.InviteCode != "" && s.gate != nil {
+		if err := s.gate.Check(tx, p.InviteCode); err != nil {
+			return err
+		}
+	}
+	switch _, err := accountsTable.GetBy(tx, "handle", r.Handle.String()); {
+	case err == nil:
+		return refusal.Newf(ErrHandleNotAvailable, "Handle already taken: %s", r.Handle)
+	case !errors.Is(err, storage.ErrNotFound):
+		return err
+	}
+	switch _, err := accountsTable.GetBy(tx, "email", r.Email); {
+	case err == nil:
+		return refusal.Newf(ErrEmailTaken, "Email already taken: %s", p.Email)
+	case !errors.Is(err, storage.ErrNotFound):
+		return err
+	}
+	return nil
+}
+
+// reserve is the first step: everything is checked again, now for good, and the invite used.
+func (s *Service) reserve(tx storage.Tx, r *record, p CreateParams) error {
+	if err := s.checkFree(tx, r, p); err != nil {
+		return err
+	}
+	switch _, err := accountsTable.Get(tx, r.DID.String()); {
+	case err == nil:
+		return refusal.Newf(ErrInvalidRequest, "Account already exists: %s", r.DID)
+	case !errors.Is(err, storage.ErrNotFound):
+		return err
+	}
+	if p.InviteCode != "" && s.gate != nil {
+		if err := s.gate.Redeem(tx, p.InviteCode, r.DID); err != nil {
+			return err
+		}
+	}
+	return put(tx, r)
+}
+
+// finish is the last step: the account becomes visible.
+func (s *Service) finish(tx storage.Tx, r *record, also []func(storage.Tx, *Account) error) error {
+	r.Pending = nil
+	if err := s.changed(tx, Created, nil, r); err != nil {
+		return err
+	}
+	return join(tx, r, also)
+}
+
+func join(tx storage.Tx, r *record, also []func(storage.Tx, *Account) error) error {
+	for _, f := range also {
+		if err := f(tx, &r.Account); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// undo takes the first step back.
+func (s *Service) undo(ctx context.Context, id syntax.DID) error {
+	return s.store.Update(ctx, func(tx storage.Tx) error {
+		r, err := accountsTable.Get(tx, id.String())
+		if errors.Is(err, storage.ErrNotFound) || err == nil && r.Pending == nil {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if r.InviteCode != "" && s.gate != nil {
+			if err := s.gate.Release(tx, r.InviteCode, r.DID); err != nil {
+				return err
+			}
+		}
+		return accountsTable.Delete(tx, id.String())
+	})
+}
+
+// submit publishes an operation. When the directory's answer got lost, it asks
+// whether the operation arrived.
+func (s *Service) submit(ctx context.Context, id syntax.DID, op *did.Operation) error {
+	err := s.cfg.DIDs.Submit(ctx, id, op)
+	if err == nil || errors.Is(err, did.ErrRefused) {
+		return err
+	}
+	if known, asked := s.cfg.DIDs.Exists(ctx, id); asked == nil && known {
+		return nil
+	}
+	return err
+}
+
+// Recover ends sign-ups that were cut short. Those that the directory knows of are
+// finished; those that it has not heard of for some minutes are undone. It is to be run at start
+// and now and then.
+func (s *Service) Recover(ctx context.Context) error {
+	var stuck []*record
+	err := s.store.View(ctx, func(tx storage.Tx) (err error) {
+		stuck, err = accountsTable.All(tx, storage.Range{Index: "pending", Limit: 1000})
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	var failed error
+	for _, r := range stuck {
+		if err := s.recover(ctx, r); err != nil {
+			failed = errors.Join(failed, fmt.Errorf("recovering the sign-up of %s: %w", r.DID, err))
+		}
+	}
+	return failed
+}
+
+func (s *Service) recover(ctx context.Context, r *record) error {
+	known, err := s.cfg.DIDs.Exists(ctx, r.DID)
+	switch {
+	case err != nil:
+		return err
+	case known:
+		s.cfg.Logger.InfoContext(ctx, "finishing a sign-up that was cut short", "did", r.DID)
+		return s.store.Update(ctx, func(tx storage.Tx) error {
+			r, err := accountsTable.Get(tx, r.DID.String())
+			if errors.Is(err, storage.ErrNotFound) || err == nil && r.Pending == nil {
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+			return s.finish(tx, r, nil)
+		})
+	case s.now().Sub(r.Pending.Since) < abandonAfter:
+		return nil // it may be on its way
+	}
+	s.cfg.Logger.InfoContext(ctx, "undoing a sign-up that was cut short", "did", r.DID)
+	return s.undo(ctx, r.DID)
+}

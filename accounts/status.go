@@ -1,0 +1,47 @@
+package accounts
+
+import (
+	"context"
+	"time"
+
+	"github.com/bluesky-social/indigo/atproto/syntax"
+
+	"github.com/gatehouse-at/gatehouse/storage"
+)
+
+// TakeDown takes an account down, under a reference of the moderators' own. Its
+// sessions end, and only tokens for leaving the server are issued until
+// [Service.Restore] (source: com.atproto.admin.updateSubjectStatus).
+func (s *Service) TakeDown(ctx context.Context, did syntax.DID, ref string) error {
+	return s.modify(ctx, did, StatusChanged, func(tx storage.Tx, r *record) error {
+		r.Takedown = &Takedown{Ref: ref, At: s.now()}
+		return nil
+	})
+}
+
+// Restore ends a takedown.
+func (s *Service) Restore(ctx context.Context, did syntax.DID) error {
+	return s.modify(ctx, did, StatusChanged, func(tx storage.Tx, r *record) error {
+		r.Takedown = nil
+		return nil
+	})
+}
+
+// Deactivate makes an account inactive at its owner's wish. A deleteAfter that
+// is not nil has it deleted then, unless it is activated before
+// (source: com.atproto.server.deactivateAccount).
+func (s *Service) Deactivate(ctx context.Context, did syntax.DID, deleteAfter *time.Time) error {
+	return s.modify(ctx, did, StatusChanged, func(tx storage.Tx, r *record) error {
+		now := s.now()
+		r.DeactivatedAt, r.DeleteAfter = &now, deleteAfter
+		return nil
+	})
+}
+
+// Reactivate ends a deactivation, without looking at the DID document.
+func (s *Service) Reactivate(ctx context.Context, did syntax.DID) error {
+	return s.modify(ctx, did, StatusChanged, func(tx storage.Tx, r *record) error {
+		r.DeactivatedAt, r.DeleteAfter = nil, nil
+		return nil
+	})
+}

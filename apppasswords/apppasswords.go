@@ -1,0 +1,232 @@
+package apppasswords
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"regexp"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/bluesky-social/indigo/atproto/syntax"
+	"github.com/google/uuid"
+
+	"github.com/gatehouse-at/gatehouse/accounts"
+	"github.com/gatehouse-at/gatehouse/internal/refusal"
+	"github.com/gatehouse-at/gatehouse/internal/token"
+	"github.com/gatehouse-at/gatehouse/storage"
+)
+
+// Errors of this package. Test for them with [errors.Is].
+var (
+	// ErrNotFound says that the account has no such app password.
+	ErrNotFound = errors.New("apppasswords: not found")
+	// ErrNameTaken says that the account has an app password of that name.
+	ErrNameTaken = errors.New("apppasswords: name taken")
+	// ErrInvalidName says that the name is empty, too long or not text.
+	ErrInvalidName = errors.New("apppasswords: invalid name")
+)
+
+// maxName is the longest name, in bytes.
+const maxName = 256
+
+// AppPassword is a password for one program, without the password itself.
+type AppPassword struct {
+	// ID is a UUIDv7.
+	ID  string     `json:"id"`
+	DID syntax.DID `json:"did"`
+	// Name tells the account's app passwords apart.
+	Name string `json:"name"`
+	// Privileged gives access to direct messages and the like.
+	Privileged bool      `json:"privileged"`
+	CreatedAt  time.Time `json:"createdAt"`
+}
+
+type record struct {
+	AppPassword
+	// Hash is keyed; no slow hash is needed over 80 random bits.
+	Hash string `json:"hash"`
+}
+
+var table = storage.NewCollection("app_passwords",
+	func(r *record) string { return r.ID },
+	storage.Unique("name", func(r *record) string { return storage.Join(r.DID.String(), r.Name) }),
+	storage.Unique("hash", func(r *record) string { return storage.Join(r.DID.String(), r.Hash) }),
+	storage.Ordered("account", func(r *record) string {
+		return storage.Join(r.DID.String(), storage.TimeKey(r.CreatedAt))
+	}),
+)
+
+// Config configures a [Service]. The field without a default is required.
+type Config struct {
+	// Secret keys the hashes of app passwords: 32 bytes, never to change while app passwords should work.
+	Secret []byte
+	// Now tells the time. Default [time.Now].
+	Now func() time.Time
+	// Rand is the source of randomness. Default [rand.Reader].
+	Rand io.Reader
+}
+
+// Service keeps the app passwords of accounts. Its methods are safe for concurrent use.
+type Service struct {
+	store    storage.Store
+	cfg      Config
+	onRevoke []func(storage.Tx, syntax.DID, string) error
+}
+
+// New returns a service on a store, whose table it defines. App passwords go with
+// their account from then on.
+func New(ctx context.Context, store storage.Store, a *accounts.Service, cfg Config) (*Service, error) {
+	if len(cfg.Secret) < 32 {
+		return nil, errors.New("apppasswords: Config.Secret is shorter than 32 bytes")
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Rand == nil {
+		cfg.Rand = rand.Reader
+	}
+	if err := storage.Define(ctx, store, Tables()...); err != nil {
+		return nil, fmt.Errorf("apppasswords: %w", err)
+	}
+	s := &Service{store: store, cfg: cfg}
+	a.OnChange(func(tx storage.Tx, c accounts.Change) error {
+		if c.Kind != accounts.Deleted {
+			return nil
+		}
+		_, err := table.DeleteAll(tx, ofAccount(c.Account.DID))
+		return err
+	})
+	return s, nil
+}
+
+// Tables are the collections of this package.
+func Tables() []storage.Definer { return []storage.Definer{table} }
+
+func ofAccount(did syntax.DID) storage.Range {
+	return storage.Range{Index: "account", Prefix: did.String() + " ", Reverse: true}
+}
+
+// OnRevoke adds a function that is called, inside the transaction, with each app
+// password that is revoked. Add it before the service is used.
+func (s *Service) OnRevoke(f func(tx storage.Tx, did syntax.DID, name string) error) {
+	s.onRevoke = append(s.onRevoke, f)
+}
+
+// Create makes an app password and returns it with the password, which can't be
+// had again. Errors: [ErrNameTaken], [ErrInvalidName]
+// (source: com.atproto.server.createAppPassword).
+func (s *Service) Create(ctx context.Context, did syntax.DID, name string, privileged bool) (*AppPassword, string, error) {
+	if name == "" || len(name) > maxName || !utf8.ValidString(name) || strings.ContainsRune(name, 0) {
+		return nil, "", refusal.Newf(ErrInvalidName, "App password name must have 1 to %d bytes of text", maxName)
+	}
+	id, err := uuid.NewV7FromReader(s.cfg.Rand)
+	if err != nil {
+		return nil, "", fmt.Errorf("apppasswords: %w", err)
+	}
+	password, err := token.Grouped(s.cfg.Rand, 4, 4)
+	if err != nil {
+		return nil, "", fmt.Errorf("apppasswords: %w", err)
+	}
+	r := &record{
+		AppPassword: AppPassword{
+			ID: id.String(), DID: did, Name: name, Privileged: privileged,
+			CreatedAt: s.cfg.Now().UTC().Truncate(time.Millisecond),
+		},
+		Hash: s.hash(did, password),
+	}
+	err = s.store.Update(ctx, func(tx storage.Tx) error { return table.Insert(tx, r) })
+	if errors.Is(err, storage.ErrConflict) {
+		return nil, "", refusal.New(ErrNameTaken, "App password name already in use")
+	}
+	if err != nil {
+		return nil, "", err
+	}
+	return &r.AppPassword, password, nil
+}
+
+// List returns the app passwords of an account, newest first
+// (source: com.atproto.server.listAppPasswords).
+func (s *Service) List(ctx context.Context, did syntax.DID) ([]*AppPassword, error) {
+	var all []*AppPassword
+	err := s.store.View(ctx, func(tx storage.Tx) error {
+		all = nil
+		for r, err := range table.Scan(tx, ofAccount(did)) {
+			if err != nil {
+				return err
+			}
+			all = append(all, &r.AppPassword)
+		}
+		return nil
+	})
+	return all, err
+}
+
+// Revoke removes an app password and ends its sessions. A name that isn't there
+// is no error (source: com.atproto.server.revokeAppPassword).
+func (s *Service) Revoke(ctx context.Context, did syntax.DID, name string) error {
+	return s.store.Update(ctx, func(tx storage.Tx) error {
+		r, err := table.GetBy(tx, "name", storage.Join(did.String(), name))
+		if errors.Is(err, storage.ErrNotFound) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		return s.revoke(tx, r)
+	})
+}
+
+// RevokeAll removes all app passwords of an account and ends their sessions.
+func (s *Service) RevokeAll(ctx context.Context, did syntax.DID) error {
+	return s.store.Update(ctx, func(tx storage.Tx) error {
+		all, err := table.All(tx, ofAccount(did))
+		if err != nil {
+			return err
+		}
+		for _, r := range all {
+			if err := s.revoke(tx, r); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func (s *Service) revoke(tx storage.Tx, r *record) error {
+	if err := table.Delete(tx, r.ID); err != nil {
+		return err
+	}
+	for _, f := range s.onRevoke {
+		if err := f(tx, r.DID, r.Name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+var form = regexp.MustCompile(`^[a-z2-7]{4}-[a-z2-7]{4}-[a-z2-7]{4}-[a-z2-7]{4}$`)
+
+// Plausible reports whether a password has the form of an app password.
+func Plausible(password string) bool { return form.MatchString(password) }
+
+// MatchTx returns the app password of an account to which a password belongs, or [ErrNotFound].
+func (s *Service) MatchTx(tx storage.Tx, did syntax.DID, password string) (*AppPassword, error) {
+	// Finding it by its keyed hash compares in no observable time: whoever tries
+	// a password can't tell what its hash will be.
+	r, err := table.GetBy(tx, "hash", storage.Join(did.String(), s.hash(did, password)))
+	if errors.Is(err, storage.ErrNotFound) {
+		return nil, ErrNotFound
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &r.AppPassword, nil
+}
+
+func (s *Service) hash(did syntax.DID, password string) string {
+	return token.Hash(s.cfg.Secret, did.String(), password)
+}

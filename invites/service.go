@@ -1,0 +1,239 @@
+package invites
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/bluesky-social/indigo/atproto/syntax"
+
+	"github.com/gatehouse-at/gatehouse/accounts"
+	"github.com/gatehouse-at/gatehouse/internal/refusal"
+	"github.com/gatehouse-at/gatehouse/internal/token"
+	"github.com/gatehouse-at/gatehouse/storage"
+)
+
+// Errors of this package. Test for them with [errors.Is].
+var (
+	// ErrUnavailable says that a code doesn't exist, is disabled, used up, or belongs to
+	// an account that is taken down.
+	ErrUnavailable = errors.New("invites: code not available")
+	// ErrInvalidRequest says that an argument is out of range.
+	ErrInvalidRequest = errors.New("invites: invalid request")
+	// ErrDuplicateCreate says that another call earned the account's codes meanwhile.
+	ErrDuplicateCreate = errors.New("invites: codes earned twice")
+)
+
+var errUnavailable = refusal.New(ErrUnavailable, "Provided invite code not available")
+
+// The most codes that one call makes, and that an account may have unused of those it earned.
+const (
+	maxCodes  = 10_000
+	maxUses   = 1_000_000_000
+	maxUnused = 5
+)
+
+// Config configures a [Service].
+type Config struct {
+	// Hostname begins the codes, its dots as dashes. Required.
+	Hostname string
+	// Required makes sign-up ask for a code.
+	Required bool
+	// Interval is the time in which an account earns a code. Zero: accounts earn none.
+	Interval time.Duration
+	// Epoch is when earning begins, for accounts that are older.
+	Epoch time.Time
+	// Now tells the time. Default [time.Now].
+	Now func() time.Time
+	// Rand is the source of randomness. Default [rand.Reader].
+	Rand io.Reader
+}
+
+// Service keeps the invite codes of a server. Its methods are safe for concurrent use.
+type Service struct {
+	store    storage.Store
+	accounts *accounts.Service
+	cfg      Config
+	prefix   string
+}
+
+// New returns a service on a store, whose tables it defines, and sets it before the accounts'
+// sign-up.
+func New(ctx context.Context, store storage.Store, a *accounts.Service, cfg Config) (*Service, error) {
+	if cfg.Hostname == "" {
+		return nil, errors.New("invites: Config.Hostname is missing")
+	}
+	if cfg.Interval < 0 {
+		return nil, errors.New("invites: Config.Interval is negative")
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Rand == nil {
+		cfg.Rand = rand.Reader
+	}
+	if err := storage.Define(ctx, store, Tables()...); err != nil {
+		return nil, fmt.Errorf("invites: %w", err)
+	}
+	s := &Service{store: store, accounts: a, cfg: cfg}
+	// Dots would make the code look like a link.
+	s.prefix = strings.NewReplacer(".", "-", ":", "-").Replace(strings.ToLower(cfg.Hostname)) + "-"
+	a.SetInviteGate(s)
+	a.OnChange(s.follow)
+	return s, nil
+}
+
+// Tables are the collections of this package.
+func Tables() []storage.Definer { return []storage.Definer{codes, uses} }
+
+// follow removes the codes of an account that goes. Its use of another's code stays,
+// since the code stays used.
+func (s *Service) follow(tx storage.Tx, c accounts.Change) error {
+	if c.Kind != accounts.Deleted {
+		return nil
+	}
+	prefix := c.Account.DID.String() + " "
+	if _, err := codes.DeleteAll(tx, storage.Range{Index: "account", Prefix: prefix}); err != nil {
+		return err
+	}
+	_, err := uses.DeleteAll(tx, storage.Range{Index: "owner", Prefix: prefix})
+	return err
+}
+
+// AccountCodes are codes made for one account.
+type AccountCodes struct {
+	// Account is a DID, or [Admin].
+	Account string
+	Codes   []string
+}
+
+// Create makes codeCount codes with useCount uses for each of some accounts, or
+// for [Admin] if none is given. Errors: [ErrInvalidRequest]
+// (source: com.atproto.server.createInviteCodes).
+func (s *Service) Create(ctx context.Context, codeCount, useCount int, forAccounts ...string) ([]AccountCodes, error) {
+	if len(forAccounts) == 0 {
+		forAccounts = []string{Admin}
+	}
+	switch {
+	case useCount < 1 || useCount > maxUses:
+		return nil, refusal.Newf(ErrInvalidRequest, "useCount must be between 1 and %d", maxUses)
+	case codeCount < 1 || codeCount > maxCodes || codeCount*len(forAccounts) > maxCodes:
+		return nil, refusal.Newf(ErrInvalidRequest, "between 1 and %d codes can be made at a time", maxCodes)
+	}
+	var out []AccountCodes
+	var fresh []*Code
+	for _, account := range forAccounts {
+		batch, err := s.make(account, Admin, codeCount)
+		if err != nil {
+			return nil, err
+		}
+		made := AccountCodes{Account: account}
+		for _, c := range batch {
+			c.Available = useCount
+			made.Codes = append(made.Codes, c.Code)
+		}
+		out, fresh = append(out, made), append(fresh, batch...)
+	}
+	return out, s.store.Update(ctx, func(tx storage.Tx) error { return insert(tx, fresh) })
+}
+
+// make makes single-use codes without storing them.
+func (s *Service) make(forAccount, createdBy string, n int) ([]*Code, error) {
+	batch := make([]*Code, n)
+	for i := range batch {
+		random, err := token.Grouped(s.cfg.Rand, 2, 5)
+		if err != nil {
+			return nil, fmt.Errorf("invites: %w", err)
+		}
+		batch[i] = &Code{
+			Code: s.prefix + random, Available: 1,
+			ForAccount: forAccount, CreatedBy: createdBy, CreatedAt: s.now(),
+		}
+	}
+	return batch, nil
+}
+
+func insert(tx storage.Tx, batch []*Code) error {
+	for _, c := range batch {
+		if err := codes.Insert(tx, c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Service) now() time.Time { return s.cfg.Now().UTC().Truncate(time.Millisecond) }
+
+// Required reports whether sign-up needs a code.
+func (s *Service) Required() bool { return s.cfg.Required }
+
+// Check refuses a code that can't be used now, with [ErrUnavailable].
+func (s *Service) Check(tx storage.Tx, code string) error {
+	_, err := s.usable(tx, code)
+	return err
+}
+
+func (s *Service) usable(tx storage.Tx, code string) (*Code, error) {
+	c, err := codes.Get(tx, code)
+	switch {
+	case errors.Is(err, storage.ErrNotFound):
+		return nil, errUnavailable
+	case err != nil:
+		return nil, err
+	case !c.usable():
+		return nil, errUnavailable
+	case c.ForAccount == Admin:
+		return c, nil
+	}
+	owner, err := s.accounts.GetTx(tx, syntax.DID(c.ForAccount))
+	switch {
+	case errors.Is(err, accounts.ErrNotFound):
+		return c, nil // made for an account elsewhere
+	case err != nil:
+		return nil, err
+	case owner.Takedown != nil:
+		return nil, errUnavailable
+	}
+	return c, nil
+}
+
+// Redeem uses a code for an account, or refuses as Check does.
+func (s *Service) Redeem(tx storage.Tx, code string, did syntax.DID) error {
+	c, err := s.usable(tx, code)
+	if err != nil {
+		return err
+	}
+	c.Used++
+	if err := codes.Put(tx, c); err != nil {
+		return err
+	}
+	return uses.Insert(tx, &use{Code: c.Code, Owner: c.ForAccount, Use: Use{UsedBy: did, UsedAt: s.now()}})
+}
+
+// Release takes back a use of Redeem, if it was made.
+func (s *Service) Release(tx storage.Tx, code string, did syntax.DID) error {
+	u := &use{Code: code, Use: Use{UsedBy: did}}
+	if _, err := uses.Get(tx, u.key()); err != nil {
+		return ignoreNotFound(err)
+	}
+	if err := uses.Delete(tx, u.key()); err != nil {
+		return err
+	}
+	c, err := codes.Get(tx, code)
+	if err != nil {
+		return ignoreNotFound(err)
+	}
+	c.Used--
+	return codes.Put(tx, c)
+}
+
+func ignoreNotFound(err error) error {
+	if errors.Is(err, storage.ErrNotFound) {
+		return nil
+	}
+	return err
+}

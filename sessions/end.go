@@ -1,0 +1,89 @@
+package sessions
+
+import (
+	"context"
+	"errors"
+
+	"github.com/bluesky-social/indigo/atproto/syntax"
+
+	"github.com/gatehouse-at/gatehouse/storage"
+)
+
+// End ends the session of a refresh token, expired or not: none of its tokens
+// works any longer. Ending it again changes nothing. Errors: [ErrInvalidToken]
+// (source: com.atproto.server.deleteSession).
+func (s *Service) End(ctx context.Context, refreshJWT string) error {
+	did, session, err := s.verifyRefresh(refreshJWT)
+	if err != nil {
+		return err
+	}
+	err = s.Revoke(ctx, did, session)
+	if errors.Is(err, ErrNotFound) {
+		return nil
+	}
+	return err
+}
+
+// Revoke ends one session of an account, or returns [ErrNotFound].
+func (s *Service) Revoke(ctx context.Context, did syntax.DID, session string) error {
+	return s.store.Update(ctx, func(tx storage.Tx) error {
+		r, err := table.Get(tx, session)
+		switch {
+		case errors.Is(err, storage.ErrNotFound):
+			return ErrNotFound
+		case err != nil:
+			return err
+		case r.DID != did:
+			return ErrNotFound
+		}
+		return table.Delete(tx, session)
+	})
+}
+
+// EndAll ends all sessions of an account.
+func (s *Service) EndAll(ctx context.Context, did syntax.DID) error {
+	return s.store.Update(ctx, func(tx storage.Tx) error { return s.EndAllTx(tx, did) })
+}
+
+// EndAllTx is EndAll inside a transaction.
+func (s *Service) EndAllTx(tx storage.Tx, did syntax.DID) error {
+	_, err := table.DeleteAll(tx, storage.Range{Index: "account", Prefix: did.String() + " "})
+	return err
+}
+
+// endAppPassword ends the sessions that an app password opened.
+func (s *Service) endAppPassword(tx storage.Tx, did syntax.DID, name string) error {
+	_, err := table.DeleteAll(tx, storage.Exactly("app_password", storage.Join(did.String(), name)))
+	return err
+}
+
+// List returns the sessions of an account, newest first.
+func (s *Service) List(ctx context.Context, did syntax.DID) ([]*Session, error) {
+	var all []*Session
+	err := s.store.View(ctx, func(tx storage.Tx) error {
+		all = nil
+		for r, err := range table.Scan(tx, storage.Range{Index: "account", Prefix: did.String() + " ", Reverse: true}) {
+			if err != nil {
+				return err
+			}
+			all = append(all, &r.Session)
+		}
+		return nil
+	})
+	return all, err
+}
+
+// Purge removes sessions whose time is over. It is housekeeping, to be run now
+// and then.
+func (s *Service) Purge(ctx context.Context) error {
+	for {
+		n := 0
+		err := s.store.Update(ctx, func(tx storage.Tx) (err error) {
+			n, err = table.DeleteAll(tx, storage.Range{Index: "expires", To: storage.TimeKey(s.now()), Limit: 500})
+			return err
+		})
+		if err != nil || n < 500 {
+			return err
+		}
+	}
+}

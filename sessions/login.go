@@ -1,0 +1,109 @@
+package sessions
+
+import (
+	"context"
+	"errors"
+
+	"github.com/gatehouse-at/gatehouse/accounts"
+	"github.com/gatehouse-at/gatehouse/apppasswords"
+	"github.com/gatehouse-at/gatehouse/storage"
+)
+
+// Credentials are what somebody logs in with.
+type Credentials struct {
+	// Identifier is a handle, a DID or an e-mail address, in any case of letters.
+	Identifier string
+	// Password is the account's or an app password.
+	Password string
+	// AuthFactorToken is the code that was mailed, if one was asked for.
+	AuthFactorToken string
+	// AllowTakendown gives an account that is taken down tokens for leaving,
+	// instead of an error.
+	AllowTakendown bool
+}
+
+// Login opens a session. Errors: [accounts.ErrBadCredentials],
+// [ErrAccountTakedown], [accounts.ErrAuthFactorRequired], and of a wrong sign-in code
+// [accounts.ErrInvalidToken] and [accounts.ErrExpiredToken]
+// (source: com.atproto.server.createSession).
+func (s *Service) Login(ctx context.Context, c Credentials) (*Tokens, error) {
+	if apppasswords.Plausible(c.Password) {
+		t, err := s.loginAppPassword(ctx, c)
+		if !errors.Is(err, accounts.ErrBadCredentials) {
+			return t, err
+		}
+		// An account password may look like an app password. And whoever guesses at app
+		// passwords pays the same as whoever guesses at passwords.
+	}
+	return s.loginPassword(ctx, c)
+}
+
+// loginAppPassword does all in one transaction, since there is no slow hash to compute.
+func (s *Service) loginAppPassword(ctx context.Context, c Credentials) (*Tokens, error) {
+	var t *Tokens
+	err := s.store.Update(ctx, func(tx storage.Tx) error {
+		a, err := s.accounts.FindTx(tx, c.Identifier)
+		if errors.Is(err, accounts.ErrNotFound) {
+			return accounts.ErrBadCredentials
+		}
+		if err != nil {
+			return err
+		}
+		p, err := s.appPasswords.MatchTx(tx, a.DID, c.Password)
+		switch {
+		case errors.Is(err, apppasswords.ErrNotFound):
+			return accounts.ErrBadCredentials
+		case err != nil:
+			return err
+		case a.Takedown != nil:
+			return errTakedown
+		}
+		g := Grant{Method: MethodAppPassword, AppPassword: p.Name, Scope: ScopeAppPass}
+		if p.Privileged {
+			g.Scope = ScopeAppPassPrivileged
+		}
+		t, err = s.Open(tx, a, g)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+func (s *Service) loginPassword(ctx context.Context, c Credentials) (*Tokens, error) {
+	a, err := s.accounts.Authenticate(ctx, c.Identifier, c.Password)
+	if err != nil {
+		return nil, err
+	}
+	if a.Takedown != nil {
+		if !c.AllowTakendown {
+			return nil, errTakedown
+		}
+		// Nothing is stored: these tokens can't be refreshed.
+		return s.tokens(a, &record{Session: Session{Grant: Grant{Scope: ScopeTakendown}}}, "none")
+	}
+	if a.EmailAuthFactor {
+		if err := s.accounts.CheckSignIn(ctx, a, c.AuthFactorToken); err != nil {
+			return nil, err
+		}
+	}
+	var t *Tokens
+	err = s.store.Update(ctx, func(tx storage.Tx) error {
+		// The password was checked outside the transaction: it may have been
+		// changed since, and the account deleted or taken down.
+		a, err := s.accounts.StillTx(tx, a)
+		if err != nil {
+			return err
+		}
+		if a.Takedown != nil {
+			return errTakedown
+		}
+		t, err = s.Open(tx, a, Grant{Method: MethodPassword})
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return t, nil
+}

@@ -1,0 +1,80 @@
+package sessions
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/bluesky-social/indigo/atproto/syntax"
+
+	"github.com/gatehouse-at/gatehouse/accounts"
+	"github.com/gatehouse-at/gatehouse/storage"
+)
+
+// Auth is what an access token proves: who calls, and what they may do.
+type Auth struct {
+	Account *accounts.Account
+	// Session is nil with [ScopeTakendown].
+	Session *Session
+	Scope   Scope
+}
+
+// Verify checks an access token of one of some scopes; with none given, of those
+// of [Standard]. The session and the account are read each time, so that ending one
+// takes effect everywhere with the next call. Errors: [ErrInvalidToken],
+// [ErrExpiredToken], [ErrAccountNotFound], [ErrAccountTakedown].
+func (s *Service) Verify(ctx context.Context, accessJWT string, scopes ...Scope) (*Auth, error) {
+	if len(scopes) == 0 {
+		scopes = Standard
+	}
+	c, err := s.signer.parse(typeAccess, accessJWT, false, scopes...)
+	if err != nil {
+		return nil, err
+	}
+	auth := &Auth{Scope: c.Scope}
+	err = s.store.View(ctx, func(tx storage.Tx) error {
+		did := syntax.DID(c.Sub)
+		if c.Scope == ScopeTakendown {
+			auth.Account, err = s.accounts.GetTx(tx, did)
+			if errors.Is(err, accounts.ErrNotFound) {
+				return errAccountGone
+			}
+			return err
+		}
+		a, r, err := s.load(tx, did, c.Session)
+		if err == nil {
+			auth.Account, auth.Session = a, &r.Session
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return auth, nil
+}
+
+// VerifyRefresh checks a refresh token's signature and returns its session and account, of which it
+// doesn't know whether they still exist. An expired token is accepted.
+func (s *Service) verifyRefresh(refreshJWT string) (did syntax.DID, session string, err error) {
+	c, err := s.signer.parse(typeRefresh, refreshJWT, true, ScopeRefresh)
+	if err != nil {
+		return "", "", err
+	}
+	return syntax.DID(c.Sub), c.Session, nil
+}
+
+// Full reports whether the caller may manage the account.
+func (a *Auth) Full() bool { return slices.Contains(Full, a.Scope) }
+
+type authKey struct{}
+
+// NewContext returns a context that carries what a request proved.
+func NewContext(ctx context.Context, a *Auth) context.Context {
+	return context.WithValue(ctx, authKey{}, a)
+}
+
+// FromContext returns what the request of a context proved, or nil.
+func FromContext(ctx context.Context) *Auth {
+	a, _ := ctx.Value(authKey{}).(*Auth)
+	return a
+}
