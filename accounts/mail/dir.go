@@ -2,6 +2,7 @@ package mail
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -14,13 +15,14 @@ import (
 type Dir struct {
 	path  string
 	from  string
+	now   func() time.Time
 	count atomic.Uint64
 }
 
 // NewDir returns a Dir, and makes the directory (mode 0700) if need be.
 func NewDir(path, from string) (*Dir, error) {
 	if path == "" {
-		return nil, fmt.Errorf("mail: dir: without a path")
+		return nil, errors.New("mail: dir: without a path")
 	}
 	if err := checkFrom(from); err != nil {
 		return nil, err
@@ -28,30 +30,27 @@ func NewDir(path, from string) (*Dir, error) {
 	if err := os.MkdirAll(path, 0o700); err != nil {
 		return nil, fmt.Errorf("mail: %w", err)
 	}
-	return &Dir{path: path, from: from}, nil
+	return &Dir{path: path, from: from, now: time.Now}, nil
 }
 
 // Send implements [Mailer]. The names of files sort by time and show the recipient.
 func (d *Dir) Send(ctx context.Context, m Message) error {
 	if err := ctx.Err(); err != nil {
-		return err
+		return fmt.Errorf("%w: %w", ErrDelivery, err)
 	}
-	now := time.Now().UTC()
+	now := d.now().UTC()
 	msg, err := compose(d.from, m, now)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrDelivery, err)
 	}
-	name := fmt.Sprintf("%s-%04d-%s.eml", now.Format("20060102T150405.000"), d.count.Add(1), fileName(m.To))
+	name := fmt.Sprintf("%s-%06d-%s.eml", now.Format("20060102T150405.000"), d.count.Add(1), fileName(m.To))
 	// A reader never meets half a file.
 	f, err := os.CreateTemp(d.path, ".new-*")
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrDelivery, err)
 	}
 	_, err = msg.WriteTo(f)
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
-	if err == nil {
+	if err = errors.Join(err, f.Close()); err == nil {
 		err = os.Rename(f.Name(), filepath.Join(d.path, name))
 	}
 	if err != nil {
@@ -63,6 +62,7 @@ func (d *Dir) Send(ctx context.Context, m Message) error {
 
 // fileName keeps of an address what any file system takes.
 func fileName(address string) string {
+	address = address[:min(len(address), 64)]
 	return strings.Map(func(r rune) rune {
 		switch {
 		case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9', strings.ContainsRune("@.-_+", r):

@@ -2,12 +2,14 @@ package mail
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/mail"
 	"strings"
 	"time"
+	"unicode"
 
 	gomail "github.com/wneessen/go-mail"
 )
@@ -29,7 +31,7 @@ type Message struct {
 
 // Mailer delivers messages. Its methods are safe for concurrent use.
 type Mailer interface {
-	// Send delivers a message, or returns an [ErrDelivery]. It honours the context.
+	// Send delivers a message, or returns an [ErrDelivery], also when the context ends first.
 	Send(ctx context.Context, m Message) error
 }
 
@@ -46,11 +48,22 @@ func Open(spec, from string) (Mailer, error) {
 	path, isDir := strings.CutPrefix(spec, "dir:")
 	switch {
 	case isDir:
-		return NewDir(path, from)
+		d, err := NewDir(path, from)
+		if err != nil {
+			return nil, err // not d: a nil *Dir is a Mailer that isn't nil
+		}
+		return d, nil
 	case strings.HasPrefix(spec, "smtp://"), strings.HasPrefix(spec, "smtps://"):
-		return NewSMTP(spec, from)
+		s, err := NewSMTP(spec, from)
+		if err != nil {
+			return nil, err
+		}
+		return s, nil
 	case spec == "log":
 		return NewLog(nil), nil
+	}
+	if strings.HasPrefix(spec, `"`) || strings.HasPrefix(spec, "'") {
+		return nil, errors.New("mail: the specification begins with a quotation mark: in files that no shell reads, leave the quotation marks away")
 	}
 	return nil, fmt.Errorf("mail: %q is none of dir:PATH, smtp://USER:PASSWORD@HOST:PORT, smtps://…, log", redact(spec))
 }
@@ -86,22 +99,34 @@ func NewLog(logger *slog.Logger) *Log {
 
 // Send implements [Mailer].
 func (l *Log) Send(ctx context.Context, m Message) error {
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("%w: %w", ErrDelivery, err)
+	}
 	l.logger.InfoContext(ctx, "e-mail", "to", m.To, "subject", m.Subject, "text", m.Text)
 	return nil
 }
 
 // compose makes the message as it goes over the wire (source: RFC 5322).
 func compose(from string, m Message, date time.Time) (*gomail.Msg, error) {
-	msg := gomail.NewMsg(gomail.WithNoDefaultUserAgent())
-	if err := msg.From(from); err != nil {
+	sender, err := mail.ParseAddress(from)
+	if err != nil {
 		return nil, fmt.Errorf("the sender's address: %w", err)
 	}
-	if err := msg.To(m.To); err != nil {
+	recipient, err := mail.ParseAddress(m.To)
+	if err != nil {
 		return nil, fmt.Errorf("the recipient's address: %w", err)
 	}
+	if strings.ContainsFunc(m.Subject, unicode.IsControl) {
+		return nil, errors.New("the subject has a line break or another control character")
+	}
+	msg := gomail.NewMsg(gomail.WithNoDefaultUserAgent())
+	msg.FromMailAddress(sender)
+	msg.ToMailAddress(recipient)
 	msg.Subject(m.Subject)
 	msg.SetDateWithValue(date)
-	msg.SetMessageID()
+	// In the sender's domain, so as not to tell this machine's name.
+	_, domain, _ := strings.Cut(sender.Address, "@")
+	msg.SetMessageIDWithValue(rand.Text() + "@" + domain)
 	// Tells out-of-office programs not to answer (source: RFC 3834).
 	msg.SetGenHeader("Auto-Submitted", "auto-generated")
 	msg.SetBodyString(gomail.TypeTextPlain, m.Text)

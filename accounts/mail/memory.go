@@ -2,6 +2,8 @@ package mail
 
 import (
 	"context"
+	"fmt"
+	"slices"
 	"strings"
 	"sync"
 )
@@ -20,12 +22,12 @@ func NewMemory() *Memory { return &Memory{arrived: make(chan struct{})} }
 // Send implements [Mailer].
 func (m *Memory) Send(ctx context.Context, msg Message) error {
 	if err := ctx.Err(); err != nil {
-		return err
+		return fmt.Errorf("%w: %w", ErrDelivery, err)
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.fail != nil {
-		return m.fail
+		return fmt.Errorf("%w: %w", ErrDelivery, m.fail)
 	}
 	m.messages = append(m.messages, msg)
 	close(m.arrived)
@@ -33,7 +35,7 @@ func (m *Memory) Send(ctx context.Context, msg Message) error {
 	return nil
 }
 
-// Fail makes each Send return an error from now on; nil ends that.
+// Fail makes each Send return an [ErrDelivery] that wraps err from now on; nil ends that.
 func (m *Memory) Fail(err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -44,7 +46,7 @@ func (m *Memory) Fail(err error) {
 func (m *Memory) Messages() []Message {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return append([]Message(nil), m.messages...)
+	return slices.Clone(m.messages)
 }
 
 // Last returns the last message to an address.
@@ -71,13 +73,7 @@ func (m *Memory) Take(ctx context.Context, to string) (Message, error) {
 		msg, ok := m.last(to)
 		arrived := m.arrived
 		if ok {
-			kept := m.messages[:0]
-			for _, other := range m.messages {
-				if !strings.EqualFold(other.To, to) {
-					kept = append(kept, other)
-				}
-			}
-			m.messages = kept
+			m.messages = slices.DeleteFunc(m.messages, func(other Message) bool { return strings.EqualFold(other.To, to) })
 		}
 		m.mu.Unlock()
 		if ok {

@@ -6,9 +6,12 @@ import (
 	"fmt"
 	htmltemplate "html/template"
 	"io/fs"
+	"math"
+	"path"
 	"strings"
 	texttemplate "text/template"
 	"time"
+	"unicode"
 )
 
 // Kind is what an e-mail is for. Its codes are good for nothing else.
@@ -44,8 +47,8 @@ type Data struct {
 	Subject, Body string
 }
 
-// Minutes is Expires in whole minutes.
-func (d Data) Minutes() int { return int(d.Expires.Minutes()) }
+// Minutes is Expires in minutes, rounded up.
+func (d Data) Minutes() int { return int(math.Ceil(d.Expires.Minutes())) }
 
 //go:embed templates
 var defaults embed.FS
@@ -58,12 +61,16 @@ type Templates struct {
 }
 
 // NewTemplates returns the default templates, with those files in their place
-// that overrides has (a nil overrides has none). Each is tried once, so that a mistake in one
-// shows at start.
+// that overrides has (a nil overrides has none). A mistake in one shows here rather than when
+// a mail is due: each is tried once, codes have to appear in both bodies, and a .txt or .html file
+// in overrides whose name means nothing is an error.
 func NewTemplates(overrides fs.FS) (*Templates, error) {
 	builtin, err := fs.Sub(defaults, "templates")
 	if err != nil {
 		return nil, fmt.Errorf("mail: %w", err)
+	}
+	if err := checkNames(overrides, builtin); err != nil {
+		return nil, err
 	}
 	read := func(name string) (string, error) {
 		if overrides != nil {
@@ -112,10 +119,39 @@ func NewTemplates(overrides fs.FS) (*Templates, error) {
 	return t, nil
 }
 
-// Render makes the message of a kind.
+// checkNames refuses overrides that would never be used, such as misspelt ones.
+func checkNames(overrides, builtin fs.FS) error {
+	if overrides == nil {
+		return nil
+	}
+	entries, err := fs.ReadDir(overrides, ".")
+	if err != nil {
+		return fmt.Errorf("mail: reading the templates: %w", err)
+	}
+	for _, e := range entries {
+		if ext := path.Ext(e.Name()); ext != ".txt" && ext != ".html" {
+			continue
+		}
+		if _, err := fs.Stat(builtin, e.Name()); err != nil {
+			return fmt.Errorf("mail: no e-mail uses a template %s: there are layout.html, and .txt and .html of %q", e.Name(), kinds)
+		}
+	}
+	return nil
+}
+
+// Render makes the message of a kind. Control characters in the data are an error, but for line
+// breaks and tabs in Body.
 func (t *Templates) Render(kind Kind, d Data) (Message, error) {
 	if t.text[kind] == nil {
 		return Message{}, fmt.Errorf("mail: no template for %q", kind)
+	}
+	for _, field := range []string{d.To, d.Handle, d.ServiceName, d.Code, d.Subject} {
+		if strings.ContainsFunc(field, unicode.IsControl) {
+			return Message{}, fmt.Errorf("mail: the data for %s has a control character in %q", kind, field)
+		}
+	}
+	if strings.ContainsFunc(d.Body, func(r rune) bool { return unicode.IsControl(r) && !strings.ContainsRune("\r\n\t", r) }) {
+		return Message{}, fmt.Errorf("mail: the body of %s has a control character", kind)
 	}
 	var text, html strings.Builder
 	if err := t.text[kind].Execute(&text, d); err != nil {
@@ -126,7 +162,7 @@ func (t *Templates) Render(kind Kind, d Data) (Message, error) {
 	}
 	subject, body, _ := strings.Cut(text.String(), "\n")
 	subject = strings.TrimSpace(subject)
-	if subject == "" || strings.ContainsAny(subject, "\r\x00") {
+	if subject == "" || strings.ContainsFunc(subject, unicode.IsControl) {
 		return Message{}, fmt.Errorf("mail: the subject of %s is no single line of text", kind)
 	}
 	return Message{To: d.To, Subject: subject, Text: strings.TrimLeft(body, "\n"), HTML: html.String(), Code: d.Code}, nil

@@ -1,0 +1,37 @@
+package mail
+
+import (
+	"context"
+	"fmt"
+	"io"
+)
+
+// Try sends a test message to an address, and reports each step and what is wrong to w. It is for
+// operators, who otherwise learn of a mistake from users that wait for a code.
+func Try(ctx context.Context, m Mailer, to string, w io.Writer) error {
+	if s, ok := m.(fmt.Stringer); ok {
+		fmt.Fprintf(w, "mailer: %s\n", s)
+	}
+	if err := tryCheck(ctx, m, w); err != nil {
+		fmt.Fprintf(w, "FAILED %v\n", err)
+		return err
+	}
+	err := m.Send(ctx, Message{To: to, Subject: "Test message", Text: "This is a test. E-mail from this server works.\n"})
+	if err != nil {
+		fmt.Fprintf(w, "FAILED sending to %s: %v\n", to, err)
+		return err
+	}
+	fmt.Fprintf(w, "ok     sending to %s: the message was accepted\n", to)
+	return nil
+}
+
+// tryCheck reports the stages of those mailers that have some.
+func tryCheck(ctx context.Context, m Mailer, w io.Writer) error {
+	switch m := m.(type) {
+	case *SMTP:
+		return m.check(ctx, func(passed Stage) { fmt.Fprintf(w, "ok     %s\n", passed) })
+	case Checker:
+		return m.Check(ctx)
+	}
+	return nil
+}
