@@ -87,6 +87,10 @@ type Config struct {
 
 	// DIDs makes and changes the DIDs of accounts.
 	DIDs did.Registrar
+	// Resolver finds their documents. Without it sessions come without one.
+	Resolver *did.Resolver
+	// Endpoint is the URL of the server, as DID documents name it.
+	Endpoint string
 	// Keys keeps the signing keys of accounts.
 	Keys keys.Store
 	// Passwords hashes account passwords.

@@ -1,0 +1,331 @@
+package gatehouse
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/bluesky-social/indigo/atproto/atcrypto"
+	"github.com/bluesky-social/indigo/atproto/syntax"
+
+	"github.com/gatehouse-at/gatehouse/accounts"
+	"github.com/gatehouse-at/gatehouse/accounts/did"
+	"github.com/gatehouse-at/gatehouse/accounts/keys"
+	"github.com/gatehouse-at/gatehouse/accounts/mail"
+	"github.com/gatehouse-at/gatehouse/internal/password"
+	"github.com/gatehouse-at/gatehouse/sessions"
+	"github.com/gatehouse-at/gatehouse/xrpc/ratelimit"
+)
+
+// Values of [Config.PLC] and [Config.RateLimits].
+const (
+	PLCLocal = "local"
+	On       = "on"
+	Off      = "off"
+)
+
+// Values of [Config.DIDMethod].
+const (
+	MethodPLC = "plc"
+	MethodWeb = "web"
+)
+
+// Config configures a [Server]. Hostname and HandleDomains are required; everything
+// else has a default.
+type Config struct {
+	// Hostname is the server's own, such as "pds.example.com"; with a port only for
+	// a loopback host. The server's DID is its did:web.
+	Hostname string
+	// HandleDomains are the domains under which accounts may take handles, such
+	// as ".example.com".
+	HandleDomains []string
+	// PublicURL is what DID documents name as this server's endpoint. Default:
+	// https://HOSTNAME, or http:// for a local host name (loopback, .test, .localhost, .example).
+	PublicURL string
+	// ServiceName is what e-mails call the server. Default: Hostname.
+	ServiceName string
+
+	// AdminPassword is that of the user "admin". Without one, admin methods refuse everybody.
+	AdminPassword string
+
+	// Invites makes sign-up ask for an invite code.
+	Invites bool
+	// InviteInterval is the time in which an account earns an invite code, if
+	// Invites is set. Zero: accounts earn none.
+	InviteInterval time.Duration
+	// InviteEpoch is when earning begins, for accounts that are older.
+	InviteEpoch time.Time
+
+	// DIDMethod is how accounts get their DID: [MethodPLC], the default, or
+	// [MethodWeb] with the handle as the host name.
+	DIDMethod string
+	// PLC is the directory of did:plc: its URL, or [PLCLocal] for one in the store.
+	// Default: the local one for a local host name, else [did.PublicDirectory]: whoever
+	// tries things out publishes nothing.
+	PLC string
+	// PLCDirectory takes the place of PLC.
+	PLCDirectory did.Directory
+	// PLCRotationKey is the hexadecimal of the K-256 key with which the server controls
+	// the DIDs of its accounts. Default: made once and kept in the store.
+	PLCRotationKey string
+	// PLCSigner takes the place of PLCRotationKey, for a key in a hardware module or
+	// a key management service.
+	PLCSigner did.Signer
+	// RecoveryKey is the operator's own rotation key, as a did:key. Optional.
+	RecoveryKey string
+
+	// JWTSecret is the key of access and refresh tokens. Default: made once and kept in the store.
+	JWTSecret []byte
+	// JWTKeys sign and verify tokens in place of JWTSecret: the first signs, all
+	// verify. For rotation, and for ES256K.
+	JWTKeys []sessions.Key
+	// KeySecret seals the signing keys of accounts: 32 bytes. Default: made once and kept
+	// in the store, which then guards both. Bring your own to keep them apart.
+	KeySecret []byte
+	// Keys takes the place of KeySecret, for keys in a hardware module.
+	Keys keys.Store
+
+	// MinPasswordLength is the fewest characters of a new password. Default 8.
+	MinPasswordLength int
+	// PasswordMemory (KiB), PasswordTime (passes) and PasswordThreads are the cost of a password
+	// hash (argon2id). Default 19456, 2, 1.
+	PasswordMemory, PasswordTime uint32
+	PasswordThreads              uint8
+	// PasswordWorkers is how many hashes are computed at once. Default: one less
+	// than there are processors, at least one.
+	PasswordWorkers int
+
+	// Mail delivers e-mails. Default: none are, and flows that need one fail with a logged error.
+	Mail mail.Mailer
+	// MailTemplates overrides templates of e-mails; see [mail.NewTemplates].
+	MailTemplates fs.FS
+	// MailTimeout bounds one delivery. Default 15 seconds.
+	MailTimeout time.Duration
+	// AllowEmail refuses addresses beyond those that are malformed or known to be disposable.
+	AllowEmail func(address string) bool
+
+	// HandleResolver resolves handles on foreign domains. Default: none can be used.
+	HandleResolver accounts.HandleResolver
+
+	// RateLimits is [On], the default, or [Off].
+	RateLimits string
+	// Limiter counts requests. Default: in memory, for this process.
+	Limiter ratelimit.Limiter
+	// TrustedProxies are the addresses or networks (CIDR) of proxies that may say
+	// for whom they forward.
+	TrustedProxies []string
+
+	// EmailForAppPasswords shows the e-mail address to sessions of app passwords.
+	EmailForAppPasswords bool
+
+	// ContactEmail, PrivacyPolicyURL, TermsOfServiceURL and BlobUploadLimit (bytes)
+	// are shown by describeServer.
+	ContactEmail      string
+	PrivacyPolicyURL  string
+	TermsOfServiceURL string
+	BlobUploadLimit   int64
+
+	// Fallback serves the methods below /xrpc/ that Gatehouse doesn't have.
+	Fallback http.Handler
+
+	// Logger receives request lines and what operators should know. Default [slog.Default].
+	Logger *slog.Logger
+	// Now tells the time. Default [time.Now].
+	Now func() time.Time
+	// Rand is the source of randomness. Default [rand.Reader].
+	Rand io.Reader
+}
+
+// settings is a Config that was checked, with its defaults filled in.
+type settings struct {
+	Config
+	serviceDID string
+	proxies    []netip.Prefix
+	password   password.Config
+}
+
+func fieldError(field, format string, args ...any) error {
+	return fmt.Errorf("gatehouse: Config.%s: %s", field, fmt.Sprintf(format, args...))
+}
+
+func (cfg Config) settings() (*settings, error) {
+	s := &settings{Config: cfg}
+	for _, check := range []func() error{
+		s.checkNames, s.checkIdentity, s.checkSecrets, s.checkPasswords, s.checkLimits,
+	} {
+		if err := check(); err != nil {
+			return nil, err
+		}
+	}
+	if s.MailTimeout == 0 {
+		s.MailTimeout = 15 * time.Second
+	}
+	if s.Mail == nil {
+		s.Mail = mail.Unconfigured{}
+	}
+	if s.Logger == nil {
+		s.Logger = slog.Default()
+	}
+	if s.Now == nil {
+		s.Now = time.Now
+	}
+	if s.Rand == nil {
+		s.Rand = rand.Reader
+	}
+	return s, nil
+}
+
+func (s *settings) checkNames() error {
+	s.Hostname = strings.ToLower(s.Hostname)
+	host, port, hasPort := strings.Cut(s.Hostname, ":")
+	switch {
+	case s.Hostname == "":
+		return fieldError("Hostname", "is missing")
+	case strings.Contains(s.Hostname, "/"):
+		return fieldError("Hostname", "%q is a URL; a host name is wanted", s.Hostname)
+	case hasPort && (!isLocal(s.Hostname) || port == ""):
+		return fieldError("Hostname", "%q has a port; only a loopback host may", s.Hostname)
+	}
+	if _, err := syntax.ParseHandle(host); err != nil && host != "localhost" && !strings.HasPrefix(host, "127.") {
+		return fieldError("Hostname", "%q is no host name", s.Hostname)
+	}
+	id, err := did.WebDID(s.Hostname)
+	if err != nil {
+		return fieldError("Hostname", "%v", err)
+	}
+	s.serviceDID = id.String()
+	if len(s.HandleDomains) == 0 {
+		return fieldError("HandleDomains", "is missing")
+	}
+	s.HandleDomains = slices.Clone(s.HandleDomains)
+	for i, d := range s.HandleDomains {
+		d = "." + strings.TrimPrefix(strings.ToLower(strings.TrimSpace(d)), ".")
+		if h, err := syntax.ParseHandle("name" + d); err != nil || !h.AllowedTLD() {
+			return fieldError("HandleDomains", "%q can't have handles under it", s.HandleDomains[i])
+		}
+		s.HandleDomains[i] = d
+	}
+	if s.PublicURL == "" {
+		scheme := "https://"
+		if isLocal(s.Hostname) {
+			scheme = "http://"
+		}
+		s.PublicURL = scheme + s.Hostname
+	}
+	u, err := url.Parse(s.PublicURL)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.Path != "" || u.RawQuery != "" || u.Fragment != "" {
+		return fieldError("PublicURL", "%q is not of the form https://HOST", s.PublicURL)
+	}
+	if s.ServiceName == "" {
+		s.ServiceName = s.Hostname
+	}
+	if s.InviteInterval < 0 {
+		return fieldError("InviteInterval", "is negative")
+	}
+	return nil
+}
+
+func (s *settings) checkIdentity() error {
+	switch s.DIDMethod {
+	case "":
+		s.DIDMethod = MethodPLC
+	case MethodPLC, MethodWeb:
+	default:
+		return fieldError("DIDMethod", "%q is neither %s nor %s", s.DIDMethod, MethodPLC, MethodWeb)
+	}
+	if s.PLC == "" {
+		s.PLC = did.PublicDirectory
+		if isLocal(s.Hostname) {
+			s.PLC = PLCLocal
+		}
+	}
+	if s.PLC != PLCLocal {
+		if _, err := did.NewClient(did.ClientConfig{URL: s.PLC}); err != nil {
+			return fieldError("PLC", "%q is neither %q nor the URL of a directory", s.PLC, PLCLocal)
+		}
+	}
+	if s.PLCRotationKey != "" {
+		if _, err := did.ParseRotationKey(s.PLCRotationKey); err != nil {
+			return fieldError("PLCRotationKey", "is not the hexadecimal of a K-256 private key")
+		}
+	}
+	if s.RecoveryKey != "" {
+		if _, err := atcrypto.ParsePublicDIDKey(s.RecoveryKey); err != nil {
+			return fieldError("RecoveryKey", "%q is no did:key of a supported kind", s.RecoveryKey)
+		}
+	}
+	return nil
+}
+
+func (s *settings) checkSecrets() error {
+	if s.JWTSecret != nil && len(s.JWTSecret) < 16 {
+		return fieldError("JWTSecret", "is shorter than 16 bytes")
+	}
+	if s.KeySecret != nil && len(s.KeySecret) != keys.KeySize {
+		return fieldError("KeySecret", "is not of %d bytes", keys.KeySize)
+	}
+	return nil
+}
+
+func (s *settings) checkPasswords() error {
+	if s.MinPasswordLength == 0 {
+		s.MinPasswordLength = 8
+	}
+	if s.MinPasswordLength < 1 || s.MinPasswordLength > 256 {
+		return fieldError("MinPasswordLength", "%d is not between 1 and 256", s.MinPasswordLength)
+	}
+	p := password.DefaultParams
+	if s.PasswordMemory != 0 {
+		p.Memory = s.PasswordMemory
+	}
+	if s.PasswordTime != 0 {
+		p.Time = s.PasswordTime
+	}
+	if s.PasswordThreads != 0 {
+		p.Threads = s.PasswordThreads
+	}
+	s.password = password.Config{Params: p, Workers: s.PasswordWorkers, Rand: s.Rand}
+	if _, err := password.New(s.password); err != nil {
+		return fieldError("PasswordMemory, PasswordTime, PasswordThreads or PasswordWorkers", "%v", err)
+	}
+	return nil
+}
+
+func (s *settings) checkLimits() error {
+	switch s.RateLimits {
+	case "", On:
+	case Off:
+		if s.Limiter != nil {
+			return fieldError("Limiter", "is set, and RateLimits is off")
+		}
+		s.Limiter = ratelimit.Off{}
+	default:
+		return fieldError("RateLimits", "%q is neither %s nor %s", s.RateLimits, On, Off)
+	}
+	for _, text := range s.TrustedProxies {
+		p, err := netip.ParsePrefix(strings.TrimSpace(text))
+		if err != nil {
+			a, aerr := netip.ParseAddr(strings.TrimSpace(text))
+			if aerr != nil {
+				return fieldError("TrustedProxies", "%q is neither an address nor a network", text)
+			}
+			p = netip.PrefixFrom(a, a.BitLen())
+		}
+		s.proxies = append(s.proxies, p)
+	}
+	if s.BlobUploadLimit < 0 {
+		return fieldError("BlobUploadLimit", "is negative")
+	}
+	return nil
+}
+
+var errNoKey = errors.New("the stored key is damaged")

@@ -1,0 +1,132 @@
+package gatehouse
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+
+	"github.com/gatehouse-at/gatehouse/accounts"
+	"github.com/gatehouse-at/gatehouse/accounts/did"
+	"github.com/gatehouse-at/gatehouse/apppasswords"
+	"github.com/gatehouse-at/gatehouse/invites"
+	"github.com/gatehouse-at/gatehouse/sessions"
+	"github.com/gatehouse-at/gatehouse/storage"
+	"github.com/gatehouse-at/gatehouse/xrpc"
+)
+
+// Version is the version of this library, as _health shows it.
+const Version = "0.1.0"
+
+// Server is the account half of an AT Protocol server. It is an [http.Handler]
+// for everything below /xrpc/, and its fields are the same services for Go callers.
+type Server struct {
+	Accounts     *accounts.Service
+	Sessions     *sessions.Service
+	Invites      *invites.Service
+	AppPasswords *apppasswords.Service
+	// Directory is the local DID directory, or nil if DIDs are kept elsewhere.
+	Directory *did.Local
+
+	store   storage.Store
+	cfg     *settings
+	handler *xrpc.Server
+	stop    context.CancelFunc
+	running sync.WaitGroup
+	closing sync.Once
+}
+
+// New returns a Server on a store. The store stays the caller's: close it after
+// the Server. Errors of the configuration name the field that is at fault.
+func New(store storage.Store, cfg Config) (*Server, error) {
+	return NewContext(context.Background(), store, cfg)
+}
+
+// NewContext is New for a store whose start can take time: the context ends the attempt.
+func NewContext(ctx context.Context, store storage.Store, cfg Config) (*Server, error) {
+	if store == nil {
+		return nil, errors.New("gatehouse: the store is nil")
+	}
+	set, err := cfg.settings()
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{store: store, cfg: set}
+	if err := s.wire(ctx); err != nil {
+		return nil, fmt.Errorf("gatehouse: %w", err)
+	}
+	background, stop := context.WithCancel(context.Background())
+	s.stop = stop
+	s.running.Add(1)
+	go s.maintain(background)
+	return s, nil
+}
+
+// ServeHTTP serves the methods below /xrpc/. Under another prefix, wrap the
+// Server in [http.StripPrefix].
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }
+
+// PLCDirectory serves the local DID directory as a public one serves its own:
+// GET /{did}, /{did}/data, /{did}/log and the rest, and POST /{did}. It is nil if
+// DIDs are kept elsewhere.
+func (s *Server) PLCDirectory() http.Handler {
+	if s.Directory == nil {
+		return nil
+	}
+	return xrpc.PLCDirectory(s.Directory)
+}
+
+// RequireAuth protects a route of the embedder's own with the access tokens of
+// Gatehouse: a request without a good one is answered as the methods below
+// /xrpc/ answer it. Without scopes any session of an account in good standing
+// may pass; [sessions.ScopeAccess] asks for one that may manage the account. [Auth] returns who it is.
+func (s *Server) RequireAuth(next http.Handler, scopes ...sessions.Scope) http.Handler {
+	return s.handler.RequireAuth(next, scopes...)
+}
+
+// Auth returns the account and the session of a request that passed
+// [Server.RequireAuth], or nil.
+func Auth(ctx context.Context) *sessions.Auth { return sessions.FromContext(ctx) }
+
+// Close stops what the Server started in the background and waits for e-mails on
+// their way, for as long as one delivery may take. The store stays open.
+func (s *Server) Close() error {
+	var err error
+	s.closing.Do(func() {
+		s.stop()
+		s.running.Wait()
+		ctx, cancel := context.WithTimeout(context.Background(), s.cfg.MailTimeout)
+		defer cancel()
+		err = s.Accounts.Close(ctx)
+	})
+	return err
+}
+
+// ServiceDID returns the DID of the server: the did:web of its host name.
+func (s *Server) ServiceDID() string { return s.Sessions.ServiceDID() }
+
+// Collections are all collections of Gatehouse, for [storage.Check].
+func Collections() []storage.Definer {
+	var all []storage.Definer
+	for _, tables := range tables {
+		all = append(all, tables()...)
+	}
+	return all
+}
+
+// isLocal reports whether a host name can only mean this machine or a test, so
+// that nothing about it belongs in public.
+func isLocal(hostname string) bool {
+	host, _, ok := strings.Cut(hostname, ":")
+	if !ok {
+		host = hostname
+	}
+	for _, suffix := range []string{"localhost", "test", "example"} {
+		if host == suffix || strings.HasSuffix(host, "."+suffix) {
+			return true
+		}
+	}
+	return strings.HasPrefix(host, "127.") || strings.Contains(hostname, "[::1]")
+}

@@ -1,0 +1,48 @@
+package gatehousetest_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/bluesky-social/indigo/api/atproto"
+	"github.com/bluesky-social/indigo/atproto/atclient"
+	"github.com/bluesky-social/indigo/atproto/syntax"
+
+	"github.com/gatehouse-at/gatehouse/gatehousetest"
+)
+
+func TestNewServer(t *testing.T) {
+	ctx := context.Background()
+	srv := gatehousetest.NewServer(t)
+	alice := srv.CreateAccount("alice.test")
+	client, err := atclient.LoginWithPasswordHost(ctx, srv.URL, alice.Handle, alice.Password, "", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	session, err := atproto.ServerGetSession(ctx, client)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if session.Did != alice.DID || *client.AccountDID != syntax.DID(alice.DID) {
+		t.Errorf("session of %s, want %s", session.Did, alice.DID)
+	}
+	before := srv.Clock.Now()
+	srv.Clock.Advance(time.Hour)
+	if srv.Clock.Now().Sub(before) != time.Hour {
+		t.Error("the clock went otherwise than told")
+	}
+	if err := atproto.ServerRequestPasswordReset(ctx, client, &atproto.ServerRequestPasswordReset_Input{Email: alice.Email}); err != nil {
+		t.Fatal(err)
+	}
+	if code := srv.Mail.Code(alice.Email); len(code) != 11 {
+		t.Errorf("the code is %q", code)
+	}
+}
+
+func BenchmarkNewServer(b *testing.B) {
+	for b.Loop() {
+		srv := gatehousetest.NewServer(b)
+		srv.Close()
+	}
+}

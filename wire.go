@@ -1,0 +1,259 @@
+package gatehouse
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/bluesky-social/indigo/atproto/atcrypto"
+
+	"github.com/gatehouse-at/gatehouse/accounts"
+	"github.com/gatehouse-at/gatehouse/accounts/did"
+	"github.com/gatehouse-at/gatehouse/accounts/keys"
+	"github.com/gatehouse-at/gatehouse/accounts/mail"
+	"github.com/gatehouse-at/gatehouse/apppasswords"
+	"github.com/gatehouse-at/gatehouse/internal/password"
+	"github.com/gatehouse-at/gatehouse/internal/secrets"
+	"github.com/gatehouse-at/gatehouse/invites"
+	"github.com/gatehouse-at/gatehouse/sessions"
+	"github.com/gatehouse-at/gatehouse/storage"
+	"github.com/gatehouse-at/gatehouse/xrpc"
+)
+
+// tables are the collections of all packages.
+var tables = []func() []storage.Definer{
+	accounts.Tables, did.Tables, sessions.Tables, invites.Tables, apppasswords.Tables, secrets.Tables,
+}
+
+// wire makes the services and puts them together.
+func (s *Server) wire(ctx context.Context) error {
+	cfg := s.cfg
+	if err := storage.Define(ctx, s.store, secrets.Tables()...); err != nil {
+		return err
+	}
+	hasher, err := password.New(cfg.password)
+	if err != nil {
+		return err
+	}
+	templates, err := mail.NewTemplates(cfg.MailTemplates)
+	if err != nil {
+		return err
+	}
+	keyStore, err := s.keyStore(ctx)
+	if err != nil {
+		return err
+	}
+	registrar, resolver, err := s.identity(ctx)
+	if err != nil {
+		return err
+	}
+	codeSecret, err := s.secret(ctx, "email-codes")
+	if err != nil {
+		return err
+	}
+	s.Accounts, err = accounts.New(ctx, s.store, accounts.Config{
+		HandleDomains:     cfg.HandleDomains,
+		MinPasswordLength: cfg.MinPasswordLength,
+		ServiceName:       cfg.ServiceName,
+		Endpoint:          cfg.PublicURL,
+		DIDs:              registrar,
+		Resolver:          resolver,
+		Keys:              keyStore,
+		Passwords:         hasher,
+		Handles:           cfg.HandleResolver,
+		AllowEmail:        cfg.AllowEmail,
+		Mailer:            cfg.Mail,
+		Templates:         templates,
+		MailTimeout:       cfg.MailTimeout,
+		CodeSecret:        codeSecret,
+		Now:               cfg.Now,
+		Rand:              cfg.Rand,
+		Logger:            cfg.Logger,
+	})
+	if err != nil {
+		return err
+	}
+	if err := s.wireCredentials(ctx); err != nil {
+		return err
+	}
+	s.handler, err = xrpc.New(xrpc.Config{
+		Services: xrpc.Services{
+			Accounts: s.Accounts, Sessions: s.Sessions, Invites: s.Invites, AppPasswords: s.AppPasswords,
+		},
+		AdminPassword:        cfg.AdminPassword,
+		EmailForAppPasswords: cfg.EmailForAppPasswords,
+		Description: xrpc.Description{
+			ContactEmail: cfg.ContactEmail, PrivacyPolicyURL: cfg.PrivacyPolicyURL,
+			TermsOfServiceURL: cfg.TermsOfServiceURL, BlobUploadLimit: cfg.BlobUploadLimit,
+		},
+		Limiter:        cfg.Limiter,
+		TrustedProxies: cfg.proxies,
+		Fallback:       cfg.Fallback,
+		Health:         s.health,
+		Version:        Version,
+		Logger:         cfg.Logger,
+		Now:            cfg.Now,
+	})
+	return err
+}
+
+func (s *Server) wireCredentials(ctx context.Context) error {
+	cfg := s.cfg
+	appSecret, err := s.secret(ctx, "app-passwords")
+	if err != nil {
+		return err
+	}
+	s.AppPasswords, err = apppasswords.New(ctx, s.store, s.Accounts, apppasswords.Config{
+		Secret: appSecret, Now: cfg.Now, Rand: cfg.Rand,
+	})
+	if err != nil {
+		return err
+	}
+	refreshSecret, err := s.secret(ctx, "refresh-tokens")
+	if err != nil {
+		return err
+	}
+	jwtKeys := cfg.JWTKeys
+	if len(jwtKeys) == 0 {
+		secret := cfg.JWTSecret
+		if secret == nil {
+			if secret, err = s.secret(ctx, "jwt"); err != nil {
+				return err
+			}
+		}
+		jwtKeys = []sessions.Key{{Secret: secret}}
+	}
+	s.Sessions, err = sessions.New(ctx, s.store, s.Accounts, s.AppPasswords, sessions.Config{
+		ServiceDID: cfg.serviceDID, Keys: jwtKeys, Secret: refreshSecret,
+		Now: cfg.Now, Rand: cfg.Rand, Logger: cfg.Logger,
+	})
+	if err != nil {
+		return err
+	}
+	s.Invites, err = invites.New(ctx, s.store, s.Accounts, invites.Config{
+		Hostname: cfg.Hostname, Required: cfg.Invites, Interval: cfg.InviteInterval, Epoch: cfg.InviteEpoch,
+		Now: cfg.Now, Rand: cfg.Rand,
+	})
+	return err
+}
+
+// secret returns 32 bytes that the store keeps under a name.
+func (s *Server) secret(ctx context.Context, name string) ([]byte, error) {
+	return secrets.Load(ctx, s.store, name, secrets.Random(s.cfg.Rand, 32))
+}
+
+func (s *Server) keyStore(ctx context.Context) (keys.Store, error) {
+	if s.cfg.Keys != nil {
+		return s.cfg.Keys, nil
+	}
+	secret := s.cfg.KeySecret
+	if secret == nil {
+		var err error
+		if secret, err = s.secret(ctx, "signing-keys"); err != nil {
+			return nil, err
+		}
+	}
+	return keys.NewSealed(secret, s.cfg.Rand)
+}
+
+// identity makes the registrar and the resolver of DIDs.
+func (s *Server) identity(ctx context.Context) (did.Registrar, *did.Resolver, error) {
+	cfg := s.cfg
+	directory := cfg.PLCDirectory
+	if directory == nil {
+		if cfg.PLC == PLCLocal {
+			local, err := did.NewLocal(ctx, s.store, cfg.Now)
+			if err != nil {
+				return nil, nil, err
+			}
+			s.Directory, directory = local, local
+		} else {
+			client, err := did.NewClient(did.ClientConfig{URL: cfg.PLC, UserAgent: "gatehouse/" + Version + " (" + cfg.Hostname + ")"})
+			if err != nil {
+				return nil, nil, err
+			}
+			directory = client
+		}
+	}
+	resolver, err := did.NewResolver(did.ResolverConfig{Directory: directory, Now: cfg.Now})
+	if err != nil {
+		return nil, nil, err
+	}
+	if cfg.DIDMethod == MethodWeb {
+		return did.Web{}, resolver, nil
+	}
+	signer, err := s.rotationKey(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	return &did.PLC{
+		Directory: directory, RotationKey: signer, RecoveryKey: cfg.RecoveryKey, Endpoint: cfg.PublicURL,
+	}, resolver, nil
+}
+
+func (s *Server) rotationKey(ctx context.Context) (did.Signer, error) {
+	switch {
+	case s.cfg.PLCSigner != nil:
+		return s.cfg.PLCSigner, nil
+	case s.cfg.PLCRotationKey != "":
+		return did.ParseRotationKey(s.cfg.PLCRotationKey)
+	}
+	raw, err := secrets.Load(ctx, s.store, "plc-rotation-key", func() ([]byte, error) {
+		key, err := keys.GenerateK256(s.cfg.Rand)
+		if err != nil {
+			return nil, err
+		}
+		return key.Bytes(), nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	key, err := atcrypto.ParsePrivateBytesK256(raw)
+	if err != nil {
+		return nil, fmt.Errorf("plc-rotation-key: %w", errNoKey)
+	}
+	return key, nil
+}
+
+// health reads from the store.
+func (s *Server) health(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	return s.store.View(ctx, func(tx storage.Tx) error {
+		for _, err := range tx.Scan(secrets.Tables()[0].Table().Name, storage.Range{Limit: 1}) {
+			return err
+		}
+		return nil
+	})
+}
+
+// maintenanceInterval is the pause between two rounds of background work.
+const maintenanceInterval = time.Minute
+
+// maintain does the background work, at once and then now and then.
+func (s *Server) maintain(ctx context.Context) {
+	defer s.running.Done()
+	ticker := time.NewTicker(maintenanceInterval)
+	defer ticker.Stop()
+	for {
+		if err := s.Maintain(ctx); err != nil && ctx.Err() == nil {
+			s.cfg.Logger.ErrorContext(ctx, "maintenance failed", "error", err)
+		}
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// Maintain does one round of background work: it finishes or undoes sign-ups that were cut short,
+// and removes what has expired. The Server does it by itself, once a minute.
+func (s *Server) Maintain(ctx context.Context) error {
+	return errors.Join(
+		s.Accounts.Recover(ctx),
+		s.Accounts.PurgeCodes(ctx),
+		s.Sessions.Purge(ctx),
+	)
+}

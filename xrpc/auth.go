@@ -1,0 +1,118 @@
+package xrpc
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/base64"
+	"net/http"
+	"strings"
+
+	"github.com/gatehouse-at/gatehouse/sessions"
+)
+
+// authFunc finds out who makes a call, and refuses whoever may not.
+type authFunc func(c *call) (caller, error)
+
+var (
+	errAuthMissing  = &Error{http.StatusUnauthorized, "AuthMissing", "Authentication Required"}
+	errAuthRequired = &Error{Status: http.StatusUnauthorized, Message: "Authentication Required"}
+	errMalformed    = &Error{http.StatusBadRequest, "InvalidToken", "Malformed authorization header"}
+	errUnexpected   = &Error{http.StatusBadRequest, "InvalidToken", "Unexpected authorization type"}
+)
+
+// The schemes of the Authorization header that clients of the protocol use.
+const (
+	schemeNone   = ""
+	schemeBasic  = "Basic"
+	schemeBearer = "Bearer"
+	schemeDPoP   = "DPoP"
+)
+
+// authorization takes the Authorization header apart.
+func authorization(r *http.Request) (scheme, credentials string, err error) {
+	values := r.Header.Values("Authorization")
+	if len(values) == 0 || values[0] == "" {
+		return schemeNone, "", nil
+	}
+	scheme, credentials, ok := strings.Cut(values[0], " ")
+	if len(values) > 1 || !ok || credentials == "" || strings.Contains(credentials, " ") {
+		return "", "", errMalformed
+	}
+	for _, known := range []string{schemeBasic, schemeBearer, schemeDPoP} {
+		if strings.EqualFold(scheme, known) {
+			return known, credentials, nil
+		}
+	}
+	return "", "", &Error{http.StatusBadRequest, "InvalidToken", clean("Unsupported authorization type: " + scheme)}
+}
+
+// private marks an answer as one that depends on who asks.
+func private(c *call) {
+	c.header.Set("Cache-Control", "private")
+	c.header.Add("Vary", "Authorization")
+}
+
+// anyone asks nothing.
+func anyone(*call) (caller, error) { return caller{}, nil }
+
+// access asks for an access token of one of some scopes.
+func (s *Server) access(scopes ...sessions.Scope) authFunc {
+	return func(c *call) (caller, error) {
+		private(c)
+		scheme, raw, err := authorization(c.Request)
+		switch {
+		case err != nil:
+			return caller{}, err
+		case scheme == schemeNone:
+			return caller{}, errAuthMissing
+		case scheme != schemeBearer:
+			return caller{}, errUnexpected
+		}
+		auth, err := s.cfg.Sessions.Verify(c.Context(), raw, scopes...)
+		return caller{session: auth}, err
+	}
+}
+
+// refresh asks for a refresh token; the method verifies it.
+func refresh(c *call) (caller, error) {
+	private(c)
+	scheme, raw, err := authorization(c.Request)
+	switch {
+	case err != nil:
+		return caller{}, err
+	case scheme != schemeBearer:
+		return caller{}, errAuthMissing
+	}
+	return caller{refresh: raw}, nil
+}
+
+// admin asks for the admin's password.
+func (s *Server) admin(c *call) (caller, error) {
+	private(c)
+	scheme, raw, err := authorization(c.Request)
+	if err != nil {
+		return caller{}, err
+	}
+	name, password, ok := basic(raw)
+	if scheme != schemeBasic || !ok || s.cfg.AdminPassword == "" {
+		return caller{}, errAuthRequired
+	}
+	if !equal(name, "admin") || !equal(password, s.cfg.AdminPassword) {
+		return caller{}, errAuthRequired
+	}
+	return caller{admin: name}, nil
+}
+
+func basic(credentials string) (name, password string, ok bool) {
+	b, err := base64.StdEncoding.DecodeString(credentials)
+	if err != nil {
+		return "", "", false
+	}
+	return strings.Cut(string(b), ":")
+}
+
+// equal compares in a time that depends on neither, not even on the length.
+func equal(a, b string) bool {
+	x, y := sha256.Sum256([]byte(a)), sha256.Sum256([]byte(b))
+	return subtle.ConstantTimeCompare(x[:], y[:]) == 1
+}

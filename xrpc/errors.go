@@ -1,0 +1,125 @@
+package xrpc
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+
+	"github.com/gatehouse-at/gatehouse/accounts"
+	"github.com/gatehouse-at/gatehouse/accounts/did"
+	"github.com/gatehouse-at/gatehouse/accounts/mail"
+	"github.com/gatehouse-at/gatehouse/apppasswords"
+	"github.com/gatehouse-at/gatehouse/invites"
+	"github.com/gatehouse-at/gatehouse/sessions"
+	"github.com/gatehouse-at/gatehouse/storage"
+	"github.com/gatehouse-at/gatehouse/xrpc/ratelimit"
+)
+
+// Error is what a client is told. Handlers return one where the fault lies in
+// the request itself; the domains' errors become one through the table below.
+type Error struct {
+	Status  int
+	Name    string // default: that of the status
+	Message string
+}
+
+func (e *Error) Error() string { return e.Message }
+
+// errorTable says what each error of the domains is to a client: the status, the
+// name that the lexicon gives it, and the message if the error has none of its own to show. The first
+// row that matches counts.
+var errorTable = []struct {
+	is      error
+	status  int
+	name    string
+	message string
+}{
+	{accounts.ErrDirectory, http.StatusBadGateway, "UpstreamFailure", "The DID directory could not be reached"},
+	{accounts.ErrNotFound, http.StatusBadRequest, "AccountNotFound", "Account not found"},
+	{accounts.ErrInvalidPassword, http.StatusBadRequest, "InvalidPassword", "Invalid password"},
+	{accounts.ErrInviteRequired, http.StatusBadRequest, "InvalidInviteCode", "No invite code provided"},
+	{accounts.ErrInvalidHandle, http.StatusBadRequest, "InvalidHandle", "Invalid handle"},
+	{accounts.ErrHandleNotAvailable, http.StatusBadRequest, "HandleNotAvailable", "Handle not available"},
+	{accounts.ErrUnsupportedDomain, http.StatusBadRequest, "UnsupportedDomain", "Not a supported handle domain"},
+	{accounts.ErrInvalidEmail, http.StatusBadRequest, "InvalidRequest", "Invalid e-mail address"},
+	{accounts.ErrEmailTaken, http.StatusBadRequest, "InvalidRequest", "Email already taken"},
+	{accounts.ErrInvalidRequest, http.StatusBadRequest, "InvalidRequest", "Invalid request"},
+	{accounts.ErrBadCredentials, http.StatusUnauthorized, "AuthenticationRequired", "Invalid identifier or password"},
+	{accounts.ErrMissingAuth, http.StatusUnauthorized, "AuthenticationRequired", "Authentication Required"},
+	{accounts.ErrAuthFactorRequired, http.StatusUnauthorized, "AuthFactorTokenRequired", "A sign in code is required"},
+	{accounts.ErrInvalidToken, http.StatusBadRequest, "InvalidToken", "Token is invalid"},
+	{accounts.ErrExpiredToken, http.StatusBadRequest, "ExpiredToken", "Token is expired"},
+	{sessions.ErrInvalidToken, http.StatusBadRequest, "InvalidToken", "Token could not be verified"},
+	{sessions.ErrExpiredToken, http.StatusBadRequest, "ExpiredToken", "Token has expired"},
+	{sessions.ErrAccountNotFound, http.StatusForbidden, "AccountNotFound", "Account not found"},
+	{sessions.ErrAccountTakedown, http.StatusUnauthorized, "AccountTakedown", "Account has been taken down"},
+	{invites.ErrUnavailable, http.StatusBadRequest, "InvalidInviteCode", "Provided invite code not available"},
+	{invites.ErrDuplicateCreate, http.StatusBadRequest, "DuplicateCreate", "attempted to create additional codes in another request"},
+	{invites.ErrInvalidRequest, http.StatusBadRequest, "InvalidRequest", "Invalid request"},
+	{apppasswords.ErrNameTaken, http.StatusBadRequest, "InvalidRequest", "App password name already in use"},
+	{apppasswords.ErrInvalidName, http.StatusBadRequest, "InvalidRequest", "Invalid app password name"},
+	{did.ErrUnavailable, http.StatusBadGateway, "UpstreamFailure", "The DID directory could not be reached"},
+	{mail.ErrDelivery, http.StatusBadGateway, "UpstreamFailure", "The e-mail could not be sent"},
+	{ratelimit.ErrLimited, http.StatusTooManyRequests, "RateLimitExceeded", "Rate Limit Exceeded"},
+	{storage.ErrUnavailable, http.StatusServiceUnavailable, "ServiceUnavailable", "The service is unavailable for the moment"},
+	{storage.ErrClosed, http.StatusServiceUnavailable, "ServiceUnavailable", "The service is shutting down"},
+	{context.DeadlineExceeded, http.StatusServiceUnavailable, "ServiceUnavailable", "The service is too busy"},
+	{context.Canceled, 499, "ClientClosedRequest", "Client closed the request"},
+}
+
+// statusNames are the error names of statuses.
+var statusNames = map[int]string{
+	http.StatusBadRequest:            "InvalidRequest",
+	http.StatusUnauthorized:          "AuthenticationRequired",
+	http.StatusForbidden:             "Forbidden",
+	http.StatusNotFound:              "XRPCNotSupported",
+	http.StatusMethodNotAllowed:      "InvalidRequest",
+	http.StatusNotAcceptable:         "NotAcceptable",
+	http.StatusRequestEntityTooLarge: "PayloadTooLarge",
+	http.StatusUnsupportedMediaType:  "UnsupportedMediaType",
+	http.StatusTooManyRequests:       "RateLimitExceeded",
+	http.StatusInternalServerError:   "InternalServerError",
+	http.StatusNotImplemented:        "MethodNotImplemented",
+	http.StatusBadGateway:            "UpstreamFailure",
+	http.StatusServiceUnavailable:    "ServiceUnavailable",
+}
+
+// public turns any error into what the client is told of it. Whatever isn't meant for clients is
+// an internal error without detail.
+func public(err error) *Error {
+	var e *Error
+	if errors.As(err, &e) {
+		if e.Name == "" {
+			e = &Error{e.Status, statusNames[e.Status], e.Message}
+		}
+		return e
+	}
+	var text interface{ PublicMessage() string }
+	for _, row := range errorTable {
+		if !errors.Is(err, row.is) {
+			continue
+		}
+		e := &Error{row.status, row.name, row.message}
+		if errors.As(err, &text) {
+			e.Message = text.PublicMessage()
+		}
+		return e
+	}
+	if errors.As(err, &text) { // an embedder's hook refused
+		return &Error{http.StatusBadRequest, "InvalidRequest", text.PublicMessage()}
+	}
+	return &Error{http.StatusInternalServerError, "InternalServerError", "Internal Server Error"}
+}
+
+func invalid(message string) error { return &Error{Status: http.StatusBadRequest, Message: message} }
+
+// clean makes a message fit to show: client input that is quoted in it may hold anything.
+func clean(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f {
+			return ' '
+		}
+		return r
+	}, strings.ToValidUTF8(s, "?"))
+}

@@ -1,0 +1,113 @@
+package xrpc
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strings"
+
+	"github.com/bluesky-social/indigo/atproto/syntax"
+
+	"github.com/gatehouse-at/gatehouse/accounts/did"
+)
+
+// PLCDirectory serves a local directory of did:plc as the public one serves its own
+// (source: the did:plc specification, 0.1).
+func PLCDirectory(l *did.Local) http.Handler {
+	mux := http.NewServeMux()
+	get := func(path string, render func(id syntax.DID, log []*did.Logged) (any, error)) {
+		mux.HandleFunc("GET /{did}"+path, func(w http.ResponseWriter, r *http.Request) {
+			id := syntax.DID(r.PathValue("did"))
+			audit, err := l.Audit(r.Context(), id)
+			var out any
+			if err == nil {
+				out, err = render(id, audit)
+			}
+			if err != nil {
+				plcFail(w, id, err)
+				return
+			}
+			contentType := "application/json"
+			if path == "" {
+				contentType = "application/did+ld+json"
+			}
+			plcWrite(w, http.StatusOK, contentType, out)
+		})
+	}
+	data := func(id syntax.DID, audit []*did.Logged) (*did.Data, error) {
+		ops := inForce(audit)
+		if d := ops[len(ops)-1].Data(id); d != nil {
+			return d, nil
+		}
+		return nil, did.ErrTombstoned
+	}
+	get("", func(id syntax.DID, audit []*did.Logged) (any, error) {
+		d, err := data(id, audit)
+		if err != nil {
+			return nil, err
+		}
+		return d.Document(), nil
+	})
+	get("/data", func(id syntax.DID, audit []*did.Logged) (any, error) { return data(id, audit) })
+	get("/log", func(_ syntax.DID, audit []*did.Logged) (any, error) { return inForce(audit), nil })
+	get("/log/audit", func(_ syntax.DID, audit []*did.Logged) (any, error) { return audit, nil })
+	get("/log/last", func(_ syntax.DID, audit []*did.Logged) (any, error) {
+		ops := inForce(audit)
+		return ops[len(ops)-1], nil
+	})
+	mux.HandleFunc("POST /{did}", func(w http.ResponseWriter, r *http.Request) {
+		id := syntax.DID(r.PathValue("did"))
+		var op did.Operation
+		body, err := readBody(r)
+		if err != nil {
+			plcWrite(w, public(err).Status, "application/json", plcMessage(public(err).Message))
+			return
+		}
+		if err := json.Unmarshal(body, &op); err != nil {
+			plcWrite(w, http.StatusBadRequest, "application/json", plcMessage("Not a valid operation"))
+			return
+		}
+		if err := l.Submit(r.Context(), id, &op); err != nil {
+			plcFail(w, id, err)
+			return
+		}
+		w.WriteHeader(http.StatusOK)
+	})
+	return mux
+}
+
+func inForce(audit []*did.Logged) []*did.Operation {
+	var ops []*did.Operation
+	for _, l := range audit {
+		if !l.Nullified {
+			ops = append(ops, l.Operation)
+		}
+	}
+	return ops
+}
+
+func plcMessage(text string) map[string]string { return map[string]string{"message": clean(text)} }
+
+func plcFail(w http.ResponseWriter, id syntax.DID, err error) {
+	status, text := http.StatusInternalServerError, "Internal Server Error"
+	switch {
+	case errors.Is(err, did.ErrNotFound):
+		status, text = http.StatusNotFound, "DID not registered: "+id.String()
+	case errors.Is(err, did.ErrTombstoned):
+		status, text = http.StatusGone, "DID not available: "+id.String()
+	case errors.Is(err, did.ErrRefused):
+		status, text = http.StatusBadRequest, strings.TrimPrefix(err.Error(), did.ErrRefused.Error()+": ")
+	}
+	plcWrite(w, status, "application/json", plcMessage(text))
+}
+
+func plcWrite(w http.ResponseWriter, status int, contentType string, v any) {
+	body, err := json.Marshal(v)
+	if err != nil {
+		status, body = http.StatusInternalServerError, []byte(`{"message":"Internal Server Error"}`)
+	}
+	w.Header().Set("Access-Control-Allow-Origin", "*")
+	w.Header().Set("Content-Type", contentType+"; charset=utf-8")
+	w.WriteHeader(status)
+	_, _ = w.Write(body)
+}

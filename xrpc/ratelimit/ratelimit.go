@@ -1,0 +1,41 @@
+package ratelimit
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// ErrLimited says that a limit is exhausted.
+var ErrLimited = errors.New("ratelimit: limit exceeded")
+
+// Window allows so many points in each period, which begins with the first
+// point taken.
+type Window struct {
+	Points int
+	Per    time.Duration
+}
+
+// State is what is left of the window that is nearest to exhaustion.
+type State struct {
+	Window
+	// Allowed reports whether the points were taken. If not, none was, of any window.
+	Allowed bool
+	// Remaining is how many points are left.
+	Remaining int
+	// Reset is when the period ends.
+	Reset time.Time
+}
+
+// Limiter counts points. Its methods are safe for concurrent use.
+type Limiter interface {
+	// Take takes one point of each window of a key, or of none if one is exhausted. An error is for
+	// when the counters can't be reached; callers then let the request pass.
+	Take(ctx context.Context, key string, windows ...Window) (State, error)
+}
+
+// Off is a limiter that allows everything.
+type Off struct{}
+
+// Take implements [Limiter].
+func (Off) Take(context.Context, string, ...Window) (State, error) { return State{Allowed: true}, nil }

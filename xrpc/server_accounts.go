@@ -1,0 +1,105 @@
+package xrpc
+
+import (
+	"encoding/json"
+
+	"github.com/bluesky-social/indigo/api/atproto"
+	"github.com/bluesky-social/indigo/atproto/syntax"
+
+	"github.com/gatehouse-at/gatehouse/accounts"
+)
+
+func (s *Server) createAccount(c *call, in *atproto.ServerCreateAccount_Input) (*atproto.ServerCreateAccount_Output, error) {
+	switch {
+	case in.PlcOp != nil:
+		return nil, invalid(`Unsupported input: "plcOp"`)
+	case in.Password == nil:
+		return nil, invalid(`Input must have the property "password"`)
+	}
+	t, err := s.cfg.Sessions.SignUp(c.Context(), accounts.CreateParams{
+		Handle:      in.Handle,
+		Email:       value(in.Email),
+		Password:    *in.Password,
+		InviteCode:  value(in.InviteCode),
+		RecoveryKey: value(in.RecoveryKey),
+		DID:         syntax.DID(value(in.Did)),
+		ProvenDID:   c.service,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &atproto.ServerCreateAccount_Output{
+		AccessJwt:  t.AccessJWT,
+		RefreshJwt: t.RefreshJWT,
+		Handle:     t.Account.Handle.String(),
+		Did:        t.Account.DID.String(),
+		DidDoc:     s.didDoc(c, t.Account),
+	}, nil
+}
+
+func (s *Server) requestAccountDelete(c *call, _ *nothing) (*nothing, error) {
+	return nil, s.cfg.Accounts.RequestDelete(c.Context(), c.did())
+}
+
+func (s *Server) deleteAccount(c *call, in *atproto.ServerDeleteAccount_Input) (*nothing, error) {
+	return nil, s.cfg.Accounts.Delete(c.Context(), syntax.DID(in.Did), in.Password, in.Token)
+}
+
+func (s *Server) requestPasswordReset(c *call, in *atproto.ServerRequestPasswordReset_Input) (*nothing, error) {
+	return nil, s.cfg.Accounts.RequestPasswordReset(c.Context(), in.Email)
+}
+
+func (s *Server) resetPassword(c *call, in *atproto.ServerResetPassword_Input) (*nothing, error) {
+	return nil, s.cfg.Accounts.ResetPassword(c.Context(), in.Token, in.Password)
+}
+
+// describeOutput is the lexicon's output with the property that today's servers add.
+type describeOutput struct {
+	atproto.ServerDescribeServer_Output
+	BlobUploadLimit *int64 `json:"blobUploadLimit,omitempty"`
+}
+
+func (s *Server) describeServer(c *call, _ *nothing) (*describeOutput, error) {
+	d, no, required := s.cfg.Description, false, s.cfg.Accounts.InviteRequired()
+	out := &describeOutput{ServerDescribeServer_Output: atproto.ServerDescribeServer_Output{
+		Did:                       s.cfg.Sessions.ServiceDID(),
+		AvailableUserDomains:      s.cfg.Accounts.HandleDomains(),
+		InviteCodeRequired:        &required,
+		PhoneVerificationRequired: &no,
+		Links: &atproto.ServerDescribeServer_Links{
+			PrivacyPolicy: pointer(d.PrivacyPolicyURL), TermsOfService: pointer(d.TermsOfServiceURL),
+		},
+		Contact: &atproto.ServerDescribeServer_Contact{Email: pointer(d.ContactEmail)},
+	}}
+	if d.BlobUploadLimit > 0 {
+		out.BlobUploadLimit = &d.BlobUploadLimit
+	}
+	return out, nil
+}
+
+// didDoc returns an account's DID document as an output has it.
+func (s *Server) didDoc(c *call, a *accounts.Account) *any {
+	doc := s.cfg.Accounts.Document(c.Context(), a)
+	if doc == nil {
+		return nil
+	}
+	var v any = json.RawMessage(doc)
+	return &v
+}
+
+// value is what a pointer points to, or the zero value.
+func value[T any](p *T) (v T) {
+	if p != nil {
+		v = *p
+	}
+	return v
+}
+
+// pointer is nil for the zero value.
+func pointer[T comparable](v T) *T {
+	var zero T
+	if v == zero {
+		return nil
+	}
+	return &v
+}

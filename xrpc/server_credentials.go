@@ -1,0 +1,102 @@
+package xrpc
+
+import (
+	"github.com/bluesky-social/indigo/api/atproto"
+
+	"github.com/gatehouse-at/gatehouse/invites"
+)
+
+func (s *Server) createAppPassword(c *call, in *atproto.ServerCreateAppPassword_Input) (*atproto.ServerCreateAppPassword_AppPassword, error) {
+	p, password, err := s.cfg.AppPasswords.Create(c.Context(), c.did(), in.Name, value(in.Privileged))
+	if err != nil {
+		return nil, err
+	}
+	return &atproto.ServerCreateAppPassword_AppPassword{
+		Name: p.Name, Password: password, CreatedAt: datetime(p.CreatedAt), Privileged: &p.Privileged,
+	}, nil
+}
+
+func (s *Server) listAppPasswords(c *call, _ *nothing) (*atproto.ServerListAppPasswords_Output, error) {
+	all, err := s.cfg.AppPasswords.List(c.Context(), c.did())
+	if err != nil {
+		return nil, err
+	}
+	out := &atproto.ServerListAppPasswords_Output{Passwords: []*atproto.ServerListAppPasswords_AppPassword{}}
+	for _, p := range all {
+		out.Passwords = append(out.Passwords, &atproto.ServerListAppPasswords_AppPassword{
+			Name: p.Name, CreatedAt: datetime(p.CreatedAt), Privileged: &p.Privileged,
+		})
+	}
+	return out, nil
+}
+
+func (s *Server) revokeAppPassword(c *call, in *atproto.ServerRevokeAppPassword_Input) (*nothing, error) {
+	return nil, s.cfg.AppPasswords.Revoke(c.Context(), c.did(), in.Name)
+}
+
+func (s *Server) createInviteCode(c *call, in *atproto.ServerCreateInviteCode_Input) (*atproto.ServerCreateInviteCode_Output, error) {
+	var forAccounts []string
+	if in.ForAccount != nil {
+		forAccounts = []string{*in.ForAccount}
+	}
+	made, err := s.cfg.Invites.Create(c.Context(), 1, int(in.UseCount), forAccounts...)
+	if err != nil {
+		return nil, err
+	}
+	return &atproto.ServerCreateInviteCode_Output{Code: made[0].Codes[0]}, nil
+}
+
+func (s *Server) createInviteCodes(c *call, in *inviteCodesInput) (*atproto.ServerCreateInviteCodes_Output, error) {
+	count := 1 // the lexicon's default
+	if in.CodeCount != nil {
+		count = int(*in.CodeCount)
+	}
+	made, err := s.cfg.Invites.Create(c.Context(), count, int(in.UseCount), in.ForAccounts...)
+	if err != nil {
+		return nil, err
+	}
+	out := &atproto.ServerCreateInviteCodes_Output{}
+	for _, m := range made {
+		out.Codes = append(out.Codes, &atproto.ServerCreateInviteCodes_AccountCodes{Account: m.Account, Codes: m.Codes})
+	}
+	return out, nil
+}
+
+// inviteCodesInput is the lexicon's input with a default for the number of codes: it is
+// both required and has one.
+type inviteCodesInput struct {
+	CodeCount   *int64   `json:"codeCount,omitempty"`
+	UseCount    int64    `json:"useCount"`
+	ForAccounts []string `json:"forAccounts,omitempty"`
+}
+
+// accountInviteCodesParams are the parameters of getAccountInviteCodes, both true by default.
+type accountInviteCodesParams struct {
+	IncludeUsed     *bool `json:"includeUsed,omitempty"`
+	CreateAvailable *bool `json:"createAvailable,omitempty"`
+}
+
+func (s *Server) getAccountInviteCodes(c *call, in *accountInviteCodesParams) (*atproto.ServerGetAccountInviteCodes_Output, error) {
+	isTrue := func(b *bool) bool { return b == nil || *b }
+	all, err := s.cfg.Invites.ForAccount(c.Context(), c.did(), isTrue(in.IncludeUsed), isTrue(in.CreateAvailable))
+	if err != nil {
+		return nil, err
+	}
+	out := &atproto.ServerGetAccountInviteCodes_Output{Codes: []*atproto.ServerDefs_InviteCode{}}
+	for _, code := range all {
+		out.Codes = append(out.Codes, inviteCode(code))
+	}
+	return out, nil
+}
+
+func inviteCode(c *invites.Code) *atproto.ServerDefs_InviteCode {
+	out := &atproto.ServerDefs_InviteCode{
+		Code: c.Code, Available: int64(c.Available), Disabled: c.Disabled,
+		ForAccount: c.ForAccount, CreatedBy: c.CreatedBy, CreatedAt: datetime(c.CreatedAt),
+		Uses: []*atproto.ServerDefs_InviteCodeUse{},
+	}
+	for _, u := range c.Uses {
+		out.Uses = append(out.Uses, &atproto.ServerDefs_InviteCodeUse{UsedBy: u.UsedBy.String(), UsedAt: datetime(u.UsedAt)})
+	}
+	return out
+}

@@ -1,0 +1,88 @@
+package xrpc
+
+import (
+	"strings"
+
+	"github.com/bluesky-social/indigo/api/atproto"
+
+	"github.com/gatehouse-at/gatehouse/accounts"
+	"github.com/gatehouse-at/gatehouse/sessions"
+)
+
+// identifierAndIP limits guessing at one account from one address, and lets
+// nobody lock out another by failing to log in.
+func identifierAndIP(c *call, in any) string {
+	login := in.(*atproto.ServerCreateSession_Input)
+	return strings.ToLower(strings.TrimSpace(login.Identifier)) + " " + ipKey(c.ip)
+}
+
+func (s *Server) createSession(c *call, in *atproto.ServerCreateSession_Input) (*atproto.ServerCreateSession_Output, error) {
+	t, err := s.cfg.Sessions.Login(c.Context(), sessions.Credentials{
+		Identifier:      in.Identifier,
+		Password:        in.Password,
+		AuthFactorToken: value(in.AuthFactorToken),
+		AllowTakendown:  value(in.AllowTakendown),
+	})
+	if err != nil {
+		return nil, err
+	}
+	info := s.sessionInfo(c, t.Account, scopeOf(t))
+	return &atproto.ServerCreateSession_Output{
+		AccessJwt: t.AccessJWT, RefreshJwt: t.RefreshJWT,
+		Did: info.Did, DidDoc: info.DidDoc, Handle: info.Handle,
+		Email: info.Email, EmailConfirmed: info.EmailConfirmed, EmailAuthFactor: info.EmailAuthFactor,
+		Active: info.Active, Status: info.Status,
+	}, nil
+}
+
+func (s *Server) getSession(c *call, _ *nothing) (*atproto.ServerGetSession_Output, error) {
+	return s.sessionInfo(c, c.session.Account, c.session.Scope), nil
+}
+
+func (s *Server) refreshSession(c *call, _ *nothing) (*atproto.ServerRefreshSession_Output, error) {
+	t, err := s.cfg.Sessions.Refresh(c.Context(), c.refresh)
+	if err != nil {
+		return nil, err
+	}
+	info := s.sessionInfo(c, t.Account, scopeOf(t))
+	return &atproto.ServerRefreshSession_Output{
+		AccessJwt: t.AccessJWT, RefreshJwt: t.RefreshJWT,
+		Did: info.Did, DidDoc: info.DidDoc, Handle: info.Handle,
+		Email: info.Email, EmailConfirmed: info.EmailConfirmed, EmailAuthFactor: info.EmailAuthFactor,
+		Active: info.Active, Status: info.Status,
+	}, nil
+}
+
+func (s *Server) deleteSession(c *call, _ *nothing) (*nothing, error) {
+	return nil, s.cfg.Sessions.End(c.Context(), c.refresh)
+}
+
+func scopeOf(t *sessions.Tokens) sessions.Scope {
+	if t.Session == nil {
+		return sessions.ScopeTakendown
+	}
+	return t.Session.Scope
+}
+
+// sessionInfo is what a session shows of its account.
+func (s *Server) sessionInfo(c *call, a *accounts.Account, scope sessions.Scope) *atproto.ServerGetSession_Output {
+	active := a.Active()
+	out := &atproto.ServerGetSession_Output{
+		Did: a.DID.String(), Handle: a.Handle.String(), DidDoc: s.didDoc(c, a),
+		Active: &active, Status: pointer(string(a.Status())),
+	}
+	if s.showsEmail(scope) {
+		confirmed, factor := a.EmailConfirmedAt != nil, a.EmailAuthFactor
+		out.Email, out.EmailConfirmed, out.EmailAuthFactor = pointer(a.Email), &confirmed, &factor
+	}
+	return out
+}
+
+// showsEmail reports whether sessions of a scope see the account's e-mail address.
+func (s *Server) showsEmail(scope sessions.Scope) bool {
+	switch scope {
+	case sessions.ScopeAppPass, sessions.ScopeAppPassPrivileged:
+		return s.cfg.EmailForAppPasswords
+	}
+	return true
+}
