@@ -30,7 +30,7 @@ type CreateParams struct {
 	// ProvenDID is the DID that the caller has proved to be theirs. It has to be
 	// DID, if that is given.
 	ProvenDID syntax.DID
-	// AllowReserved lets an admin take reserved, offensive, short and long handles.
+	// AllowReserved lets an admin take reserved and offensive handles.
 	AllowReserved bool
 }
 

@@ -1,0 +1,73 @@
+// Standalone is a real account server: Gatehouse on a database, with e-mail and
+// did:plc, as one program.
+//
+//	go run ./examples/standalone
+//
+// serves on http://127.0.0.1:2583 and keeps its data in ./gatehouse-data. Every
+// flag is also an environment variable: -handle-domains is GATEHOUSE_HANDLE_DOMAINS.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/gatehouse-at/gatehouse"
+)
+
+// cli are the commands. Flags stand before or behind the command's name.
+type cli struct {
+	Settings
+
+	Serve    serveCmd         `cmd:"" default:"1" help:"Run the server (the default)."`
+	MailTest mailTestCmd      `cmd:"" name:"mail-test" help:"Send a test e-mail, and say what is wrong if that fails."`
+	Check    checkCmd         `cmd:"" help:"Prove that the database is consistent. The server must not be running on it, if it is bbolt."`
+	Version  kong.VersionFlag `help:"Show the version."`
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, os.Args[1:]); err != nil && !errors.Is(err, context.Canceled) {
+		fmt.Fprintln(os.Stderr, "standalone:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string) error {
+	var c cli
+	parser, err := kong.New(&c,
+		kong.Name("standalone"),
+		kong.Description("An AT Protocol account server."),
+		kong.DefaultEnvars("GATEHOUSE"),
+		kong.Vars{"version": gatehouse.Version},
+		kong.BindTo(ctx, (*context.Context)(nil)),
+	)
+	if err != nil {
+		return err
+	}
+	k, err := parser.Parse(longFlags(args))
+	if err != nil {
+		return err
+	}
+	return k.Run(&c.Settings)
+}
+
+// longFlags lets flags begin with one dash or two, as Go's own do: there are no
+// flags of one letter but -h.
+func longFlags(args []string) []string {
+	out := make([]string, len(args))
+	for i, a := range args {
+		if len(a) > 2 && a[0] == '-' && a[1] != '-' && strings.Trim(a[1:2], "0123456789.") != "" {
+			a = "-" + a
+		}
+		out[i] = a
+	}
+	return out
+}

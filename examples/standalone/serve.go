@@ -1,0 +1,158 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/gatehouse-at/gatehouse"
+	"github.com/gatehouse-at/gatehouse/accounts/mail"
+)
+
+// shutdownTimeout is how long requests under way may take when the server stops.
+const shutdownTimeout = 10 * time.Second
+
+type serveCmd struct{}
+
+// Run runs the server until ctx ends.
+func (serveCmd) Run(ctx context.Context, s *Settings) (err error) {
+	logger := s.logger()
+	slog.SetDefault(logger)
+	listener, err := net.Listen("tcp", s.Addr)
+	if err != nil {
+		return fmt.Errorf("-addr: %w", err)
+	}
+	defer listener.Close()
+	store, err := s.open()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, store.Close()) }()
+	mailer, err := s.mailer()
+	if err != nil {
+		return err
+	}
+	adminPassword, madeUp, err := s.adminPassword()
+	if err != nil {
+		return err
+	}
+	srv, err := gatehouse.NewContext(ctx, store, s.config(mailer, logger, listener.Addr(), adminPassword))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, srv.Close()) }()
+	checkMail(ctx, mailer, logger)
+
+	server := &http.Server{
+		Handler:           routes(srv),
+		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       30 * time.Second,
+		WriteTimeout:      90 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    32 << 10,
+		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
+	}
+	failed := make(chan error, 1)
+	go func() { failed <- server.Serve(listener) }()
+	s.welcome(listener.Addr(), adminPassword, madeUp)
+	select {
+	case err := <-failed:
+		return err
+	case <-ctx.Done():
+	}
+	logger.Info("shutting down")
+	stop, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
+	defer cancel()
+	return server.Shutdown(stop)
+}
+
+// routes mounts the server, and the local DID directory if it has one.
+func routes(srv *gatehouse.Server) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("/xrpc/", srv)
+	if plc := srv.PLCDirectory(); plc != nil {
+		mux.Handle("/plc/", http.StripPrefix("/plc", plc))
+	}
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprintln(w, "This is an AT Protocol account server. Its methods are below /xrpc/.")
+	})
+	return mux
+}
+
+// checkMail tells at start, and not when the first user waits for a code, that mail won't work.
+func checkMail(ctx context.Context, m mail.Mailer, logger *slog.Logger) {
+	c, ok := m.(mail.Checker)
+	if !ok {
+		return
+	}
+	if err := c.Check(ctx); err != nil {
+		logger.Error("e-mail does not work; password resets and the like will fail", "error", err,
+			"try", "standalone mail-test ADDRESS")
+		return
+	}
+	logger.Info("e-mail works")
+}
+
+// adminPassword returns the configured password, or one that was made at the first start.
+func (s *Settings) adminPassword() (password string, madeUp bool, err error) {
+	if s.AdminPassword != "" {
+		return s.AdminPassword, false, nil
+	}
+	if s.Store == "memory" {
+		return rand.Text(), true, nil
+	}
+	path := filepath.Join(s.Data, "admin-password")
+	b, err := os.ReadFile(path)
+	if err == nil {
+		return strings.TrimSpace(string(b)), true, nil
+	}
+	if !errors.Is(err, os.ErrNotExist) {
+		return "", false, err
+	}
+	if err := os.MkdirAll(s.Data, 0o700); err != nil {
+		return "", false, err
+	}
+	password = rand.Text()
+	return password, true, os.WriteFile(path, []byte(password+"\n"), 0o600)
+}
+
+// welcome says on standard output where the server is and how to make the first account.
+func (s *Settings) welcome(addr net.Addr, adminPassword string, madeUp bool) {
+	url := "http://" + addr.String()
+	handle := "alice" + s.HandleDomains[0]
+	fmt.Printf("Gatehouse %s is listening on %s\n", gatehouse.Version, url)
+	fmt.Printf("  data: %s (%s)   e-mail: %s\n\n", s.Data, s.Store, describeMail(s.mailSpec()))
+	invite := ""
+	if s.Invites {
+		password := "ADMIN-PASSWORD"
+		if madeUp && s.Store == "memory" {
+			password = adminPassword
+		} else if madeUp {
+			password = fmt.Sprintf("$(cat %s)", filepath.Join(s.Data, "admin-password"))
+		}
+		fmt.Printf("Make an invite code:\n\n  curl -s -u \"admin:%s\" %s/xrpc/com.atproto.server.createInviteCode \\\n    -H 'Content-Type: application/json' -d '{\"useCount\":1}'\n\n", password, url)
+		invite = `,"inviteCode":"CODE"`
+	}
+	fmt.Printf("Make an account:\n\n  curl -s %s/xrpc/com.atproto.server.createAccount \\\n    -H 'Content-Type: application/json' \\\n    -d '{\"handle\":\"%s\",\"email\":\"alice@example.com\",\"password\":\"correct horse\"%s}'\n\n", url, handle, invite)
+	fmt.Println("Ctrl-C stops the server.")
+}
+
+// describeMail leaves out the password.
+func describeMail(spec string) string {
+	scheme, rest, ok := strings.Cut(spec, "://")
+	if !ok {
+		return spec
+	}
+	if at := strings.LastIndex(rest, "@"); at >= 0 {
+		rest = rest[at+1:]
+	}
+	return scheme + "://" + rest
+}

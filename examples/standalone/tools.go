@@ -1,0 +1,51 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/gatehouse-at/gatehouse"
+	"github.com/gatehouse-at/gatehouse/accounts/mail"
+	"github.com/gatehouse-at/gatehouse/storage"
+)
+
+type mailTestCmd struct {
+	Address string `arg:"" help:"Where to send the test e-mail."`
+}
+
+// Run tries the configured mailer.
+func (c mailTestCmd) Run(ctx context.Context, s *Settings) error {
+	m, err := s.mailer()
+	if err != nil {
+		return err
+	}
+	if err := mail.Try(ctx, m, c.Address, os.Stdout); err != nil {
+		return errors.New("e-mail does not work")
+	}
+	return nil
+}
+
+type checkCmd struct{}
+
+// Run checks the configured store.
+func (checkCmd) Run(ctx context.Context, s *Settings) (err error) {
+	store, err := s.open()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, store.Close()) }()
+	problems, err := storage.Check(ctx, store, gatehouse.Collections()...)
+	if err != nil {
+		return err
+	}
+	for _, p := range problems {
+		fmt.Println(p)
+	}
+	if len(problems) > 0 {
+		return fmt.Errorf("%d problems", len(problems))
+	}
+	fmt.Println("consistent")
+	return nil
+}
