@@ -1,0 +1,62 @@
+package pgcluster
+
+import (
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"sort"
+	"strconv"
+	"syscall"
+	"testing"
+)
+
+// binaries finds the directory of PostgreSQL's server binaries: that of Debian's newest
+// version, or of what is on the PATH. It is empty if there are none.
+func binaries() string {
+	dirs, _ := filepath.Glob("/usr/lib/postgresql/*/bin")
+	sort.Slice(dirs, func(i, j int) bool { return version(dirs[i]) > version(dirs[j]) })
+	if p, err := exec.LookPath("initdb"); err == nil {
+		dirs = append(dirs, filepath.Dir(p))
+	}
+	for _, d := range dirs {
+		if _, err := os.Stat(filepath.Join(d, "initdb")); err == nil {
+			return d
+		}
+	}
+	return ""
+}
+
+func version(dir string) int {
+	v, _ := strconv.Atoi(filepath.Base(filepath.Dir(dir)))
+	return v
+}
+
+// need returns the directory of the server binaries, or skips the test.
+func need(t testing.TB) string {
+	t.Helper()
+	dir := binaries()
+	if dir == "" {
+		t.Skip("skipped: no PostgreSQL server on this machine (apt-get install postgresql), and GATEHOUSE_TEST_POSTGRES is not set")
+	}
+	return dir
+}
+
+// account returns the user under whom servers run: PostgreSQL refuses to be run by root.
+func account() (*syscall.Credential, error) {
+	if os.Geteuid() != 0 {
+		return nil, nil
+	}
+	u, err := user.Lookup("postgres")
+	if err != nil {
+		if u, err = user.Lookup("nobody"); err != nil {
+			return nil, err
+		}
+	}
+	uid, err := strconv.ParseUint(u.Uid, 10, 32)
+	if err != nil {
+		return nil, err
+	}
+	gid, err := strconv.ParseUint(u.Gid, 10, 32)
+	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, err
+}

@@ -1,0 +1,167 @@
+package pgcluster
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+)
+
+// Server is one PostgreSQL server.
+type Server struct {
+	bin  string
+	dir  string
+	cred *syscall.Credential
+	port int
+	args []string
+
+	mu     sync.Mutex
+	cmd    *exec.Cmd
+	exited chan struct{}
+}
+
+// Start starts a server for one test, which is stopped at its end. The settings, such as
+// "fsync=off", are PostgreSQL's. It skips the test if there are no server binaries.
+func Start(t testing.TB, settings ...string) *Server {
+	t.Helper()
+	s, err := start(need(t), settings...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.remove(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+func start(bin string, settings ...string) (*Server, error) {
+	cred, err := account()
+	if err != nil {
+		return nil, fmt.Errorf("pgcluster: finding a user to run PostgreSQL: %w", err)
+	}
+	dir, err := os.MkdirTemp("", "gatehouse-postgres-")
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{bin: bin, dir: dir, cred: cred}
+	if cred != nil {
+		if err := os.Chown(dir, int(cred.Uid), int(cred.Gid)); err != nil {
+			return nil, errors.Join(err, os.RemoveAll(dir))
+		}
+	}
+	s.args = []string{"-D", s.data(), "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=", "-c", "max_connections=200", "-c", "logging_collector=off"}
+	for _, set := range settings {
+		s.args = append(s.args, "-c", set)
+	}
+	initdb := s.command("initdb", "-D", s.data(), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync")
+	if out, err := initdb.CombinedOutput(); err != nil {
+		return nil, errors.Join(fmt.Errorf("pgcluster: initdb: %w: %s", err, out), os.RemoveAll(dir))
+	}
+	for range 5 { // another program may take the port before the server does
+		if s.port, err = freePort(); err == nil {
+			if err = s.Start(); err == nil {
+				return s, nil
+			}
+		}
+	}
+	return nil, errors.Join(err, os.RemoveAll(dir))
+}
+
+func (s *Server) data() string { return filepath.Join(s.dir, "data") }
+
+func (s *Server) command(name string, args ...string) *exec.Cmd {
+	cmd := exec.Command(filepath.Join(s.bin, name), args...)
+	cmd.Dir = s.dir
+	cmd.Env = append(os.Environ(), "LC_ALL=C.UTF-8", "LC_MESSAGES=C")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: s.cred}
+	return cmd
+}
+
+func freePort() (int, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0, err
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port, nil
+}
+
+// URL returns the URL of the server's database.
+func (s *Server) URL() string {
+	return fmt.Sprintf("postgres://postgres@%s/postgres?sslmode=disable", s.Addr())
+}
+
+// Addr returns the address that the server listens on.
+func (s *Server) Addr() string { return fmt.Sprintf("127.0.0.1:%d", s.port) }
+
+// Start starts the server after Stop or Kill, and returns when it takes connections.
+func (s *Server) Start() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	cmd := s.command("postgres", append(s.args, "-p", strconv.Itoa(s.port))...)
+	log, err := cmd.StderrPipe()
+	if err != nil {
+		return err
+	}
+	if err := startTied(cmd); err != nil {
+		return fmt.Errorf("pgcluster: starting PostgreSQL: %w", err)
+	}
+	ready, exited := make(chan bool, 1), make(chan struct{})
+	said := new(strings.Builder)
+	go func() {
+		defer close(exited)
+		lines := bufio.NewScanner(log)
+		for waiting := true; lines.Scan(); {
+			if waiting {
+				fmt.Fprintln(said, lines.Text())
+				if strings.Contains(lines.Text(), "database system is ready to accept connections") {
+					waiting = false
+					ready <- true
+				}
+			}
+		}
+		_, _ = io.Copy(io.Discard, log)
+		_ = cmd.Wait()
+		close(ready)
+	}()
+	if !<-ready {
+		return fmt.Errorf("pgcluster: PostgreSQL did not start: %s", said)
+	}
+	s.cmd, s.exited = cmd, exited
+	return nil
+}
+
+// Stop stops the server in an orderly way, ending its sessions.
+func (s *Server) Stop() error {
+	return s.end(func(pid int) error { return syscall.Kill(pid, syscall.SIGINT) })
+}
+
+// Kill kills the server and all processes of it with SIGKILL, as a power cut would.
+func (s *Server) Kill() error { return s.end(KillTree) }
+
+func (s *Server) end(how func(pid int) error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.cmd == nil {
+		return nil
+	}
+	if err := how(s.cmd.Process.Pid); err != nil {
+		return err
+	}
+	<-s.exited
+	s.cmd = nil
+	return nil
+}
+
+func (s *Server) remove() error { return errors.Join(s.Stop(), os.RemoveAll(s.dir)) }

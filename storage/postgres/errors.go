@@ -1,0 +1,111 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/gatehouse-at/gatehouse/storage"
+)
+
+// kind says what can be done about a failed exchange with the database.
+type kind int
+
+const (
+	final     kind = iota // nothing
+	conflict              // run it once more, then report: the other document may be newer than the snapshot
+	contended             // run it again after a pause: it met another transaction
+	lost                  // run it again on another connection: this one is gone, before COMMIT was sent
+)
+
+// failure is an error of the database, in the words of the contract.
+type failure struct {
+	kind kind
+	err  error
+}
+
+func (f *failure) Error() string { return f.err.Error() }
+func (f *failure) Unwrap() error { return f.err }
+
+// fail translates an error of an exchange. commit says that COMMIT, and something to
+// commit, was part of it; before that the server reported at least an error before COMMIT's turn.
+func (s *Store) fail(ctx context.Context, err error, unknown bool) *failure {
+	if cause := ctx.Err(); cause != nil {
+		if unknown {
+			return &failure{final, fmt.Errorf("%w: interrupted while committing: %w", storage.ErrUnavailable, cause)}
+		}
+		return &failure{final, cause}
+	}
+	unavailable := func(k kind) *failure {
+		if unknown {
+			return &failure{final, fmt.Errorf("%w: whether the transaction was committed is unknown: %w", storage.ErrUnavailable, err)}
+		}
+		return &failure{k, fmt.Errorf("%w: %w", storage.ErrUnavailable, err)}
+	}
+	var pg *pgconn.PgError
+	if !errors.As(err, &pg) {
+		return unavailable(lost)
+	}
+	switch pg.Code {
+	case "40001", "40P01": // serialization failure, deadlock: rolled back, also when COMMIT says so
+		return &failure{contended, fmt.Errorf("%w: %w", storage.ErrUnavailable, err)}
+	case "23505":
+		if e := s.tables.Load().conflict(pg); e != nil {
+			return &failure{conflict, e}
+		}
+	case "25006", // read-only: this server is not the primary any longer
+		"57P01", "57P02", "57P03", "57P05", // the server is stopping or starting
+		"25P03": // idle too long within the transaction
+		return unavailable(lost)
+	case "57014", "55P03", "40003": // statement time-out, lock time-out, completion unknown
+		return unavailable(final)
+	}
+	switch pg.Code[:2] {
+	case "08": // connection, also whatever pgbouncer reports
+		return unavailable(lost)
+	case "53", "58": // resources, system error
+		return unavailable(final)
+	case "22", "54": // data, program limit
+		return &failure{final, fmt.Errorf("%w: %w", storage.ErrInvalid, err)}
+	}
+	return &failure{final, fmt.Errorf("postgres: %w", err)}
+}
+
+// before reports whether an error proves that the server stopped at an earlier statement than COMMIT: it
+// answers in order, and skips what follows an error. A pooler's own errors (class 08) prove nothing.
+func before(err error, answered, commit int) bool {
+	var pg *pgconn.PgError
+	return errors.As(err, &pg) && pg.Code[:2] != "08" && answered < commit
+}
+
+const (
+	generationKey = "gatehouse.generation"
+	warnedKey     = "gatehouse.warned"
+)
+
+// distrust closes all connections as old as this one, when its server has stopped or is
+// not the primary any longer. Those in use are closed when they are released.
+func (s *Store) distrust(c *pgxpool.Conn, err error) {
+	var pg *pgconn.PgError
+	if !errors.As(err, &pg) {
+		return
+	}
+	switch pg.Code {
+	case "25006", "57P01", "57P02", "57P03":
+		g, ok := c.Conn().PgConn().CustomData()[generationKey].(int64)
+		if ok && s.generation.CompareAndSwap(g, g+1) {
+			s.pool.Reset()
+		}
+	}
+}
+
+// noteWarning marks a connection on which the server has warned. A commit that it
+// stops waiting for the standby servers to confirm succeeds with no more than a warning.
+func noteWarning(c *pgconn.PgConn, n *pgconn.Notice) {
+	if n.SeverityUnlocalized == "WARNING" {
+		c.CustomData()[warnedKey] = n.Message
+	}
+}

@@ -1,0 +1,37 @@
+package postgres
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"slices"
+	"strings"
+)
+
+// maxName is the longest name of PostgreSQL, in bytes.
+const maxName = 63
+
+// name joins the parts of a name within a schema. No table of a collection has a "$" in its name.
+func name(parts ...string) string {
+	n := strings.Join(parts, "$")
+	if len(n) <= maxName {
+		return n
+	}
+	sum := sha256.Sum256([]byte(n))
+	return n[:maxName-17] + "$" + hex.EncodeToString(sum[:8])
+}
+
+var systemColumns = []string{"tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"}
+
+// column returns the name of the column of an index.
+func column(index string) string {
+	if slices.Contains(systemColumns, index) {
+		index += "$"
+	}
+	return quote(index)
+}
+
+// quote makes an identifier of a name. Names hold no quotes.
+func quote(name string) string { return `"` + name + `"` }
+
+// quoteText makes a string constant.
+func quoteText(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }

@@ -1,0 +1,183 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"regexp"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/gatehouse-at/gatehouse/storage"
+)
+
+// Store keeps everything in a schema of a PostgreSQL database. It implements [storage.Store].
+type Store struct {
+	pool    *pgxpool.Pool
+	schema  string
+	timeout time.Duration
+	begins  map[bool][]string // the statements that begin an Update (true) or a View
+
+	define sync.Mutex
+	tables atomic.Pointer[tables]
+
+	trips, retries atomic.Uint64
+	generation     atomic.Int64 // of connections; see distrust
+
+	mu      sync.RWMutex // guards running.Add against Close
+	running sync.WaitGroup
+	closed  bool
+}
+
+// An Option changes what [Open] does.
+type Option func(*options)
+
+type options struct {
+	schema  string
+	timeout time.Duration
+	conns   int32
+}
+
+// WithSchema names the schema that holds the tables, "gatehouse" if not given. It is
+// made if it isn't there. The URL can name it too, as gatehouse_schema=NAME.
+func WithSchema(name string) Option { return func(o *options) { o.schema = name } }
+
+// WithTimeout sets how long the database may take for one statement, and how long a
+// transaction waits for a free connection, before it fails with [storage.ErrUnavailable].
+// The default is 10 seconds; a statement_timeout in the URL counts instead for the server's side.
+func WithTimeout(d time.Duration) Option { return func(o *options) { o.timeout = d } }
+
+// WithMaxConns bounds the connections that are open at once. The default is 16, and pool_max_conns
+// in the URL overrides it.
+func WithMaxConns(n int) Option { return func(o *options) { o.conns = int32(n) } }
+
+var schemaName = regexp.MustCompile(`^[a-z_][a-z0-9_]{0,62}$`)
+
+// Open connects to a database and makes or updates the schema in it. It is a
+// [storage.ErrUnavailable] if the database can't be reached now.
+func Open(ctx context.Context, url string, opts ...Option) (*Store, error) {
+	o := options{schema: "gatehouse", timeout: 10 * time.Second, conns: 16}
+	for _, opt := range opts {
+		opt(&o)
+	}
+	s := &Store{}
+	cfg, err := s.configure(url, &o)
+	if err != nil {
+		return nil, err
+	}
+	if s.pool, err = pgxpool.NewWithConfig(ctx, cfg); err != nil {
+		return nil, fmt.Errorf("postgres: %w", err)
+	}
+	s.tables.Store(&tables{})
+	if err := s.migrate(ctx); err != nil {
+		s.pool.Close()
+		return nil, fmt.Errorf("postgres: preparing the schema %s: %w", s.schema, err)
+	}
+	return s, nil
+}
+
+func (s *Store) configure(url string, o *options) (*pgxpool.Config, error) {
+	cfg, err := pgxpool.ParseConfig(url)
+	if err != nil {
+		return nil, fmt.Errorf("postgres: %w", err)
+	}
+	plain, err := pgx.ParseConfig(url)
+	if err != nil {
+		return nil, fmt.Errorf("postgres: %w", err)
+	}
+	if _, given := plain.RuntimeParams["pool_max_conns"]; !given {
+		cfg.MaxConns = o.conns
+	}
+	cc := cfg.ConnConfig
+	if name := cc.RuntimeParams["gatehouse_schema"]; name != "" {
+		o.schema = name
+	}
+	delete(cc.RuntimeParams, "gatehouse_schema")
+	if !schemaName.MatchString(o.schema) {
+		return nil, fmt.Errorf("postgres: %w: schema name %q", storage.ErrInvalid, o.schema)
+	}
+	s.schema, s.timeout = o.schema, o.timeout
+	s.limits(cc)
+
+	if cc.ValidateConnect == nil {
+		cc.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
+	}
+	// A host that is gone without a word has to cost less than the caller's patience.
+	if cc.ConnectTimeout == 0 || cc.ConnectTimeout > o.timeout/3 {
+		cc.ConnectTimeout = o.timeout / 3
+	}
+	dial := &net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 10 * time.Second, Interval: 5 * time.Second, Count: 3}}
+	cc.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		c, err := dial.DialContext(ctx, network, addr)
+		if err != nil {
+			return nil, err
+		}
+		return &countedConn{Conn: c, trips: &s.trips}, nil
+	}
+	cc.OnNotice = noteWarning
+	cfg.PingTimeout = o.timeout / 3
+	cfg.MaxConnLifetimeJitter = cfg.MaxConnLifetime / 10
+	cfg.AfterConnect = func(_ context.Context, c *pgx.Conn) error {
+		c.PgConn().CustomData()[generationKey] = s.generation.Load()
+		return nil
+	}
+	return cfg, nil
+}
+
+// limits bounds what a statement and an abandoned transaction may take on the server. Settings of a
+// session would leak to others through a pooler, so there they are settings of each transaction.
+func (s *Store) limits(cc *pgx.ConnConfig) {
+	settings := map[string]string{
+		"statement_timeout":                   fmt.Sprintf("%d", s.timeout.Milliseconds()),
+		"idle_in_transaction_session_timeout": fmt.Sprintf("%d", 3*s.timeout.Milliseconds()),
+	}
+	s.begins = map[bool][]string{
+		false: {"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"},
+		true:  {"BEGIN ISOLATION LEVEL SERIALIZABLE"},
+	}
+	for name, value := range settings {
+		if given, ok := cc.RuntimeParams[name]; ok {
+			value = given
+		}
+		if cc.DefaultQueryExecMode == pgx.QueryExecModeCacheStatement {
+			cc.RuntimeParams[name] = value
+			continue
+		}
+		delete(cc.RuntimeParams, name)
+		for i := range s.begins {
+			s.begins[i] = append(s.begins[i], "SET LOCAL "+name+" = "+quoteText(value))
+		}
+	}
+}
+
+// enter counts a caller in, so that Close waits for it.
+func (s *Store) enter(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.closed {
+		return storage.ErrClosed
+	}
+	s.running.Add(1)
+	return nil
+}
+
+// Close implements [storage.Store].
+func (s *Store) Close() error {
+	s.mu.Lock()
+	first := !s.closed
+	s.closed = true
+	s.mu.Unlock()
+	if first {
+		s.running.Wait()
+		s.pool.Close()
+	}
+	return nil
+}

@@ -1,0 +1,45 @@
+package postgres_test
+
+import (
+	"context"
+	"testing"
+
+	"github.com/gatehouse-at/gatehouse/internal/pgcluster"
+	"github.com/gatehouse-at/gatehouse/storage"
+	"github.com/gatehouse-at/gatehouse/storage/postgres"
+	"github.com/gatehouse-at/gatehouse/storage/storagetest"
+)
+
+func TestMain(m *testing.M) { pgcluster.Main(m) }
+
+func open(t testing.TB, url string, opts ...postgres.Option) *postgres.Store {
+	t.Helper()
+	s, err := postgres.Open(context.Background(), url, opts...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// backend is what the suite runs on; each Open makes a schema.
+func backend(url func(t *testing.T) string) storagetest.Backend {
+	urls := map[storage.Store]string{}
+	return storagetest.Backend{
+		Open: func(t *testing.T) storage.Store {
+			u := url(t)
+			s := open(t, u)
+			urls[s] = u
+			return s
+		},
+		Reopen: func(t *testing.T, s storage.Store) storage.Store {
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+			return open(t, urls[s])
+		},
+	}
+}
+
+func TestContract(t *testing.T) {
+	storagetest.Run(t, backend(func(t *testing.T) string { return pgcluster.URL(t) }))
+}

@@ -1,0 +1,260 @@
+package postgres
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/gatehouse-at/gatehouse/storage"
+	"github.com/gatehouse-at/gatehouse/storage/internal/kv"
+)
+
+// layout is the version of what is in the schema besides the collections' documents.
+// A change of it is a step in migrate.
+const layout = 1
+
+// migrate makes the schema, or brings it up to date.
+func (s *Store) migrate(ctx context.Context) error {
+	return s.exclusively(ctx, func(tx pgx.Tx) error {
+		version, err := s.lock(ctx, tx)
+		if isCode(err, "42P01", "3F000") { // no such table, no such schema
+			return errNoSchema
+		}
+		if err != nil {
+			return err
+		}
+		if version != layout {
+			return fmt.Errorf("postgres: the schema has version %d; this program knows %d", version, layout)
+		}
+		return s.load(ctx, tx)
+	})
+}
+
+var errNoSchema = errors.New("postgres: the schema is not there")
+
+// create makes what is in the schema before any table is defined. Processes that do so at once get in each
+// other's way in PostgreSQL's catalogue, in spite of IF NOT EXISTS; then it is tried again.
+func (s *Store) create(ctx context.Context, tx pgx.Tx) error {
+	var exists bool // CREATE SCHEMA needs a right on the database even if the schema is there
+	err := tx.QueryRow(ctx, "SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = $1)", s.schema).Scan(&exists)
+	if err != nil {
+		return err
+	}
+	var statements []string
+	if !exists {
+		statements = append(statements, "CREATE SCHEMA IF NOT EXISTS "+quote(s.schema))
+	}
+	statements = append(statements,
+		"CREATE TABLE IF NOT EXISTS "+s.in("_meta")+` (name text PRIMARY KEY, value text NOT NULL)`,
+		"CREATE TABLE IF NOT EXISTS "+s.in("_tables")+` (name text PRIMARY KEY, definition jsonb NOT NULL)`,
+		"INSERT INTO "+s.in("_meta")+` (name, value) VALUES ('layout', '`+strconv.Itoa(layout)+`') ON CONFLICT (name) DO NOTHING`,
+	)
+	return run(ctx, tx, statements)
+}
+
+func run(ctx context.Context, tx pgx.Tx, statements []string) error {
+	for _, sql := range statements {
+		if _, err := tx.Exec(ctx, sql, pgx.QueryExecModeSimpleProtocol); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// lock makes this the only process that changes the schema, until the transaction ends, and returns the version
+// of the layout. It locks a row, since advisory locks are not to be had in every engine.
+func (s *Store) lock(ctx context.Context, tx pgx.Tx) (version int, err error) {
+	var value string
+	err = tx.QueryRow(ctx, "SELECT value FROM "+s.in("_meta")+" WHERE name = 'layout' FOR UPDATE").Scan(&value)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return 0, errNoSchema
+	}
+	if err != nil {
+		return 0, err
+	}
+	return strconv.Atoi(value)
+}
+
+// exclusively runs a change of the schema in a transaction, and again while others get in the way.
+// If the schema isn't there it is made first.
+func (s *Store) exclusively(ctx context.Context, change func(pgx.Tx) error) error {
+	for attempt := 1; ; attempt++ {
+		err := s.inTransaction(ctx, change)
+		if errors.Is(err, errNoSchema) {
+			err = s.inTransaction(ctx, func(tx pgx.Tx) error { return s.create(ctx, tx) })
+			if err == nil && attempt < MaxAttempts {
+				continue
+			}
+		}
+		// Besides the usual: a row of the catalogue, a schema or a table is there already or has
+		// just been changed.
+		if !isCode(err, "40001", "40P01", "23505", "42P06", "42P07", "42701", "XX000") || attempt == MaxAttempts {
+			return err
+		}
+		if err := pause(ctx, attempt); err != nil {
+			return err
+		}
+	}
+}
+
+func (s *Store) inTransaction(ctx context.Context, fn func(pgx.Tx) error) error {
+	wait, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	conn, err := s.pool.Acquire(wait)
+	if err != nil {
+		return s.fail(ctx, err, false)
+	}
+	defer conn.Release()
+	err = pgx.BeginTxFunc(ctx, conn, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error {
+		// An index on a large table takes its time; waiting for a lock must not, since everybody waits behind.
+		if err := run(ctx, tx, []string{"SET LOCAL statement_timeout = 0", "SET LOCAL lock_timeout = " + strconv.FormatInt(s.timeout.Milliseconds(), 10)}); err != nil {
+			return err
+		}
+		return fn(tx)
+	})
+	var pg *pgconn.PgError
+	if err != nil && (errors.As(err, &pg) || conn.Conn().IsClosed()) {
+		return s.fail(ctx, err, false)
+	}
+	return err
+}
+
+func isCode(err error, codes ...string) bool {
+	var pg *pgconn.PgError
+	if !errors.As(err, &pg) {
+		return false
+	}
+	for _, c := range codes {
+		if pg.Code == c {
+			return true
+		}
+	}
+	return false
+}
+
+// load reads the definitions of all tables.
+func (s *Store) load(ctx context.Context, q interface {
+	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+}) error {
+	rows, err := q.Query(ctx, "SELECT definition FROM "+s.in("_tables"))
+	if err != nil {
+		return err
+	}
+	defs := kv.Tables{}
+	var raw []byte
+	_, err = pgx.ForEachRow(rows, []any{&raw}, func() error {
+		var t storage.Table
+		if err := json.Unmarshal(raw, &t); err != nil {
+			return fmt.Errorf("postgres: the definition of a table is damaged: %w", err)
+		}
+		defs[t.Name] = t
+		return nil
+	})
+	if err == nil {
+		s.tables.Store(s.compile(defs))
+	}
+	return err
+}
+
+// Define implements [storage.Store].
+func (s *Store) Define(ctx context.Context, more ...storage.Table) error {
+	if err := s.enter(ctx); err != nil {
+		return err
+	}
+	defer s.running.Done()
+	s.define.Lock()
+	defer s.define.Unlock()
+	want, err := s.tables.Load().defs.Define(more...)
+	if err != nil || s.tables.Load().holds(want) {
+		return err
+	}
+	err = s.exclusively(ctx, func(tx pgx.Tx) (err error) {
+		if _, err := s.lock(ctx, tx); err != nil {
+			return err
+		}
+		if err := s.load(ctx, tx); err != nil { // another process may have come first
+			return err
+		}
+		have := s.tables.Load()
+		if want, err = have.defs.Define(more...); err != nil {
+			return err
+		}
+		for name, t := range want {
+			if len(have.defs[name].Indexes) == len(t.Indexes) && have.defs[name].Name != "" {
+				continue
+			}
+			if err := run(ctx, tx, s.build(have.defs[name], t)); err != nil {
+				return err
+			}
+			def, err := json.Marshal(t)
+			if err != nil {
+				return err
+			}
+			if _, err := tx.Exec(ctx, "INSERT INTO "+s.in("_tables")+" (name, definition) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET definition = EXCLUDED.definition", name, string(def)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("postgres: defining tables: %w", err)
+	}
+	s.tables.Store(s.compile(want))
+	return nil
+}
+
+// build returns the statements that make a table of one with fewer indexes, or of none.
+func (s *Store) build(have, want storage.Table) []string {
+	var out []string
+	t := s.in(want.Name)
+	if have.Name == "" {
+		out = append(out, "CREATE TABLE "+t+` ("key" text COLLATE "C" NOT NULL, "doc" jsonb NOT NULL, CONSTRAINT `+
+			quote(name(want.Name, "key"))+` PRIMARY KEY ("key"))`)
+	}
+	for _, ix := range want.Indexes[len(have.Indexes):] {
+		n := name(want.Name, ix.Name)
+		col := column(ix.Name)
+		switch {
+		case ix.Multi:
+			unique := `("value", "key")`
+			if ix.Unique {
+				unique = `("value")`
+			}
+			out = append(out,
+				"CREATE TABLE "+s.in(n)+` ("value" text COLLATE "C" NOT NULL, "key" text COLLATE "C" NOT NULL, CONSTRAINT `+
+					quote(name(want.Name, ix.Name, "value"))+" PRIMARY KEY "+unique+")",
+				"CREATE INDEX "+quote(name(want.Name, ix.Name, "key"))+" ON "+s.in(n)+` ("key")`)
+		case ix.Unique:
+			out = append(out,
+				"ALTER TABLE "+t+" ADD COLUMN "+col+` text COLLATE "C"`,
+				"CREATE UNIQUE INDEX "+quote(n)+" ON "+t+" ("+col+")")
+		default:
+			out = append(out,
+				"ALTER TABLE "+t+" ADD COLUMN "+col+` text COLLATE "C"`,
+				"CREATE INDEX "+quote(n)+" ON "+t+" ("+col+`, "key")`)
+		}
+	}
+	return out
+}
+
+// Tables implements [storage.Store].
+func (s *Store) Tables(ctx context.Context) ([]storage.Table, error) {
+	if err := s.enter(ctx); err != nil {
+		return nil, err
+	}
+	defer s.running.Done()
+	s.define.Lock()
+	defer s.define.Unlock()
+	if err := s.load(ctx, s.pool); err != nil {
+		return nil, s.fail(ctx, err, false)
+	}
+	return s.tables.Load().defs.List(), nil
+}
+
+// in returns the identifier of a table in the schema.
+func (s *Store) in(table string) string { return quote(s.schema) + "." + quote(table) }
