@@ -130,14 +130,14 @@ type Account struct {
 }
 
 // CreateAccount makes an account with the password "password" and the address
-// LABEL@example.com, where LABEL is the first part of the handle. It passes by the
-// requirement of an invite code.
+// LABEL@example.com, where LABEL is the first part of the handle. It needs no invite code,
+// and may have a reserved handle.
 func (s *Server) CreateAccount(handle string) *Account {
 	s.t.Helper()
 	label, _, _ := strings.Cut(handle, ".")
 	a := &Account{Handle: handle, Email: label + "@example.com", Password: "password"}
 	ctx := context.Background()
-	p := accounts.CreateParams{Handle: a.Handle, Email: a.Email, Password: a.Password}
+	p := accounts.CreateParams{Handle: a.Handle, Email: a.Email, Password: a.Password, AllowReserved: true}
 	if s.Gatehouse.Accounts.InviteRequired() {
 		made, err := s.Gatehouse.Invites.Create(ctx, 1, 1)
 		if err != nil {

@@ -1,0 +1,60 @@
+package e2e
+
+import (
+	"context"
+	"path/filepath"
+	"testing"
+
+	"github.com/gatehouse-at/gatehouse"
+	"github.com/gatehouse-at/gatehouse/gatehousetest"
+	"github.com/gatehouse-at/gatehouse/storage"
+	"github.com/gatehouse-at/gatehouse/storage/bolt"
+	"github.com/gatehouse-at/gatehouse/storage/memory"
+)
+
+// backends are those that every suite runs on. Open returns an empty store that
+// ends with the test.
+var backends = []struct {
+	name string
+	open func(t *testing.T) storage.Store
+}{
+	{"memory", func(t *testing.T) storage.Store { return closing(t, memory.New()) }},
+	{"bolt", func(t *testing.T) storage.Store {
+		s, err := bolt.Open(filepath.Join(t.TempDir(), "gatehouse.db"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return closing(t, s)
+	}},
+}
+
+// closing closes a store with the test, after proving it consistent.
+func closing(t *testing.T, s storage.Store) storage.Store {
+	t.Cleanup(func() {
+		problems, err := storage.Check(context.Background(), s, gatehouse.Collections()...)
+		if err == nil {
+			err = s.Close()
+		}
+		if err != nil {
+			t.Errorf("the store: %v", err)
+		}
+		for _, p := range problems {
+			t.Errorf("the store is inconsistent: %v", p)
+		}
+	})
+	return s
+}
+
+// onEach runs a test on a server on each backend.
+func onEach(t *testing.T, test func(t *testing.T, s *api), opts ...gatehousetest.Option) {
+	for _, b := range backends {
+		t.Run(b.name, func(t *testing.T) {
+			test(t, newAPI(t, append([]gatehousetest.Option{gatehousetest.WithStore(b.open(t))}, opts...)...))
+		})
+	}
+}
+
+// config changes the configuration of a test's server.
+func config(change func(*gatehouse.Config)) gatehousetest.Option {
+	return gatehousetest.WithConfig(change)
+}
