@@ -1,0 +1,189 @@
+package did_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/bluesky-social/indigo/atproto/atcrypto"
+	"github.com/bluesky-social/indigo/atproto/syntax"
+
+	"github.com/gatehouse-at/gatehouse/accounts/did"
+)
+
+// vectors are operations that the reference implementation of did:plc made.
+type vectors struct {
+	Operations []struct {
+		Name string          `json:"name"`
+		DID  syntax.DID      `json:"did"`
+		CID  string          `json:"cid"`
+		Op   json.RawMessage `json:"op"`
+	} `json:"operations"`
+}
+
+func loadVectors(t testing.TB) (v vectors) {
+	t.Helper()
+	b, err := os.ReadFile("testdata/operations.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(b, &v); err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+func parse(t testing.TB, raw []byte) *did.Operation {
+	t.Helper()
+	op := new(did.Operation)
+	if err := json.Unmarshal(raw, op); err != nil {
+		t.Fatal(err)
+	}
+	return op
+}
+
+func TestOperationsOfTheReference(t *testing.T) {
+	for _, want := range loadVectors(t).Operations {
+		op := parse(t, want.Op)
+		if err := op.Validate(); err != nil {
+			t.Errorf("%s: %v", want.Name, err)
+		}
+		if got, err := op.CID(); err != nil || got != want.CID {
+			t.Errorf("%s: CID %s, %v; want %s", want.Name, got, err, want.CID)
+		}
+		if got, err := op.DID(); op.Prev == "" && (err != nil || got != want.DID) {
+			t.Errorf("%s: DID %s, %v; want %s", want.Name, got, err, want.DID)
+		}
+		again, err := json.Marshal(op)
+		if err != nil || !sameJSON(t, again, want.Op) {
+			t.Errorf("%s: encoded as %s, %v", want.Name, again, err)
+		}
+	}
+}
+
+func sameJSON(t *testing.T, a, b []byte) bool {
+	t.Helper()
+	var x, y any
+	if json.Unmarshal(a, &x) != nil || json.Unmarshal(b, &y) != nil {
+		return false
+	}
+	p, _ := json.Marshal(x)
+	q, _ := json.Marshal(y)
+	return bytes.Equal(p, q)
+}
+
+func TestParseRefusesWhatIsNoOperation(t *testing.T) {
+	genesis := string(loadVectors(t).Operations[0].Op)
+	for name, text := range map[string]string{
+		"nothing":            ``,
+		"null":               `null`,
+		"no type":            `{}`,
+		"another type":       `{"type":"plc_something"}`,
+		"an extra property":  strings.Replace(genesis, `"prev"`, `"extra":1,"prev"`, 1),
+		"no rotation keys":   strings.Replace(genesis, `"rotationKeys"`, `"other"`, 1),
+		"a number for a key": strings.Replace(genesis, `"did:key:`, `1,"did:key:`, 1),
+		"something behind":   genesis + genesis,
+	} {
+		var op did.Operation
+		if err := json.Unmarshal([]byte(text), &op); err == nil {
+			t.Errorf("%s was taken for an operation: %+v", name, op)
+		}
+	}
+}
+
+// newKey makes a key and its did:key.
+func newKey(t testing.TB) (*atcrypto.PrivateKeyK256, string) {
+	t.Helper()
+	key, err := atcrypto.GeneratePrivateKeyK256()
+	if err != nil {
+		t.Fatal(err)
+	}
+	public, err := key.PublicKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key, public.DIDKey()
+}
+
+func TestValidate(t *testing.T) {
+	key, name := newKey(t)
+	many := func(n int) []string {
+		var keys []string
+		for range n {
+			_, k := newKey(t)
+			keys = append(keys, k)
+		}
+		return keys
+	}
+	for _, c := range []struct {
+		what   string
+		change func(*did.Operation)
+		good   bool
+	}{
+		{"as it is", func(*did.Operation) {}, true},
+		{"five rotation keys", func(o *did.Operation) { o.RotationKeys = many(5) }, true},
+		{"six rotation keys", func(o *did.Operation) { o.RotationKeys = many(6) }, false},
+		{"no rotation key", func(o *did.Operation) { o.RotationKeys = nil }, false},
+		{"a key twice", func(o *did.Operation) { o.RotationKeys = []string{name, name} }, false},
+		{"no did:key", func(o *did.Operation) { o.RotationKeys = []string{"did:plc:x"} }, false},
+		{"a bad signing key", func(o *did.Operation) { o.VerificationMethods["atproto"] = "nonsense" }, false},
+		{"no signing key", func(o *did.Operation) { o.VerificationMethods = nil }, true},
+		{"eleven names", func(o *did.Operation) { o.AlsoKnownAs = many(11) }, false},
+		{"a long name", func(o *did.Operation) { o.AlsoKnownAs = []string{"at://" + strings.Repeat("x", 260)} }, false},
+		{"a name twice", func(o *did.Operation) { o.AlsoKnownAs = []string{"at://a.test", "at://a.test"} }, false},
+		{"a long endpoint", func(o *did.Operation) {
+			o.Services["atproto_pds"] = did.Service{Type: "x", Endpoint: "https://" + strings.Repeat("x", 600)}
+		}, false},
+		{"a long service name", func(o *did.Operation) { o.Services[strings.Repeat("x", 33)] = did.Service{} }, false},
+		{"too large", func(o *did.Operation) {
+			for i := range 10 {
+				o.Services[strings.Repeat("x", i+1)] = did.Service{Type: strings.Repeat("x", 256), Endpoint: strings.Repeat("x", 512)}
+			}
+			delete(o.Services, "atproto_pds")
+		}, false},
+		{"not signed", func(o *did.Operation) { o.Sig = "" }, false},
+	} {
+		op := &did.Operation{
+			Type: did.TypeOperation, RotationKeys: []string{name}, VerificationMethods: map[string]string{"atproto": name},
+			AlsoKnownAs: []string{"at://a.test"}, Services: map[string]did.Service{"atproto_pds": {Type: "x", Endpoint: "https://x"}}, Sig: "x",
+		}
+		if c.what != "not signed" {
+			if err := op.Sign(key); err != nil {
+				t.Fatal(err)
+			}
+		}
+		c.change(op)
+		if err := op.Validate(); (err == nil) != c.good || err != nil && !errors.Is(err, did.ErrRefused) {
+			t.Errorf("%s: %v", c.what, err)
+		}
+	}
+}
+
+func FuzzOperation(f *testing.F) {
+	for _, v := range loadVectors(f).Operations {
+		f.Add([]byte(v.Op))
+	}
+	f.Add([]byte(`{"type":"plc_operation","rotationKeys":[],"verificationMethods":{},"alsoKnownAs":[],"services":{},"prev":null}`))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		var op did.Operation
+		if json.Unmarshal(raw, &op) != nil {
+			return
+		}
+		if op.Validate() != nil {
+			return
+		}
+		b, err := json.Marshal(&op)
+		if err != nil {
+			t.Fatal(err)
+		}
+		again := parse(t, b)
+		x, err1 := op.CID()
+		y, err2 := again.CID()
+		if err1 != nil || err2 != nil || x != y {
+			t.Fatalf("%s has the CIDs %s and %s (%v, %v)", raw, x, y, err1, err2)
+		}
+	})
+}
