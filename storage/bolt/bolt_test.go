@@ -1,7 +1,13 @@
 package bolt_test
 
 import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 
 	"github.com/gatehouse-at/gatehouse/storage"
@@ -34,4 +40,130 @@ func TestContract(t *testing.T) {
 			return open(t, paths[s])
 		},
 	})
+}
+
+type note struct {
+	ID, Text string
+}
+
+var notes = storage.NewCollection("notes", func(n *note) string { return n.ID })
+
+var ctx = context.Background()
+
+func TestOneProcessHasTheFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "new", "directories", "store.db")
+	s := open(t, path)
+	if _, err := bolt.Open(path); !errors.Is(err, bolt.ErrLocked) {
+		t.Errorf("opened twice: %v", err)
+	}
+	info, err := os.Stat(path)
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("the file is %v, %v", info, err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := open(t, path).Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestOpenRefusesWhatIsNoDatabase(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "store.db")
+	if err := os.WriteFile(path, bytes.Repeat([]byte("nonsense "), 10_000), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if s, err := bolt.Open(path); err == nil {
+		s.Close()
+		t.Error("nonsense was opened")
+	}
+}
+
+func TestSnapshot(t *testing.T) {
+	s := open(t, filepath.Join(t.TempDir(), "store.db"))
+	defer s.Close()
+	if err := storage.Define(ctx, s, notes); err != nil {
+		t.Fatal(err)
+	}
+	put := func(id string) {
+		if err := s.Update(ctx, func(tx storage.Tx) error { return notes.Put(tx, &note{ID: id}) }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put("before")
+	copied := filepath.Join(t.TempDir(), "copy.db")
+	f, err := os.Create(copied)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Snapshot(ctx, f); err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
+	put("after")
+	c := open(t, copied)
+	defer c.Close()
+	err = c.View(ctx, func(tx storage.Tx) error {
+		all, err := notes.All(tx, storage.Range{})
+		if len(all) != 1 || all[0].ID != "before" {
+			t.Errorf("the snapshot has %v", all)
+		}
+		return err
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+func ExampleOpen() {
+	dir, _ := os.MkdirTemp("", "example-")
+	defer os.RemoveAll(dir)
+	store, err := bolt.Open(filepath.Join(dir, "store.db"))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer store.Close()
+	fmt.Println(storage.Define(ctx, store, notes))
+	fmt.Println(store.Update(ctx, func(tx storage.Tx) error { return notes.Put(tx, &note{ID: "1", Text: "lasts"}) }))
+	// Output:
+	// <nil>
+	// <nil>
+}
+
+// BenchmarkUpdate shows what sharing fsyncs is worth: many writers at once
+// against one, in one run.
+func BenchmarkUpdate(b *testing.B) {
+	for _, writers := range []int{1, 64} {
+		b.Run(fmt.Sprintf("writers=%d", writers), func(b *testing.B) {
+			s, err := bolt.Open(filepath.Join(b.TempDir(), "store.db"))
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer s.Close()
+			if err := storage.Define(ctx, s, notes); err != nil {
+				b.Fatal(err)
+			}
+			var n atomic.Int64
+			b.SetParallelism(writers)
+			b.ResetTimer()
+			write := func() {
+				id := fmt.Sprint(n.Add(1) % 10_000)
+				if err := s.Update(ctx, func(tx storage.Tx) error { return notes.Put(tx, &note{ID: id}) }); err != nil {
+					b.Error(err)
+				}
+			}
+			if writers == 1 {
+				for range b.N {
+					write()
+				}
+				return
+			}
+			b.RunParallel(func(pb *testing.PB) {
+				for pb.Next() {
+					write()
+				}
+			})
+		})
+	}
 }

@@ -1,0 +1,215 @@
+package storage
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+)
+
+// ErrNotEmpty says that the destination of a [Copy] has documents already.
+var ErrNotEmpty = errors.New("storage: the destination is not empty")
+
+// CopyProgress is how far a [Copy] has come.
+type CopyProgress struct {
+	// Stage is "counting", "copying" or "verifying".
+	Stage string
+	Table string
+	// Done and Total are documents, of all tables together.
+	Done, Total int
+}
+
+// CopyReport is what a [Copy] copied.
+type CopyReport struct {
+	Tables []TableReport
+}
+
+// TableReport is one table of a [CopyReport].
+type TableReport struct {
+	Name      string
+	Documents int
+	// Checksum is the SHA-256 of all documents and their index entries, the same
+	// in both stores.
+	Checksum string
+}
+
+// copyBatch is how many documents are written in one transaction.
+const copyBatch = 500
+
+// Copy copies everything from one store to another, of any two backends: a
+// snapshot of src, whatever its tables are, into dst, which must have no
+// documents in them (else it is an [ErrNotEmpty]). Then it reads both and compares counts and
+// checksums. Progress, if not nil, is called now and then.
+//
+// What is written to src meanwhile is not copied: stop the servers first.
+func Copy(ctx context.Context, dst, src Store, progress func(CopyProgress)) (*CopyReport, error) {
+	if progress == nil {
+		progress = func(CopyProgress) {}
+	}
+	tables, err := src.Tables(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := dst.Define(ctx, tables...); err != nil {
+		return nil, fmt.Errorf("defining the tables: %w", err)
+	}
+	report := &CopyReport{}
+	err = src.View(ctx, func(tx Tx) error {
+		c := &copier{ctx: ctx, dst: dst, src: tx, progress: progress}
+		for _, t := range tables {
+			if err := c.count(t); err != nil {
+				return fmt.Errorf("table %s: %w", t.Name, err)
+			}
+		}
+		for _, t := range tables {
+			if err := c.copy(t); err != nil {
+				return fmt.Errorf("copying table %s: %w", t.Name, err)
+			}
+		}
+		c.at.Done = 0
+		report.Tables = nil
+		for _, t := range tables {
+			r, err := c.verify(t)
+			if err != nil {
+				return fmt.Errorf("verifying table %s: %w", t.Name, err)
+			}
+			report.Tables = append(report.Tables, r)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return report, nil
+}
+
+type copier struct {
+	ctx      context.Context
+	dst      Store
+	src      Tx
+	progress func(CopyProgress)
+	at       CopyProgress
+}
+
+func (c *copier) tick(stage, table string) {
+	c.at.Stage, c.at.Table = stage, table
+	c.progress(c.at)
+}
+
+// count counts what there is to copy, and makes sure that there is room for it.
+func (c *copier) count(t Table) error {
+	err := c.dst.View(c.ctx, func(tx Tx) error {
+		for _, err := range tx.Scan(t.Name, Range{Limit: 1}) {
+			if err != nil {
+				return err
+			}
+			return ErrNotEmpty
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for _, err := range c.src.Scan(t.Name, Range{}) {
+		if err != nil {
+			return err
+		}
+		c.at.Total++
+	}
+	c.tick("counting", t.Name)
+	return nil
+}
+
+func (c *copier) copy(t Table) error {
+	var batch []Document
+	flush := func() error {
+		if len(batch) == 0 {
+			return nil
+		}
+		err := c.dst.Update(c.ctx, func(tx Tx) error {
+			for _, d := range batch {
+				if err := tx.Insert(t.Name, d); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		c.at.Done += len(batch)
+		batch = batch[:0]
+		c.tick("copying", t.Name)
+		return err
+	}
+	for rec, err := range c.src.Scan(t.Name, Range{Entries: true}) {
+		if err != nil {
+			return err
+		}
+		batch = append(batch, Document{Key: rec.Key, Value: rec.Value, Entries: rec.Entries})
+		if len(batch) == copyBatch {
+			if err := flush(); err != nil {
+				return err
+			}
+		}
+	}
+	return flush()
+}
+
+// verify reads a table of both stores.
+func (c *copier) verify(t Table) (TableReport, error) {
+	want, err := c.sum(c.src, t)
+	if err != nil {
+		return want, err
+	}
+	c.at.Done += want.Documents
+	c.tick("verifying", t.Name)
+	var got TableReport
+	err = c.dst.View(c.ctx, func(tx Tx) (err error) {
+		got, err = c.sum(tx, t)
+		return err
+	})
+	if err == nil && got != want {
+		err = fmt.Errorf("the copy has %d documents with the checksum %s, the original %d with %s",
+			got.Documents, got.Checksum, want.Documents, want.Checksum)
+	}
+	return want, err
+}
+
+func (c *copier) sum(tx Tx, t Table) (TableReport, error) {
+	r := TableReport{Name: t.Name}
+	h := sha256.New()
+	for rec, err := range tx.Scan(t.Name, Range{Entries: true}) {
+		if err != nil {
+			return r, err
+		}
+		if err := hashRecord(h, rec); err != nil {
+			return r, err
+		}
+		r.Documents++
+	}
+	r.Checksum = fmt.Sprintf("%x", h.Sum(nil))
+	return r, nil
+}
+
+// hashRecord hashes a document in a form that doesn't depend on how a backend formats it.
+func hashRecord(h hash.Hash, rec Record) error {
+	d := json.NewDecoder(bytes.NewReader(rec.Value))
+	d.UseNumber()
+	var v any
+	if err := d.Decode(&v); err != nil {
+		return fmt.Errorf("document %q: %w", rec.Key, err)
+	}
+	canonical, err := json.Marshal(v) // sorts properties
+	if err != nil {
+		return fmt.Errorf("document %q: %w", rec.Key, err)
+	}
+	_, _ = io.WriteString(h, rec.Key+"\x00")
+	_, _ = h.Write(canonical)
+	for _, e := range rec.Entries {
+		_, _ = io.WriteString(h, "\x00"+e.Index+"\x00"+e.Value)
+	}
+	_, _ = h.Write([]byte{0, 0})
+	return nil
+}

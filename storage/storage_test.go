@@ -1,0 +1,296 @@
+package storage_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/gatehouse-at/gatehouse/storage"
+	"github.com/gatehouse-at/gatehouse/storage/bolt"
+	"github.com/gatehouse-at/gatehouse/storage/memory"
+)
+
+var ctx = context.Background()
+
+type book struct {
+	ID     string `json:"id"`
+	Title  string `json:"title,omitempty"`
+	Author string `json:"author,omitempty"`
+	Pages  int    `json:"pages"`
+}
+
+var books = storage.NewCollection("books", func(b *book) string { return b.ID },
+	storage.Unique("title", func(b *book) string { return b.Title }),
+	storage.Ordered("author", func(b *book) string { return b.Author }),
+)
+
+// library returns a store with some books.
+func library(t *testing.T, s storage.Store, n int) storage.Store {
+	t.Helper()
+	t.Cleanup(func() { s.Close() })
+	if err := storage.Define(ctx, s, books); err != nil {
+		t.Fatal(err)
+	}
+	err := s.Update(ctx, func(tx storage.Tx) error {
+		for i := range n {
+			if err := books.Insert(tx, &book{fmt.Sprintf("%05d", i), fmt.Sprint("Title ", i), fmt.Sprint("Author ", i%7), i}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func TestCheckFindsNothingInASoundStore(t *testing.T) {
+	problems, err := storage.Check(ctx, library(t, memory.New(), 100), books)
+	if err != nil || len(problems) > 0 {
+		t.Errorf("%v, %v", problems, err)
+	}
+}
+
+func TestCheckFindsWhatTheCollectionWouldNotWrite(t *testing.T) {
+	s := library(t, memory.New(), 3)
+	put := func(key, value string, entries ...storage.Entry) {
+		t.Helper()
+		err := s.Update(ctx, func(tx storage.Tx) error {
+			return tx.Put("books", storage.Document{Key: key, Value: []byte(value), Entries: entries})
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	put("x1", `{"_v":1,"id":"x1","author":"Nobody"}`)                                              // entry missing
+	put("x2", `{"_v":1,"id":"x2"}`, storage.Entry{Index: "author", Value: "Somebody"})             // entry too many
+	put("x3", `{"_v":1,"id":"other"}`)                                                             // wrong key
+	put("x4", `{"_v":9,"id":"x4"}`)                                                                // from the future
+	put("x5", `{"_v":1,"id":5}`)                                                                   // of another type
+	put("x6", `{"_v":1,"id":"x6","title":"Right"}`, storage.Entry{Index: "title", Value: "Wrong"}) // wrong entry
+	problems, err := storage.Check(ctx, s, books)
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := map[string]bool{}
+	for _, p := range problems {
+		found[p.Key] = true
+		if p.Table != "books" || p.What == "" || !strings.Contains(p.String(), p.Key) {
+			t.Errorf("problem %v", p)
+		}
+	}
+	for _, key := range []string{"x1", "x2", "x3", "x4", "x5", "x6"} {
+		if !found[key] {
+			t.Errorf("nothing is said of %s: %v", key, problems)
+		}
+	}
+	if len(problems) != 6 {
+		t.Errorf("%d problems, want 6: %v", len(problems), problems)
+	}
+}
+
+// broken is a store whose indexes lie.
+type broken struct {
+	storage.Store
+	change func(r storage.Range, rec *storage.Record) (keep bool)
+}
+
+func (b broken) View(ctx context.Context, fn func(storage.Tx) error) error {
+	return b.Store.View(ctx, func(tx storage.Tx) error { return fn(brokenTx{tx, b}) })
+}
+
+type brokenTx struct {
+	storage.Tx
+	b broken
+}
+
+func (tx brokenTx) Scan(table string, r storage.Range) iter.Seq2[storage.Record, error] {
+	return func(yield func(storage.Record, error) bool) {
+		for rec, err := range tx.Tx.Scan(table, r) {
+			if tx.b.change(r, &rec) && !yield(rec, err) {
+				return
+			}
+		}
+	}
+}
+
+func TestCheckFindsBrokenIndexes(t *testing.T) {
+	for name, change := range map[string]func(storage.Range, *storage.Record) bool{
+		"an entry is missing": func(r storage.Range, rec *storage.Record) bool { return r.Index != "author" || rec.Key != "00003" },
+		"an entry leads elsewhere": func(r storage.Range, rec *storage.Record) bool {
+			if r.Index == "title" && rec.Key == "00003" {
+				rec.Key = "00004"
+			}
+			return true
+		},
+		"an entry has no document": func(r storage.Range, rec *storage.Record) bool {
+			if r.Index == "author" && rec.Key == "00003" {
+				rec.Entries = nil
+			}
+			return true
+		},
+		"the scan is out of order": func(r storage.Range, rec *storage.Record) bool {
+			if r.Index == "" && rec.Key == "00003" {
+				rec.Key = "00001"
+			}
+			return true
+		},
+		"a document is not in a scan": func(r storage.Range, rec *storage.Record) bool { return r.Index != "" || rec.Key != "00003" },
+	} {
+		problems, err := storage.Check(ctx, broken{library(t, memory.New(), 10), change}, books)
+		if err != nil || len(problems) == 0 {
+			t.Errorf("%s: %v, %v", name, problems, err)
+		}
+	}
+}
+
+func TestCopy(t *testing.T) {
+	src := library(t, memory.New(), 1234)
+	dst, err := bolt.Open(filepath.Join(t.TempDir(), "copy.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dst.Close()
+	var stages []string
+	last := storage.CopyProgress{}
+	report, err := storage.Copy(ctx, dst, src, func(p storage.CopyProgress) {
+		if p.Stage != last.Stage {
+			stages = append(stages, p.Stage)
+		}
+		last = p
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(report.Tables) != 1 || report.Tables[0].Documents != 1234 || len(report.Tables[0].Checksum) != 64 {
+		t.Errorf("the report is %+v", report)
+	}
+	if strings.Join(stages, " ") != "counting copying verifying" || last.Done != 1234 || last.Total != 1234 {
+		t.Errorf("the stages are %v, the last progress %+v", stages, last)
+	}
+	if problems, err := storage.Check(ctx, dst, books); err != nil || len(problems) > 0 {
+		t.Errorf("the copy: %v, %v", problems, err)
+	}
+	err = dst.View(ctx, func(tx storage.Tx) error {
+		b, err := books.GetBy(tx, "title", "Title 777")
+		if err == nil && b.Pages != 777 {
+			t.Errorf("the copy has %+v", b)
+		}
+		return err
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	if _, err := storage.Copy(ctx, dst, src, nil); !errors.Is(err, storage.ErrNotEmpty) {
+		t.Errorf("copying onto it again: %v", err)
+	}
+}
+
+func TestCopyNoticesADifference(t *testing.T) {
+	src, dst := library(t, memory.New(), 10), memory.New()
+	defer dst.Close()
+	lying := broken{dst, func(_ storage.Range, rec *storage.Record) bool {
+		rec.Value = []byte(strings.Replace(string(rec.Value), `"pages":3`, `"pages":4`, 1))
+		return true
+	}}
+	if _, err := storage.Copy(ctx, lying, src, nil); err == nil || !strings.Contains(err.Error(), "checksum") {
+		t.Errorf("Copy: %v", err)
+	}
+}
+
+func TestLeases(t *testing.T) {
+	now := time.Unix(1_000_000, 0)
+	s := memory.New()
+	defer s.Close()
+	l, err := storage.NewLeases(ctx, s, func() time.Time { return now })
+	if err != nil {
+		t.Fatal(err)
+	}
+	acquire := func(holder string, want bool) {
+		t.Helper()
+		if held, err := l.Acquire(ctx, "work", holder, time.Minute); err != nil || held != want {
+			t.Errorf("%s acquires: %v, %v; want %v", holder, held, err, want)
+		}
+	}
+	acquire("a", true)
+	acquire("b", false)
+	now = now.Add(59 * time.Second)
+	acquire("a", true) // prolongs
+	now = now.Add(59 * time.Second)
+	acquire("b", false)
+	now = now.Add(time.Second)
+	acquire("b", true) // expired
+	acquire("a", false)
+	if err := l.Release(ctx, "work", "a"); err != nil { // not its own
+		t.Error(err)
+	}
+	acquire("a", false)
+	if err := l.Release(ctx, "work", "b"); err != nil {
+		t.Error(err)
+	}
+	acquire("a", true)
+	if held, err := l.Acquire(ctx, "other work", "b", time.Minute); err != nil || !held {
+		t.Errorf("another lease: %v, %v", held, err)
+	}
+}
+
+func TestOneOfManyGetsTheLease(t *testing.T) {
+	s := memory.New()
+	defer s.Close()
+	l, err := storage.NewLeases(ctx, s, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	holders := 0
+	for i := range 20 {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			held, err := l.Acquire(ctx, "work", fmt.Sprint(i), time.Hour)
+			if err != nil {
+				t.Error(err)
+			}
+			if held {
+				mu.Lock()
+				holders++
+				mu.Unlock()
+			}
+		}()
+	}
+	wg.Wait()
+	if holders != 1 {
+		t.Errorf("%d hold the lease", holders)
+	}
+}
+
+func TestBadDeclarationsPanic(t *testing.T) {
+	defer func() {
+		if recover() == nil {
+			t.Error("a collection with a bad name was declared")
+		}
+	}()
+	storage.NewCollection("No Name", func(b *book) string { return b.ID })
+}
+
+func TestJoinOrdersAsItsParts(t *testing.T) {
+	for _, c := range [][2]string{
+		{storage.Join("a", "z"), storage.Join("ab", "a")},
+		{storage.Join("a", "a"), storage.Join("a", "b")},
+		{storage.TimeKey(time.Unix(1, 1e6)), storage.TimeKey(time.Unix(1, 2e6))},
+		{storage.TimeKey(time.Unix(9, 0)), storage.TimeKey(time.Unix(10, 0))},
+		{storage.TimeKey(time.Date(2026, 1, 1, 12, 0, 0, 0, time.FixedZone("", 7200))), storage.TimeKey(time.Date(2026, 1, 1, 11, 0, 0, 0, time.UTC))},
+	} {
+		if c[0] >= c[1] {
+			t.Errorf("%q is not before %q", c[0], c[1])
+		}
+	}
+}
