@@ -1,0 +1,377 @@
+package accounts_test
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/crypto/scrypt"
+
+	"github.com/gatehouse-at/gatehouse"
+	"github.com/gatehouse-at/gatehouse/accounts"
+	"github.com/gatehouse-at/gatehouse/internal/domaintest"
+	"github.com/gatehouse-at/gatehouse/storage"
+)
+
+var ctx = context.Background()
+
+func params(label string) accounts.CreateParams {
+	return accounts.CreateParams{Handle: label + ".test", Email: label + "@example.com", Password: "password"}
+}
+
+func TestCreateFindsWhatIsWrong(t *testing.T) {
+	s := domaintest.New(t)
+	s.SignUp("taken")
+	for name, c := range map[string]struct {
+		change func(*accounts.CreateParams)
+		want   error
+	}{
+		"short password":   {func(p *accounts.CreateParams) { p.Password = "1234567" }, accounts.ErrInvalidPassword},
+		"long password":    {func(p *accounts.CreateParams) { p.Password = strings.Repeat("é", 257) }, accounts.ErrInvalidRequest},
+		"no address":       {func(p *accounts.CreateParams) { p.Email = "" }, accounts.ErrInvalidRequest},
+		"a bad address":    {func(p *accounts.CreateParams) { p.Email = "x" }, accounts.ErrInvalidEmail},
+		"a taken address":  {func(p *accounts.CreateParams) { p.Email = "TAKEN@example.com" }, accounts.ErrEmailTaken},
+		"a bad handle":     {func(p *accounts.CreateParams) { p.Handle = "x.test" }, accounts.ErrInvalidHandle},
+		"a taken handle":   {func(p *accounts.CreateParams) { p.Handle = "TAKEN.test" }, accounts.ErrHandleNotAvailable},
+		"a foreign handle": {func(p *accounts.CreateParams) { p.Handle = "a.example.org" }, accounts.ErrUnsupportedDomain},
+		"a bad key":        {func(p *accounts.CreateParams) { p.RecoveryKey = "x" }, accounts.ErrInvalidRequest},
+		"another's DID":    {func(p *accounts.CreateParams) { p.DID = "did:web:x.test" }, accounts.ErrMissingAuth},
+	} {
+		p := params("alice")
+		c.change(&p)
+		if _, err := s.Accounts.Create(ctx, p); !errors.Is(err, c.want) {
+			t.Errorf("%s: %v, want %v", name, err, c.want)
+		}
+	}
+	p := params("alice")
+	p.Password = strings.Repeat("é", 256)
+	a, err := s.Accounts.Create(ctx, p)
+	if err != nil || a.Handle != "alice.test" || !a.CreatedAt.Equal(s.Now()) || !strings.HasPrefix(a.SigningKey, "did:key:") {
+		t.Errorf("Create: %+v, %v", a, err)
+	}
+}
+
+func TestHooksTakePartInTheTransaction(t *testing.T) {
+	type profile struct{ DID, Text string }
+	profiles := storage.NewCollection("profiles", func(p *profile) string { return p.DID })
+	s := domaintest.New(t)
+	if err := storage.Define(ctx, s.Store, profiles); err != nil {
+		t.Fatal(err)
+	}
+	veto := errors.New("not in my house")
+	var kinds []accounts.Kind
+	s.Accounts.OnChange(func(tx storage.Tx, c accounts.Change) error {
+		kinds = append(kinds, c.Kind)
+		switch {
+		case c.Kind == accounts.Created && c.Account.Handle == "mallory.test":
+			return veto
+		case c.Kind == accounts.Created:
+			return profiles.Insert(tx, &profile{c.Account.DID.String(), "hello"})
+		case c.Kind == accounts.Deleted:
+			return profiles.Delete(tx, c.Account.DID.String())
+		}
+		return nil
+	})
+	count := func() (n int) {
+		_ = s.Store.View(ctx, func(tx storage.Tx) error {
+			all, err := profiles.All(tx, storage.Range{})
+			n = len(all)
+			return err
+		})
+		return n
+	}
+	alice := s.SignUp("alice").Account
+	if count() != 1 {
+		t.Errorf("%d profiles with one account", count())
+	}
+	if _, err := s.Accounts.Create(ctx, params("mallory")); !errors.Is(err, veto) {
+		t.Errorf("a vetoed sign-up: %v", err)
+	}
+	if _, err := s.Accounts.Find(ctx, "mallory.test"); !errors.Is(err, accounts.ErrNotFound) || count() != 1 {
+		t.Errorf("after a veto: %v, %d profiles", err, count())
+	}
+	if err := s.Accounts.SetPassword(ctx, alice.DID, "another password"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Accounts.DeleteNow(ctx, alice.DID); err != nil || count() != 0 {
+		t.Errorf("after the deletion: %v, %d profiles", err, count())
+	}
+	want := []accounts.Kind{accounts.Created, accounts.Created, accounts.PasswordChanged, accounts.Deleted}
+	if len(kinds) != len(want) {
+		t.Fatalf("the hooks saw %v, want %v", kinds, want)
+	}
+	for i := range want {
+		if kinds[i] != want[i] {
+			t.Errorf("the hooks saw %v, want %v", kinds, want)
+		}
+	}
+}
+
+func TestAlsoCanUndoASignUp(t *testing.T) {
+	s := domaintest.New(t, func(c *gatehouse.Config) { c.DIDMethod = gatehouse.MethodWeb })
+	no := errors.New("no")
+	if _, err := s.Accounts.Create(ctx, params("alice"), func(storage.Tx, *accounts.Account) error { return no }); !errors.Is(err, no) {
+		t.Errorf("Create: %v", err)
+	}
+	s.SignUp("alice") // nothing is left of the first
+}
+
+func TestFind(t *testing.T) {
+	s := domaintest.New(t)
+	alice := s.SignUp("alice").Account
+	for _, id := range []string{"alice.test", "ALICE.test", " alice.test ", "alice@example.com", "Alice@Example.com", alice.DID.String(), "did:plc:" + strings.ToUpper(alice.DID.Identifier())} {
+		a, err := s.Accounts.Find(ctx, id)
+		if err != nil || a.DID != alice.DID {
+			t.Errorf("Find(%q): %v, %v", id, a, err)
+		}
+	}
+	for _, id := range []string{"", "bob.test", "bob@example.com", "did:plc:x", "@", strings.Repeat("x", 5000), "\x00"} {
+		if a, err := s.Accounts.Find(ctx, id); !errors.Is(err, accounts.ErrNotFound) {
+			t.Errorf("Find(%q): %v, %v", id, a, err)
+		}
+	}
+}
+
+func TestListAndSearch(t *testing.T) {
+	s := domaintest.New(t)
+	for _, label := range []string{"carol", "alice", "alina", "bob"} {
+		s.SignUp(label)
+		s.Advance(time.Second)
+	}
+	var got []string
+	for cursor := ""; ; {
+		page, err := s.Accounts.List(ctx, cursor, 3)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, a := range page.Accounts {
+			got = append(got, a.Handle.String())
+		}
+		if cursor = page.Cursor; cursor == "" {
+			break
+		}
+	}
+	if strings.Join(got, " ") != "carol.test alice.test alina.test bob.test" {
+		t.Errorf("List: %v", got)
+	}
+	page, err := s.Accounts.SearchByEmail(ctx, "ALI", "", 10)
+	if err != nil || len(page.Accounts) != 2 || page.Accounts[0].Handle != "alice.test" || page.Cursor != "" {
+		t.Errorf("SearchByEmail: %+v, %v", page, err)
+	}
+}
+
+func TestAuthenticate(t *testing.T) {
+	s := domaintest.New(t)
+	alice := s.SignUp("alice").Account
+	if a, err := s.Accounts.Authenticate(ctx, "alice.test", "password"); err != nil || a.DID != alice.DID {
+		t.Errorf("the right password: %v, %v", a, err)
+	}
+	_, wrong := s.Accounts.Authenticate(ctx, "alice.test", "wrong")
+	_, unknown := s.Accounts.Authenticate(ctx, "nobody.test", "wrong")
+	if !errors.Is(wrong, accounts.ErrBadCredentials) || wrong.Error() != unknown.Error() {
+		t.Errorf("a wrong password: %v; an unknown account: %v", wrong, unknown)
+	}
+	if err := s.Accounts.VoidPassword(ctx, alice.DID); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Accounts.Authenticate(ctx, "alice.test", "password"); !errors.Is(err, accounts.ErrBadCredentials) {
+		t.Errorf("without a password: %v", err)
+	}
+}
+
+// TestPasswordsOfTheReferenceServer takes over a hash and upgrades it at the first login.
+func TestPasswordsOfTheReferenceServer(t *testing.T) {
+	s := domaintest.New(t)
+	alice := s.SignUp("alice").Account
+	salt := make([]byte, 16)
+	_, _ = rand.Read(salt)
+	text := hex.EncodeToString(salt)
+	key, err := scrypt.Key([]byte("an old password"), []byte(text), 16384, 8, 1, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	hash := func(set string) (got string) {
+		t.Helper()
+		table := storage.Table{Name: "accounts"}
+		err := s.Store.Update(ctx, func(tx storage.Tx) error {
+			for rec, err := range tx.Scan(table.Name, storage.Range{Entries: true}) {
+				if err != nil {
+					return err
+				}
+				_, rest, _ := strings.Cut(string(rec.Value), `"passwordHash":"`)
+				got, _, _ = strings.Cut(rest, `"`)
+				if set != "" {
+					changed := strings.Replace(string(rec.Value), got, set, 1)
+					return tx.Put(table.Name, storage.Document{Key: rec.Key, Value: []byte(changed), Entries: rec.Entries})
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return got
+	}
+	hash(text + ":" + hex.EncodeToString(key))
+	for range 2 {
+		if _, err := s.Accounts.Authenticate(ctx, alice.DID.String(), "an old password"); err != nil {
+			t.Fatal(err)
+		}
+		if got := hash(""); !strings.HasPrefix(got, "$argon2id$") {
+			t.Errorf("after a login the hash is %s", got)
+		}
+	}
+}
+
+func TestResetPasswordNeedsItsOwnCode(t *testing.T) {
+	s := domaintest.New(t)
+	alice := s.SignUp("alice").Account
+	if err := s.Accounts.RequestDelete(ctx, alice.DID); err != nil {
+		t.Fatal(err)
+	}
+	code := s.Code("alice")
+	if err := s.Accounts.ResetPassword(ctx, code, "another password"); !errors.Is(err, accounts.ErrInvalidToken) {
+		t.Errorf("a code for something else: %v", err)
+	}
+	if err := s.Accounts.RequestPasswordReset(ctx, "ALICE@example.com"); err != nil {
+		t.Fatal(err)
+	}
+	reset := s.Code("alice")
+	if err := s.Accounts.ResetPassword(ctx, reset, "short"); !errors.Is(err, accounts.ErrInvalidPassword) {
+		t.Errorf("a short password: %v", err)
+	}
+	if err := s.Accounts.ResetPassword(ctx, " "+strings.ToLower(reset)+" ", "another password"); err != nil {
+		t.Errorf("the code in small letters: %v", err)
+	}
+	if err := s.Accounts.Delete(ctx, alice.DID, "password", code); !errors.Is(err, accounts.ErrBadCredentials) {
+		t.Errorf("deleting with the old password: %v", err)
+	}
+	if err := s.Accounts.Delete(ctx, alice.DID, "another password", code); err != nil {
+		t.Error(err)
+	}
+	if _, err := s.Accounts.Get(ctx, alice.DID); !errors.Is(err, accounts.ErrNotFound) {
+		t.Errorf("after the deletion: %v", err)
+	}
+}
+
+// TestNothingIsLeftOfADeletedAccount looks for it in every table.
+func TestNothingIsLeftOfADeletedAccount(t *testing.T) {
+	s := domaintest.New(t, func(c *gatehouse.Config) { c.InviteInterval = time.Hour })
+	alice := s.SignUp("alice").Account
+	if _, _, err := s.AppPasswords.Create(ctx, alice.DID, "app", false); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Invites.Create(ctx, 2, 1, alice.DID.String()); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Accounts.RequestDelete(ctx, alice.DID); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Accounts.Delete(ctx, alice.DID, "password", s.Code("alice")); err != nil {
+		t.Fatal(err)
+	}
+	tables, err := s.Store.Tables(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = s.Store.View(ctx, func(tx storage.Tx) error {
+		for _, table := range tables {
+			if table.Name == "plc_directory" {
+				continue // the DID stays its owner's
+			}
+			for rec, err := range tx.Scan(table.Name, storage.Range{}) {
+				if err != nil {
+					return err
+				}
+				for _, trace := range []string{alice.DID.String(), "alice.test", "alice@example.com"} {
+					if strings.Contains(string(rec.Value), trace) {
+						t.Errorf("table %s: %s", table.Name, rec.Value)
+					}
+				}
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+func TestStatus(t *testing.T) {
+	s := domaintest.New(t)
+	did := s.SignUp("alice").Account.DID
+	want := func(status accounts.Status) {
+		t.Helper()
+		a, err := s.Accounts.Get(ctx, did)
+		if err != nil || a.Status() != status || a.Active() != (status == accounts.StatusActive) {
+			t.Errorf("the status is %q, %v; want %q", a.Status(), err, status)
+		}
+	}
+	do := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	want(accounts.StatusActive)
+	do(s.Accounts.Deactivate(ctx, did, nil))
+	want(accounts.StatusDeactivated)
+	do(s.Accounts.TakeDown(ctx, did, "ref"))
+	want(accounts.StatusTakendown)
+	do(s.Accounts.Restore(ctx, did))
+	want(accounts.StatusDeactivated)
+	do(s.Accounts.Reactivate(ctx, did))
+	want(accounts.StatusActive)
+	if err := s.Accounts.TakeDown(ctx, "did:plc:nobody", ""); !errors.Is(err, accounts.ErrNotFound) {
+		t.Errorf("nobody: %v", err)
+	}
+}
+
+func TestSignInCodes(t *testing.T) {
+	s := domaintest.New(t)
+	a := s.SignUp("alice").Account
+	if err := s.Accounts.CheckSignIn(ctx, a, ""); !errors.Is(err, accounts.ErrAuthFactorRequired) {
+		t.Errorf("without a code: %v", err)
+	}
+	code := s.Code("alice")
+	if err := s.Accounts.CheckSignIn(ctx, a, "AAAAA-AAAAA"); !errors.Is(err, accounts.ErrInvalidToken) {
+		t.Errorf("a wrong code: %v", err)
+	}
+	if err := s.Accounts.CheckSignIn(ctx, a, code); err != nil {
+		t.Error(err)
+	}
+	if err := s.Accounts.CheckSignIn(ctx, a, code); !errors.Is(err, accounts.ErrInvalidToken) {
+		t.Errorf("a used code: %v", err)
+	}
+}
+
+func TestPurgeCodes(t *testing.T) {
+	s := domaintest.New(t)
+	did := s.SignUp("alice").Account.DID
+	if err := s.Accounts.RequestDelete(ctx, did); err != nil {
+		t.Fatal(err)
+	}
+	count := func() (n int) {
+		_ = s.Store.View(ctx, func(tx storage.Tx) error {
+			for range tx.Scan("email_codes", storage.Range{}) {
+				n++
+			}
+			return nil
+		})
+		return n
+	}
+	for after, want := range map[time.Duration]int{0: 1} {
+		s.Advance(after)
+		if err := s.Maintain(ctx); err != nil || count() != want {
+			t.Errorf("%v, %d codes", err, count())
+		}
+	}
+	s.Advance(25 * time.Hour)
+	if err := s.Maintain(ctx); err != nil || count() != 0 {
+		t.Errorf("a day later: %v, %d codes", err, count())
+	}
+}

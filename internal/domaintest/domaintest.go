@@ -1,0 +1,85 @@
+// Package domaintest puts the domain services together for their own tests, in
+// memory and without a network.
+package domaintest
+
+import (
+	"context"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/gatehouse-at/gatehouse"
+	"github.com/gatehouse-at/gatehouse/accounts"
+	"github.com/gatehouse-at/gatehouse/accounts/mail"
+	"github.com/gatehouse-at/gatehouse/sessions"
+	"github.com/gatehouse-at/gatehouse/storage"
+	"github.com/gatehouse-at/gatehouse/storage/memory"
+)
+
+// Services are the services on one store, with what tests turn and look at.
+type Services struct {
+	*gatehouse.Server
+	Store storage.Store
+	Mail  *mail.Memory
+	t     testing.TB
+	now   time.Time
+}
+
+// New makes the services. The functions change the configuration.
+func New(t testing.TB, change ...func(*gatehouse.Config)) *Services {
+	t.Helper()
+	s := &Services{Store: memory.New(), Mail: mail.NewMemory(), t: t, now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)}
+	cfg := gatehouse.Config{
+		Hostname: "pds.test", HandleDomains: []string{".test"},
+		PasswordMemory: 8, PasswordTime: 1,
+		Mail: s.Mail, Logger: slog.New(slog.DiscardHandler),
+		Now: func() time.Time { return s.now },
+	}
+	for _, c := range change {
+		c(&cfg)
+	}
+	srv, err := gatehouse.New(s.Store, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Server = srv
+	t.Cleanup(func() {
+		srv.Close()
+		problems, err := storage.Check(context.Background(), s.Store, gatehouse.Collections()...)
+		if err != nil || len(problems) > 0 {
+			t.Errorf("the store: %v, %v", problems, err)
+		}
+		s.Store.Close()
+	})
+	return s
+}
+
+// Advance moves the clock on. No call may be under way.
+func (s *Services) Advance(d time.Duration) { s.now = s.now.Add(d) }
+
+// Now is the clock's time.
+func (s *Services) Now() time.Time { return s.now }
+
+// SignUp makes the account LABEL.test with the address LABEL@example.com and the password "password".
+func (s *Services) SignUp(label string) *sessions.Tokens {
+	s.t.Helper()
+	tokens, err := s.Sessions.SignUp(context.Background(), accounts.CreateParams{
+		Handle: label + ".test", Email: label + "@example.com", Password: "password",
+	})
+	if err != nil {
+		s.t.Fatalf("signing up %s: %v", label, err)
+	}
+	return tokens
+}
+
+// Code returns the code of the last e-mail to LABEL@example.com.
+func (s *Services) Code(label string) string {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	m, err := s.Mail.Take(ctx, label+"@example.com")
+	if err != nil {
+		s.t.Fatalf("no e-mail to %s: %v", label, err)
+	}
+	return m.Code
+}

@@ -1,0 +1,117 @@
+package invites_test
+
+import (
+	"context"
+	"errors"
+	"regexp"
+	"testing"
+	"time"
+
+	"github.com/gatehouse-at/gatehouse"
+	"github.com/gatehouse-at/gatehouse/accounts"
+	"github.com/gatehouse-at/gatehouse/internal/domaintest"
+	"github.com/gatehouse-at/gatehouse/invites"
+	"github.com/gatehouse-at/gatehouse/storage"
+)
+
+var ctx = context.Background()
+
+func TestCreate(t *testing.T) {
+	s := domaintest.New(t)
+	made, err := s.Invites.Create(ctx, 3, 2, "did:web:a", "did:web:b")
+	if err != nil || len(made) != 2 || made[1].Account != "did:web:b" || len(made[1].Codes) != 3 {
+		t.Fatalf("Create: %+v, %v", made, err)
+	}
+	if !regexp.MustCompile(`^pds-test-[a-z2-7]{5}-[a-z2-7]{5}$`).MatchString(made[0].Codes[0]) {
+		t.Errorf("the code is %s", made[0].Codes[0])
+	}
+	for _, c := range []struct{ codes, uses int }{{0, 1}, {1, 0}, {1, -1}, {-1, 1}, {10_001, 1}, {1, 1 << 40}} {
+		if _, err := s.Invites.Create(ctx, c.codes, c.uses); !errors.Is(err, invites.ErrInvalidRequest) {
+			t.Errorf("%d codes with %d uses: %v", c.codes, c.uses, err)
+		}
+	}
+}
+
+func TestACodeHasItsUses(t *testing.T) {
+	s := domaintest.New(t, func(c *gatehouse.Config) { c.Invites = true })
+	made, err := s.Invites.Create(ctx, 1, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	code := made[0].Codes[0]
+	for label, want := range map[string]error{"alice": nil, "bob": nil} {
+		_, err := s.Accounts.Create(ctx, accounts.CreateParams{Handle: label + ".test", Email: label + "@example.com", Password: "password", InviteCode: code})
+		if !errors.Is(err, want) {
+			t.Errorf("%s: %v", label, err)
+		}
+	}
+	_, err = s.Accounts.Create(ctx, accounts.CreateParams{Handle: "carol.test", Email: "carol@example.com", Password: "password", InviteCode: code})
+	if !errors.Is(err, invites.ErrUnavailable) {
+		t.Errorf("a third use of two: %v", err)
+	}
+	_, err = s.Accounts.Create(ctx, accounts.CreateParams{Handle: "carol.test", Email: "carol@example.com", Password: "password"})
+	if !errors.Is(err, accounts.ErrInviteRequired) {
+		t.Errorf("without a code: %v", err)
+	}
+}
+
+func TestReleaseGivesAUseBackOnce(t *testing.T) {
+	s := domaintest.New(t)
+	made, _ := s.Invites.Create(ctx, 1, 1)
+	code := made[0].Codes[0]
+	do := func(f func(tx storage.Tx) error) error { return s.Store.Update(ctx, f) }
+	redeem := func(tx storage.Tx) error { return s.Invites.Redeem(tx, code, "did:web:a") }
+	release := func(tx storage.Tx) error { return s.Invites.Release(tx, code, "did:web:a") }
+	for _, err := range []error{do(release), do(redeem), do(release), do(release), do(redeem)} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := do(redeem); !errors.Is(err, invites.ErrUnavailable) {
+		t.Errorf("the use came back twice: %v", err)
+	}
+}
+
+func TestEarning(t *testing.T) {
+	const day = 24 * time.Hour
+	start := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	for _, c := range []struct {
+		name  string
+		epoch time.Time
+		steps []time.Duration
+		want  []int // earned codes in all, after each step
+	}{
+		{"a new account", time.Time{}, []time.Duration{0, day - time.Second, time.Second, day, 2 * day}, []int{0, 0, 1, 2, 4}},
+		{"at most five unused", time.Time{}, []time.Duration{30 * day, day}, []int{5, 5}},
+		{"an epoch in the account's life", start.Add(3 * day), []time.Duration{3 * day, day, 2 * day}, []int{0, 1, 3}},
+		{"an epoch before", start.Add(-10 * day), []time.Duration{2 * day}, []int{2}},
+		{"an epoch to come", start.Add(100 * day), []time.Duration{50 * day}, []int{0}},
+	} {
+		s := domaintest.New(t, func(cfg *gatehouse.Config) {
+			cfg.InviteInterval, cfg.InviteEpoch = day, c.epoch
+		})
+		did := s.SignUp("alice").Account.DID
+		// Only a server that asks for codes lets them be earned; sign-up was before that.
+		inv, err := invites.New(ctx, s.Store, s.Accounts, invites.Config{Hostname: "pds.test", Required: true, Interval: day, Epoch: c.epoch, Now: s.Now})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := inv.Create(ctx, 2, 1, did.String()); err != nil { // gifts don't count
+			t.Fatal(err)
+		}
+		for i, step := range c.steps {
+			s.Advance(step)
+			codes, err := inv.ForAccount(ctx, did, true, true)
+			if err != nil || len(codes) != 2+c.want[i] {
+				t.Errorf("%s, step %d: %d codes, %v; want 2 gifts and %d", c.name, i, len(codes), err, c.want[i])
+			}
+		}
+	}
+}
+
+func TestForAccountOfNobody(t *testing.T) {
+	s := domaintest.New(t)
+	if _, err := s.Invites.ForAccount(ctx, "did:plc:nobody", true, true); !errors.Is(err, accounts.ErrNotFound) {
+		t.Errorf("nobody: %v", err)
+	}
+}
