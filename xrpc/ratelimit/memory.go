@@ -10,7 +10,7 @@ import (
 // Memory is a limiter in this process's memory, of which it uses a bounded amount.
 type Memory struct {
 	now    func() time.Time
-	seed   maphash.Seed
+	seeds  [2]maphash.Seed
 	shards [shards]shard
 	size   int // the most entries of a shard
 }
@@ -19,25 +19,36 @@ const (
 	shards = 64
 	// sample is how many entries are looked at to make room for one.
 	sample = 8
+	// sweep is how many entries are looked at, for each new one, to see whether
+	// they have expired. More than one, so that they go faster than new ones come.
+	sweep = 2
 )
 
 type shard struct {
 	mu      sync.Mutex
-	entries map[string]*entry
+	entries map[hash]*entry
 }
 
-// entry is the count of one key in one window.
-type entry struct {
+// hash stands for a key, which may be as long as its sender likes. Its seeds are
+// secret, so nobody can choose keys that meet in one shard or in one entry.
+type hash [2]uint64
+
+// entry is the count of one key in each of its windows.
+type entry struct{ counts []count }
+
+// count is the running period of one window.
+type count struct {
 	window Window
 	used   int
 	reset  time.Time
 }
 
-// NewMemory returns a limiter for about so many keys and windows (default
-// 200,000, at some 150 bytes each). A nil now is [time.Now].
+// NewMemory returns a limiter for so many keys, rounded down to a multiple of 64
+// (default 200,000, at some 200 bytes each, however long they are). A nil now is [time.Now].
 //
-// When it is full it forgets first what has expired, then, of a few entries at random, the
-// one with the most points left: whoever floods it with new keys pushes out keys
+// Periods that are over are forgotten as new keys come. When it is full all the same, it
+// looks at a few keys at random and forgets the one that has used the smallest part of
+// its points: whoever floods it with new keys pushes out keys
 // that were hardly used, and not the count of somebody who guesses at a password.
 func NewMemory(size int, now func() time.Time) *Memory {
 	if size <= 0 {
@@ -46,9 +57,9 @@ func NewMemory(size int, now func() time.Time) *Memory {
 	if now == nil {
 		now = time.Now
 	}
-	m := &Memory{now: now, seed: maphash.MakeSeed(), size: max(1, size/shards)}
+	m := &Memory{now: now, seeds: [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}, size: max(1, size/shards)}
 	for i := range m.shards {
-		m.shards[i].entries = map[string]*entry{}
+		m.shards[i].entries = map[hash]*entry{}
 	}
 	return m
 }
@@ -56,73 +67,88 @@ func NewMemory(size int, now func() time.Time) *Memory {
 // Take implements [Limiter].
 func (m *Memory) Take(ctx context.Context, key string, windows ...Window) (State, error) {
 	now := m.now()
-	s := &m.shards[maphash.String(m.seed, key)%shards]
+	h := hash{maphash.String(m.seeds[0], key), maphash.String(m.seeds[1], key)}
+	s := &m.shards[h[0]%shards]
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var found [4]*entry
-	taken := found[:0]
-	for _, w := range windows {
-		taken = append(taken, m.entry(s, key, w, now))
+	e := s.entries[h]
+	if e == nil {
+		s.forget(now, len(s.entries) >= m.size)
+		e = &entry{}
+		s.entries[h] = e
+	}
+	return e.take(windows, now), nil
+}
+
+func (e *entry) take(windows []Window, now time.Time) State {
+	if len(e.counts) != len(windows) {
+		e.counts = make([]count, len(windows))
 	}
 	state := State{Allowed: true}
-	for _, e := range taken {
-		if e.used >= e.window.Points {
+	for i, w := range windows {
+		c := &e.counts[i]
+		if c.window != w || c.over(now) {
+			*c = count{window: w, reset: now.Add(w.Per)}
+		}
+		if c.used >= w.Points {
 			state.Allowed = false
 		}
 	}
-	for i, e := range taken {
+	for i := range e.counts {
+		c := &e.counts[i]
 		if state.Allowed {
-			e.used++
+			c.used++
 		}
-		left := e.window.Points - e.used
-		if i == 0 || left < state.Remaining || left == state.Remaining && e.reset.After(state.Reset) {
-			state.Window, state.Remaining, state.Reset = e.window, left, e.reset
+		left := c.window.Points - c.used
+		if i == 0 || left < state.Remaining || left == state.Remaining && c.reset.After(state.Reset) {
+			state.Window, state.Remaining, state.Reset = c.window, left, c.reset
 		}
 	}
-	return state, nil
+	return state
 }
 
-// entry returns the running period of a key and a window.
-func (m *Memory) entry(s *shard, key string, w Window, now time.Time) *entry {
-	name := key + "\x00" + w.Per.String()
-	e := s.entries[name]
-	if e == nil {
-		if len(s.entries) >= m.size {
-			s.makeRoom(now)
+func (c *count) over(now time.Time) bool { return !now.Before(c.reset) }
+
+// used is the part of the points that is used of the window that is nearest to exhaustion,
+// and -1 if all periods are over.
+func (e *entry) used(now time.Time) float64 {
+	most := -1.0
+	for i := range e.counts {
+		if c := &e.counts[i]; !c.over(now) {
+			most = max(most, float64(c.used)/float64(c.window.Points))
 		}
-		e = &entry{}
-		s.entries[name] = e
 	}
-	if !now.Before(e.reset) {
-		*e = entry{reset: now.Add(w.Per)}
-	}
-	e.window = w
-	return e
+	return most
 }
 
-// makeRoom forgets one entry, or more if they have expired.
-func (s *shard) makeRoom(now time.Time) {
-	var victim string
-	most, seen := -1.0, 0
-	for name, e := range s.entries { // in random order
-		if !now.Before(e.reset) {
-			delete(s.entries, name)
-			victim, most = "", 2
-			continue
+// forget drops a few entries whose periods are over, if it meets some; if the shard is full,
+// one in any case.
+func (s *shard) forget(now time.Time, full bool) {
+	look := sweep
+	if full {
+		look = sample
+	}
+	var victim hash
+	least, dropped := 0.0, false
+	for h, e := range s.entries { // in random order
+		used := e.used(now)
+		switch {
+		case used < 0:
+			delete(s.entries, h)
+			dropped = true
+		case victim == hash{} || used < least:
+			victim, least = h, used
 		}
-		if left := 1 - float64(e.used)/float64(e.window.Points); left > most {
-			victim, most = name, left
-		}
-		if seen++; seen == sample {
+		if look--; look == 0 {
 			break
 		}
 	}
-	if victim != "" {
+	if full && !dropped {
 		delete(s.entries, victim)
 	}
 }
 
-// Len returns the number of entries that are kept.
+// Len returns the number of keys that are kept.
 func (m *Memory) Len() int {
 	n := 0
 	for i := range m.shards {

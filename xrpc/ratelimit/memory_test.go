@@ -3,6 +3,9 @@ package ratelimit_test
 import (
 	"context"
 	"fmt"
+	"runtime"
+	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -76,17 +79,20 @@ func TestAgainstAModel(t *testing.T) {
 				}
 				allowed = allowed && p.used < w.Points
 			}
-			left := windows[0].Points
+			// The nearest to exhaustion has the fewest points left; of two, the one that takes longer.
+			want := ratelimit.State{Allowed: allowed, Remaining: 1 << 30}
 			for i, w := range windows {
 				p := &model[key][i]
 				if allowed {
 					p.used++
 				}
-				left = min(left, w.Points-p.used)
+				left := w.Points - p.used
+				if left < want.Remaining || left == want.Remaining && p.ends.After(want.Reset) {
+					want.Window, want.Remaining, want.Reset = w, left, p.ends
+				}
 			}
-			s, err := m.Take(ctx, key, windows...)
-			if err != nil || s.Allowed != allowed || s.Remaining != left {
-				t.Fatalf("%+v, %v; want allowed %v with %d left", s, err, allowed, left)
+			if s, err := m.Take(ctx, key, windows...); err != nil || s != want {
+				t.Fatalf("%+v, %v; want %+v", s, err, want)
 			}
 		}
 	})
@@ -135,10 +141,102 @@ func TestConcurrentTakersGetNoPointTooMany(t *testing.T) {
 	}
 }
 
+// TestLongKeysCostNoMemory has a client fill its requests to the brim.
+func TestLongKeysCostNoMemory(t *testing.T) {
+	m := ratelimit.NewMemory(0, nil)
+	heap := func() uint64 {
+		var stats runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&stats)
+		return stats.HeapAlloc
+	}
+	before := heap()
+	filler := strings.Repeat("x", 100<<10)
+	for i := range 1000 {
+		_, _ = m.Take(ctx, fmt.Sprint(filler, i), ratelimit.Window{Points: 10, Per: time.Hour})
+	}
+	if after := heap(); after > before+10<<20 {
+		t.Errorf("a thousand long keys hold %d MiB", (after-before)>>20)
+	}
+	if s, _ := m.Take(ctx, filler+"7", ratelimit.Window{Points: 10, Per: time.Hour}); s.Remaining != 8 {
+		t.Errorf("a long key has %d points left, want 8", s.Remaining)
+	}
+}
+
+// TestManyWindowsSurviveAFlood has a guesser whose short period is nearly unused,
+// and whose long one is not.
+func TestManyWindowsSurviveAFlood(t *testing.T) {
+	c := &clock{time.Unix(1_000_000, 0)}
+	m := ratelimit.NewMemory(640, c.Now)
+	windows := []ratelimit.Window{{Points: 30, Per: 5 * time.Minute}, {Points: 60, Per: 24 * time.Hour}}
+	for range 2 {
+		for range 29 {
+			_, _ = m.Take(ctx, "guesser", windows...)
+		}
+		c.now = c.now.Add(5 * time.Minute)
+	}
+	for i := range 10_000 {
+		_, _ = m.Take(ctx, fmt.Sprint("flood ", i), windows...)
+	}
+	if s, _ := m.Take(ctx, "guesser", windows...); s.Remaining != 1 || s.Window != windows[1] {
+		t.Errorf("after a flood: %+v, want one point left for the day", s)
+	}
+}
+
+func TestPeriodsThatAreOverAreForgotten(t *testing.T) {
+	c := &clock{time.Unix(1_000_000, 0)}
+	m := ratelimit.NewMemory(0, c.Now)
+	w := ratelimit.Window{Points: 10, Per: time.Minute}
+	for i := range 10_000 {
+		_, _ = m.Take(ctx, fmt.Sprint("old ", i), w)
+	}
+	c.now = c.now.Add(time.Minute)
+	for i := range 10_000 {
+		_, _ = m.Take(ctx, fmt.Sprint("new ", i), w)
+	}
+	if n := m.Len(); n > 13_000 {
+		t.Errorf("%d keys are kept, and 10,000 are current", n)
+	}
+}
+
+func TestOffAllowsEverything(t *testing.T) {
+	for range 3 {
+		s, err := ratelimit.Off{}.Take(ctx, "key", ratelimit.Window{Points: 1, Per: time.Hour})
+		if err != nil || !s.Allowed || s.Points != 0 {
+			t.Errorf("%+v, %v", s, err)
+		}
+	}
+}
+
+var twoWindows = []ratelimit.Window{{Points: 1 << 30, Per: 5 * time.Minute}, {Points: 1 << 30, Per: 24 * time.Hour}}
+
 func BenchmarkTake(b *testing.B) {
 	m := ratelimit.NewMemory(0, nil)
-	w := ratelimit.Window{Points: 1 << 30, Per: time.Hour}
+	b.ReportAllocs()
 	for b.Loop() {
-		_, _ = m.Take(ctx, "key", w)
+		_, _ = m.Take(ctx, "key", twoWindows...)
+	}
+}
+
+func BenchmarkTakeOfManyInParallel(b *testing.B) {
+	m := ratelimit.NewMemory(0, nil)
+	keys := make([]string, 10_000)
+	for i := range keys {
+		keys[i] = fmt.Sprint("key ", i)
+	}
+	b.ReportAllocs()
+	b.RunParallel(func(pb *testing.PB) {
+		for i := 0; pb.Next(); i++ {
+			_, _ = m.Take(ctx, keys[i%len(keys)], twoWindows...)
+		}
+	})
+}
+
+// BenchmarkFlood has only new keys, and no room for them.
+func BenchmarkFlood(b *testing.B) {
+	m := ratelimit.NewMemory(10_000, nil)
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		_, _ = m.Take(ctx, strconv.Itoa(i), twoWindows...)
 	}
 }

@@ -29,7 +29,9 @@ type State struct {
 
 // Limiter counts points. Its methods are safe for concurrent use.
 type Limiter interface {
-	// Take takes one point of each window of a key, or of none if one is exhausted. An error is for
+	// Take takes one point of each window of a key, or of none if one is exhausted.
+	// A key always comes with the same windows, is different for each method, and holds no
+	// secrets; it can contain any bytes, at most 256 of them. An error is for
 	// when the counters can't be reached; callers then let the request pass.
 	Take(ctx context.Context, key string, windows ...Window) (State, error)
 }
