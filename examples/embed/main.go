@@ -1,0 +1,120 @@
+// Embed is a program with routes of its own that has Gatehouse mounted beside
+// them: accounts and logins come from Gatehouse, profiles are the program's own.
+//
+//	go run ./examples/embed
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"log"
+	"net/http"
+	"os"
+	"os/signal"
+	"time"
+
+	"github.com/gatehouse-at/gatehouse"
+	"github.com/gatehouse-at/gatehouse/accounts"
+	"github.com/gatehouse-at/gatehouse/storage"
+	"github.com/gatehouse-at/gatehouse/storage/bolt"
+)
+
+func main() {
+	addr := flag.String("addr", "127.0.0.1:8080", "address to listen on")
+	file := flag.String("file", "embed.db", "database file")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := run(ctx, *addr, *file); err != nil {
+		log.Fatal(err)
+	}
+}
+
+func run(ctx context.Context, addr, file string) error {
+	store, err := bolt.Open(file)
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	app, srv, err := newApp(ctx, store, "http://"+addr)
+	if err != nil {
+		return err
+	}
+	defer srv.Close()
+	server := &http.Server{Addr: addr, Handler: app, ReadHeaderTimeout: 10 * time.Second}
+	go func() { <-ctx.Done(); _ = server.Shutdown(context.WithoutCancel(ctx)) }()
+	fmt.Printf("listening on http://%s\n", addr)
+	if err := server.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
+
+// profile is the program's own record of an account.
+type profile struct {
+	DID     string    `json:"did"`
+	Visits  int       `json:"visits"`
+	Created time.Time `json:"created"`
+}
+
+var profiles = storage.NewCollection("profiles", func(p *profile) string { return p.DID })
+
+// newApp is the program's mux, with Gatehouse mounted on it.
+func newApp(ctx context.Context, store storage.Store, publicURL string) (http.Handler, *gatehouse.Server, error) {
+	srv, err := gatehouse.New(store, gatehouse.Config{
+		Hostname:      "localhost",
+		HandleDomains: []string{".test"},
+		PublicURL:     publicURL,
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := storage.Define(ctx, store, profiles); err != nil {
+		return nil, nil, errors.Join(err, srv.Close())
+	}
+	srv.Accounts.OnChange(keepProfiles)
+
+	mux := http.NewServeMux()
+	mux.Handle("/xrpc/", srv)
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprintln(w, "Anybody may see this page.")
+	})
+	mux.Handle("GET /me", srv.RequireAuth(me(store)))
+	return mux, srv, nil
+}
+
+// keepProfiles makes a profile with each account, in its transaction: there is
+// never one without the other.
+func keepProfiles(tx storage.Tx, c accounts.Change) error {
+	switch c.Kind {
+	case accounts.Created:
+		return profiles.Insert(tx, &profile{DID: c.Account.DID.String(), Created: c.Account.CreatedAt})
+	case accounts.Deleted:
+		return profiles.Delete(tx, c.Account.DID.String())
+	}
+	return nil
+}
+
+// me greets whoever is logged in.
+func me(store storage.Store) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		account := gatehouse.Auth(r.Context()).Account
+		var p *profile
+		err := store.Update(r.Context(), func(tx storage.Tx) (err error) {
+			if p, err = profiles.Get(tx, account.DID.String()); err != nil {
+				return err
+			}
+			p.Visits++
+			return profiles.Put(tx, p)
+		})
+		if err != nil {
+			http.Error(w, "no profile", http.StatusInternalServerError)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(map[string]any{"hello": account.Handle, "visits": p.Visits})
+	})
+}
