@@ -10,30 +10,37 @@ import (
 // believed as far as trusted proxies have written it: it is read from the right
 // until an address that isn't a trusted proxy's.
 func clientIP(r *http.Request, trusted []netip.Prefix) netip.Addr {
-	peer := netip.Addr{}
-	if ap, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
-		peer = ap.Addr().Unmap().WithZone("")
-	}
-	if !contains(trusted, peer) {
+	peer, err := parseAddr(r.RemoteAddr)
+	// Who comes by a Unix socket has no address: where there are proxies, it is one.
+	proxied := err != nil && len(trusted) > 0 || contains(trusted, peer)
+	if !proxied {
 		return peer
 	}
 	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
 	for i := len(hops) - 1; i >= 0; i-- {
-		hop := strings.TrimSpace(hops[i])
-		addr, err := netip.ParseAddr(strings.Trim(hop, "[]"))
+		hop, err := parseAddr(strings.TrimSpace(hops[i]))
 		if err != nil {
-			ap, err := netip.ParseAddrPort(hop)
-			if err != nil {
-				return peer // the last that can be believed
-			}
-			addr = ap.Addr()
+			return peer // the last that can be believed
 		}
-		peer = addr.Unmap().WithZone("")
+		peer = hop
 		if !contains(trusted, peer) {
 			return peer
 		}
 	}
 	return peer
+}
+
+// parseAddr reads an address with or without a port.
+func parseAddr(text string) (netip.Addr, error) {
+	addr, err := netip.ParseAddr(strings.Trim(text, "[]"))
+	if err != nil {
+		var ap netip.AddrPort
+		if ap, err = netip.ParseAddrPort(text); err != nil {
+			return netip.Addr{}, err
+		}
+		addr = ap.Addr()
+	}
+	return addr.Unmap().WithZone(""), nil
 }
 
 func contains(prefixes []netip.Prefix, a netip.Addr) bool {

@@ -74,7 +74,6 @@ var statusNames = map[int]string{
 	http.StatusUnauthorized:          "AuthenticationRequired",
 	http.StatusForbidden:             "Forbidden",
 	http.StatusNotFound:              "XRPCNotSupported",
-	http.StatusMethodNotAllowed:      "InvalidRequest",
 	http.StatusNotAcceptable:         "NotAcceptable",
 	http.StatusRequestEntityTooLarge: "PayloadTooLarge",
 	http.StatusUnsupportedMediaType:  "UnsupportedMediaType",
@@ -83,6 +82,7 @@ var statusNames = map[int]string{
 	http.StatusNotImplemented:        "MethodNotImplemented",
 	http.StatusBadGateway:            "UpstreamFailure",
 	http.StatusServiceUnavailable:    "ServiceUnavailable",
+	http.StatusGatewayTimeout:        "UpstreamTimeout",
 }
 
 // public turns any error into what the client is told of it. Whatever isn't meant for clients is
@@ -90,8 +90,11 @@ var statusNames = map[int]string{
 func public(err error) *Error {
 	var e *Error
 	if errors.As(err, &e) {
-		if e.Name == "" {
-			e = &Error{e.Status, statusNames[e.Status], e.Message}
+		switch {
+		case e.Status == http.StatusInternalServerError:
+			return errInternal
+		case e.Name == "":
+			return &Error{e.Status, statusName(e.Status), e.Message}
 		}
 		return e
 	}
@@ -109,7 +112,20 @@ func public(err error) *Error {
 	if errors.As(err, &text) { // an embedder's hook refused
 		return &Error{http.StatusBadRequest, "InvalidRequest", text.PublicMessage()}
 	}
-	return &Error{http.StatusInternalServerError, "InternalServerError", "Internal Server Error"}
+	return errInternal
+}
+
+var errInternal = &Error{http.StatusInternalServerError, "InternalServerError", "Internal Server Error"}
+
+// statusName is the name of an error that has none of its own.
+func statusName(status int) string {
+	switch name := statusNames[status]; {
+	case name != "":
+		return name
+	case status >= 500:
+		return "InternalServerError"
+	}
+	return "InvalidRequest"
 }
 
 func invalid(message string) error { return &Error{Status: http.StatusBadRequest, Message: message} }

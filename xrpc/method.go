@@ -1,23 +1,36 @@
 package xrpc
 
 import (
-	"compress/gzip"
-	"errors"
-	"io"
-	"mime"
 	"net/http"
 	"net/netip"
 	"reflect"
 	"strings"
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
+	"github.com/google/uuid"
 
 	"github.com/gatehouse-at/gatehouse/sessions"
 	"github.com/gatehouse-at/gatehouse/xrpc/ratelimit"
 )
 
-// method is one row of the table: declared with query, procedure and their
-// variants, and refined with the methods below.
+// method is one row of the table. A procedure and a query are declared so:
+//
+//	procedure("com.atproto.server.createSession", anyone, s.createSession).
+//		format("did=did").
+//		costsBy(identifierAndIP, per(30, 5*time.Minute), per(300, day))
+//	query("com.atproto.admin.getInviteCodes", s.admin, s.getInviteCodes).
+//		byDefault("limit=100").between("limit", 1, 500)
+//
+// where a handler has the types of its input and output, mostly indigo's, in its signature,
+//
+//	func (s *Server) createSession(c *call, in *atproto.ServerCreateSession_Input) (*atproto.ServerCreateSession_Output, error)
+//
+// and takes or returns *nothing where there is none. Properties are required unless their tag says
+// omitempty; unknown ones are dropped. What is declared is looked at once, when the server is made, and a
+// mistake in it panics there.
+//
+// A request goes through the verb, auth, the limit of all methods, the method's own limit (by caller),
+// decoding, the method's own limit (by input), and the handler.
 type method struct {
 	nsid  string
 	query bool
@@ -28,14 +41,6 @@ type method struct {
 	in      *schema
 }
 
-// limit is what a method costs beside the limit of all.
-type limit struct {
-	windows []ratelimit.Window
-	// key says on whose account; empty: the caller's, who is the account of a valid token,
-	// or else the address.
-	key func(c *call, in any) string
-}
-
 // call is one request on its way.
 type call struct {
 	*http.Request
@@ -43,7 +48,16 @@ type call struct {
 	nsid   string
 	ip     netip.Addr
 	caller
-	body []byte
+	state ratelimit.State // of the tightest limit met so far
+	id    string
+}
+
+// requestID names the call in logs, and to the client if it fails.
+func (c *call) requestID() string {
+	if c.id == "" {
+		c.id = uuid.NewString()
+	}
+	return c.id
 }
 
 // caller is who makes a call, as far as its method asks.
@@ -88,6 +102,9 @@ func query[Params, Out any](nsid string, auth authFunc, h func(*call, *Params) (
 	m := &method{nsid: nsid, auth: auth, query: true}
 	m.in = inputOf[Params]()
 	m.prepare = func(c *call) (any, func() (any, error), error) {
+		if err := noBody(c.Request); err != nil {
+			return nil, nil, err
+		}
 		in := new(Params)
 		if m.in != nil {
 			if err := m.in.query(c.URL.Query(), in); err != nil {
@@ -104,7 +121,7 @@ func inputOf[In any]() *schema {
 	if reflect.TypeFor[In]() == reflect.TypeFor[nothing]() {
 		return nil
 	}
-	return schemaOf(reflect.TypeFor[In](), nil)
+	return schemaOf(reflect.TypeFor[In]())
 }
 
 // result drops the type of an output, and the output if it is nothing.
@@ -115,31 +132,67 @@ func result[Out any](out *Out, err error) (any, error) {
 	return out, nil
 }
 
-// format sets the format of properties of the input, as "property=format".
+// format sets formats of properties of the input, as "property=format". The property of an object
+// within it is "object/property".
 func (m *method) format(pairs ...string) *method {
 	for _, p := range pairs {
 		name, format, _ := strings.Cut(p, "=")
-		found := false
-		for _, f := range m.in.fields {
-			if f.name == name {
-				leaf := f.schema
-				if leaf.kind == reflect.Slice {
-					leaf = leaf.elem
-				}
-				leaf.format, found = format, true
-			}
+		if _, ok := formats[format]; !ok {
+			panic("xrpc: " + m.nsid + ": there is no format " + format)
 		}
-		if !found {
-			panic("xrpc: " + m.nsid + " has no property " + name)
+		for _, s := range m.properties(name) {
+			s.format = format
 		}
+	}
+	return m
+}
+
+// between sets the range of an integer of the input, whose ends belong to it.
+func (m *method) between(name string, least, most int64) *method {
+	for _, s := range m.properties(name) {
+		s.min, s.max = &least, &most
+	}
+	return m
+}
+
+// byDefault says what properties of the input are if they aren't given, as "property=value".
+func (m *method) byDefault(pairs ...string) *method {
+	for _, p := range pairs {
+		name, value, _ := strings.Cut(p, "=")
+		f := m.property(name)
+		checked, err := f.schema.check(name, f.schema.read(value))
+		if err != nil {
+			panic("xrpc: " + m.nsid + ": " + err.Error())
+		}
+		f.byDefault = checked
 	}
 	return m
 }
 
 // missing lets the handler say what is wrong when a required property is missing.
 func (m *method) missing(names ...string) *method {
-	m.in.optional(names)
+	for _, name := range names {
+		m.property(name).required = false
+	}
 	return m
+}
+
+// property returns a property of the input. A name that it doesn't have is a mistake in the table.
+func (m *method) property(name string) *field {
+	f := m.in.field(name)
+	if f == nil {
+		panic("xrpc: " + m.nsid + " has no property " + name)
+	}
+	return f
+}
+
+// properties is property for a path that can lead to several.
+func (m *method) properties(path string) []*schema {
+	found := m.in.at(path)
+	if len(found) == 0 {
+		panic("xrpc: " + m.nsid + " has no property " + path)
+	}
+	return found
 }
 
 // costs limits the method for its caller.
@@ -152,65 +205,4 @@ func (m *method) costs(windows ...ratelimit.Window) *method {
 func (m *method) costsBy(key func(*call, any) string, windows ...ratelimit.Window) *method {
 	m.limit = &limit{windows: windows, key: key}
 	return m
-}
-
-// maxBody is the most that is read of an input, in bytes, also when it was compressed.
-const maxBody = 150 << 10
-
-var errTooLarge = &Error{Status: http.StatusRequestEntityTooLarge, Message: "request entity too large"}
-
-// readInput reads, checks and decodes the body of a procedure.
-func readInput(c *call, s *schema, into any) error {
-	body, err := readBody(c.Request)
-	if err != nil {
-		return err
-	}
-	if s == nil {
-		if len(body) > 0 {
-			return invalid("A request body was provided when none was expected")
-		}
-		return nil
-	}
-	contentType := c.Header.Get("Content-Type")
-	if contentType == "" {
-		if len(body) == 0 {
-			return invalid("A request body is expected but none was provided")
-		}
-		return invalid("Request encoding (Content-Type) required but not provided")
-	}
-	media, _, err := mime.ParseMediaType(contentType)
-	if err != nil || media != "application/json" {
-		return invalid(clean("Wrong request encoding (Content-Type): " + contentType))
-	}
-	if len(body) == 0 {
-		return invalid("A request body is expected but none was provided")
-	}
-	return s.decode("Input", body, into)
-}
-
-func readBody(r *http.Request) ([]byte, error) {
-	var body io.Reader = r.Body
-	switch encoding := strings.ToLower(r.Header.Get("Content-Encoding")); encoding {
-	case "", "identity":
-		if r.ContentLength > maxBody {
-			return nil, errTooLarge
-		}
-	case "gzip":
-		unzipped, err := gzip.NewReader(io.LimitReader(r.Body, maxBody+1))
-		if err != nil {
-			return nil, invalid("The request body is not gzip")
-		}
-		body = unzipped
-	default:
-		return nil, &Error{Status: http.StatusUnsupportedMediaType, Message: "Unsupported Content-Encoding"}
-	}
-	b, err := io.ReadAll(io.LimitReader(body, maxBody+1))
-	var tooLarge *http.MaxBytesError
-	switch {
-	case len(b) > maxBody, errors.As(err, &tooLarge):
-		return nil, errTooLarge
-	case err != nil:
-		return nil, invalid("The request body could not be read")
-	}
-	return b, nil
 }

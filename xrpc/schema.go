@@ -13,28 +13,31 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/bluesky-social/indigo/atproto/syntax"
+	"unicode/utf8"
 )
 
 // schema checks a JSON value against a Go type that was generated from a
-// lexicon: the tags say what is required, the types what may stand where.
+// lexicon: the tags say what is required, the types what may stand where. What the
+// types don't say, formats, ranges and defaults, is said in the table of methods.
 type schema struct {
-	kind   reflect.Kind // String, Bool, Int64, Slice, Struct, or Interface for anything
-	elem   *schema
-	fields []field
-	format string
+	kind     reflect.Kind // String, Bool, Int64, Slice, Struct, or Interface for any object
+	elem     *schema
+	fields   []field
+	variants map[string]*schema // of a union, by $type
+	format   string
+	min, max *int64
 }
 
 type field struct {
-	name     string
-	required bool
-	schema   *schema
+	name      string
+	required  bool
+	byDefault any
+	schema    *schema
 }
 
 // schemaOf derives the schema of a type. It panics on a type that no lexicon gives, since
 // the table of methods is part of the source.
-func schemaOf(t reflect.Type, formats map[string]string) *schema {
+func schemaOf(t reflect.Type) *schema {
 	for t.Kind() == reflect.Pointer {
 		t = t.Elem()
 	}
@@ -44,10 +47,10 @@ func schemaOf(t reflect.Type, formats map[string]string) *schema {
 	case reflect.Interface, reflect.Map:
 		return &schema{kind: reflect.Interface}
 	case reflect.Slice:
-		return &schema{kind: reflect.Slice, elem: schemaOf(t.Elem(), nil)}
+		return &schema{kind: reflect.Slice, elem: schemaOf(t.Elem())}
 	case reflect.Struct:
 		if reflect.PointerTo(t).Implements(reflect.TypeFor[json.Unmarshaler]()) {
-			return &schema{kind: reflect.Interface}
+			return &schema{kind: reflect.Interface, variants: variantsOf(t)}
 		}
 		s := &schema{kind: reflect.Struct}
 		for i := range t.NumField() {
@@ -56,64 +59,103 @@ func schemaOf(t reflect.Type, formats map[string]string) *schema {
 			if name == "" || name == "-" {
 				continue
 			}
-			fs := schemaOf(f.Type, nil)
-			leaf := fs
-			if fs.kind == reflect.Slice {
-				leaf = fs.elem
-			}
-			leaf.format = formats[name]
-			s.fields = append(s.fields, field{name, !strings.Contains(options, "omitempty"), fs})
+			s.fields = append(s.fields, field{name: name, required: !strings.Contains(options, "omitempty"), schema: schemaOf(f.Type)})
 		}
 		return s
 	}
 	panic(fmt.Sprintf("xrpc: no lexicon has the type %v", t))
 }
 
-// optional makes properties optional that the lexicon requires, because their absence has an
-// error of its own.
-func (s *schema) optional(names []string) {
-	for i, f := range s.fields {
-		if slices.Contains(names, f.name) {
-			s.fields[i].required = false
+// variantsOf returns the members of a union by their $type, and nil for another type
+// with a decoder of its own. indigo's unions have a pointer for each member, whose $type is in a tag.
+func variantsOf(union reflect.Type) map[string]*schema {
+	variants := map[string]*schema{}
+	for i := range union.NumField() {
+		member := union.Field(i).Type
+		if member.Kind() != reflect.Pointer || member.Elem().Kind() != reflect.Struct {
+			return nil
+		}
+		typed, _ := member.Elem().FieldByName("LexiconTypeID")
+		_, name, ok := strings.Cut(typed.Tag.Get("cborgen"), "const=")
+		if !ok {
+			return nil
+		}
+		name, _, _ = strings.Cut(name, ",")
+		variants[name] = schemaOf(member)
+	}
+	return variants
+}
+
+// at returns the schemas of a property, such as "did" or "subject/did": of a union
+// those of all members that have it, and of an array that of its elements.
+func (s *schema) at(path string) []*schema {
+	if s == nil {
+		return nil
+	}
+	if s.kind == reflect.Slice {
+		return s.elem.at(path)
+	}
+	if path == "" {
+		return []*schema{s}
+	}
+	var found []*schema
+	for _, member := range s.variants {
+		found = append(found, member.at(path)...)
+	}
+	name, rest, _ := strings.Cut(path, "/")
+	if f := s.field(name); f != nil {
+		found = append(found, f.schema.at(rest)...)
+	}
+	return found
+}
+
+func (s *schema) field(name string) *field {
+	if s == nil {
+		return nil
+	}
+	for i := range s.fields {
+		if s.fields[i].name == name {
+			return &s.fields[i]
 		}
 	}
+	return nil
 }
 
 // check returns the value with unknown properties left out. Path begins the messages.
 func (s *schema) check(path string, v any) (any, error) {
-	wrong := func(what string) error { return invalid(clean(fmt.Sprintf("%s must be %s", path, what))) }
+	wrong := func(what string) error { return fmt.Errorf("%s must be %s", path, what) }
 	switch s.kind {
 	case reflect.String:
 		text, ok := v.(string)
 		if !ok {
 			return nil, wrong("a string")
 		}
-		if s.format != "" && !validFormat(s.format, text) {
-			return nil, wrong("a valid " + s.format)
+		if f := formats[s.format]; f.valid != nil && !f.valid(text) {
+			return nil, wrong(f.text)
 		}
 	case reflect.Bool:
 		if _, ok := v.(bool); !ok {
 			return nil, wrong("a boolean")
 		}
 	case reflect.Int64:
-		n, ok := v.(json.Number)
+		n, ok := integer(v)
 		if !ok {
 			return nil, wrong("an integer")
 		}
-		if _, err := n.Int64(); err != nil {
-			f, err := n.Float64()
-			if err != nil || f != math.Trunc(f) || math.Abs(f) > 1<<53 {
-				return nil, wrong("an integer")
-			}
-			return int64(f), nil
+		if s.max != nil && n > *s.max {
+			return nil, fmt.Errorf("%s can not be greater than %d", path, *s.max)
 		}
+		if s.min != nil && n < *s.min {
+			return nil, fmt.Errorf("%s can not be less than %d", path, *s.min)
+		}
+		return n, nil
 	case reflect.Slice:
 		list, ok := v.([]any)
 		if !ok {
 			return nil, wrong("an array")
 		}
 		for i := range list {
-			checked, err := s.elem.check(fmt.Sprintf("%s/%d", path, i), list[i])
+			checked, err := s.elem.check(path+"/"+strconv.Itoa(i), list[i])
 			if err != nil {
 				return nil, err
 			}
@@ -124,114 +166,145 @@ func (s *schema) check(path string, v any) (any, error) {
 		if !ok {
 			return nil, wrong("an object")
 		}
-		known := make(map[string]any, len(s.fields))
-		for _, f := range s.fields {
-			v, ok := object[f.name]
-			if !ok {
-				if f.required {
-					return nil, invalid(fmt.Sprintf("%s must have the property %q", path, f.name))
-				}
-				continue
-			}
-			checked, err := f.schema.check(path+"/"+f.name, v)
-			if err != nil {
-				return nil, err
-			}
-			known[f.name] = checked
-		}
-		return known, nil
+		return s.properties(path, path+"/", object)
+	case reflect.Interface:
+		return s.anything(path, v)
 	}
 	return v, nil
 }
 
+// properties checks an object. At is what it is called itself, and prefix what
+// begins the names of its properties.
+func (s *schema) properties(at, prefix string, object map[string]any) (map[string]any, error) {
+	known := make(map[string]any, len(s.fields))
+	for _, f := range s.fields {
+		v, ok := object[f.name]
+		switch {
+		case !ok && f.byDefault != nil:
+			known[f.name] = f.byDefault
+			continue
+		case !ok && f.required:
+			return nil, fmt.Errorf("%s must have the property %q", at, f.name)
+		case !ok:
+			continue
+		}
+		checked, err := f.schema.check(prefix+f.name, v)
+		if err != nil {
+			return nil, err
+		}
+		known[f.name] = checked
+	}
+	return known, nil
+}
+
+// anything checks a value of no particular type, or of a union.
+func (s *schema) anything(path string, v any) (any, error) {
+	object, ok := v.(map[string]any)
+	if s.variants == nil {
+		if _, list := v.([]any); !ok && !list { // to the reference, an array is an object too
+			return nil, fmt.Errorf("%s must be an object", path)
+		}
+		return v, nil
+	}
+	name, typed := object["$type"].(string)
+	if !typed {
+		return nil, fmt.Errorf(`%s must be an object which includes the "$type" property`, path)
+	}
+	if variant := s.variants[name]; variant != nil {
+		return variant.check(path, v)
+	}
+	return v, nil // unions are open
+}
+
+// integer reads what JSON says is a number, such as 3, 3.0 or 3e0.
+func integer(v any) (int64, bool) {
+	number, ok := v.(json.Number)
+	if !ok {
+		return 0, false
+	}
+	if n, err := number.Int64(); err == nil {
+		return n, true
+	}
+	f, err := number.Float64()
+	if err != nil || f != math.Trunc(f) || math.Abs(f) > 1<<53 {
+		return 0, false
+	}
+	return int64(f), true
+}
+
 // decode reads one JSON value, checks it, and fills in the type.
-func (s *schema) decode(path string, body []byte, into any) error {
+func (s *schema) decode(body []byte, into any) error {
+	if !utf8.Valid(body) { // else different texts would be read as the same
+		return errMalformedJSON
+	}
 	d := json.NewDecoder(bytes.NewReader(body))
 	d.UseNumber()
 	var v any
 	if err := d.Decode(&v); err != nil {
-		return invalid("Malformed JSON")
+		return errMalformedJSON
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return invalid("Malformed JSON")
+		return errMalformedJSON
 	}
-	checked, err := s.check(path, v)
+	checked, err := s.check("Input", v)
 	if err != nil {
-		return err
+		return invalid(err.Error())
 	}
+	return fill(checked, into)
+}
+
+var errMalformedJSON = invalid("Malformed JSON")
+
+// fill makes a value of a type of a value that was checked against it. It takes the way
+// over JSON, since properties may have decoders of their own.
+func fill(checked, into any) error {
 	known, err := json.Marshal(checked)
 	if err == nil {
 		err = json.Unmarshal(known, into)
 	}
 	if err != nil {
-		return invalid(path + " can't be decoded")
+		return invalid("Input can't be decoded")
 	}
 	return nil
 }
 
-// query reads query parameters as if they were JSON.
+// query reads query parameters. An empty one counts as not given.
 func (s *schema) query(q url.Values, into any) error {
 	object := map[string]any{}
 	for _, f := range s.fields {
-		values, ok := q[f.name]
-		if !ok {
-			continue
-		}
-		if f.schema.kind == reflect.Slice {
-			list := make([]any, len(values))
-			for i, text := range values {
-				list[i] = parameter(f.schema.elem.kind, text)
+		given := slices.DeleteFunc(q[f.name], func(text string) bool { return text == "" })
+		switch {
+		case len(given) == 0:
+		case f.schema.kind == reflect.Slice:
+			list := make([]any, len(given))
+			for i, text := range given {
+				list[i] = f.schema.elem.read(text)
 			}
 			object[f.name] = list
-			continue
+		default:
+			object[f.name] = f.schema.read(given[0])
 		}
-		object[f.name] = parameter(f.schema.kind, values[0])
 	}
-	body, err := json.Marshal(object)
+	known, err := s.properties("Params", "", object)
 	if err != nil {
-		return invalid("Malformed parameters")
+		return invalid("Error: " + err.Error())
 	}
-	return s.decode("Params", body, into)
+	return fill(known, into)
 }
 
-// parameter gives a text the type of its parameter, if it can be read so.
-func parameter(kind reflect.Kind, text string) any {
-	switch kind {
+// read gives a text the type of its property, if it can be read so.
+func (s *schema) read(text string) any {
+	switch s.kind {
 	case reflect.Bool:
-		switch text {
-		case "true":
-			return true
-		case "false":
-			return false
+		if text == "true" || text == "false" {
+			return text == "true"
 		}
 	case reflect.Int64:
 		if n, err := strconv.ParseInt(text, 10, 64); err == nil {
-			return n
+			return json.Number(strconv.FormatInt(n, 10))
 		}
 	}
 	return text
-}
-
-// validFormat checks the formats of strings that the methods' inputs use.
-func validFormat(format, text string) bool {
-	var err error
-	switch format {
-	case "did":
-		_, err = syntax.ParseDID(text)
-	case "handle":
-		_, err = syntax.ParseHandle(text)
-	case "at-identifier":
-		_, err = syntax.ParseAtIdentifier(text)
-	case "nsid":
-		_, err = syntax.ParseNSID(text)
-	case "datetime":
-		_, err = syntax.ParseDatetimeLenient(text)
-	case "at-uri":
-		_, err = syntax.ParseATURI(text)
-	case "cid":
-		_, err = syntax.ParseCID(text)
-	}
-	return err == nil
 }
 
 // datetime formats a time as the lexicon wants it.

@@ -96,9 +96,11 @@ func TestRequests(t *testing.T) {
 		{name: "wrong verb for a procedure", path: createSession, status: 405, error: "InvalidRequest", message: "Incorrect HTTP method (GET) expected POST"},
 		{name: "wrong verb for a query", path: describe, header: asJSON(), body: "{}", status: 405, error: "InvalidRequest", message: "Incorrect HTTP method (POST) expected GET"},
 		{name: "unknown method", path: "/xrpc/com.example.unknown.thing", status: 501, error: "MethodNotImplemented"},
-		{name: "no NSID", path: "/xrpc/nonsense", status: 404, error: "XRPCNotSupported"},
-		{name: "nothing", path: "/xrpc/", status: 404, error: "XRPCNotSupported"},
-		{name: "more path", path: describe + "/more", status: 404, error: "XRPCNotSupported"},
+		{name: "no NSID", path: "/xrpc/nonsense", status: 400, error: "InvalidRequest", message: "invalid xrpc path"},
+		{name: "nothing", path: "/xrpc/", status: 400, error: "InvalidRequest", message: "invalid xrpc path"},
+		{name: "more path", path: describe + "/more", status: 400, error: "InvalidRequest", message: "invalid xrpc path"},
+		{name: "a slash at the end", path: describe + "/", status: 200},
+		{name: "an escaped path", path: "/xrpc/com.atproto.server%2EdescribeServer", status: 200},
 		{name: "no content type", path: createSession, body: login, status: 400, error: "InvalidRequest", message: "Request encoding (Content-Type) required but not provided"},
 		{name: "wrong content type", path: createSession, header: map[string]string{"Content-Type": "text/plain"}, body: login, status: 400, error: "InvalidRequest", message: "Wrong request encoding (Content-Type): text/plain"},
 		{name: "no body", verb: "POST", path: createSession, status: 400, error: "InvalidRequest", message: "A request body is expected but none was provided"},
@@ -144,7 +146,7 @@ func TestQueryParameters(t *testing.T) {
 	alice := srv.CreateAccount("alice.test")
 	for query, status := range map[string]int{
 		"": 200, "?includeUsed=true": 200, "?includeUsed=false&createAvailable=false&unknown=1": 200,
-		"?includeUsed=1": 400, "?includeUsed=TRUE": 400, "?createAvailable=": 400, "?includeUsed=true&includeUsed=false": 200,
+		"?includeUsed=1": 400, "?includeUsed=TRUE": 400, "?createAvailable=": 200, "?includeUsed=true&includeUsed=false": 200,
 	} {
 		resp, body := do(t, srv, request{
 			path: "/xrpc/com.atproto.server.getAccountInviteCodes" + query, header: map[string]string{"Authorization": "Bearer " + alice.AccessJWT},
@@ -152,7 +154,7 @@ func TestQueryParameters(t *testing.T) {
 		if resp.StatusCode != status {
 			t.Errorf("%q: %d %s, want %d", query, resp.StatusCode, body, status)
 		}
-		if status == 400 && !strings.Contains(string(body), " must be a boolean") {
+		if status == 400 && !strings.Contains(string(body), `"Error: includeUsed must be a boolean"`) {
 			t.Errorf("%q: %s", query, body)
 		}
 	}

@@ -1,0 +1,83 @@
+package xrpc
+
+import (
+	"compress/gzip"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+)
+
+// fail answers a request with an error and returns the status.
+func (s *Server) fail(w http.ResponseWriter, c *call, err error) int {
+	e := public(err)
+	if e.Status >= 500 && e.Status != http.StatusNotImplemented {
+		w.Header().Set("X-Request-Id", c.requestID())
+		s.cfg.Logger.ErrorContext(c.Context(), "request failed",
+			"method", methodName(s.methods[c.nsid]), "status", e.Status, "request", c.requestID(), "error", err)
+		if e.Status == http.StatusServiceUnavailable {
+			w.Header().Set("Retry-After", "5")
+		}
+	}
+	body, _ := json.Marshal(map[string]string{"error": e.Name, "message": clean(e.Message)})
+	s.write(w, c, e.Status, body)
+	return e.Status
+}
+
+// succeed answers a request with an output, which may be nil.
+func (s *Server) succeed(w http.ResponseWriter, c *call, out any) int {
+	if out == nil {
+		w.WriteHeader(http.StatusOK)
+		return http.StatusOK
+	}
+	body, err := json.Marshal(out)
+	if err != nil {
+		return s.fail(w, c, fmt.Errorf("encoding the output: %w", err))
+	}
+	s.write(w, c, http.StatusOK, body)
+	return http.StatusOK
+}
+
+// gzipAbove is the size from which an answer is worth compressing, in bytes.
+const gzipAbove = 1024
+
+var gzips = sync.Pool{New: func() any { return gzip.NewWriter(nil) }}
+
+func (s *Server) write(w http.ResponseWriter, c *call, status int, body []byte) {
+	h := w.Header()
+	h.Set("Content-Type", "application/json; charset=utf-8")
+	h.Set("X-Content-Type-Options", "nosniff")
+	if len(body) >= gzipAbove {
+		h.Add("Vary", "Accept-Encoding")
+		if acceptsGzip(c.Request) {
+			h.Set("Content-Encoding", "gzip")
+			w.WriteHeader(status)
+			if c.Method != http.MethodHead {
+				z := gzips.Get().(*gzip.Writer)
+				z.Reset(w)
+				_, _ = z.Write(body)
+				_ = z.Close()
+				gzips.Put(z)
+			}
+			return
+		}
+	}
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(status)
+	if c.Method != http.MethodHead {
+		_, _ = w.Write(body)
+	}
+}
+
+func acceptsGzip(r *http.Request) bool {
+	for part := range strings.SplitSeq(strings.Join(r.Header.Values("Accept-Encoding"), ","), ",") {
+		coding, q, weighted := strings.Cut(part, ";")
+		if strings.EqualFold(strings.TrimSpace(coding), "gzip") {
+			q = strings.ReplaceAll(q, " ", "")
+			return !weighted || strings.Trim(strings.TrimPrefix(q, "q="), "0.") != ""
+		}
+	}
+	return false
+}

@@ -1,0 +1,78 @@
+package xrpc
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/gatehouse-at/gatehouse/xrpc/ratelimit"
+)
+
+// limit is what a method costs beside the limit of all.
+type limit struct {
+	windows []ratelimit.Window
+	// key says on whose account; empty: the caller's, who is the account of a valid token,
+	// or else the address.
+	key func(c *call, in any) string
+}
+
+// globalLimit is what all methods together may cost a caller.
+var globalLimit = []ratelimit.Window{{Points: 3000, Per: 5 * time.Minute}}
+
+// take charges the caller: the account of a valid token, or else the address.
+func (s *Server) take(c *call, nsid string, windows []ratelimit.Window) error {
+	who := string(c.did())
+	if who == "" {
+		who = ipKey(c.ip)
+	}
+	return s.takeFor(c, nsid, who, windows)
+}
+
+// takeFor charges a key of a method. If it refuses, it has charged none of the windows; what the
+// call was charged before stays.
+func (s *Server) takeFor(c *call, nsid, key string, windows []ratelimit.Window) error {
+	if len(key) > 128 { // clients choose parts of it
+		sum := sha256.Sum256([]byte(key))
+		key = hex.EncodeToString(sum[:])
+	}
+	state, err := s.cfg.Limiter.Take(c.Context(), nsid+" "+key, windows...)
+	if err != nil {
+		if c.Context().Err() == nil {
+			s.cfg.Logger.WarnContext(c.Context(), "rate limits can't be counted", "error", err)
+		}
+		return nil
+	}
+	if state.Points == 0 { // limits are off
+		return nil
+	}
+	// Of the limits that a call meets, the headers speak of the one with the least left.
+	if c.state.Points == 0 || state.Remaining < c.state.Remaining || !state.Allowed {
+		c.state = state
+		limitHeaders(c.header, state)
+	}
+	if state.Allowed {
+		return nil
+	}
+	wait := max(1, ceilUnix(state.Reset)-s.cfg.Now().Unix())
+	c.header.Set("Retry-After", strconv.FormatInt(wait, 10))
+	return ratelimit.ErrLimited
+}
+
+func limitHeaders(h http.Header, state ratelimit.State) {
+	points := strconv.Itoa(state.Points)
+	h.Set("RateLimit-Limit", points)
+	h.Set("RateLimit-Remaining", strconv.Itoa(state.Remaining))
+	h.Set("RateLimit-Reset", strconv.FormatInt(ceilUnix(state.Reset), 10))
+	h.Set("RateLimit-Policy", points+";w="+strconv.Itoa(int(state.Per.Seconds())))
+}
+
+// ceilUnix is the first whole second at which a period is surely over.
+func ceilUnix(t time.Time) int64 {
+	u := t.Unix()
+	if t.Nanosecond() > 0 {
+		u++
+	}
+	return u
+}
