@@ -31,6 +31,7 @@ const (
 	PLCLocal = "local"
 	On       = "on"
 	Off      = "off"
+	Shared   = "shared"
 )
 
 // Values of [Config.DIDMethod].
@@ -116,7 +117,8 @@ type Config struct {
 	// HandleResolver resolves handles on foreign domains. Default: none can be used.
 	HandleResolver accounts.HandleResolver
 
-	// RateLimits is [On], the default, or [Off].
+	// RateLimits is [On], the default: each process counts for itself; [Shared]: the
+	// processes on one store count together, but for the limit of all methods; or [Off].
 	RateLimits string
 	// Limiter counts requests. Default: in memory, for this process.
 	Limiter ratelimit.Limiter
@@ -303,13 +305,12 @@ func (s *settings) checkPasswords() error {
 func (s *settings) checkLimits() error {
 	switch s.RateLimits {
 	case "", On:
-	case Off:
+	case Off, Shared:
 		if s.Limiter != nil {
-			return fieldError("Limiter", "is set, and RateLimits is off")
+			return fieldError("Limiter", "is set, and RateLimits is %s", s.RateLimits)
 		}
-		s.Limiter = ratelimit.Off{}
 	default:
-		return fieldError("RateLimits", "%q is neither %s nor %s", s.RateLimits, On, Off)
+		return fieldError("RateLimits", "%q is none of %s, %s, %s", s.RateLimits, On, Shared, Off)
 	}
 	for _, text := range s.TrustedProxies {
 		p, err := netip.ParsePrefix(strings.TrimSpace(text))

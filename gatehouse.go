@@ -33,6 +33,8 @@ type Server struct {
 	store   storage.Store
 	cfg     *settings
 	handler *xrpc.Server
+	leases  *storage.Leases
+	process string // names this process as the holder of a lease
 	stop    context.CancelFunc
 	running sync.WaitGroup
 	closing sync.Once
@@ -100,6 +102,10 @@ func (s *Server) Close() error {
 		ctx, cancel := context.WithTimeout(context.Background(), s.cfg.MailTimeout)
 		defer cancel()
 		err = s.Accounts.Close(ctx)
+		// So that another process goes on at once. If it can't be given back it expires.
+		if lerr := s.leases.Release(ctx, maintenanceLease, s.process); lerr != nil {
+			s.cfg.Logger.WarnContext(ctx, "lease not released", "error", lerr)
+		}
 	})
 	return err
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/bluesky-social/indigo/atproto/atcrypto"
+	"github.com/google/uuid"
 
 	"github.com/gatehouse-at/gatehouse/accounts"
 	"github.com/gatehouse-at/gatehouse/accounts/did"
@@ -19,17 +20,31 @@ import (
 	"github.com/gatehouse-at/gatehouse/sessions"
 	"github.com/gatehouse-at/gatehouse/storage"
 	"github.com/gatehouse-at/gatehouse/xrpc"
+	"github.com/gatehouse-at/gatehouse/xrpc/ratelimit"
 )
 
 // tables are the collections of all packages.
 var tables = []func() []storage.Definer{
 	accounts.Tables, did.Tables, sessions.Tables, invites.Tables, apppasswords.Tables, secrets.Tables,
+	storage.LeaseTables, ratelimit.Tables,
 }
 
 // wire makes the services and puts them together.
 func (s *Server) wire(ctx context.Context) error {
 	cfg := s.cfg
-	if err := storage.Define(ctx, s.store, secrets.Tables()...); err != nil {
+	if err := storage.Define(ctx, s.store, append(secrets.Tables(), ratelimit.Tables()...)...); err != nil {
+		return err
+	}
+	var err error
+	if s.leases, err = storage.NewLeases(ctx, s.store, cfg.Now); err != nil {
+		return err
+	}
+	s.process = "the only process"
+	if _, single := s.store.(storage.SingleProcess); !single {
+		s.process = uuid.NewString()
+	}
+	limiter, err := s.limiter(ctx)
+	if err != nil {
 		return err
 	}
 	hasher, err := password.New(cfg.password)
@@ -87,7 +102,7 @@ func (s *Server) wire(ctx context.Context) error {
 			ContactEmail: cfg.ContactEmail, PrivacyPolicyURL: cfg.PrivacyPolicyURL,
 			TermsOfServiceURL: cfg.TermsOfServiceURL, BlobUploadLimit: cfg.BlobUploadLimit,
 		},
-		Limiter:        cfg.Limiter,
+		Limiter:        limiter,
 		TrustedProxies: cfg.proxies,
 		Fallback:       cfg.Fallback,
 		Health:         s.health,
@@ -228,17 +243,47 @@ func (s *Server) health(ctx context.Context) error {
 	})
 }
 
-// maintenanceInterval is the pause between two rounds of background work.
-const maintenanceInterval = time.Minute
+// limiter makes the configured limiter.
+func (s *Server) limiter(ctx context.Context) (ratelimit.Limiter, error) {
+	switch {
+	case s.cfg.Limiter != nil:
+		return s.cfg.Limiter, nil
+	case s.cfg.RateLimits == Off:
+		return ratelimit.Off{}, nil
+	}
+	local := ratelimit.NewMemory(0, s.cfg.Now)
+	if s.cfg.RateLimits == Shared {
+		return ratelimit.NewShared(ctx, s.store, local, s.cfg.Now)
+	}
+	return local, nil
+}
 
-// maintain does the background work, at once and then now and then.
+// The background work is done in one process at a time, by whoever holds the lease, which it renews with
+// each round. When the holder is killed another takes over as soon as the lease has expired.
+const (
+	maintenanceLease    = "maintenance"
+	maintenanceInterval = time.Minute
+	leaseLifetime       = maintenanceInterval + 30*time.Second
+	leaseInterval       = 10 * time.Second // between two looks at whether it is free
+)
+
+// maintain does the background work, at once and then now and then, while this process has
+// the lease.
 func (s *Server) maintain(ctx context.Context) {
 	defer s.running.Done()
-	ticker := time.NewTicker(maintenanceInterval)
+	ticker := time.NewTicker(leaseInterval)
 	defer ticker.Stop()
+	var last time.Time
 	for {
-		if err := s.Maintain(ctx); err != nil && ctx.Err() == nil {
-			s.cfg.Logger.ErrorContext(ctx, "maintenance failed", "error", err)
+		if time.Since(last) >= maintenanceInterval {
+			held, err := s.leases.Acquire(ctx, maintenanceLease, s.process, leaseLifetime)
+			if held {
+				last = time.Now()
+				err = s.Maintain(ctx)
+			}
+			if err != nil && ctx.Err() == nil {
+				s.cfg.Logger.ErrorContext(ctx, "maintenance failed", "error", err)
+			}
 		}
 		select {
 		case <-ticker.C:
@@ -255,5 +300,6 @@ func (s *Server) Maintain(ctx context.Context) error {
 		s.Accounts.Recover(ctx),
 		s.Accounts.PurgeCodes(ctx),
 		s.Sessions.Purge(ctx),
+		ratelimit.Purge(ctx, s.store, s.cfg.Now()),
 	)
 }

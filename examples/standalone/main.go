@@ -28,6 +28,7 @@ type cli struct {
 	Serve    serveCmd         `cmd:"" default:"1" help:"Run the server (the default)."`
 	MailTest mailTestCmd      `cmd:"" name:"mail-test" help:"Send a test e-mail, and say what is wrong if that fails."`
 	Check    checkCmd         `cmd:"" help:"Prove that the database is consistent. The server must not be running on it, if it is bbolt."`
+	Copy     copyCmd          `cmd:"" help:"Copy everything from one store to another, and verify it. Stop the servers first."`
 	Version  kong.VersionFlag `help:"Show the version."`
 }
 

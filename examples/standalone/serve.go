@@ -31,7 +31,7 @@ func (serveCmd) Run(ctx context.Context, s *Settings) (err error) {
 		return fmt.Errorf("-addr: %w", err)
 	}
 	defer listener.Close()
-	store, err := s.open()
+	store, err := s.open(ctx)
 	if err != nil {
 		return err
 	}
@@ -129,7 +129,7 @@ func (s *Settings) welcome(addr net.Addr, adminPassword string, madeUp bool) {
 	url := "http://" + addr.String()
 	handle := "alice" + s.HandleDomains[0]
 	fmt.Printf("Gatehouse %s is listening on %s\n", gatehouse.Version, url)
-	fmt.Printf("  data: %s (%s)   e-mail: %s\n\n", s.Data, s.Store, describeMail(s.mailSpec()))
+	fmt.Printf("  data: %s (%s)   e-mail: %s\n\n", s.Data, redacted(s.Store), describeMail(s.mailSpec()))
 	invite := ""
 	if s.Invites {
 		password := "ADMIN-PASSWORD"

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"net"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,6 +16,7 @@ import (
 	"github.com/gatehouse-at/gatehouse/storage"
 	"github.com/gatehouse-at/gatehouse/storage/bolt"
 	"github.com/gatehouse-at/gatehouse/storage/memory"
+	"github.com/gatehouse-at/gatehouse/storage/postgres"
 )
 
 // Settings are the flags. They say the same things in the same words as
@@ -21,7 +24,7 @@ import (
 type Settings struct {
 	Addr          string   `default:"127.0.0.1:2583" help:"Address to listen on." placeholder:"HOST:PORT"`
 	Data          string   `default:"gatehouse-data" help:"Directory for the database and, by default, e-mails." placeholder:"DIR"`
-	Store         string   `default:"bolt" help:"Where data is kept: bolt (a file in -data) or memory." placeholder:"bolt|memory"`
+	Store         string   `default:"bolt" help:"Where data is kept: bolt (a file in -data), bolt:PATH, memory, or the URL of a PostgreSQL database." placeholder:"bolt|memory|postgres://…"`
 	Hostname      string   `default:"localhost" help:"The server's host name." placeholder:"NAME"`
 	HandleDomains []string `default:".test" help:"Domains under which accounts take handles." placeholder:".DOMAIN,…"`
 	PublicURL     string   `name:"public-url" help:"URL at which the world finds this server. Default: https://HOSTNAME, or for a local host name http:// with the port of -addr." placeholder:"URL"`
@@ -43,7 +46,7 @@ type Settings struct {
 	JWTSecret      string `name:"jwt-secret" help:"Key of access and refresh tokens. Default: made once and kept in the store." placeholder:"TEXT"`
 
 	MinPasswordLength int      `default:"8" help:"Fewest characters of a new password."`
-	RateLimits        string   `default:"on" enum:"on,off" help:"Whether requests are limited." placeholder:"on|off"`
+	RateLimits        string   `default:"on" enum:"on,off,shared" help:"Whether requests are limited; shared: by all processes on one store together." placeholder:"on|off|shared"`
 	TrustedProxies    []string `help:"Addresses or networks of proxies whose X-Forwarded-For is believed." placeholder:"CIDR,…"`
 
 	ContactEmail      string `help:"Shown by describeServer." placeholder:"ADDRESS"`
@@ -61,15 +64,37 @@ func (s *Settings) logger() *slog.Logger {
 	return slog.New(slog.NewTextHandler(os.Stderr, nil))
 }
 
-// open opens the store.
-func (s *Settings) open() (storage.Store, error) {
-	switch s.Store {
-	case "memory":
-		return memory.New(), nil
-	case "bolt":
-		return bolt.Open(filepath.Join(s.Data, "gatehouse.db"))
+// open opens the configured store.
+func (s *Settings) open(ctx context.Context) (storage.Store, error) {
+	store, err := s.openStore(ctx, s.Store)
+	if err != nil {
+		return nil, fmt.Errorf("-store: %w", err)
 	}
-	return nil, fmt.Errorf("-store: %q is neither bolt nor memory", s.Store)
+	return store, nil
+}
+
+func (s *Settings) openStore(ctx context.Context, spec string) (storage.Store, error) {
+	path, isFile := strings.CutPrefix(spec, "bolt:")
+	switch {
+	case spec == "memory":
+		return memory.New(), nil
+	case spec == "bolt":
+		return bolt.Open(filepath.Join(s.Data, "gatehouse.db"))
+	case isFile && path != "":
+		return bolt.Open(path)
+	case strings.HasPrefix(spec, "postgres://"), strings.HasPrefix(spec, "postgresql://"):
+		return postgres.Open(ctx, spec)
+	}
+	return nil, fmt.Errorf("%q is neither bolt nor memory nor the URL of a PostgreSQL database", redacted(spec))
+}
+
+// redacted leaves the password out of a URL.
+func redacted(spec string) string {
+	u, err := url.Parse(spec)
+	if err != nil {
+		return "the value"
+	}
+	return u.Redacted()
 }
 
 func (s *Settings) mailer() (mail.Mailer, error) {

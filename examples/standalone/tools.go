@@ -31,7 +31,7 @@ type checkCmd struct{}
 
 // Run checks the configured store.
 func (checkCmd) Run(ctx context.Context, s *Settings) (err error) {
-	store, err := s.open()
+	store, err := s.open(ctx)
 	if err != nil {
 		return err
 	}

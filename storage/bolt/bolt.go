@@ -192,6 +192,9 @@ func (s *Store) Snapshot(ctx context.Context, w io.Writer) error {
 	})
 }
 
+// SingleProcess implements [storage.SingleProcess].
+func (s *Store) SingleProcess() {}
+
 // Close implements [storage.Store].
 func (s *Store) Close() error {
 	s.mu.Lock()

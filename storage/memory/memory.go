@@ -173,6 +173,9 @@ func (st *state) Descend(bucket, before string) iter.Seq2[string, []byte] {
 	return kv.Descend(st.buckets[bucket], before)
 }
 
+// SingleProcess implements [storage.SingleProcess].
+func (s *Store) SingleProcess() {}
+
 // Close implements [storage.Store].
 func (s *Store) Close() error {
 	s.once.Do(func() {
