@@ -7,9 +7,11 @@ import (
 
 	"github.com/gatehouse-at/gatehouse"
 	"github.com/gatehouse-at/gatehouse/gatehousetest"
+	"github.com/gatehouse-at/gatehouse/internal/pgcluster"
 	"github.com/gatehouse-at/gatehouse/storage"
 	"github.com/gatehouse-at/gatehouse/storage/bolt"
 	"github.com/gatehouse-at/gatehouse/storage/memory"
+	"github.com/gatehouse-at/gatehouse/storage/postgres"
 )
 
 // backends are those that every suite runs on. Open returns an empty store that
@@ -26,6 +28,16 @@ var backends = []struct {
 		}
 		return closing(t, s)
 	}},
+	{"postgres", func(t *testing.T) storage.Store { return closing(t, openPostgres(t, pgcluster.URL(t))) }},
+}
+
+func openPostgres(t *testing.T, url string) *postgres.Store {
+	t.Helper()
+	s, err := postgres.Open(context.Background(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
 }
 
 // closing closes a store with the test, after proving it consistent.

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-at/gatehouse"
+	"github.com/gatehouse-at/gatehouse/internal/pgcluster"
 	"github.com/gatehouse-at/gatehouse/storage"
 	"github.com/gatehouse-at/gatehouse/storage/bolt"
 )
@@ -29,9 +30,8 @@ func TestMain(m *testing.M) {
 	if binDir, err = os.MkdirTemp("", "gatehouse-e2e-"); err != nil {
 		panic(err)
 	}
-	code := m.Run()
-	_ = os.RemoveAll(binDir)
-	os.Exit(code)
+	defer os.RemoveAll(binDir)
+	pgcluster.Main(m)
 }
 
 // standalone builds the operator's server once.
