@@ -1,0 +1,304 @@
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/gatehouse-at/gatehouse"
+	"github.com/gatehouse-at/gatehouse/internal/pgcluster"
+	"github.com/gatehouse-at/gatehouse/storage"
+)
+
+// fleet is several processes on one database.
+type fleet struct {
+	t    *testing.T
+	all  []*process
+	base string
+}
+
+func startFleet(t *testing.T, flags ...string) *fleet {
+	t.Helper()
+	f := &fleet{t: t, base: pgcluster.URL(t)}
+	for range 3 {
+		f.all = append(f.all, start(t, append([]string{"-store", f.base, "-admin-password", "admin-password"}, flags...)...))
+	}
+	return f
+}
+
+// do calls a method in the i-th process.
+func (f *fleet) do(i int, who, method string, input object) (int, object) {
+	f.t.Helper()
+	var body *bytes.Reader
+	if input == nil {
+		body = bytes.NewReader(nil)
+	} else {
+		b, err := json.Marshal(input)
+		if err != nil {
+			f.t.Fatal(err)
+		}
+		body = bytes.NewReader(b)
+	}
+	verb := http.MethodPost
+	if strings.HasPrefix(method, "get") {
+		verb = http.MethodGet
+	}
+	req, err := http.NewRequest(verb, f.all[i%len(f.all)].url+"/xrpc/com.atproto.server."+method, body)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	if input != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	if who != nobody {
+		req.Header.Set("Authorization", who)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		f.t.Error(err)
+		return 0, nil
+	}
+	defer resp.Body.Close()
+	var out object
+	_ = json.NewDecoder(resp.Body).Decode(&out)
+	return resp.StatusCode, out
+}
+
+// race calls from many goroutines, spread over the processes, and counts what came of it.
+func (f *fleet) race(n int, call func(i int) (int, object)) (counts map[string]int, answers []object) {
+	counts = map[string]int{}
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	for i := range n {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			status, out := call(i)
+			name, _ := out["error"].(string)
+			if status == http.StatusOK {
+				name = ""
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			counts[name]++
+			answers = append(answers, out)
+		}()
+	}
+	wg.Wait()
+	return counts, answers
+}
+
+func TestSeveralProcessesOnOneDatabase(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes some seconds")
+	}
+	f := startFleet(t)
+	sign := func(name string) object {
+		return object{"handle": name + ".test", "email": name + "@example.com", "password": "password"}
+	}
+	// One handle.
+	counts, _ := f.race(30, func(i int) (int, object) {
+		in := sign("wanted")
+		in["email"] = fmt.Sprintf("racer%d@example.com", i)
+		return f.do(i, nobody, "createAccount", in)
+	})
+	if counts[""] != 1 || counts["HandleNotAvailable"] != 29 {
+		t.Errorf("one handle: %v", counts)
+	}
+	// One invite code.
+	_, made := f.do(0, admin, "createInviteCode", object{"useCount": 1})
+	counts, _ = f.race(30, func(i int) (int, object) {
+		in := sign(fmt.Sprintf("invited%d", i))
+		in["inviteCode"] = made["code"]
+		return f.do(i, nobody, "createAccount", in)
+	})
+	if counts[""] != 1 || counts["InvalidInviteCode"] != 29 {
+		t.Errorf("one invite code: %v", counts)
+	}
+	// One refresh token.
+	_, alice := f.do(0, nobody, "createAccount", sign("alice"))
+	counts, answers := f.race(30, func(i int) (int, object) {
+		return f.do(i, bearer(alice["refreshJwt"].(string)), "refreshSession", nil)
+	})
+	successors := map[string]bool{}
+	for _, out := range answers {
+		if token, ok := out["refreshJwt"].(string); ok {
+			successors[jti(t, token)] = true
+		}
+	}
+	if counts[""] != 30 || len(successors) != 1 {
+		t.Errorf("one refresh token: %v with %d successors", counts, len(successors))
+	}
+	// What ends in one process has ended in the others.
+	access := bearer(alice["accessJwt"].(string))
+	for i := range f.all {
+		if status, out := f.do(i, access, "getSession", nil); status != 200 {
+			t.Errorf("process %d: %d %v", i, status, out)
+		}
+	}
+	f.do(1, bearer(alice["refreshJwt"].(string)), "deleteSession", nil)
+	for i := range f.all {
+		if status, out := f.do(i, access, "getSession", nil); out["error"] != "ExpiredToken" {
+			t.Errorf("process %d after the logout: %d %v", i, status, out)
+		}
+	}
+	// A process that is killed takes nothing with it.
+	_, bob := f.do(2, nobody, "createAccount", sign("bob"))
+	f.all[2].kill()
+	f.all = f.all[:2]
+	for i := range f.all {
+		if status, out := f.do(i, bearer(bob["accessJwt"].(string)), "getSession", nil); status != 200 {
+			t.Errorf("process %d after another was killed: %d %v", i, status, out)
+		}
+	}
+}
+
+func TestProcessesCountRateLimitsTogether(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes some seconds")
+	}
+	f := startFleet(t, "-rate-limits", "shared")
+	counts, _ := f.race(45, func(i int) (int, object) {
+		return f.do(i, nobody, "createSession", object{"identifier": "nobody.test", "password": "wrong"})
+	})
+	if counts["AuthenticationRequired"] != 30 || counts["RateLimitExceeded"] != 15 {
+		t.Errorf("45 logins: %v", counts)
+	}
+}
+
+// TestBackgroundWorkMoves kills the process that does it: it is done by one at a
+// time, and another takes over.
+func TestBackgroundWorkMoves(t *testing.T) {
+	url := pgcluster.URL(t)
+	ctx := context.Background()
+	now := time.Now()
+	leases := func() *storage.Leases {
+		s := openPostgres(t, url)
+		t.Cleanup(func() { s.Close() })
+		l, err := storage.NewLeases(ctx, s, func() time.Time { return now })
+		if err != nil {
+			t.Fatal(err)
+		}
+		return l
+	}
+	a, b := leases(), leases()
+	acquire := func(l *storage.Leases, holder string, want bool) {
+		t.Helper()
+		if held, err := l.Acquire(ctx, "maintenance", holder, 90*time.Second); err != nil || held != want {
+			t.Errorf("%s: %v, %v; want %v", holder, held, err, want)
+		}
+	}
+	acquire(a, "a", true)
+	acquire(b, "b", false)
+	now = now.Add(time.Minute)
+	acquire(a, "a", true)
+	acquire(b, "b", false)
+	now = now.Add(90 * time.Second) // a is dead
+	acquire(b, "b", true)
+	acquire(a, "a", false)
+}
+
+// TestRoundTrips counts how often the database is asked for what servers do most.
+func TestRoundTrips(t *testing.T) {
+	store := openPostgres(t, pgcluster.URL(t))
+	s := newAPI(t, withStore(closing(t, store)))
+	alice := s.signUp("alice.test")
+	app := s.do(bearer(alice.AccessJWT), "server.createAppPassword", object{"name": "app"}).text("password")
+	refresh := alice.RefreshJWT
+	for _, c := range []struct {
+		name string
+		most uint64
+		run  func()
+	}{
+		{"getSession", 2, func() { s.do(bearer(alice.AccessJWT), "server.getSession", nil).ok() }},
+		{"refreshSession", 4, func() { refresh = s.do(bearer(refresh), "server.refreshSession", nil).text("refreshJwt") }},
+		{"app-password login", 4, func() { s.login(alice.Handle, app).ok() }},
+	} {
+		least := ^uint64(0) // statements are prepared once, and connections are checked now and then
+		for range 5 {
+			before := store.Stats().RoundTrips
+			c.run()
+			least = min(least, store.Stats().RoundTrips-before)
+		}
+		t.Logf("%s: %d round trips", c.name, least)
+		if least > c.most {
+			t.Errorf("%s takes %d round trips, more than %d", c.name, least, c.most)
+		}
+	}
+}
+
+// TestDatabaseRestart kills PostgreSQL under the server: requests fail clearly meanwhile, and then work again
+// without a restart.
+func TestDatabaseRestart(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes some seconds")
+	}
+	database := pgcluster.Start(t)
+	store := openPostgres(t, pgcluster.WithSchema(t, database.URL()))
+	t.Cleanup(func() { store.Close() })
+	s := newAPI(t, withStore(store))
+	alice := s.signUp("alice.test")
+	get := func() *answer { return s.do(bearer(alice.AccessJWT), "server.getSession", nil) }
+	get().ok()
+	if err := database.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	a := get()
+	a.refused(503, "ServiceUnavailable")
+	if a.header.Get("Retry-After") == "" {
+		t.Error("no Retry-After")
+	}
+	if err := database.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for tries := 0; get().status != 200; tries++ {
+		if tries == 100 {
+			t.Fatal("the server does not recover")
+		}
+	}
+	s.login(alice.Handle, alice.Password).ok()
+}
+
+// TestCopyBetweenBackends moves a server from bbolt to PostgreSQL and back.
+func TestCopyBetweenBackends(t *testing.T) {
+	path, err := standalone()
+	if err != nil {
+		t.Fatal(err)
+	}
+	url, dir := pgcluster.URL(t), t.TempDir()
+	first, second := "bolt:"+filepath.Join(dir, "first.db"), "bolt:"+filepath.Join(dir, "second.db")
+	p := start(t, "-store", first)
+	status, alice := p.post("createAccount", object{"handle": "alice.test", "email": "alice@example.com", "password": "password"})
+	if status != 200 {
+		t.Fatalf("createAccount: %d %v", status, alice)
+	}
+	p.kill()
+	for _, c := range [][2]string{{first, url}, {url, second}} {
+		out, err := exec.Command(path, "copy", c[0], c[1]).CombinedOutput()
+		if err != nil || !strings.Contains(string(out), "copied and verified") {
+			t.Fatalf("copy %s %s: %v %s", c[0], c[1], err, out)
+		}
+		p := start(t, "-store", c[1])
+		status, out2 := p.post("createSession", object{"identifier": "alice.test", "password": "password"})
+		if status != 200 || out2["did"] != alice["did"] {
+			t.Errorf("after the copy to %s: %d %v", c[1], status, out2)
+		}
+		p.kill()
+	}
+	out, err := exec.Command(path, "copy", first, url).CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "not empty") {
+		t.Errorf("a copy onto another: %v %s", err, out)
+	}
+	problems, err := storage.Check(context.Background(), closing(t, openPostgres(t, url)), gatehouse.Collections()...)
+	if err != nil || len(problems) > 0 {
+		t.Errorf("the copy: %v, %v", problems, err)
+	}
+}
