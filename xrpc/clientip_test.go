@@ -27,6 +27,11 @@ func TestClientIP(t *testing.T) {
 		{"IPv6", "[fd00::1]:1", []string{"2001:db8::1"}, "2001:db8::1"},
 		{"IPv6 in brackets", "[fd00::1]:1", []string{"[2001:db8::1]:443"}, "2001:db8::1"},
 		{"IPv4 in IPv6", "[::ffff:10.0.0.1]:1", []string{"::ffff:198.51.100.1"}, "198.51.100.1"},
+		{"an address without a port", "192.0.2.1", nil, "192.0.2.1"},
+		{"a proxy's address without a port", "fd00::1", []string{"198.51.100.1"}, "198.51.100.1"},
+		{"a proxy on a Unix socket", "@", []string{"198.51.100.1"}, "198.51.100.1"},
+		{"with a zone", "[2001:db8::1%eth0]:1", nil, "2001:db8::1"},
+		{"an empty hop", "10.0.0.1:1", []string{"198.51.100.1,"}, "10.0.0.1"},
 	} {
 		r := &http.Request{RemoteAddr: c.peer, Header: http.Header{}}
 		for _, f := range c.forwarded {
@@ -35,6 +40,10 @@ func TestClientIP(t *testing.T) {
 		if got := clientIP(r, trusted).String(); got != c.want {
 			t.Errorf("%s: %s, want %s", c.name, got, c.want)
 		}
+	}
+	socket := &http.Request{RemoteAddr: "@", Header: http.Header{"X-Forwarded-For": {"198.51.100.1"}}}
+	if a := clientIP(socket, nil); a.IsValid() {
+		t.Errorf("without trusted proxies, a Unix socket's header is believed: %v", a)
 	}
 	if a, b := ipKey(netip.MustParseAddr("2001:db8::1")), ipKey(netip.MustParseAddr("2001:db8::ffff")); a != b {
 		t.Errorf("two addresses of one network are counted as %s and %s", a, b)

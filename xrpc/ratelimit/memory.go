@@ -88,7 +88,7 @@ func (e *entry) take(windows []Window, now time.Time) State {
 	for i, w := range windows {
 		c := &e.counts[i]
 		if c.window != w || c.over(now) {
-			*c = count{window: w, reset: now.Add(w.Per)}
+			*c = count{window: w} // the next period begins when a point is taken
 		}
 		if c.used >= w.Points {
 			state.Allowed = false
@@ -97,6 +97,9 @@ func (e *entry) take(windows []Window, now time.Time) State {
 	for i := range e.counts {
 		c := &e.counts[i]
 		if state.Allowed {
+			if c.used == 0 {
+				c.reset = now.Add(c.window.Per)
+			}
 			c.used++
 		}
 		left := c.window.Points - c.used

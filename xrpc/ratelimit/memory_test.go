@@ -75,7 +75,7 @@ func TestAgainstAModel(t *testing.T) {
 			for i, w := range windows {
 				p := &model[key][i]
 				if !c.now.Before(p.ends) {
-					*p = period{ends: c.now.Add(w.Per)}
+					*p = period{}
 				}
 				allowed = allowed && p.used < w.Points
 			}
@@ -84,7 +84,9 @@ func TestAgainstAModel(t *testing.T) {
 			for i, w := range windows {
 				p := &model[key][i]
 				if allowed {
-					p.used++
+					if p.used++; p.used == 1 {
+						p.ends = c.now.Add(w.Per)
+					}
 				}
 				left := w.Points - p.used
 				if left < want.Remaining || left == want.Remaining && p.ends.After(want.Reset) {

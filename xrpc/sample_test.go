@@ -1,0 +1,113 @@
+package xrpc
+
+import (
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/bluesky-social/indigo/api/atproto"
+	"github.com/bluesky-social/indigo/atproto/syntax"
+
+	"github.com/gatehouse-at/gatehouse/xrpc/ratelimit"
+)
+
+// A table of methods that between them have everything a row can declare, to test
+// the machinery without any domain.
+
+type sampleInput struct {
+	Text    string                                          `json:"text"`
+	Count   int64                                           `json:"count"`
+	Actor   *string                                         `json:"actor,omitempty"`
+	Dids    []string                                        `json:"dids,omitempty"`
+	Flag    *bool                                           `json:"flag,omitempty"`
+	Number  *int64                                          `json:"number,omitempty"`
+	Own     *string                                         `json:"own,omitempty"`
+	Subject *atproto.AdminUpdateSubjectStatus_Input_Subject `json:"subject,omitempty"`
+	Status  *atproto.AdminDefs_StatusAttr                   `json:"status,omitempty"`
+	Unknown *any                                            `json:"unknown,omitempty"`
+	When    *string                                         `json:"when,omitempty"`
+}
+
+type sampleParams struct {
+	Q      string   `json:"q"`
+	Limit  int64    `json:"limit"`
+	All    bool     `json:"all"`
+	Cursor *string  `json:"cursor,omitempty"`
+	Dids   []string `json:"dids,omitempty"`
+	Sizes  []int64  `json:"sizes,omitempty"`
+}
+
+var errSample = errors.New("a cause that clients must not see")
+
+// sampleDID is the caller that the samples' Authorization header names.
+func sampleAuth(c *call) (caller, error) {
+	private(c)
+	_, raw, err := authorization(c.Request)
+	if err != nil || raw == "" {
+		return caller{}, errAuthMissing
+	}
+	return caller{service: syntax.DID(raw)}, nil
+}
+
+func sampleTable(*Server) []*method {
+	return []*method{
+		procedure("com.example.echo", anyone, func(c *call, in *sampleInput) (*sampleInput, error) { return in, nil }).
+			format("actor=at-identifier", "dids=did", "when=datetime", "subject/did=did", "subject/uri=at-uri").
+			between("number", 2, 5).byDefault("count=1").missing("text"),
+		procedure("com.example.strict", anyone, func(c *call, in *atproto.ServerResetPassword_Input) (*nothing, error) { return nil, nil }),
+		procedure("com.example.nothing", anyone, func(c *call, _ *nothing) (*nothing, error) { return nil, nil }),
+		query("com.example.search", anyone, func(c *call, in *sampleParams) (*sampleParams, error) { return in, nil }).
+			format("dids=did").between("limit", 1, 100).byDefault("limit=50", "all=true"),
+		query("com.example.plain", anyone, func(c *call, _ *nothing) (*map[string]string, error) {
+			return &map[string]string{"hello": "world"}, nil
+		}),
+		query("com.example.large", anyone, func(c *call, _ *nothing) (*map[string]string, error) {
+			return &map[string]string{"hello": strings.Repeat("x", gzipAbove)}, nil
+		}),
+		query("com.example.private", sampleAuth, func(c *call, _ *nothing) (*map[string]string, error) {
+			return &map[string]string{"did": string(c.did())}, nil
+		}).costs(per(5, time.Minute)),
+		query("com.example.fails", anyone, func(c *call, _ *nothing) (*nothing, error) { return nil, errSample }),
+		query("com.example.panics", anyone, func(c *call, _ *nothing) (*nothing, error) { panic(errSample) }),
+		query("com.example.aborts", anyone, func(c *call, _ *nothing) (*nothing, error) { panic(http.ErrAbortHandler) }),
+		query("com.example.unencodable", anyone, func(c *call, _ *nothing) (*func(), error) { return new(func()), nil }),
+		procedure("com.example.login", anyone, func(c *call, in *sampleLogin) (*nothing, error) { return nil, nil }).
+			costsBy(func(c *call, in any) string { return in.(*sampleLogin).Name + " " + ipKey(c.ip) }, per(3, time.Minute), per(4, time.Hour)),
+	}
+}
+
+type sampleLogin struct {
+	Name string `json:"name"`
+}
+
+func sampleServer(t testing.TB, configure func(*Config)) *Server {
+	t.Helper()
+	cfg := Config{Limiter: ratelimit.Off{}, Version: "1.2.3"}
+	if configure != nil {
+		configure(&cfg)
+	}
+	s, err := newServer(cfg, sampleTable)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// ask makes a request without a network. Headers are given as name, value, name, value.
+func ask(h http.Handler, verb, path, body string, headers ...string) *httptest.ResponseRecorder {
+	r := httptest.NewRequest(verb, path, strings.NewReader(body))
+	if body == "" {
+		r.Body = http.NoBody
+	} else {
+		r.Header.Set("Content-Type", "application/json")
+	}
+	for i := 0; i < len(headers); i += 2 {
+		r.Header.Set(headers[i], headers[i+1])
+	}
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	return w
+}
