@@ -32,15 +32,11 @@ func clientIP(r *http.Request, trusted []netip.Prefix) netip.Addr {
 
 // parseAddr reads an address with or without a port.
 func parseAddr(text string) (netip.Addr, error) {
-	addr, err := netip.ParseAddr(strings.Trim(text, "[]"))
-	if err != nil {
-		var ap netip.AddrPort
-		if ap, err = netip.ParseAddrPort(text); err != nil {
-			return netip.Addr{}, err
-		}
-		addr = ap.Addr()
+	if ap, err := netip.ParseAddrPort(text); err == nil {
+		return ap.Addr().Unmap().WithZone(""), nil
 	}
-	return addr.Unmap().WithZone(""), nil
+	addr, err := netip.ParseAddr(strings.Trim(text, "[]"))
+	return addr.Unmap().WithZone(""), err
 }
 
 func contains(prefixes []netip.Prefix, a netip.Addr) bool {

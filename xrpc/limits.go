@@ -60,12 +60,19 @@ func (s *Server) takeFor(c *call, nsid, key string, windows []ratelimit.Window) 
 	return ratelimit.ErrLimited
 }
 
+// limitHeaders sets the headers by the names that [http.Header] keeps them under, which saves
+// converting four names in each request.
 func limitHeaders(h http.Header, state ratelimit.State) {
 	points := strconv.Itoa(state.Points)
-	h.Set("RateLimit-Limit", points)
-	h.Set("RateLimit-Remaining", strconv.Itoa(state.Remaining))
-	h.Set("RateLimit-Reset", strconv.FormatInt(ceilUnix(state.Reset), 10))
-	h.Set("RateLimit-Policy", points+";w="+strconv.Itoa(int(state.Per.Seconds())))
+	values := [...]string{
+		points,
+		strconv.Itoa(state.Remaining),
+		strconv.FormatInt(ceilUnix(state.Reset), 10),
+		points + ";w=" + strconv.Itoa(int(state.Per.Seconds())),
+	}
+	for i, name := range [...]string{"Ratelimit-Limit", "Ratelimit-Remaining", "Ratelimit-Reset", "Ratelimit-Policy"} {
+		h[name] = values[i : i+1 : i+1]
+	}
 }
 
 // ceilUnix is the first whole second at which a period is surely over.

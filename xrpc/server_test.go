@@ -3,6 +3,7 @@ package xrpc
 import (
 	"bufio"
 	"bytes"
+	"compress/gzip"
 	"context"
 	"encoding/json"
 	"errors"
@@ -96,6 +97,36 @@ func TestAnswers(t *testing.T) {
 		if w.Header().Get("Cache-Control") != "private" || w.Header().Get("Vary") != "Authorization" {
 			t.Errorf("Authorization %q: %d %v", authorization, w.Code, w.Header())
 		}
+	}
+}
+
+func TestAcceptsGzip(t *testing.T) {
+	for header, want := range map[string]bool{
+		"": false, "gzip": true, "GZIP": true, "deflate, gzip": true, "gzip;q=0.5, br": true, "gzip; q=1.0": true,
+		"gzip;q=0": false, "gzip; q=0.000": false, "br": false, "x-gzip": false, "identity, *;q=0": false,
+	} {
+		r := &http.Request{Header: http.Header{"Accept-Encoding": {header}}}
+		if got := acceptsGzip(r); got != want {
+			t.Errorf("%q: %v", header, got)
+		}
+	}
+	s := sampleServer(t, nil)
+	plain, zipped := ask(s, "GET", "/xrpc/com.example.large", ""), ask(s, "GET", "/xrpc/com.example.large", "", "Accept-Encoding", "gzip")
+	z, err := gzip.NewReader(zipped.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	unzipped, err := io.ReadAll(z)
+	if err != nil || string(unzipped) != plain.Body.String() {
+		t.Errorf("%q, %v", unzipped, err)
+	}
+	for _, w := range []*httptest.ResponseRecorder{plain, zipped} {
+		if w.Header().Get("Vary") != "Accept-Encoding" {
+			t.Errorf("Vary is %q", w.Header().Get("Vary"))
+		}
+	}
+	if zipped.Header().Get("Content-Length") != "" {
+		t.Error("the length of what was compressed is claimed")
 	}
 }
 
