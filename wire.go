@@ -195,16 +195,15 @@ func (s *Server) identity(ctx context.Context) (did.Registrar, *did.Resolver, er
 	if err != nil {
 		return nil, nil, err
 	}
-	if cfg.DIDMethod == MethodWeb {
-		return did.Web{}, resolver, nil
-	}
 	signer, err := s.rotationKey(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
-	return &did.PLC{
-		Directory: directory, RotationKey: signer, RecoveryKey: cfg.RecoveryKey, Endpoint: cfg.PublicURL,
-	}, resolver, nil
+	plc := did.PLC{Directory: directory, Signer: signer, RecoveryKey: cfg.RecoveryKey, Endpoint: cfg.PublicURL}
+	if cfg.DIDMethod == MethodWeb {
+		return &did.Web{PLC: plc}, resolver, nil
+	}
+	return &plc, resolver, nil
 }
 
 func (s *Server) rotationKey(ctx context.Context) (did.Signer, error) {
@@ -298,6 +297,7 @@ func (s *Server) maintain(ctx context.Context) {
 func (s *Server) Maintain(ctx context.Context) error {
 	return errors.Join(
 		s.Accounts.Recover(ctx),
+		s.Accounts.DeleteDue(ctx),
 		s.Accounts.PurgeCodes(ctx),
 		s.Sessions.Purge(ctx),
 		ratelimit.Purge(ctx, s.store, s.cfg.Now()),

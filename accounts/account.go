@@ -6,7 +6,6 @@ import (
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
 
-	"github.com/gatehouse-at/gatehouse/accounts/keys"
 	"github.com/gatehouse-at/gatehouse/storage"
 )
 
@@ -86,9 +85,6 @@ type record struct {
 	// Status is kept for whoever queries the database.
 	StoredStatus string `json:"status"`
 }
-
-// key returns the account's signing key for the key store.
-func (r *record) key() keys.Key { return keys.Key{Public: r.SigningKey, Sealed: r.SealedKey} }
 
 var accountsTable = storage.NewCollection("accounts",
 	func(r *record) string { return r.DID.String() },

@@ -180,7 +180,9 @@ func New(ctx context.Context, store storage.Store, cfg Config) (*Service, error)
 }
 
 // Tables are the collections of this package.
-func Tables() []storage.Definer { return []storage.Definer{accountsTable, codesTable} }
+func Tables() []storage.Definer {
+	return []storage.Definer{accountsTable, codesTable, reservedTable, reservedHandles}
+}
 
 // SetInviteGate puts a gate before sign-up. Set it before the service is used.
 func (s *Service) SetInviteGate(g InviteGate) { s.gate = g }

@@ -10,7 +10,6 @@ import (
 	"github.com/bluesky-social/indigo/atproto/syntax"
 
 	"github.com/gatehouse-at/gatehouse/accounts/did"
-	"github.com/gatehouse-at/gatehouse/accounts/keys"
 	"github.com/gatehouse-at/gatehouse/internal/refusal"
 	"github.com/gatehouse-at/gatehouse/storage"
 )
@@ -160,20 +159,19 @@ func (s *Service) prepare(ctx context.Context, p CreateParams) (*record, *did.Op
 	return r, minted.Operation, nil
 }
 
-// signingKey makes the key of a new account, or takes the one reserved for its DID.
-func (s *Service) signingKey(ctx context.Context, did syntax.DID) (keys.Key, error) {
-	key, err := s.cfg.Keys.Generate(ctx)
-	if err != nil {
-		return keys.Key{}, fmt.Errorf("accounts: making a signing key: %w", err)
-	}
-	return key, nil
-}
-
 // checkFree refuses an invite code that can't be used, and a handle, an address or a DID that is taken.
 func (s *Service) checkFree(tx storage.Tx, r *record, p CreateParams) error {
 	if p.InviteCode != "" && s.gate != nil {
 		if err := s.gate.Check(tx, p.InviteCode); err != nil {
 			return err
+		}
+	}
+	if !p.AllowReserved {
+		switch reserved, err := s.isReserved(tx, r.Handle); {
+		case err != nil:
+			return err
+		case reserved:
+			return refusal.New(ErrHandleNotAvailable, "Reserved handle")
 		}
 	}
 	switch _, err := accountsTable.GetBy(tx, "handle", r.Handle.String()); {
@@ -206,6 +204,10 @@ func (s *Service) reserve(tx storage.Tx, r *record, p CreateParams) error {
 		if err := s.gate.Redeem(tx, p.InviteCode, r.DID); err != nil {
 			return err
 		}
+	}
+	// A key that was reserved for the account has found its place.
+	if err := reservedTable.Delete(tx, r.SigningKey); err != nil {
+		return err
 	}
 	return put(tx, r)
 }

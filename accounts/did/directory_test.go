@@ -51,7 +51,7 @@ type identities struct {
 func newIdentities(t testing.TB, dir did.Directory) *identities {
 	server, _ := newKey(t)
 	owner, ownerID := newKey(t)
-	return &identities{did.PLC{Directory: dir, RotationKey: server, Endpoint: "https://pds.example.com"}, t, dir, owner, ownerID}
+	return &identities{did.PLC{Directory: dir, Signer: server, Endpoint: "https://pds.example.com"}, t, dir, owner, ownerID}
 }
 
 func (i *identities) mint() did.Minted {
@@ -112,7 +112,7 @@ func TestLocalChecksOperations(t *testing.T) {
 	}
 	refused("another's genesis", "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa", m.Operation)
 	refused("a did:web", "did:web:example.com", m.Operation)
-	second := next(t, m.Operation, ids.RotationKey, handle("bob.test"))
+	second := next(t, m.Operation, ids.Signer, handle("bob.test"))
 	refused("a second operation first", m.DID, second)
 	forged := *m.Operation
 	forged.AlsoKnownAs = []string{"at://mallory.test"}
@@ -132,9 +132,9 @@ func TestLocalChecksOperations(t *testing.T) {
 	if err := l.Submit(ctx, m.DID, second); err != nil {
 		t.Fatal(err)
 	}
-	refused("a fork by the same key", m.DID, next(t, m.Operation, ids.RotationKey, handle("carol.test")))
+	refused("a fork by the same key", m.DID, next(t, m.Operation, ids.Signer, handle("carol.test")))
 	tombstone := func(prev *did.Operation) *did.Operation {
-		return next(t, prev, ids.RotationKey, func(o *did.Operation) { *o = did.Operation{Type: did.TypeTombstone, Prev: o.Prev} })
+		return next(t, prev, ids.Signer, func(o *did.Operation) { *o = did.Operation{Type: did.TypeTombstone, Prev: o.Prev} })
 	}
 	end := tombstone(second)
 	if err := l.Submit(ctx, m.DID, end); err != nil {
@@ -153,7 +153,7 @@ func TestLocalRecoveryWithinThreeDays(t *testing.T) {
 		m := ids.mint()
 		ids.submit(m)
 		// The server's key is misused; the owner's key, which ranks above it, takes it back.
-		stolen := next(t, m.Operation, ids.RotationKey, handle("mallory.test"))
+		stolen := next(t, m.Operation, ids.Signer, handle("mallory.test"))
 		if err := l.Submit(ctx, m.DID, stolen); err != nil {
 			t.Fatal(err)
 		}
@@ -188,7 +188,7 @@ func TestLocalTakesOneOfTwoRivals(t *testing.T) {
 	var taken atomic.Int32
 	var wg sync.WaitGroup
 	for i := range 8 {
-		op := next(t, m.Operation, ids.RotationKey, handle(syntax.Handle(fmt.Sprintf("rival%d.test", i))))
+		op := next(t, m.Operation, ids.Signer, handle(syntax.Handle(fmt.Sprintf("rival%d.test", i))))
 		wg.Add(1)
 		go func() {
 			defer wg.Done()

@@ -1,6 +1,7 @@
 package did
 
 import (
+	"bytes"
 	"context"
 	"encoding/hex"
 	"errors"
@@ -24,6 +25,15 @@ type Registrar interface {
 	// Change brings a DID to a new state; if it is in that already, nothing happens.
 	// Errors: [ErrNotFound], [ErrTombstoned], [ErrRefused], [ErrUnavailable].
 	Change(ctx context.Context, id syntax.DID, change func(*Operation)) error
+	// Sign makes the operation that follows the last one of a did:plc and signs it, without submitting
+	// it. Errors as of Change.
+	Sign(ctx context.Context, id syntax.DID, change func(*Operation)) (*Operation, error)
+	// Data returns what a did:plc stands for now. Errors: [ErrNotFound], [ErrTombstoned], [ErrUnavailable].
+	Data(ctx context.Context, id syntax.DID) (*Data, error)
+	// RotationKey is the server's rotation key, as a did:key.
+	RotationKey() string
+	// RecoveryDIDKey is the operator's own rotation key, or empty.
+	RecoveryDIDKey() string
 }
 
 // MintParams are what a DID is made of.
@@ -58,10 +68,10 @@ func CheckRecoveryKey(key string) error {
 type PLC struct {
 	// Directory keeps the operations.
 	Directory Directory
-	// RotationKey is the server's, and signs its operations.
-	RotationKey Signer
+	// Signer has the server's rotation key, and signs its operations.
+	Signer Signer
 	// RecoveryKey is the operator's own rotation key, as a did:key, which
-	// outranks RotationKey. Optional.
+	// outranks the server's. Optional.
 	RecoveryKey string
 	// Endpoint is the URL of the server.
 	Endpoint string
@@ -69,22 +79,18 @@ type PLC struct {
 
 // Mint implements [Registrar]: it makes and signs a genesis operation.
 func (p *PLC) Mint(ctx context.Context, m MintParams) (Minted, error) {
-	public, err := p.RotationKey.PublicKey()
-	if err != nil {
-		return Minted{}, fmt.Errorf("did: the rotation key: %w", err)
-	}
 	op := &Operation{
 		Type:                TypeOperation,
 		VerificationMethods: map[string]string{AtprotoKey: m.SigningKey},
 		AlsoKnownAs:         []string{"at://" + m.Handle.String()},
 		Services:            map[string]Service{AtprotoPDS: {Type: AtprotoPDSType, Endpoint: p.Endpoint}},
 	}
-	for _, key := range []string{m.RecoveryKey, p.RecoveryKey, public.DIDKey()} {
+	for _, key := range []string{m.RecoveryKey, p.RecoveryKey, p.RotationKey()} {
 		if key != "" && (len(op.RotationKeys) == 0 || op.RotationKeys[len(op.RotationKeys)-1] != key) {
 			op.RotationKeys = append(op.RotationKeys, key)
 		}
 	}
-	if err := op.Sign(p.RotationKey); err != nil {
+	if err := op.Sign(p.Signer); err != nil {
 		return Minted{}, err
 	}
 	if err := op.Validate(); err != nil {
@@ -110,50 +116,76 @@ func (p *PLC) Exists(ctx context.Context, id syntax.DID) (bool, error) {
 
 // Change implements [Registrar].
 func (p *PLC) Change(ctx context.Context, id syntax.DID, change func(*Operation)) error {
-	last, err := Last(ctx, p.Directory, id)
-	if err != nil {
-		return err
-	}
-	op, err := last.Next()
-	if err != nil {
-		return err
-	}
-	before, err := op.unsigned()
-	if err != nil {
-		return err
-	}
-	change(op)
-	after, err := op.unsigned()
-	if err != nil {
-		return err
-	}
-	if string(before) == string(after) {
+	if id.Method() != "plc" {
 		return nil
 	}
-	if err := op.Sign(p.RotationKey); err != nil {
+	op, changed, err := p.next(ctx, id, change)
+	if err != nil || !changed {
 		return err
 	}
 	return p.Directory.Submit(ctx, id, op)
 }
 
-// Web is a [Registrar] for did:web: the DID is the account's handle, a subdomain
-// of the server's, and the server answers for its document.
-type Web struct{}
+// Sign implements [Registrar].
+func (p *PLC) Sign(ctx context.Context, id syntax.DID, change func(*Operation)) (*Operation, error) {
+	op, _, err := p.next(ctx, id, change)
+	if err != nil {
+		return nil, err
+	}
+	return op, op.Validate()
+}
+
+// next makes and signs the operation that follows the last one, and reports whether it changes anything.
+func (p *PLC) next(ctx context.Context, id syntax.DID, change func(*Operation)) (op *Operation, changed bool, err error) {
+	last, err := Last(ctx, p.Directory, id)
+	if err != nil {
+		return nil, false, err
+	}
+	if op, err = last.Next(); err != nil {
+		return nil, false, err
+	}
+	before, err := op.unsigned()
+	if err != nil {
+		return nil, false, err
+	}
+	change(op)
+	after, err := op.unsigned()
+	if err != nil {
+		return nil, false, err
+	}
+	return op, !bytes.Equal(before, after), op.Sign(p.Signer)
+}
+
+// Data implements [Registrar].
+func (p *PLC) Data(ctx context.Context, id syntax.DID) (*Data, error) {
+	last, err := Last(ctx, p.Directory, id)
+	if err != nil {
+		return nil, err
+	}
+	return last.Data(id), nil
+}
+
+// RotationKey implements [Registrar].
+func (p *PLC) RotationKey() string {
+	public, err := p.Signer.PublicKey()
+	if err != nil {
+		return ""
+	}
+	return public.DIDKey()
+}
+
+// RecoveryDIDKey implements [Registrar].
+func (p *PLC) RecoveryDIDKey() string { return p.RecoveryKey }
+
+// Web is a [Registrar] whose new accounts get a did:web: the DID is the account's handle, a subdomain
+// of the server's, and the server answers for its document. It still takes care of accounts that bring a did:plc.
+type Web struct{ PLC }
 
 // Mint implements [Registrar].
-func (Web) Mint(ctx context.Context, m MintParams) (Minted, error) {
+func (*Web) Mint(ctx context.Context, m MintParams) (Minted, error) {
 	id, err := WebDID(m.Handle.String())
 	return Minted{DID: id}, err
 }
-
-// Submit implements [Registrar]: nothing has to be published.
-func (Web) Submit(context.Context, syntax.DID, *Operation) error { return nil }
-
-// Exists implements [Registrar].
-func (Web) Exists(context.Context, syntax.DID) (bool, error) { return true, nil }
-
-// Change implements [Registrar]: the document always shows the account as it is.
-func (Web) Change(context.Context, syntax.DID, func(*Operation)) error { return nil }
 
 // WebDID returns the did:web of a host, which may have a port
 // (source: the did:web method specification).

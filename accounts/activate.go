@@ -1,0 +1,139 @@
+package accounts
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/bluesky-social/indigo/atproto/identity"
+	"github.com/bluesky-social/indigo/atproto/syntax"
+
+	"github.com/gatehouse-at/gatehouse/accounts/did"
+	"github.com/gatehouse-at/gatehouse/internal/refusal"
+	"github.com/gatehouse-at/gatehouse/storage"
+)
+
+// Activate ends a deactivation, or begins the life of an account that was brought here, if
+// its DID names this server, its signing key, and for a did:plc the server's rotation key.
+// Errors: [ErrNotFound], also for an account that is taken down, [ErrInvalidRequest], [ErrDirectory]
+// (source: com.atproto.server.activateAccount).
+func (s *Service) Activate(ctx context.Context, id syntax.DID) error {
+	a, err := s.Get(ctx, id)
+	switch {
+	case errors.Is(err, ErrNotFound), err == nil && a.Takedown != nil:
+		return refusal.New(ErrNotFound, "user not found")
+	case err != nil:
+		return err
+	}
+	if err := s.checkDocument(ctx, a); err != nil {
+		return err
+	}
+	return s.Reactivate(ctx, id)
+}
+
+// Hosting is how far an account's move to this server has come.
+type Hosting struct {
+	// Activated is true for an account that isn't deactivated.
+	Activated bool
+	// ValidDID is true if the DID names this server and the account's key.
+	ValidDID bool
+}
+
+// CheckStatus returns how far an account's move has come
+// (source: com.atproto.server.checkAccountStatus).
+func (s *Service) CheckStatus(ctx context.Context, id syntax.DID) (Hosting, error) {
+	a, err := s.Get(ctx, id)
+	if err != nil {
+		return Hosting{}, err
+	}
+	return Hosting{Activated: a.DeactivatedAt == nil, ValidDID: s.checkDocument(ctx, a) == nil}, nil
+}
+
+// checkDocument refuses an account whose DID isn't set up for this server.
+func (s *Service) checkDocument(ctx context.Context, a *Account) error {
+	if s.hostedWeb(a.DID) {
+		return nil
+	}
+	var endpoint, key string
+	if a.DID.Method() == "plc" {
+		data, err := s.cfg.DIDs.Data(ctx, a.DID)
+		if err != nil {
+			return fmt.Errorf("%w: %w", ErrDirectory, err)
+		}
+		if !slices.Contains(data.RotationKeys, s.cfg.DIDs.RotationKey()) {
+			return refusal.New(ErrInvalidRequest, "Server rotation key not included in PLC DID data")
+		}
+		endpoint, key = data.Services[did.AtprotoPDS].Endpoint, data.VerificationMethods[did.AtprotoKey]
+	} else {
+		ident, err := s.identity(ctx, a.DID)
+		if err != nil {
+			return refusal.New(ErrInvalidRequest, "Could not resolve DID")
+		}
+		endpoint = ident.PDSEndpoint()
+		if public, err := ident.PublicKey(); err == nil {
+			key = public.DIDKey()
+		}
+	}
+	switch {
+	case strings.TrimSuffix(endpoint, "/") != s.cfg.Endpoint:
+		return refusal.New(ErrInvalidRequest, "DID document atproto_pds service endpoint does not match PDS public url")
+	case key == "" || key != a.SigningKey:
+		return refusal.New(ErrInvalidRequest, "DID document verification method does not match expected signing key")
+	}
+	return nil
+}
+
+// identity resolves any DID, anew.
+func (s *Service) identity(ctx context.Context, id syntax.DID) (*identity.Identity, error) {
+	if s.cfg.Resolver == nil {
+		return nil, did.ErrNotFound
+	}
+	s.cfg.Resolver.Forget(id)
+	raw, err := s.cfg.Resolver.Resolve(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	var doc identity.DIDDocument
+	if err := json.Unmarshal(raw, &doc); err != nil {
+		return nil, fmt.Errorf("accounts: the document of %s: %w", id, err)
+	}
+	ident := identity.ParseIdentity(&doc)
+	return &ident, nil
+}
+
+// DeleteDue deletes the deactivated accounts whose time has come. It is to be run now and then.
+func (s *Service) DeleteDue(ctx context.Context) error {
+	var due []syntax.DID
+	err := s.store.View(ctx, func(tx storage.Tx) error {
+		due = nil
+		for r, err := range accountsTable.Scan(tx, storage.Range{Index: "delete_after", To: storage.TimeKey(s.now()), Limit: 1000}) {
+			if err != nil {
+				return err
+			}
+			due = append(due, r.DID)
+		}
+		return nil
+	})
+	for _, id := range due {
+		derr := s.store.Update(ctx, func(tx storage.Tx) error {
+			r, err := get(tx, id)
+			switch {
+			case errors.Is(err, ErrNotFound):
+				return nil
+			case err != nil:
+				return err
+			case r.DeleteAfter == nil || s.now().Before(*r.DeleteAfter): // activated meanwhile
+				return nil
+			}
+			return s.remove(tx, r)
+		})
+		if derr == nil {
+			s.cfg.Logger.InfoContext(ctx, "deleted an account whose time had come", "did", id)
+		}
+		err = errors.Join(err, derr)
+	}
+	return err
+}

@@ -1,0 +1,146 @@
+package accounts
+
+import (
+	"context"
+	"errors"
+
+	"github.com/bluesky-social/indigo/atproto/syntax"
+
+	"github.com/gatehouse-at/gatehouse/accounts/mail"
+	"github.com/gatehouse-at/gatehouse/internal/refusal"
+	"github.com/gatehouse-at/gatehouse/storage"
+)
+
+// Errors about the e-mail address of an account.
+var (
+	// ErrWrongEmail says that an address is not the account's.
+	ErrWrongEmail = errors.New("accounts: not the account's e-mail address")
+	// ErrTokenRequired says that a confirmed address can only be changed with a code mailed to it.
+	ErrTokenRequired = errors.New("accounts: code required")
+)
+
+var (
+	errWrongEmail    = refusal.New(ErrWrongEmail, "invalid email")
+	errTokenRequired = refusal.New(ErrTokenRequired, "confirmation token required")
+	errEmailInUse    = refusal.New(ErrEmailTaken, "This email address is already in use, please use a different email.")
+	errUnconfirmed   = refusal.New(ErrInvalidRequest, "The email address has to be confirmed before it can be used for sign-in codes")
+)
+
+// RequestEmailConfirmation mails a code to the account's address, to prove that
+// it arrives (source: com.atproto.server.requestEmailConfirmation).
+func (s *Service) RequestEmailConfirmation(ctx context.Context, did syntax.DID) error {
+	a, err := s.Get(ctx, did)
+	if err != nil {
+		return err
+	}
+	return s.sendCode(ctx, a, mail.ConfirmEmail)
+}
+
+// ConfirmEmail confirms the account's address with a code. Errors: [ErrNotFound],
+// [ErrWrongEmail], [ErrInvalidToken], [ErrExpiredToken]
+// (source: com.atproto.server.confirmEmail).
+func (s *Service) ConfirmEmail(ctx context.Context, did syntax.DID, email, code string) error {
+	a, err := s.Get(ctx, did)
+	if err != nil {
+		return err
+	}
+	email = normalIdentifier(email)
+	if a.Email != email {
+		return errWrongEmail
+	}
+	return s.redeem(ctx, mail.ConfirmEmail, did, code, func(tx storage.Tx, r *record) error {
+		if r.Email != email { // changed meanwhile
+			return errWrongEmail
+		}
+		before, now := r.Account, s.now()
+		r.EmailConfirmedAt = &now
+		return s.changed(tx, EmailChanged, &before, r)
+	})
+}
+
+// RequestEmailUpdate prepares a change of the account's address. If the present
+// one is confirmed it mails a code there, and reports that [Service.UpdateEmail] needs it
+// (source: com.atproto.server.requestEmailUpdate).
+func (s *Service) RequestEmailUpdate(ctx context.Context, did syntax.DID) (codeRequired bool, err error) {
+	a, err := s.Get(ctx, did)
+	if err != nil {
+		return false, err
+	}
+	if a.EmailConfirmedAt == nil {
+		return false, nil
+	}
+	return true, s.sendCode(ctx, a, mail.UpdateEmail)
+}
+
+// UpdateEmail gives the account another address, which is then unconfirmed and no
+// second factor, and voids all codes that were mailed. A confirmed address needs the code of
+// [Service.RequestEmailUpdate]. A factor that is not nil switches the e-mailed
+// sign-in code on or off; on needs a confirmed address. Errors: [ErrInvalidEmail], [ErrEmailTaken],
+// [ErrTokenRequired], [ErrInvalidToken], [ErrExpiredToken], [ErrInvalidRequest]
+// (source: com.atproto.server.updateEmail).
+func (s *Service) UpdateEmail(ctx context.Context, did syntax.DID, address, code string, factor *bool) error {
+	email, err := s.checkEmail(address)
+	if err != nil {
+		return err
+	}
+	a, err := s.Get(ctx, did)
+	if err != nil {
+		return err
+	}
+	set := func(tx storage.Tx, r *record) error { return s.setEmail(tx, r, email, factor) }
+	if a.EmailConfirmedAt == nil {
+		return s.store.Update(ctx, func(tx storage.Tx) error {
+			r, err := get(tx, did)
+			switch {
+			case err != nil:
+				return err
+			case r.EmailConfirmedAt != nil: // confirmed meanwhile
+				return errTokenRequired
+			}
+			return set(tx, r)
+		})
+	}
+	if code == "" {
+		return errTokenRequired
+	}
+	return s.redeem(ctx, mail.UpdateEmail, did, code, set)
+}
+
+// SetEmail gives an account another address without asking its owner. Errors: [ErrNotFound],
+// [ErrInvalidEmail], [ErrEmailTaken] (source: com.atproto.admin.updateAccountEmail).
+func (s *Service) SetEmail(ctx context.Context, did syntax.DID, address string) error {
+	email, err := s.checkEmail(address)
+	if err != nil {
+		return err
+	}
+	return s.store.Update(ctx, func(tx storage.Tx) error {
+		r, err := get(tx, did)
+		if err != nil {
+			return err
+		}
+		return s.setEmail(tx, r, email, nil)
+	})
+}
+
+func (s *Service) setEmail(tx storage.Tx, r *record, email string, factor *bool) error {
+	before := r.Account
+	if r.Email != email {
+		switch _, err := accountsTable.GetBy(tx, "email", email); {
+		case err == nil:
+			return errEmailInUse
+		case !errors.Is(err, storage.ErrNotFound):
+			return err
+		}
+		r.Email, r.EmailConfirmedAt, r.EmailAuthFactor = email, nil, false
+	}
+	if factor != nil {
+		if *factor && r.EmailConfirmedAt == nil {
+			return errUnconfirmed
+		}
+		r.EmailAuthFactor = *factor
+	}
+	if err := voidCodes(tx, r.DID); err != nil {
+		return err
+	}
+	return s.changed(tx, EmailChanged, &before, r)
+}

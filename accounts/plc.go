@@ -1,0 +1,111 @@
+package accounts
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/bluesky-social/indigo/atproto/syntax"
+
+	"github.com/gatehouse-at/gatehouse/accounts/did"
+	"github.com/gatehouse-at/gatehouse/accounts/mail"
+	"github.com/gatehouse-at/gatehouse/internal/refusal"
+	"github.com/gatehouse-at/gatehouse/storage"
+)
+
+// RecommendedCredentials are what a DID should say when its account moves here.
+type RecommendedCredentials struct {
+	RotationKeys        []string
+	AlsoKnownAs         []string
+	VerificationMethods map[string]string
+	Services            map[string]did.Service
+}
+
+// Recommend returns what an account's DID should say
+// (source: com.atproto.identity.getRecommendedDidCredentials).
+func (s *Service) Recommend(ctx context.Context, id syntax.DID) (*RecommendedCredentials, error) {
+	a, err := s.Get(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	data := did.AtprotoData(id, a.Handle.String(), a.SigningKey, s.cfg.Endpoint)
+	c := &RecommendedCredentials{AlsoKnownAs: data.AlsoKnownAs, VerificationMethods: data.VerificationMethods, Services: data.Services}
+	if key := s.cfg.DIDs.RecoveryDIDKey(); key != "" {
+		c.RotationKeys = append(c.RotationKeys, key)
+	}
+	if key := s.cfg.DIDs.RotationKey(); key != "" {
+		c.RotationKeys = append(c.RotationKeys, key)
+	}
+	return c, nil
+}
+
+// RequestPLCSignature mails a code with which an operation can be signed
+// (source: com.atproto.identity.requestPlcOperationSignature).
+func (s *Service) RequestPLCSignature(ctx context.Context, id syntax.DID) error {
+	a, err := s.Get(ctx, id)
+	if err != nil {
+		return err
+	}
+	return s.sendCode(ctx, a, mail.PLCOperation)
+}
+
+// SignPLCOperation makes the operation that follows the last one of an account's
+// DID, changed as asked and signed with the server's key, for whoever has the code.
+// It isn't submitted. Errors: [ErrNotFound], [ErrInvalidRequest], [ErrInvalidToken], [ErrExpiredToken], [ErrDirectory]
+// (source: com.atproto.identity.signPlcOperation).
+func (s *Service) SignPLCOperation(ctx context.Context, id syntax.DID, code string, change func(*did.Operation)) (*did.Operation, error) {
+	if code == "" {
+		return nil, refusal.New(ErrInvalidRequest, "email confirmation token required to sign PLC operations")
+	}
+	if err := s.redeem(ctx, mail.PLCOperation, id, code, func(storage.Tx, *record) error { return nil }); err != nil {
+		return nil, err
+	}
+	op, err := s.cfg.DIDs.Sign(ctx, id, change)
+	switch {
+	case errors.Is(err, did.ErrTombstoned):
+		return nil, refusal.New(ErrInvalidRequest, "Did is tombstoned")
+	case errors.Is(err, did.ErrRefused):
+		return nil, refusal.New(ErrInvalidRequest, "Invalid operation")
+	case err != nil:
+		return nil, fmt.Errorf("%w: %w", ErrDirectory, err)
+	}
+	return op, nil
+}
+
+// SubmitPLCOperation submits an operation for an account's DID, if after it the
+// DID still fits this server. Errors: [ErrNotFound], [ErrInvalidRequest], [ErrDirectory]
+// (source: com.atproto.identity.submitPlcOperation).
+func (s *Service) SubmitPLCOperation(ctx context.Context, id syntax.DID, op *did.Operation) error {
+	a, err := s.Get(ctx, id)
+	if err != nil {
+		return err
+	}
+	pds := op.Services[did.AtprotoPDS]
+	refuse := func(text string) error { return refusal.New(ErrInvalidRequest, text) }
+	switch {
+	case op.Type != did.TypeOperation || op.Sig == "":
+		return refuse("Invalid operation")
+	case !slices.Contains(op.RotationKeys, s.cfg.DIDs.RotationKey()):
+		return refuse("Rotation keys do not include server's rotation key")
+	case pds.Type != did.AtprotoPDSType:
+		return refuse("Incorrect type on atproto_pds service")
+	case pds.Endpoint != s.cfg.Endpoint:
+		return refuse("Incorrect endpoint on atproto_pds service")
+	case op.VerificationMethods[did.AtprotoKey] != a.SigningKey:
+		return refuse("Incorrect signing key")
+	case len(op.AlsoKnownAs) == 0 || op.AlsoKnownAs[0] != "at://"+a.Handle.String():
+		return refuse("Incorrect handle in alsoKnownAs")
+	}
+	err = s.cfg.DIDs.Submit(ctx, id, op)
+	if s.cfg.Resolver != nil {
+		s.cfg.Resolver.Forget(id)
+	}
+	switch {
+	case errors.Is(err, did.ErrRefused):
+		return refuse("Invalid operation")
+	case err != nil:
+		return fmt.Errorf("%w: %w", ErrDirectory, err)
+	}
+	return nil
+}

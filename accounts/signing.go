@@ -1,0 +1,171 @@
+package accounts
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/bluesky-social/indigo/atproto/atcrypto"
+	"github.com/bluesky-social/indigo/atproto/syntax"
+
+	"github.com/gatehouse-at/gatehouse/accounts/did"
+	"github.com/gatehouse-at/gatehouse/accounts/keys"
+	"github.com/gatehouse-at/gatehouse/internal/refusal"
+	"github.com/gatehouse-at/gatehouse/storage"
+)
+
+// reservedKey is a signing key that was made before its account.
+type reservedKey struct {
+	Public string     `json:"public"`
+	Sealed []byte     `json:"sealed"`
+	DID    syntax.DID `json:"did,omitempty"`
+	// CreatedAt orders those that were never used.
+	CreatedAt time.Time `json:"createdAt"`
+}
+
+var reservedTable = storage.NewCollection("reserved_keys",
+	func(k *reservedKey) string { return k.Public },
+	storage.Unique("did", func(k *reservedKey) string { return k.DID.String() }),
+	storage.Ordered("created", func(k *reservedKey) string { return storage.TimeKey(k.CreatedAt) }),
+)
+
+// ReserveSigningKey makes a signing key for an account that is to be brought
+// here, so that its DID document can name the key before the account exists, and returns
+// it as a did:key. For one DID it is the same key each time; without a DID it is a
+// new one (source: com.atproto.server.reserveSigningKey).
+func (s *Service) ReserveSigningKey(ctx context.Context, id syntax.DID) (string, error) {
+	key, err := s.cfg.Keys.Generate(ctx)
+	if err != nil {
+		return "", fmt.Errorf("accounts: making a signing key: %w", err)
+	}
+	reserved := key.Public
+	err = s.store.Update(ctx, func(tx storage.Tx) error {
+		reserved = key.Public
+		if id != "" {
+			k, err := reservedTable.GetBy(tx, "did", id.String())
+			if err == nil {
+				reserved = k.Public
+				return nil
+			}
+			if !errors.Is(err, storage.ErrNotFound) {
+				return err
+			}
+		}
+		return reservedTable.Insert(tx, &reservedKey{Public: key.Public, Sealed: key.Sealed, DID: id, CreatedAt: s.now()})
+	})
+	return reserved, err
+}
+
+// signingKey makes the key of a new account, or takes the one that was reserved for its DID.
+func (s *Service) signingKey(ctx context.Context, id syntax.DID) (keys.Key, error) {
+	if id != "" {
+		var key keys.Key
+		err := s.store.View(ctx, func(tx storage.Tx) error {
+			k, err := reservedTable.GetBy(tx, "did", id.String())
+			if err == nil {
+				key = keys.Key{Public: k.Public, Sealed: k.Sealed}
+			}
+			return err
+		})
+		if err == nil || !errors.Is(err, storage.ErrNotFound) {
+			return key, err
+		}
+	}
+	key, err := s.cfg.Keys.Generate(ctx)
+	if err != nil {
+		return keys.Key{}, fmt.Errorf("accounts: making a signing key: %w", err)
+	}
+	return key, nil
+}
+
+// Signer returns what signs with an account's key.
+// Errors: [ErrNotFound], [keys.ErrUnsealable].
+func (s *Service) Signer(ctx context.Context, id syntax.DID) (keys.Signer, error) {
+	var key keys.Key
+	err := s.store.View(ctx, func(tx storage.Tx) error {
+		r, err := get(tx, id)
+		if err == nil {
+			key = keys.Key{Public: r.SigningKey, Sealed: r.SealedKey}
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return s.cfg.Keys.Signer(ctx, key)
+}
+
+// RotateSigningKey gives an account a new signing key, in its DID first, and returns it as
+// a did:key. Errors: [ErrNotFound], [ErrDirectory].
+func (s *Service) RotateSigningKey(ctx context.Context, id syntax.DID) (string, error) {
+	if _, err := s.Get(ctx, id); err != nil {
+		return "", err
+	}
+	key, err := s.cfg.Keys.Generate(ctx)
+	if err != nil {
+		return "", fmt.Errorf("accounts: making a signing key: %w", err)
+	}
+	return key.Public, s.useSigningKey(ctx, id, key)
+}
+
+// SetSigningKey has an account use a key that was reserved here, given as a did:key.
+// Errors: [ErrNotFound], [ErrInvalidRequest], [ErrDirectory]
+// (source: com.atproto.admin.updateAccountSigningKey).
+func (s *Service) SetSigningKey(ctx context.Context, id syntax.DID, public string) error {
+	if _, err := atcrypto.ParsePublicDIDKey(public); err != nil {
+		return refusal.New(ErrInvalidRequest, "signingKey must be a did:key of a supported kind")
+	}
+	var key keys.Key
+	err := s.store.View(ctx, func(tx storage.Tx) error {
+		a, err := get(tx, id)
+		if err != nil {
+			return err
+		}
+		if a.SigningKey == public {
+			key = keys.Key{Public: a.SigningKey, Sealed: a.SealedKey}
+			return nil
+		}
+		k, err := reservedTable.Get(tx, public)
+		if errors.Is(err, storage.ErrNotFound) || err == nil && k.DID != "" && k.DID != id {
+			return refusal.New(ErrInvalidRequest, "reserved signing key does not exist")
+		}
+		if err == nil {
+			key = keys.Key{Public: k.Public, Sealed: k.Sealed}
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return s.useSigningKey(ctx, id, key)
+}
+
+// useSigningKey changes the DID, which can be done again, and then the account. In between, what is signed with the old
+// key doesn't verify; the other way round it would be the same with the new one.
+func (s *Service) useSigningKey(ctx context.Context, id syntax.DID, key keys.Key) error {
+	err := s.changeDID(ctx, id, func(op *did.Operation) {
+		if op.VerificationMethods == nil {
+			op.VerificationMethods = map[string]string{}
+		}
+		op.VerificationMethods[did.AtprotoKey] = key.Public
+	})
+	if err != nil {
+		return err
+	}
+	return s.modify(ctx, id, KeyChanged, func(tx storage.Tx, r *record) error {
+		r.SigningKey, r.SealedKey = key.Public, key.Sealed
+		return reservedTable.Delete(tx, key.Public)
+	})
+}
+
+// changeDID changes an account's DID in the directory.
+func (s *Service) changeDID(ctx context.Context, id syntax.DID, change func(*did.Operation)) error {
+	if err := s.cfg.DIDs.Change(ctx, id, change); err != nil {
+		return fmt.Errorf("%w: %w", ErrDirectory, err)
+	}
+	if s.cfg.Resolver != nil {
+		s.cfg.Resolver.Forget(id)
+	}
+	return nil
+}

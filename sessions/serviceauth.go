@@ -1,0 +1,259 @@
+package sessions
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/bluesky-social/indigo/atproto/atcrypto"
+	"github.com/bluesky-social/indigo/atproto/identity"
+	"github.com/bluesky-social/indigo/atproto/syntax"
+	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/gatehouse-at/gatehouse/accounts/did"
+	"github.com/gatehouse-at/gatehouse/accounts/keys"
+	"github.com/gatehouse-at/gatehouse/internal/refusal"
+	"github.com/gatehouse-at/gatehouse/internal/token"
+)
+
+// Errors about service auth. Test for them with [errors.Is].
+var (
+	// ErrBadExpiration says that a service token was asked for with an end that is past or too far away.
+	ErrBadExpiration = errors.New("sessions: bad expiration")
+	// ErrInvalidRequest says that a service token can't be had as asked for.
+	ErrInvalidRequest = errors.New("sessions: invalid request")
+	// ErrServiceAuth says that a service token that came in isn't good. It is a [*ServiceAuthError].
+	ErrServiceAuth = errors.New("sessions: service auth")
+)
+
+// ServiceTokenParams say what a service token is for.
+type ServiceTokenParams struct {
+	// Audience is the DID of the service, with the id of one of its services if need be (did#id).
+	Audience string
+	// Method is the NSID of the one method that the token is for; empty: any.
+	Method string
+	// Expires is when the token ends. Zero: in a minute. At most in an hour, or in a
+	// minute without a Method.
+	Expires time.Time
+}
+
+// protected are the methods that manage an account: they are called with its own
+// session and no other way.
+var protected = []string{
+	"com.atproto.admin.sendEmail",
+	"com.atproto.identity.requestPlcOperationSignature",
+	"com.atproto.identity.signPlcOperation",
+	"com.atproto.identity.updateHandle",
+	"com.atproto.server.activateAccount",
+	"com.atproto.server.confirmEmail",
+	"com.atproto.server.createAppPassword",
+	"com.atproto.server.deactivateAccount",
+	"com.atproto.server.getAccountInviteCodes",
+	"com.atproto.server.getSession",
+	"com.atproto.server.listAppPasswords",
+	"com.atproto.server.requestAccountDelete",
+	"com.atproto.server.requestEmailConfirmation",
+	"com.atproto.server.requestEmailUpdate",
+	"com.atproto.server.revokeAppPassword",
+	"com.atproto.server.updateEmail",
+}
+
+// methodCreateAccount is how an account moves: the only thing that one that is taken down may ask for.
+const methodCreateAccount = "com.atproto.server.createAccount"
+
+// privileged reports whether a method needs more than a plain app password.
+func privileged(method string) bool {
+	return method == methodCreateAccount || strings.HasPrefix(method, "chat.bsky.")
+}
+
+// ServiceToken returns a token that proves to another service that it is the
+// account that calls, signed with the account's key. Errors: [ErrInvalidRequest],
+// [ErrInvalidToken], [ErrBadExpiration] (source: com.atproto.server.getServiceAuth).
+func (s *Service) ServiceToken(ctx context.Context, auth *Auth, p ServiceTokenParams) (string, error) {
+	if !validAudience(p.Audience) {
+		return "", refusal.New(ErrInvalidRequest, "aud must be a valid atproto DID or did#serviceId reference")
+	}
+	if auth.Scope == ScopeTakendown && p.Method != methodCreateAccount {
+		return "", errScope
+	}
+	if privileged(p.Method) && auth.Scope == ScopeAppPass {
+		return "", refusal.Newf(ErrInvalidRequest, "insufficient access to request a service auth token for the following method: %s", p.Method)
+	}
+	now := s.now()
+	if p.Expires.IsZero() {
+		p.Expires = now.Add(time.Minute)
+	}
+	switch left := p.Expires.Sub(now); {
+	case left < 0:
+		return "", refusal.New(ErrBadExpiration, "expiration is in past")
+	case left > time.Hour:
+		return "", refusal.New(ErrBadExpiration, "cannot request a token with an expiration more than an hour in the future")
+	case p.Method == "" && left > time.Minute:
+		return "", refusal.New(ErrBadExpiration, "cannot request a method-less token with an expiration more than a minute in the future")
+	}
+	if slices.Contains(protected, p.Method) {
+		return "", refusal.Newf(ErrInvalidRequest, "cannot request a service auth token for the following protected method: %s", p.Method)
+	}
+	signer, err := s.accounts.Signer(ctx, auth.Account.DID)
+	if err != nil {
+		return "", err
+	}
+	method, err := methodOf(signer)
+	if err != nil {
+		return "", err
+	}
+	id, err := token.Base32(s.cfg.Rand, 26)
+	if err != nil {
+		return "", fmt.Errorf("sessions: %w", err)
+	}
+	claims := jwt.MapClaims{
+		"iss": auth.Account.DID.String(), "aud": p.Audience, "iat": now.Unix(), "exp": p.Expires.Unix(), "jti": id,
+	}
+	if p.Method != "" {
+		claims["lxm"] = p.Method
+	}
+	signed, err := jwt.NewWithClaims(method, claims).SignedString(signer)
+	if err != nil {
+		return "", fmt.Errorf("sessions: signing a service token: %w", err)
+	}
+	return signed, nil
+}
+
+func validAudience(aud string) bool {
+	id, fragment, has := strings.Cut(aud, "#")
+	parsed, err := syntax.ParseDID(id)
+	return err == nil && (parsed.Method() == "plc" || parsed.Method() == "web") && (!has || fragment != "" && !strings.Contains(fragment, "#"))
+}
+
+// accountMethod signs JWTs with an account's key, wherever that is kept.
+type accountMethod string
+
+func methodOf(signer keys.Signer) (jwt.SigningMethod, error) {
+	public, err := signer.PublicKey()
+	if err != nil {
+		return nil, fmt.Errorf("sessions: the signing key: %w", err)
+	}
+	if _, p256 := public.(*atcrypto.PublicKeyP256); p256 {
+		return accountMethod("ES256"), nil
+	}
+	return accountMethod("ES256K"), nil
+}
+
+func (m accountMethod) Alg() string { return string(m) }
+
+func (m accountMethod) Sign(signingString string, key any) ([]byte, error) {
+	signer, ok := key.(keys.Signer)
+	if !ok {
+		return nil, jwt.ErrInvalidKeyType
+	}
+	return signer.HashAndSign([]byte(signingString))
+}
+
+func (accountMethod) Verify(string, []byte, any) error { return jwt.ErrInvalidKeyType }
+
+// ServiceAuthError is why a service token was refused. Name is the protocol's name of the error.
+type ServiceAuthError struct {
+	Name string
+	text string
+}
+
+func (e *ServiceAuthError) Error() string { return e.text }
+
+// PublicMessage is the text for the client.
+func (e *ServiceAuthError) PublicMessage() string { return e.text }
+
+// Is makes errors.Is(err, ErrServiceAuth) true.
+func (e *ServiceAuthError) Is(target error) bool { return target == ErrServiceAuth }
+
+func serviceAuth(name, text string) error { return &ServiceAuthError{name, text} }
+
+// ErrMissingJWT is the refusal of a call without a service token.
+var ErrMissingJWT = serviceAuth("MissingJwt", "missing jwt")
+
+// ServiceVerifier checks the service tokens that others present here.
+type ServiceVerifier struct {
+	// Audience is the DID that tokens have to be for.
+	Audience string
+	// Resolver finds the keys of issuers.
+	Resolver *did.Resolver
+	// Now tells the time. Default [time.Now].
+	Now func() time.Time
+}
+
+// Verify checks a token for a method and returns its issuer. Only issuers of a list are trusted, if it isn't
+// empty. Errors: [ErrServiceAuth].
+func (v *ServiceVerifier) Verify(ctx context.Context, raw, method string, trusted ...string) (syntax.DID, error) {
+	now := time.Now
+	if v.Now != nil {
+		now = v.Now
+	}
+	parser := jwt.NewParser(jwt.WithValidMethods([]string{"ES256K", "ES256"}), jwt.WithoutClaimsValidation())
+	var c jwt.MapClaims
+	// What the token says has to be right before anybody's DID is resolved.
+	if t, _, err := parser.ParseUnverified(raw, &c); err != nil || t.Header["typ"] == typeAccess || t.Header["typ"] == typeRefresh {
+		return "", serviceAuth("BadJwt", "poorly formatted jwt")
+	}
+	iss, _ := c["iss"].(string)
+	aud, _ := c["aud"].(string)
+	lxm, _ := c["lxm"].(string)
+	expires, err := c.GetExpirationTime()
+	id, fragment, _ := strings.Cut(iss, "#")
+	issuer, derr := syntax.ParseDID(id)
+	switch {
+	case err != nil || expires == nil || derr != nil:
+		return "", serviceAuth("BadJwt", "poorly formatted jwt")
+	case !now().Before(expires.Time):
+		return "", serviceAuth("JwtExpired", "jwt expired")
+	case aud != v.Audience && !strings.HasPrefix(aud, v.Audience+"#"):
+		return "", serviceAuth("BadJwtAudience", "jwt audience does not match service did")
+	case lxm != method:
+		return "", serviceAuth("BadJwtLexiconMethod", "bad jwt lexicon method (\"lxm\"). must match: "+method)
+	case len(trusted) > 0 && !slices.Contains(trusted, iss):
+		return "", serviceAuth("UntrustedIss", "Untrusted issuer")
+	}
+	keyID := did.AtprotoKey
+	if fragment == "atproto_labeler" {
+		keyID = "atproto_label"
+	}
+	check := func() error {
+		key, err := v.key(ctx, issuer, keyID)
+		if err != nil {
+			return err
+		}
+		_, err = parser.Parse(raw, func(*jwt.Token) (any, error) { return key, nil })
+		if err != nil {
+			return serviceAuth("BadJwtSignature", "jwt signature does not match jwt issuer")
+		}
+		return nil
+	}
+	err = check()
+	var bad *ServiceAuthError
+	if errors.As(err, &bad) && bad.Name == "BadJwtSignature" {
+		// The key may have been rotated since the document was read.
+		v.Resolver.Forget(issuer)
+		err = check()
+	}
+	return issuer, err
+}
+
+// key returns the key that an issuer's DID document names.
+func (v *ServiceVerifier) key(ctx context.Context, issuer syntax.DID, keyID string) (atcrypto.PublicKey, error) {
+	raw, err := v.Resolver.Resolve(ctx, issuer)
+	if err != nil {
+		return nil, serviceAuth("AuthenticationRequired", "could not resolve iss did")
+	}
+	var doc identity.DIDDocument
+	if err := json.Unmarshal(raw, &doc); err != nil {
+		return nil, serviceAuth("AuthenticationRequired", "could not resolve iss did")
+	}
+	ident := identity.ParseIdentity(&doc)
+	key, err := ident.GetPublicKey(keyID)
+	if err != nil {
+		return nil, serviceAuth("AuthenticationRequired", "missing or bad key in did doc")
+	}
+	return key, nil
+}
