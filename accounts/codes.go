@@ -159,35 +159,32 @@ func (s *Service) PurgeCodes(ctx context.Context) error {
 	}
 }
 
-// send mails a code to an account.
-func (s *Service) send(ctx context.Context, a *Account, purpose mail.Kind, code string) error {
-	m, err := s.cfg.Templates.Render(purpose, mail.Data{
-		To:          a.Email,
-		Handle:      a.Handle.String(),
-		ServiceName: s.cfg.ServiceName,
-		Code:        code,
-		Expires:     s.cfg.CodeLifetime,
-	})
+// deliver mails an account a message of a kind.
+func (s *Service) deliver(ctx context.Context, a *Account, kind mail.Kind, d mail.Data) error {
+	d.To, d.Handle, d.ServiceName = a.Email, a.Handle.String(), s.cfg.ServiceName
+	m, err := s.cfg.Templates.Render(kind, d)
 	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.MailTimeout)
 	defer cancel()
 	if err := s.cfg.Mailer.Send(ctx, m); err != nil {
-		s.cfg.Logger.ErrorContext(ctx, "e-mail not delivered", "purpose", purpose, "did", a.DID, "error", err)
+		s.cfg.Logger.ErrorContext(ctx, "e-mail not delivered", "kind", kind, "did", a.DID, "error", err)
 		return err
 	}
 	return nil
 }
 
+var errNoEmail = refusal.New(ErrInvalidRequest, "account does not have an email address")
+
 // sendCode makes a code for an account and mails it.
 func (s *Service) sendCode(ctx context.Context, a *Account, purpose mail.Kind) error {
 	if a.Email == "" {
-		return refusal.New(ErrInvalidRequest, "account does not have an email address")
+		return errNoEmail
 	}
 	code, err := s.newCode(ctx, a.DID, purpose)
 	if err != nil {
 		return err
 	}
-	return s.send(ctx, a, purpose, code)
+	return s.deliver(ctx, a, purpose, mail.Data{Code: code, Expires: s.cfg.CodeLifetime})
 }

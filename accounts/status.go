@@ -6,6 +6,7 @@ import (
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
 
+	"github.com/gatehouse-at/gatehouse/accounts/mail"
 	"github.com/gatehouse-at/gatehouse/storage"
 )
 
@@ -44,4 +45,27 @@ func (s *Service) Reactivate(ctx context.Context, did syntax.DID) error {
 		r.DeactivatedAt, r.DeleteAfter = nil, nil
 		return nil
 	})
+}
+
+// SetInvites lets an account earn usable invite codes, or has those that it earns
+// be disabled. The note, if not empty, says why
+// (source: com.atproto.admin.disableAccountInvites and enableAccountInvites).
+func (s *Service) SetInvites(ctx context.Context, did syntax.DID, enabled bool, note string) error {
+	return s.modify(ctx, did, StatusChanged, func(tx storage.Tx, r *record) error {
+		r.InvitesDisabled, r.InviteNote = !enabled, note
+		return nil
+	})
+}
+
+// SendNotice mails an account a message of the server's administrators. Errors: [ErrNotFound],
+// [ErrInvalidRequest] if it has no address (source: com.atproto.admin.sendEmail).
+func (s *Service) SendNotice(ctx context.Context, did syntax.DID, subject, body string) error {
+	a, err := s.Get(ctx, did)
+	if err != nil {
+		return err
+	}
+	if a.Email == "" {
+		return errNoEmail
+	}
+	return s.deliver(ctx, a, mail.Notice, mail.Data{Subject: subject, Body: body})
 }

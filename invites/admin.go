@@ -1,0 +1,137 @@
+package invites
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/bluesky-social/indigo/atproto/syntax"
+
+	"github.com/gatehouse-at/gatehouse/internal/refusal"
+	"github.com/gatehouse-at/gatehouse/storage"
+)
+
+// Orders of [Service.List].
+const (
+	SortRecent = "recent"
+	SortUsage  = "usage"
+)
+
+// Page is one page of a listing.
+type Page struct {
+	Codes []*Code
+	// Cursor begins the next page; empty at the end.
+	Cursor string
+}
+
+// List returns codes with their uses, the newest or the most used first, up to
+// limit (1 to 500). Errors: [ErrInvalidRequest]
+// (source: com.atproto.admin.getInviteCodes).
+func (s *Service) List(ctx context.Context, sort, cursor string, limit int) (Page, error) {
+	r := storage.Range{Reverse: true, After: cursor, Limit: min(max(limit, 1), 500)}
+	switch sort {
+	case SortRecent:
+		r.Index = "created"
+	case SortUsage:
+		r.Index = "used"
+	default:
+		return Page{}, refusal.Newf(ErrInvalidRequest, "unknown sort method: %s", sort)
+	}
+	var p Page
+	err := s.store.View(ctx, func(tx storage.Tx) (err error) {
+		p = Page{}
+		if p.Codes, p.Cursor, err = codes.Page(tx, r); err != nil {
+			return err
+		}
+		for _, c := range p.Codes {
+			if err := withUses(tx, c); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if errors.Is(err, storage.ErrInvalid) {
+		return Page{}, refusal.New(ErrInvalidRequest, "Malformed cursor")
+	}
+	return p, err
+}
+
+func withUses(tx storage.Tx, c *Code) error {
+	c.Uses = nil
+	if c.Used == 0 {
+		return nil
+	}
+	for u, err := range uses.Scan(tx, storage.Range{Index: "code", Prefix: c.Code + " ", Reverse: true}) {
+		if err != nil {
+			return err
+		}
+		c.Uses = append(c.Uses, u.Use)
+	}
+	return nil
+}
+
+// Disable makes codes useless: those given, and all of some accounts. Those of
+// the admin can only be disabled one by one. Errors: [ErrInvalidRequest]
+// (source: com.atproto.admin.disableInviteCodes).
+func (s *Service) Disable(ctx context.Context, codeNames, accounts []string) error {
+	if slices.Contains(accounts, Admin) {
+		return refusal.New(ErrInvalidRequest, "cannot disable admin invite codes")
+	}
+	return s.store.Update(ctx, func(tx storage.Tx) error {
+		var all []*Code
+		for _, name := range codeNames {
+			c, err := codes.Get(tx, name)
+			if errors.Is(err, storage.ErrNotFound) {
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			all = append(all, c)
+		}
+		for _, account := range accounts {
+			more, err := codes.All(tx, storage.Range{Index: "account", Prefix: account + " "})
+			if err != nil {
+				return err
+			}
+			all = append(all, more...)
+		}
+		for _, c := range all {
+			if c.Disabled {
+				continue
+			}
+			c.Disabled = true
+			if err := codes.Put(tx, c); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// Of returns all codes of an account with their uses, disabled ones too, and the
+// code with which it was invited, if any.
+func (s *Service) Of(ctx context.Context, did syntax.DID) (own []*Code, invitedBy *Code, err error) {
+	err = s.store.View(ctx, func(tx storage.Tx) error {
+		invitedBy = nil
+		if own, err = ofAccount(tx, did); err != nil {
+			return err
+		}
+		for u, err := range uses.Scan(tx, storage.Exactly("used_by", did.String())) {
+			if err != nil {
+				return err
+			}
+			c, err := codes.Get(tx, u.Code)
+			if errors.Is(err, storage.ErrNotFound) {
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+			invitedBy = c
+			return withUses(tx, c)
+		}
+		return nil
+	})
+	return own, invitedBy, err
+}
