@@ -7,7 +7,11 @@ type Kind string
 
 // The kinds of change.
 const (
+	// Creating: a sign-up has passed all checks, and nothing has happened outside yet. It is the
+	// place for a veto. The account can't be seen, and may still come to nothing.
+	Creating Kind = "creating"
 	// Created: the account exists and can be used (or, brought from elsewhere, activated).
+	// An error here undoes it too, but its DID has been published, and is given up.
 	Created Kind = "created"
 	// HandleChanged: the account has another handle.
 	HandleChanged Kind = "handle"
@@ -28,7 +32,7 @@ type Change struct {
 	Kind Kind
 	// Account is the account after the change; before it, if it is Deleted.
 	Account *Account
-	// Before is the account before the change; nil if it is Created.
+	// Before is the account before the change; nil if it is Creating or Created.
 	Before *Account
 }
 

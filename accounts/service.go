@@ -125,6 +125,8 @@ type Service struct {
 	cfg   Config
 	gate  InviteGate
 	hooks []Hook
+	// started is when this process began: what is pending from before is nobody's any more.
+	started time.Time
 
 	background sync.WaitGroup
 	slots      chan struct{}
@@ -175,6 +177,7 @@ func New(ctx context.Context, store storage.Store, cfg Config) (*Service, error)
 		return nil, fmt.Errorf("accounts: %w", err)
 	}
 	s := &Service{store: store, cfg: cfg, slots: make(chan struct{}, 32)}
+	s.started = s.now()
 	s.ctx, s.stop = context.WithCancel(context.Background())
 	return s, nil
 }

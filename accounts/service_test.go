@@ -67,7 +67,8 @@ func TestHooksTakePartInTheTransaction(t *testing.T) {
 	s.Accounts.OnChange(func(tx storage.Tx, c accounts.Change) error {
 		kinds = append(kinds, c.Kind)
 		switch {
-		case c.Kind == accounts.Created && c.Account.Handle == "mallory.test":
+		case c.Kind == accounts.Creating && c.Account.Handle == "mallory.test",
+			c.Kind == accounts.Created && c.Account.Handle == "late.test":
 			return veto
 		case c.Kind == accounts.Created:
 			return profiles.Insert(tx, &profile{c.Account.DID.String(), "hello"})
@@ -88,11 +89,19 @@ func TestHooksTakePartInTheTransaction(t *testing.T) {
 	if count() != 1 {
 		t.Errorf("%d profiles with one account", count())
 	}
-	if _, err := s.Accounts.Create(ctx, params("mallory")); !errors.Is(err, veto) {
-		t.Errorf("a vetoed sign-up: %v", err)
-	}
-	if _, err := s.Accounts.Find(ctx, "mallory.test"); !errors.Is(err, accounts.ErrNotFound) || count() != 1 {
-		t.Errorf("after a veto: %v, %d profiles", err, count())
+	for _, name := range []string{"mallory", "late"} {
+		if _, err := s.Accounts.Create(ctx, params(name)); !errors.Is(err, veto) {
+			t.Errorf("a vetoed sign-up of %s: %v", name, err)
+		}
+		if _, err := s.Accounts.Find(ctx, name+".test"); !errors.Is(err, accounts.ErrNotFound) || count() != 1 {
+			t.Errorf("after a veto: %v, %d profiles", err, count())
+		}
+		_ = s.Store.View(ctx, func(tx storage.Tx) error {
+			for rec := range tx.Scan("accounts", storage.Range{Index: "handle", From: name, To: name + "~"}) {
+				t.Errorf("left of %s: %s", name, rec.Value)
+			}
+			return nil
+		})
 	}
 	if err := s.Accounts.SetPassword(ctx, alice.DID, "another password"); err != nil {
 		t.Fatal(err)
@@ -100,7 +109,10 @@ func TestHooksTakePartInTheTransaction(t *testing.T) {
 	if err := s.Accounts.DeleteNow(ctx, alice.DID); err != nil || count() != 0 {
 		t.Errorf("after the deletion: %v, %d profiles", err, count())
 	}
-	want := []accounts.Kind{accounts.Created, accounts.Created, accounts.PasswordChanged, accounts.Deleted}
+	want := []accounts.Kind{
+		accounts.Creating, accounts.Created, accounts.Creating, accounts.Creating, accounts.Created,
+		accounts.PasswordChanged, accounts.Deleted,
+	}
 	if len(kinds) != len(want) {
 		t.Fatalf("the hooks saw %v, want %v", kinds, want)
 	}

@@ -95,9 +95,22 @@ func (s *Service) Create(ctx context.Context, p CreateParams, also ...func(stora
 		return s.finish(tx, r, also)
 	})
 	if err != nil {
+		s.giveUp(ctx, r.DID, err)
 		return nil, err
 	}
 	return a, nil
+}
+
+// giveUp undoes a sign-up that was refused after its DID was published: a DID that
+// nobody can use is better tombstoned than left about. Where the store is what
+// failed, the recovery pass finishes the sign-up later.
+func (s *Service) giveUp(ctx context.Context, id syntax.DID, cause error) {
+	if errors.Is(cause, storage.ErrUnavailable) || errors.Is(cause, storage.ErrClosed) || ctx.Err() != nil {
+		return
+	}
+	if err := errors.Join(s.undo(ctx, id), s.cfg.DIDs.Tombstone(ctx, id)); err != nil {
+		s.cfg.Logger.ErrorContext(ctx, "a refused sign-up was not undone", "did", id, "error", err)
+	}
 }
 
 // prepare checks the parameters in the reference server's order, so that a client is told of the same fault first,
@@ -209,7 +222,7 @@ func (s *Service) reserve(tx storage.Tx, r *record, p CreateParams) error {
 	if err := reservedTable.Delete(tx, r.SigningKey); err != nil {
 		return err
 	}
-	return put(tx, r)
+	return s.changed(tx, Creating, nil, r)
 }
 
 // finish is the last step: the account becomes visible.
@@ -276,6 +289,9 @@ func (s *Service) Recover(ctx context.Context) error {
 	}
 	var failed error
 	for _, r := range stuck {
+		if !r.Pending.Since.Before(s.started) && s.now().Sub(r.Pending.Since) < submitTimeout {
+			continue // this process is at it
+		}
 		if err := s.recover(ctx, r); err != nil {
 			failed = errors.Join(failed, fmt.Errorf("recovering the sign-up of %s: %w", r.DID, err))
 		}

@@ -25,6 +25,8 @@ type Registrar interface {
 	// Change brings a DID to a new state; if it is in that already, nothing happens.
 	// Errors: [ErrNotFound], [ErrTombstoned], [ErrRefused], [ErrUnavailable].
 	Change(ctx context.Context, id syntax.DID, change func(*Operation)) error
+	// Tombstone gives a did:plc up for good. Errors as of Change.
+	Tombstone(ctx context.Context, id syntax.DID) error
 	// Sign makes the operation that follows the last one of a did:plc and signs it, without submitting
 	// it. Errors as of Change.
 	Sign(ctx context.Context, id syntax.DID, change func(*Operation)) (*Operation, error)
@@ -154,6 +156,11 @@ func (p *PLC) next(ctx context.Context, id syntax.DID, change func(*Operation)) 
 		return nil, false, err
 	}
 	return op, !bytes.Equal(before, after), op.Sign(p.Signer)
+}
+
+// Tombstone implements [Registrar].
+func (p *PLC) Tombstone(ctx context.Context, id syntax.DID) error {
+	return p.Change(ctx, id, func(op *Operation) { *op = Operation{Type: TypeTombstone, Prev: op.Prev} })
 }
 
 // Data implements [Registrar].

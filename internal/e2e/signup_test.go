@@ -115,6 +115,7 @@ func TestSignUpWithAFaultyDirectory(t *testing.T) {
 			}).refused(502, "UpstreamFailure")
 			s.login("bob.test", "password").refused(401, "AuthenticationRequired")
 			directory.mode.Store(works)
+			s.Clock.Advance(2 * time.Minute)
 			maintain()
 			bob := s.login("bob.test", "password")
 			if _, err := directory.Log(ctx, syntax.DID(bob.text("did"))); err != nil {
