@@ -44,7 +44,8 @@ type Config struct {
 	TrustedProxies []netip.Prefix
 	// Fallback serves methods that aren't here, and all else below /xrpc/. Nil answers
 	// MethodNotImplemented. The CORS headers of its answers are already set, and
-	// OPTIONS never reaches it: a proxy leaves out those of the server behind it.
+	// OPTIONS never reaches it: a proxy leaves out those of the server behind it. Its
+	// requests are neither limited nor logged here.
 	Fallback http.Handler
 	// Health tells whether the store answers.
 	Health func(context.Context) error

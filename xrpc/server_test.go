@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -174,6 +175,51 @@ func TestBodies(t *testing.T) {
 			t.Errorf("%s: %d %.100s, want %d %s", c.name, w.Code, w.Body, c.status, c.message)
 		}
 	}
+}
+
+// TestLargeBodiesAreNotRead shows that refusing one costs no more than the limit.
+func TestLargeBodiesAreNotRead(t *testing.T) {
+	s := sampleServer(t, nil)
+	post := func(header string, r io.Reader) int {
+		request := httptest.NewRequest("POST", "/xrpc/com.example.echo", nil)
+		request.Body, request.ContentLength = body{r}, -1
+		request.Header.Set("Content-Type", "application/json")
+		request.Header.Set("Content-Encoding", header)
+		w := httptest.NewRecorder()
+		s.ServeHTTP(w, request)
+		return w.Code
+	}
+	endless := &counter{limit: 100 * maxBody}
+	if status := post("", endless); status != http.StatusRequestEntityTooLarge || endless.read > 2*maxBody {
+		t.Errorf("an endless body: %d after %d bytes", status, endless.read)
+	}
+	var bomb bytes.Buffer
+	z := gzip.NewWriter(&bomb)
+	for range 64 {
+		_, _ = z.Write(make([]byte, 1<<20))
+	}
+	_ = z.Close()
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	status := post("gzip", &bomb)
+	runtime.ReadMemStats(&after)
+	if used := after.TotalAlloc - before.TotalAlloc; status != http.StatusRequestEntityTooLarge || used > 8<<20 {
+		t.Errorf("64 MiB of zeros, gzipped: %d after allocating %d bytes", status, used)
+	}
+}
+
+// counter is a long body of spaces.
+type counter struct{ read, limit int }
+
+func (c *counter) Read(b []byte) (int, error) {
+	if c.read >= c.limit {
+		return 0, io.EOF
+	}
+	for i := range b {
+		b[i] = ' '
+	}
+	c.read += len(b)
+	return len(b), nil
 }
 
 type broken struct{}
@@ -423,6 +469,37 @@ func TestHeadersOfLimits(t *testing.T) {
 	}
 	if w := ask(s, "GET", "/xrpc/com.example.plain", ""); w.Header().Get("RateLimit-Policy") != "3000;w=300" {
 		t.Errorf("one limit: %v", w.Header())
+	}
+}
+
+func TestTheTightestLimitShows(t *testing.T) {
+	now := time.Unix(1_800_000_000, 0)
+	left := map[string]int{}
+	s := sampleServer(t, func(c *Config) {
+		c.Now = func() time.Time { return now }
+		c.Limiter = limiter(func(key string, windows []ratelimit.Window) (ratelimit.State, error) {
+			nsid, _, _ := strings.Cut(key, " ")
+			// The clock of a limiter elsewhere may be behind.
+			return ratelimit.State{Window: windows[0], Allowed: left[nsid] >= 0, Remaining: max(0, left[nsid]), Reset: now.Add(-time.Minute)}, nil
+		})
+	})
+	for _, c := range []struct {
+		name            string
+		all, own        int
+		status          int
+		policy, waiting string
+	}{
+		{"the limit of all", 3, 4, 200, "3000;w=300", ""},
+		{"the method's own", 4, 3, 200, "5;w=60", ""},
+		{"both", 3, 3, 200, "3000;w=300", ""},
+		{"the method's own is exhausted", 0, -1, 429, "5;w=60", "1"},
+		{"the limit of all is exhausted", -1, 3, 429, "3000;w=300", "1"},
+	} {
+		left[""], left["com.example.private"] = c.all, c.own
+		w := ask(s, "GET", "/xrpc/com.example.private", "", "Authorization", "Bearer did:web:a.test")
+		if h := w.Header(); w.Code != c.status || h.Get("RateLimit-Policy") != c.policy || h.Get("Retry-After") != c.waiting {
+			t.Errorf("%s: %d %v", c.name, w.Code, h)
+		}
 	}
 }
 

@@ -201,6 +201,16 @@ func TestPeriodsThatAreOverAreForgotten(t *testing.T) {
 	}
 }
 
+// TestChangedWindowsBeginAnew: points of one window mean nothing in another.
+func TestChangedWindowsBeginAnew(t *testing.T) {
+	m := ratelimit.NewMemory(0, nil)
+	_, _ = m.Take(ctx, "key", ratelimit.Window{Points: 1, Per: time.Hour})
+	changed := ratelimit.Window{Points: 5, Per: time.Minute}
+	if s, _ := m.Take(ctx, "key", changed); !s.Allowed || s.Remaining != 4 || s.Window != changed {
+		t.Errorf("%+v", s)
+	}
+}
+
 func TestOffAllowsEverything(t *testing.T) {
 	for range 3 {
 		s, err := ratelimit.Off{}.Take(ctx, "key", ratelimit.Window{Points: 1, Per: time.Hour})
