@@ -31,7 +31,7 @@ var (
 	ErrInvalid = errors.New("storage: invalid argument")
 
 	// ErrUnavailable says that the backend can't be reached or can't finish the
-	// transaction now (a database fail-over, too many retries). The caller may try
+	// transaction now (a database fail-over, too many retries, a full disk). The caller may try
 	// again later; whether an Update took effect is unknown if it was under way.
 	ErrUnavailable = errors.New("storage: unavailable")
 )
@@ -135,7 +135,9 @@ type Document struct {
 	// Key is 1 to [MaxKey] bytes of valid UTF-8 without NUL.
 	Key string
 	// Value is one JSON object. A backend may reformat it (white space, order of
-	// properties), and refuses what it can't hold: strings with \u0000.
+	// properties, notation of numbers; never a number's value). What not every
+	// backend could hold is an [ErrInvalid] in all of them: text that is not UTF-8,
+	// and the escapes of NUL (\u0000) and of half a surrogate pair (\ud800).
 	Value []byte
 	// Entries are the values under which the table's indexes find the document.
 	// An index without an entry does not hold the document.
@@ -175,6 +177,8 @@ type Range struct {
 	// Index orders and bounds by an index's values; empty means by key.
 	Index string
 	// From (inclusive) and To (exclusive) bound the keys or values; empty is unbounded.
+	// They and Prefix need not be whole keys, but they are UTF-8 without NUL, else
+	// the scan is an [ErrInvalid].
 	From, To string
 	// Prefix, if not empty, keeps only keys or values that start with it.
 	Prefix string

@@ -10,6 +10,8 @@ import (
 	"iter"
 	"os"
 	"path/filepath"
+	"runtime"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -47,10 +49,9 @@ func Open(path string) (*Store, error) {
 		return nil, fmt.Errorf("bolt: %w", err)
 	}
 	db, err := bbolt.Open(path, 0o600, &bbolt.Options{
-		Timeout:      time.Millisecond,
-		FreelistType: bbolt.FreelistMapType,
-		// Address space, not memory: growing the map has to wait for readers.
-		InitialMmapSize: 256 << 20,
+		Timeout:         time.Millisecond,
+		FreelistType:    bbolt.FreelistMapType,
+		InitialMmapSize: reserve(path),
 	})
 	if errors.Is(err, bbolterrors.ErrTimeout) {
 		return nil, fmt.Errorf("%w: %s", ErrLocked, path)
@@ -66,6 +67,20 @@ func Open(path string) (*Store, error) {
 	s.tables.Store(&tables)
 	go s.commit()
 	return s, nil
+}
+
+// reserve returns how much address space to map. A file that outgrows its map
+// has to wait for all readers before it is mapped anew, so the map is twice as
+// large as the file is now, and a gigabyte at least. It costs no memory.
+func reserve(path string) int {
+	if runtime.GOOS == "windows" || strconv.IntSize < 64 {
+		return 0 // Windows makes the file as large as the map; 32 bits have no room to spare
+	}
+	var size int64
+	if info, err := os.Stat(path); err == nil {
+		size = info.Size()
+	}
+	return int(max(1<<30, 2*size))
 }
 
 func loadTables(db *bbolt.DB) (kv.Tables, error) {
@@ -147,7 +162,7 @@ func (s *Store) Define(ctx context.Context, tables ...storage.Table) error {
 		return nil
 	})
 	if err != nil {
-		return fmt.Errorf("bolt: defining tables: %w", err)
+		return unavailable("defining tables", err)
 	}
 	s.tables.Store(&defs)
 	return nil
@@ -180,16 +195,30 @@ func (s *Store) View(ctx context.Context, fn func(storage.Tx) error) error {
 }
 
 // Snapshot writes a consistent copy of the whole file, while the store is in use.
-// The copy can be opened with [Open].
+// The copy can be opened with [Open]. Updates go on meanwhile, but the pages that
+// they replace are kept until it ends, so a slow writer makes the file grow.
 func (s *Store) Snapshot(ctx context.Context, w io.Writer) error {
 	if err := s.begin(ctx); err != nil {
 		return err
 	}
 	defer s.running.Done()
 	return s.db.View(func(tx *bbolt.Tx) error {
-		_, err := tx.WriteTo(w)
+		_, err := tx.WriteTo(contextWriter{ctx, w})
 		return err
 	})
+}
+
+// contextWriter writes until a context is done.
+type contextWriter struct {
+	ctx context.Context
+	w   io.Writer
+}
+
+func (c contextWriter) Write(b []byte) (int, error) {
+	if err := c.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return c.w.Write(b)
 }
 
 // SingleProcess implements [storage.SingleProcess].

@@ -3,6 +3,7 @@ package bolt
 import (
 	"context"
 	"fmt"
+	"runtime"
 
 	"go.etcd.io/bbolt"
 
@@ -46,10 +47,13 @@ func (s *Store) Update(ctx context.Context, fn func(storage.Tx) error) error {
 	if btx == nil { // the shared transaction could not begin
 		return <-u.done
 	}
-	if err := s.run(ctx, u, btx, fn); err != nil {
+	refused := s.run(ctx, u, btx, fn)
+	// Wait even if refused: what the closure read of its neighbours' writes, and
+	// refused over, may not be on disk yet.
+	if err := <-u.done; err != nil {
 		return err
 	}
-	return <-u.done
+	return refused
 }
 
 // run runs a closure in its turn, and passes the turn on whatever it does.
@@ -80,7 +84,7 @@ func apply(btx *bbolt.Tx, tx *kv.Tx) error {
 				err = b.Put([]byte(k), v)
 			}
 			if err != nil {
-				return fmt.Errorf("bolt: writing: %w", err)
+				return unavailable("writing", err)
 			}
 		}
 	}
@@ -100,29 +104,29 @@ func (s *Store) batch(first *update) {
 	btx, err := s.db.Begin(true)
 	if err != nil {
 		first.turn <- nil
-		first.done <- fmt.Errorf("bolt: %w", err)
+		first.done <- unavailable("beginning", err)
 		return
 	}
-	members := []*update{first}
-	dirty, broken := false, error(nil)
-	turn := func(u *update) {
+	var waiting []*update // for the disk
+	dirty, broken, yielded := false, error(nil), false
+	for u := first; u != nil; {
 		u.turn <- btx
 		o := <-u.ran
-		dirty = dirty || o.dirty
-		broken = o.broken
-	}
-	turn(first)
-gather:
-	for broken == nil && len(members) < maxBatch {
-		select {
-		case u, ok := <-s.queue:
-			if !ok {
-				break gather
-			}
-			members = append(members, u)
-			turn(u)
-		default:
-			break gather
+		dirty, broken = dirty || o.dirty, o.broken
+		if dirty {
+			waiting = append(waiting, u)
+		} else {
+			u.done <- nil // it wrote nothing, and nothing that it read is new
+		}
+		if broken != nil || len(waiting) == maxBatch {
+			break
+		}
+		if u = s.next(); u == nil && !yielded {
+			// Those whom the batch before released may be about to come back: let
+			// them run up to the queue, or they would all miss this one.
+			yielded = true
+			runtime.Gosched()
+			u = s.next()
 		}
 	}
 	switch {
@@ -131,12 +135,27 @@ gather:
 		_ = btx.Rollback()
 	case dirty:
 		if err = btx.Commit(); err != nil {
-			err = fmt.Errorf("bolt: committing: %w", err)
+			err = unavailable("committing", err)
 		}
 	default:
 		_ = btx.Rollback()
 	}
-	for _, u := range members {
+	for _, u := range waiting {
 		u.done <- err
 	}
+}
+
+// next returns an Update that waits in the queue, or nil.
+func (s *Store) next() *update {
+	select {
+	case u := <-s.queue: // nil once it is closed
+		return u
+	default:
+		return nil
+	}
+}
+
+// unavailable is the error of a file that can't be written: a full or a failing disk.
+func unavailable(doing string, err error) error {
+	return fmt.Errorf("%w: bolt: %s: %w", storage.ErrUnavailable, doing, err)
 }

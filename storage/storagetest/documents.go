@@ -1,7 +1,10 @@
 package storagetest
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -94,6 +97,19 @@ func testInvalidCalls(t *testing.T, f *fixture) {
 	} {
 		wantError(t, name, f.View(f.ctx, call), storage.ErrInvalid)
 	}
+	for _, r := range []storage.Range{{From: "\x00"}, {To: "a\x00"}, {Prefix: "\xff"}, {Index: "kind", Prefix: "a\x00"}, {Index: "nothing"}} {
+		f.view(func(tx storage.Tx) error {
+			n := 0
+			for _, err := range tx.Scan("things", r) {
+				n++
+				wantError(t, fmt.Sprintf("Scan(%+v)", r), err, storage.ErrInvalid)
+			}
+			if n != 1 {
+				t.Errorf("Scan(%+v) yielded %d times, want its error once", r, n)
+			}
+			return nil
+		})
+	}
 	for name, call := range map[string]func(storage.Tx) error{
 		"Put, unknown table":    func(tx storage.Tx) error { return tx.Put("nothing", doc("a", `{}`)) },
 		"Insert, unknown table": func(tx storage.Tx) error { return tx.Insert("nothing", doc("a", `{}`)) },
@@ -114,13 +130,15 @@ func scanError(tx storage.Tx, table string, r storage.Range) error {
 
 func testDocumentRules(t *testing.T, f *fixture) {
 	f.define(things)
-	for _, body := range []string{``, `1`, `"text"`, `null`, `[]`, `{`, `{} {}`, `{"a":1`, `nonsense`, `{"nul":"\u0000"}`, `{"\\\u0000":1}`} {
+	for _, body := range []string{``, `1`, `"text"`, `null`, `[]`, `{`, `{} {}`, `{"a":1`, `nonsense`, `{"nul":"\u0000"}`, `{"\\\u0000":1}`,
+		"{\"a\":\"\xff\"}", `{"half":"\ud83d"}`, `{"half":"\ude42"}`, `{"half":"\ud83d\u0041"}`, `{"\uDE42":1}`} {
 		err := f.Update(f.ctx, func(tx storage.Tx) error { return tx.Put("things", doc("a", body)) })
 		if !errors.Is(err, storage.ErrInvalid) {
 			t.Errorf("Put(%s): error is %v, want ErrInvalid", body, err)
 		}
 	}
-	for _, body := range []string{`{}`, ` {"a" : 1 } `, `{"a":"\\u0000"}`, `{"a":"\u0001"}`, `{"n":12345678901234}`} {
+	for _, body := range []string{`{}`, ` {"a" : 1 } `, `{"a":"\\u0000"}`, `{"a":"\u0001"}`, `{"n":12345678901234}`,
+		`{"a":"\ud83d\ude42 \\ud83d"}`, `{"n":[1e2,1.50,-0.001,6.02e23]}`} {
 		f.put(doc("a", body))
 		f.view(func(tx storage.Tx) error {
 			got, err := tx.Get("things", "a")
@@ -130,6 +148,19 @@ func testDocumentRules(t *testing.T, f *fixture) {
 			return err
 		})
 	}
+	const exact = 1<<63 - 1 // no float64 holds it
+	f.put(doc("a", fmt.Sprintf(`{"n":%d}`, exact)))
+	f.view(func(tx storage.Tx) error {
+		got, err := tx.Get("things", "a")
+		if err != nil {
+			return err
+		}
+		var number struct{ N int64 }
+		if err := json.Unmarshal(got, &number); err != nil || number.N != exact {
+			t.Errorf("document is %s, %v; want the number %d", got, err, exact)
+		}
+		return nil
+	})
 	large := `{"text":"` + strings.Repeat("x", 1<<20) + `"}`
 	f.put(doc("large", large))
 	f.view(func(tx storage.Tx) error {
@@ -139,6 +170,44 @@ func testDocumentRules(t *testing.T, f *fixture) {
 		}
 		return err
 	})
+}
+
+// testKeptDocuments keeps what a transaction returned until much has been written since.
+func testKeptDocuments(t *testing.T, f *fixture) {
+	f.define(things)
+	f.put(doc("a", `{"n":1}`, "name=A"))
+	var kept [][]byte
+	f.view(func(tx storage.Tx) error {
+		kept = nil
+		got, err := tx.Get("things", "a")
+		if err != nil {
+			return err
+		}
+		by, err := tx.GetBy("things", "name", "A")
+		if err != nil {
+			return err
+		}
+		kept = append(kept, got, by)
+		for rec, err := range tx.Scan("things", storage.Range{}) {
+			if err != nil {
+				return err
+			}
+			kept = append(kept, rec.Value)
+		}
+		return nil
+	})
+	var copies [][]byte
+	for _, b := range kept {
+		copies = append(copies, bytes.Clone(b))
+	}
+	for i := range 50 {
+		f.put(doc("a", fmt.Sprintf(`{"n":%d}`, i+2), "name=A"), doc("b"+number(i), `{}`))
+	}
+	for i, b := range kept {
+		if !bytes.Equal(b, copies[i]) {
+			t.Errorf("a document that was returned has changed from %s to %s", copies[i], b)
+		}
+	}
 }
 
 func testReadYourWrites(t *testing.T, f *fixture) {

@@ -1,6 +1,7 @@
 package storagetest
 
 import (
+	"errors"
 	"testing"
 
 	"github.com/gatehouse-at/gatehouse/storage"
@@ -57,6 +58,43 @@ func testConflictsDoom(t *testing.T, f *fixture) {
 		return nil                               // the transaction fails all the same
 	})
 	wantConflict(t, err, "things", "")
+	f.view(func(tx storage.Tx) error {
+		wantKeys(t, tx, storage.Range{}, "a")
+		return nil
+	})
+}
+
+func testAnyErrorDooms(t *testing.T, f *fixture) {
+	f.define(things)
+	f.put(doc("a", `{}`, "name=A"))
+	put := func(d storage.Document) func(storage.Tx) error {
+		return func(tx storage.Tx) error { return tx.Put("things", d) }
+	}
+	insertTwice := func(tx storage.Tx) error {
+		return errors.Join(tx.Insert("things", doc("new", `{}`)), tx.Insert("things", doc("new", `{}`)))
+	}
+	for _, c := range []struct {
+		name  string
+		wrong func(storage.Tx) error
+		want  error
+	}{
+		{"unique value taken", put(doc("b", `{}`, "name=A")), storage.ErrConflict},
+		{"key inserted twice", insertTwice, storage.ErrConflict},
+		{"not JSON", put(doc("b", `nonsense`)), storage.ErrInvalid},
+		{"bad key", put(doc("", `{}`)), storage.ErrInvalid},
+		{"unknown index", put(doc("b", `{}`, "nothing=1")), storage.ErrInvalid},
+		{"unknown table", func(tx storage.Tx) error { return tx.Delete("nothing", "a") }, storage.ErrInvalid},
+	} {
+		err := f.Update(f.ctx, func(tx storage.Tx) error {
+			if err := tx.Put("things", doc("before", `{}`)); err != nil {
+				return err
+			}
+			_ = c.wrong(tx)
+			_ = tx.Put("things", doc("after", `{}`))
+			return nil
+		})
+		wantError(t, "Update that ignored an error: "+c.name, err, c.want)
+	}
 	f.view(func(tx storage.Tx) error {
 		wantKeys(t, tx, storage.Range{}, "a")
 		return nil

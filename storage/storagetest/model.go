@@ -81,6 +81,17 @@ func (m model) scan(r storage.Range) []string {
 	return out
 }
 
+// keysAfter scans a page, and moves the range behind it.
+func keysAfter(tx storage.Tx, r *storage.Range) (page []string, err error) {
+	for rec, err := range tx.Scan("things", *r) {
+		if err != nil {
+			return nil, err
+		}
+		page, r.After = append(page, rec.Key), rec.Cursor
+	}
+	return page, nil
+}
+
 func testModel(t *testing.T, f *fixture) {
 	f.define(things)
 	words := rapid.SampledFrom([]string{"a", "b", "c", "ab", "é", " x"})
@@ -122,6 +133,23 @@ func testModel(t *testing.T, f *fixture) {
 			got, err := keys(tx, r)
 			if want := m.scan(r); err != nil || !slices.Equal(got, want) {
 				rt.Fatalf("Scan(%+v) = %v, %v; want %v", r, got, err, want)
+			}
+			// The same in pages.
+			if r.Limit == 0 {
+				return
+			}
+			whole := r
+			whole.Limit = 0
+			want := m.scan(whole)
+			for got, err = keysAfter(tx, &r); err == nil && len(got) < len(want); {
+				var page []string
+				if page, err = keysAfter(tx, &r); len(page) == 0 {
+					break
+				}
+				got = append(got, page...)
+			}
+			if err != nil || !slices.Equal(got, want) {
+				rt.Fatalf("Scan(%+v) in pages = %v, %v; want %v", whole, got, err, want)
 			}
 		}
 		for range rapid.IntRange(1, 6).Draw(rt, "transactions") {

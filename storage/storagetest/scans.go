@@ -1,7 +1,9 @@
 package storagetest
 
 import (
+	"context"
 	"fmt"
+	"iter"
 	"strings"
 	"testing"
 
@@ -221,6 +223,131 @@ func testScanWhileWriting(t *testing.T, f *fixture) {
 			}
 			return nil
 		})
+	}
+}
+
+// testScanKeepsValues rewrites documents ahead of a scan, which yields them as they were.
+func testScanKeepsValues(t *testing.T, f *fixture) {
+	f.define(things)
+	for i := range 10 {
+		f.put(doc(number(i), `{"n":1}`, "kind=k"))
+	}
+	for _, own := range []bool{false, true} {
+		for _, r := range []storage.Range{{}, {Reverse: true}, {Index: "kind"}, {Index: "kind", Reverse: true}} {
+			err := f.Update(f.ctx, func(tx storage.Tx) error {
+				if own { // what it has written itself is kept elsewhere
+					for i := range 10 {
+						if err := tx.Put("things", doc(number(i), `{"n":1}`, "kind=k")); err != nil {
+							return err
+						}
+					}
+				}
+				n := 0
+				for rec, err := range tx.Scan("things", r) {
+					if err != nil {
+						return err
+					}
+					same(t, rec.Value, `{"n":1}`)
+					for i := range 10 {
+						if err := tx.Put("things", doc(number(i), `{"n":2}`, "kind=k")); err != nil {
+							return err
+						}
+					}
+					n++
+				}
+				if n != 10 {
+					t.Errorf("Scan(%+v) yielded %d records, want 10", r, n)
+				}
+				return errRefused
+			})
+			wantError(t, "Update", err, errRefused)
+		}
+	}
+}
+
+// testScansAtOnce reads in the midst of a scan, and steps through two at once.
+func testScansAtOnce(t *testing.T, f *fixture) {
+	f.define(things)
+	for i := range 5 {
+		f.put(doc(number(i), `{}`, "name="+number(i), "kind="+number(4-i)))
+	}
+	nested := func(tx storage.Tx) error {
+		pairs := 0
+		for outer, err := range tx.Scan("things", storage.Range{}) {
+			if err != nil {
+				return err
+			}
+			if _, err := tx.Get("things", outer.Key); err != nil {
+				return err
+			}
+			if _, err := tx.GetBy("things", "name", outer.Key); err != nil {
+				return err
+			}
+			for _, err := range tx.Scan("things", storage.Range{Index: "kind"}) {
+				if err != nil {
+					return err
+				}
+				pairs++
+			}
+		}
+		if pairs != 25 {
+			t.Errorf("a scan within a scan met %d pairs, want 25", pairs)
+		}
+		up, stopUp := iter.Pull2(tx.Scan("things", storage.Range{}))
+		defer stopUp()
+		down, stopDown := iter.Pull2(tx.Scan("things", storage.Range{Reverse: true}))
+		defer stopDown()
+		for i := range 5 {
+			a, err, _ := up()
+			if err != nil {
+				return err
+			}
+			b, err, _ := down()
+			if err != nil {
+				return err
+			}
+			if a.Key != number(i) || b.Key != number(4-i) {
+				t.Errorf("two scans in step are at %s and %s", a.Key, b.Key)
+			}
+		}
+		// A sequence begins anew each time.
+		seq := tx.Scan("things", storage.Range{Limit: 2})
+		for range 2 {
+			n := 0
+			for range seq {
+				n++
+			}
+			if n != 2 {
+				t.Errorf("a sequence that is used again yields %d, want 2", n)
+			}
+		}
+		return nil
+	}
+	f.view(nested)
+	f.update(nested)
+}
+
+func testScanContext(t *testing.T, f *fixture) {
+	f.define(things)
+	for i := range 5 {
+		f.put(doc(number(i), `{}`, "kind=k"))
+	}
+	for _, r := range []storage.Range{{}, {Index: "kind", Reverse: true}} {
+		ctx, cancel := context.WithCancel(f.ctx)
+		n := 0
+		var last error
+		err := f.View(ctx, func(tx storage.Tx) error {
+			for _, last = range tx.Scan("things", r) {
+				n++
+				cancel()
+			}
+			return last
+		})
+		cancel()
+		wantError(t, "a scan, context done during it", err, context.Canceled)
+		if n != 2 {
+			t.Errorf("the scan yielded %d times, want a record and the error", n)
+		}
 	}
 }
 

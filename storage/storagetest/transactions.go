@@ -3,6 +3,9 @@ package storagetest
 import (
 	"context"
 	"errors"
+	"runtime"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/gatehouse-at/gatehouse/storage"
@@ -111,6 +114,44 @@ func testClosedStore(t *testing.T, f *fixture) {
 	}
 }
 
+func testCloseWaitsForViews(t *testing.T, f *fixture)   { closeDuring(t, f, f.View) }
+func testCloseWaitsForUpdates(t *testing.T, f *fixture) { closeDuring(t, f, f.Update) }
+
+// closeDuring closes a store under a running transaction, which goes on
+// undisturbed; Close returns after it.
+func closeDuring(t *testing.T, f *fixture, run func(context.Context, func(storage.Tx) error) error) {
+	f.define(things)
+	f.put(doc("a", `{}`))
+	var ended atomic.Bool
+	var once sync.Once
+	closed := make(chan error, 1)
+	err := run(f.ctx, func(tx storage.Tx) error {
+		once.Do(func() {
+			go func() {
+				err := f.Close()
+				if !ended.Load() {
+					err = errors.Join(err, errors.New("Close returned while a transaction was running"))
+				}
+				closed <- err
+			}()
+		})
+		for range 1000 {
+			runtime.Gosched() // to Close
+			if _, err := tx.Get("things", "a"); err != nil {
+				return err
+			}
+		}
+		ended.Store(true)
+		return nil
+	})
+	if err != nil {
+		t.Errorf("the transaction under which the store was closed: %v", err)
+	}
+	if err := <-closed; err != nil {
+		t.Error(err)
+	}
+}
+
 func testContext(t *testing.T, f *fixture) {
 	f.define(things)
 	f.put(doc("a", `{}`))
@@ -194,10 +235,27 @@ func testDefine(t *testing.T, f *fixture) {
 		return tables
 	}
 	list(0)
+	// Names as long as they may be, that differ at their ends, and words of SQL.
+	long := "a23456789_123456789_123456789_123456789"
+	for _, name := range []string{long + "x", long + "y"} {
+		f.define(storage.Table{Name: name, Indexes: []storage.Index{
+			{Name: long + "x", Unique: true}, {Name: long + "y", Unique: true}, {Name: "select"}, {Name: "user", Multi: true},
+		}})
+		f.update(func(tx storage.Tx) error {
+			return tx.Put(name, doc("k", `{}`, long+"x=1", long+"y=2", "select=3", "user=4", "user=5"))
+		})
+		f.view(func(tx storage.Tx) error {
+			_, err := tx.GetBy(name, long+"y", "2")
+			wantError(t, "GetBy of a long name", err, nil)
+			_, err = tx.GetBy(name, long+"y", "1")
+			wantError(t, "GetBy of the other long name", err, storage.ErrNotFound)
+			return nil
+		})
+	}
 	f.define(things, storage.Table{Name: "order"}) // a word of SQL
 	f.define(things)
 	f.put(doc("a", `{"n":1}`, "name=A"))
-	if got := list(2); got[0].Name != "order" || got[1].Name != "things" || len(got[1].Indexes) != 4 {
+	if got := list(4)[2:]; got[0].Name != "order" || got[1].Name != "things" || len(got[1].Indexes) != 4 {
 		t.Errorf("Tables = %v", got)
 	}
 	for _, ix := range []storage.Index{{Name: "name"}, {Name: "kind", Unique: true}, {Name: "tags"}, {Name: "aliases", Unique: true}} {
@@ -206,7 +264,7 @@ func testDefine(t *testing.T, f *fixture) {
 	}
 	// More indexes come, none goes, and the documents stay.
 	f.define(storage.Table{Name: "things", Indexes: []storage.Index{{Name: "extra"}}})
-	if got := list(2); len(got[1].Indexes) != 5 {
+	if got := list(4)[2:]; len(got[1].Indexes) != 5 {
 		t.Errorf("indexes are %v", got[1].Indexes)
 	}
 	f.put(doc("b", `{}`, "name=B", "extra=1"))

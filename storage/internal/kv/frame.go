@@ -4,9 +4,13 @@ import (
 	"bytes"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
+	"unicode/utf16"
+	"unicode/utf8"
 
 	"github.com/gatehouse-at/gatehouse/storage"
 )
@@ -101,23 +105,48 @@ func validJSON(v []byte) error {
 	trimmed := bytes.TrimLeft(v, " \t\r\n")
 	switch {
 	case len(trimmed) == 0 || trimmed[0] != '{' || !json.Valid(v):
-		return fmt.Errorf("a document must be one JSON object")
-	case bytes.Contains(v, []byte(`\u0000`)) && hasEscapedNUL(v):
-		return fmt.Errorf("a document must not contain the character NUL")
+		return errors.New("a document must be one JSON object")
+	case !utf8.Valid(v): // which json.Valid lets pass
+		return errors.New("a document must be UTF-8")
+	case bytes.Contains(v, []byte(`\u`)) && hasBadEscape(v):
+		return errors.New("a document must not contain the character NUL or half a surrogate pair")
 	}
 	return nil
 }
 
-// hasEscapedNUL tells \u0000 from an escaped backslash before u0000.
-func hasEscapedNUL(v []byte) bool {
-	for i := 0; i+1 < len(v); i++ {
+// hasBadEscape reports whether valid JSON has an escape that stands for no
+// character that a backend can hold: NUL, or a surrogate without its other half.
+func hasBadEscape(v []byte) bool {
+	for i := 0; i < len(v); i++ {
 		if v[i] != '\\' {
 			continue
 		}
-		if bytes.HasPrefix(v[i+1:], []byte("u0000")) {
+		r := escape(v[i:])
+		switch {
+		case r < 0:
+			i++ // whatever is escaped is passed over
+		case r == 0:
 			return true
+		case utf16.IsSurrogate(r):
+			if utf16.DecodeRune(r, escape(v[i+6:])) == utf8.RuneError {
+				return true
+			}
+			i += 11
+		default:
+			i += 5
 		}
-		i++ // whatever is escaped is passed over
 	}
 	return false
+}
+
+// escape returns what an escape like \u00e9 at the start of v stands for, or -1.
+func escape(v []byte) rune {
+	if len(v) < 6 || v[0] != '\\' || v[1] != 'u' {
+		return -1
+	}
+	n, err := strconv.ParseUint(string(v[2:6]), 16, 16)
+	if err != nil {
+		return -1
+	}
+	return rune(n)
 }

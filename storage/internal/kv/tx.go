@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/tidwall/btree"
 
@@ -315,6 +316,12 @@ func (tx *Tx) bounds(table string, r storage.Range) (bucket, from, to string, er
 		}
 		bucket = indexBucket(table, r.Index)
 	}
+	for _, b := range []string{r.From, r.To, r.Prefix} {
+		if !utf8.ValidString(b) || strings.IndexByte(b, 0) >= 0 {
+			err = fmt.Errorf("%w: the bound of a scan is not UTF-8 or holds a NUL", storage.ErrInvalid)
+			return
+		}
+	}
 	from, to = r.From, r.To
 	if r.Prefix != "" {
 		from, to = max(from, r.Prefix), lower(to, after(r.Prefix))
@@ -355,7 +362,13 @@ func cursor(index, pos string) string {
 func position(index, cursor string) (string, error) {
 	b, err := base64.RawURLEncoding.DecodeString(cursor)
 	pos, ok := strings.CutPrefix(string(b), index+":")
-	if err != nil || !ok || pos == "" {
+	key := pos
+	if index != "" && ok {
+		var val string
+		val, key, ok = strings.Cut(pos, "\x00")
+		ok = ok && storage.ValidKey(val) == nil
+	}
+	if err != nil || !ok || storage.ValidKey(key) != nil {
 		return "", fmt.Errorf("%w: cursor", storage.ErrInvalid)
 	}
 	return pos, nil
