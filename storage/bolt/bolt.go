@@ -202,23 +202,34 @@ func (s *Store) Snapshot(ctx context.Context, w io.Writer) error {
 		return err
 	}
 	defer s.running.Done()
-	return s.db.View(func(tx *bbolt.Tx) error {
-		_, err := tx.WriteTo(contextWriter{ctx, w})
+	out := &snapshotWriter{ctx: ctx, w: w}
+	err := s.db.View(func(tx *bbolt.Tx) error {
+		_, err := tx.WriteTo(out)
 		return err
 	})
+	if out.err != nil {
+		err = out.err
+	}
+	if err != nil {
+		return fmt.Errorf("bolt: snapshot: %w", err)
+	}
+	return nil
 }
 
-// contextWriter writes until a context is done.
-type contextWriter struct {
+// snapshotWriter writes until a context is done, and keeps the error, of which
+// bbolt passes on only the text.
+type snapshotWriter struct {
 	ctx context.Context
 	w   io.Writer
+	err error
 }
 
-func (c contextWriter) Write(b []byte) (int, error) {
-	if err := c.ctx.Err(); err != nil {
-		return 0, err
+func (s *snapshotWriter) Write(b []byte) (n int, err error) {
+	if err = s.ctx.Err(); err == nil {
+		n, err = s.w.Write(b)
 	}
-	return c.w.Write(b)
+	s.err = err
+	return n, err
 }
 
 // SingleProcess implements [storage.SingleProcess].

@@ -5,9 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
-	"sync/atomic"
 	"testing"
 
 	"github.com/gatehouse-at/gatehouse/storage"
@@ -50,12 +50,25 @@ var notes = storage.NewCollection("notes", func(n *note) string { return n.ID })
 
 var ctx = context.Background()
 
+func init() {
+	children["second"] = func(path string) {
+		if _, err := bolt.Open(path); errors.Is(err, bolt.ErrLocked) {
+			fmt.Println("locked")
+		}
+	}
+}
+
 func TestOneProcessHasTheFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "new", "directories", "store.db")
 	s := open(t, path)
 	if _, err := bolt.Open(path); !errors.Is(err, bolt.ErrLocked) {
 		t.Errorf("opened twice: %v", err)
 	}
+	cmd, lines := startChild(t, "second", path)
+	if !lines.Scan() || lines.Text() != "locked" {
+		t.Errorf("opened by a second process: %q", lines.Text())
+	}
+	_ = cmd.Wait()
 	info, err := os.Stat(path)
 	if err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("the file is %v, %v", info, err)
@@ -80,17 +93,10 @@ func TestOpenRefusesWhatIsNoDatabase(t *testing.T) {
 }
 
 func TestSnapshot(t *testing.T) {
-	s := open(t, filepath.Join(t.TempDir(), "store.db"))
-	defer s.Close()
-	if err := storage.Define(ctx, s, notes); err != nil {
+	s := openNotes(t)
+	if err := s.Update(ctx, put("before")); err != nil {
 		t.Fatal(err)
 	}
-	put := func(id string) {
-		if err := s.Update(ctx, func(tx storage.Tx) error { return notes.Put(tx, &note{ID: id}) }); err != nil {
-			t.Fatal(err)
-		}
-	}
-	put("before")
 	copied := filepath.Join(t.TempDir(), "copy.db")
 	f, err := os.Create(copied)
 	if err != nil {
@@ -100,7 +106,9 @@ func TestSnapshot(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.Close()
-	put("after")
+	if err := s.Update(ctx, put("after")); err != nil {
+		t.Fatal(err)
+	}
 	c := open(t, copied)
 	defer c.Close()
 	err = c.View(ctx, func(tx storage.Tx) error {
@@ -112,6 +120,22 @@ func TestSnapshot(t *testing.T) {
 	})
 	if err != nil {
 		t.Error(err)
+	}
+}
+
+func TestSnapshotEndsWithItsContext(t *testing.T) {
+	s := openNotes(t)
+	done, cancel := context.WithCancel(ctx)
+	r, w := io.Pipe()
+	ended := make(chan error)
+	go func() { ended <- s.Snapshot(done, w) }()
+	if _, err := r.Read(make([]byte, 1)); err != nil { // it has begun
+		t.Fatal(err)
+	}
+	cancel()
+	go func() { _, _ = io.Copy(io.Discard, r) }()
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Errorf("Snapshot: %v", err)
 	}
 }
 
@@ -129,41 +153,4 @@ func ExampleOpen() {
 	// Output:
 	// <nil>
 	// <nil>
-}
-
-// BenchmarkUpdate shows what sharing fsyncs is worth: many writers at once
-// against one, in one run.
-func BenchmarkUpdate(b *testing.B) {
-	for _, writers := range []int{1, 64} {
-		b.Run(fmt.Sprintf("writers=%d", writers), func(b *testing.B) {
-			s, err := bolt.Open(filepath.Join(b.TempDir(), "store.db"))
-			if err != nil {
-				b.Fatal(err)
-			}
-			defer s.Close()
-			if err := storage.Define(ctx, s, notes); err != nil {
-				b.Fatal(err)
-			}
-			var n atomic.Int64
-			b.SetParallelism(writers)
-			b.ResetTimer()
-			write := func() {
-				id := fmt.Sprint(n.Add(1) % 10_000)
-				if err := s.Update(ctx, func(tx storage.Tx) error { return notes.Put(tx, &note{ID: id}) }); err != nil {
-					b.Error(err)
-				}
-			}
-			if writers == 1 {
-				for range b.N {
-					write()
-				}
-				return
-			}
-			b.RunParallel(func(pb *testing.PB) {
-				for pb.Next() {
-					write()
-				}
-			})
-		})
-	}
 }

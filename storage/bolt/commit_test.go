@@ -1,0 +1,145 @@
+package bolt_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"runtime"
+	"testing"
+	"testing/synctest"
+
+	"github.com/gatehouse-at/gatehouse/storage"
+	"github.com/gatehouse-at/gatehouse/storage/bolt"
+)
+
+func openNotes(t *testing.T) *bolt.Store {
+	t.Helper()
+	s := open(t, filepath.Join(t.TempDir(), "store.db"))
+	t.Cleanup(func() { s.Close() })
+	if err := storage.Define(ctx, s, notes); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func put(id string) func(storage.Tx) error {
+	return func(tx storage.Tx) error { return notes.Put(tx, &note{ID: id}) }
+}
+
+// queued runs first, and calls of Update that come while it is under way; all are
+// waiting when it goes on. It returns what the calls returned.
+func queued(t *testing.T, s *bolt.Store, first func(storage.Tx) error, calls []func() error) []error {
+	t.Helper()
+	inside, release := make(chan struct{}), make(chan struct{})
+	go func() {
+		err := s.Update(ctx, func(tx storage.Tx) error {
+			close(inside)
+			<-release
+			return first(tx)
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	}()
+	<-inside
+	errs := make([]error, len(calls))
+	for i, call := range calls {
+		go func() { errs[i] = call() }()
+	}
+	synctest.Wait() // until they wait for their turns
+	close(release)
+	synctest.Wait()
+	return errs
+}
+
+func TestUpdatesShareACommit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := openNotes(t)
+		defer s.Close()
+		before := s.Commits()
+		var calls []func() error
+		for i := range 20 {
+			calls = append(calls, func() error { return s.Update(ctx, put(fmt.Sprint(i))) })
+		}
+		for _, err := range queued(t, s, put("first"), calls) {
+			if err != nil {
+				t.Error(err)
+			}
+		}
+		if n := s.Commits() - before; n != 1 {
+			t.Errorf("21 Updates took %d commits, want 1", n)
+		}
+	})
+}
+
+func TestNoWriteNoCommit(t *testing.T) {
+	s := openNotes(t)
+	before := s.Commits()
+	if err := s.Update(ctx, func(tx storage.Tx) error { _, err := notes.All(tx, storage.Range{}); return err }); err != nil {
+		t.Error(err)
+	}
+	refused := errors.New("refused")
+	err := s.Update(ctx, func(tx storage.Tx) error { return errors.Join(put("a")(tx), refused) })
+	if !errors.Is(err, refused) {
+		t.Error(err)
+	}
+	if n := s.Commits() - before; n != 0 {
+		t.Errorf("%d commits of nothing", n)
+	}
+}
+
+// TestNeighboursInABatch has one closure of each kind in one batch: only those
+// that succeed leave anything, and they see each other's writes.
+func TestNeighboursInABatch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := openNotes(t)
+		defer s.Close()
+		before := s.Commits()
+		refused := errors.New("refused")
+		canceled, cancel := context.WithCancel(ctx)
+		exited := make(chan struct{})
+		calls := []func() error{
+			func() error { return s.Update(ctx, put("good")) },
+			func() error {
+				return s.Update(ctx, func(tx storage.Tx) error { return errors.Join(put("refused")(tx), refused) })
+			},
+			func() error {
+				return s.Update(ctx, func(tx storage.Tx) error { return notes.Insert(tx, &note{ID: "first"}) })
+			},
+			func() (err error) {
+				defer func() { err, _ = recover().(error) }()
+				return s.Update(ctx, func(tx storage.Tx) error { _ = put("panicked")(tx); panic(refused) })
+			},
+			func() error {
+				defer close(exited)
+				return s.Update(ctx, func(tx storage.Tx) error { _ = put("exited")(tx); runtime.Goexit(); return nil })
+			},
+			func() error { return s.Update(canceled, put("canceled")) },
+			func() error {
+				go cancel() // while both wait in the queue
+				return s.Update(canceled, put("canceled too"))
+			},
+		}
+		errs := queued(t, s, put("first"), calls)
+		<-exited
+		for i, want := range []error{nil, refused, storage.ErrConflict, refused, nil, context.Canceled, context.Canceled} {
+			if !errors.Is(errs[i], want) {
+				t.Errorf("call %d: %v, want %v", i, errs[i], want)
+			}
+		}
+		if n := s.Commits() - before; n != 1 {
+			t.Errorf("%d commits, want 1", n)
+		}
+		err := s.View(ctx, func(tx storage.Tx) error {
+			all, err := notes.All(tx, storage.Range{})
+			if len(all) != 2 || all[0].ID != "first" || all[1].ID != "good" {
+				t.Errorf("there are %d documents, want two: %v", len(all), all)
+			}
+			return err
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	})
+}
