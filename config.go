@@ -1,7 +1,9 @@
 package gatehouse
 
 import (
+	"context"
 	"crypto/rand"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -23,6 +25,7 @@ import (
 	"github.com/gatehouse-at/gatehouse/accounts/mail"
 	"github.com/gatehouse-at/gatehouse/internal/password"
 	"github.com/gatehouse-at/gatehouse/sessions"
+	"github.com/gatehouse-at/gatehouse/xrpc"
 	"github.com/gatehouse-at/gatehouse/xrpc/ratelimit"
 )
 
@@ -55,8 +58,18 @@ type Config struct {
 	// ServiceName is what e-mails call the server. Default: Hostname.
 	ServiceName string
 
-	// AdminPassword is that of the user "admin". Without one, admin methods refuse everybody.
+	// AdminPassword is that of the user "admin". Without one, and without what follows, admin
+	// methods refuse everybody.
 	AdminPassword string
+	// Admins are more admins: their passwords by name. The audit log tells them apart.
+	Admins map[string]string
+	// AdminAuth takes the place of both.
+	AdminAuth xrpc.AdminAuth
+	// ModService is the DID of a moderation service (such as an Ozone) that may call what
+	// moderators need, with service auth.
+	ModService string
+	// RepoStatus tells checkAccountStatus the state of repositories. Default: there are none.
+	RepoStatus xrpc.RepoStatusFunc
 
 	// Invites makes sign-up ask for an invite code.
 	Invites bool
@@ -114,8 +127,11 @@ type Config struct {
 	// AllowEmail refuses addresses beyond those that are malformed or known to be disposable.
 	AllowEmail func(address string) bool
 
-	// HandleResolver resolves handles on foreign domains. Default: none can be used.
+	// HandleResolver resolves handles on foreign domains. Default: by DNS and HTTPS, from public addresses
+	// only; for a local host name not at all.
 	HandleResolver accounts.HandleResolver
+	// DIDResolver resolves DIDs that are no did:plc. Default: did:web by HTTPS, as HandleResolver.
+	DIDResolver func(context.Context, syntax.DID) (json.RawMessage, error)
 
 	// RateLimits is [On], the default: each process counts for itself; [Shared]: the
 	// processes on one store count together, but for the limit of all methods; or [Off].
@@ -161,6 +177,15 @@ func fieldError(field, format string, args ...any) error {
 
 func (cfg Config) settings() (*settings, error) {
 	s := &settings{Config: cfg}
+	if !isLocal(strings.ToLower(cfg.Hostname)) {
+		network := did.NewNetwork(nil, "gatehouse/"+Version)
+		if s.HandleResolver == nil {
+			s.HandleResolver = network
+		}
+		if s.DIDResolver == nil {
+			s.DIDResolver = network.ResolveDID
+		}
+	}
 	for _, check := range []func() error{
 		s.checkNames, s.checkIdentity, s.checkSecrets, s.checkPasswords, s.checkLimits,
 	} {
@@ -258,6 +283,11 @@ func (s *settings) checkIdentity() error {
 	if s.PLCRotationKey != "" {
 		if _, err := did.ParseRotationKey(s.PLCRotationKey); err != nil {
 			return fieldError("PLCRotationKey", "is not the hexadecimal of a K-256 private key")
+		}
+	}
+	if s.ModService != "" {
+		if _, err := syntax.ParseDID(s.ModService); err != nil {
+			return fieldError("ModService", "%q is no DID", s.ModService)
 		}
 	}
 	if s.RecoveryKey != "" {

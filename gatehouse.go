@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"github.com/gatehouse-at/gatehouse/accounts"
+	"github.com/gatehouse-at/gatehouse/accounts/audit"
 	"github.com/gatehouse-at/gatehouse/accounts/did"
 	"github.com/gatehouse-at/gatehouse/apppasswords"
 	"github.com/gatehouse-at/gatehouse/invites"
@@ -27,6 +28,8 @@ type Server struct {
 	Sessions     *sessions.Service
 	Invites      *invites.Service
 	AppPasswords *apppasswords.Service
+	// Audit is the log of what admins did.
+	Audit *audit.Log
 	// Directory is the local DID directory, or nil if DIDs are kept elsewhere.
 	Directory *did.Local
 
@@ -78,6 +81,16 @@ func (s *Server) PLCDirectory() http.Handler {
 		return nil
 	}
 	return xrpc.PLCDirectory(s.Directory)
+}
+
+// WellKnown serves /.well-known/atproto-did, by which a handle on one of the
+// server's domains leads to its account, and /.well-known/did.json, the document of the
+// server's own DID and of accounts with a did:web. Mount it for all these hosts.
+func (s *Server) WellKnown() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /.well-known/atproto-did", s.handler.AtprotoDID)
+	mux.HandleFunc("GET /.well-known/did.json", s.handler.DIDDocument)
+	return mux
 }
 
 // RequireAuth protects a route of the embedder's own with the access tokens of

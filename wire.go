@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/gatehouse-at/gatehouse/accounts"
+	"github.com/gatehouse-at/gatehouse/accounts/audit"
 	"github.com/gatehouse-at/gatehouse/accounts/did"
 	"github.com/gatehouse-at/gatehouse/accounts/keys"
 	"github.com/gatehouse-at/gatehouse/accounts/mail"
@@ -26,7 +27,7 @@ import (
 // tables are the collections of all packages.
 var tables = []func() []storage.Definer{
 	accounts.Tables, did.Tables, sessions.Tables, invites.Tables, apppasswords.Tables, secrets.Tables,
-	storage.LeaseTables, ratelimit.Tables,
+	storage.LeaseTables, ratelimit.Tables, audit.Tables,
 }
 
 // wire makes the services and puts them together.
@@ -92,11 +93,18 @@ func (s *Server) wire(ctx context.Context) error {
 	if err := s.wireCredentials(ctx); err != nil {
 		return err
 	}
+	if s.Audit, err = audit.New(ctx, s.store, cfg.Now); err != nil {
+		return err
+	}
 	s.handler, err = xrpc.New(xrpc.Config{
 		Services: xrpc.Services{
 			Accounts: s.Accounts, Sessions: s.Sessions, Invites: s.Invites, AppPasswords: s.AppPasswords,
 		},
-		AdminPassword:        cfg.AdminPassword,
+		Admins:               s.admins(),
+		ModService:           cfg.ModService,
+		Audit:                s.Audit,
+		Resolver:             resolver,
+		RepoStatus:           cfg.RepoStatus,
 		EmailForAppPasswords: cfg.EmailForAppPasswords,
 		Description: xrpc.Description{
 			ContactEmail: cfg.ContactEmail, PrivacyPolicyURL: cfg.PrivacyPolicyURL,
@@ -111,6 +119,21 @@ func (s *Server) wire(ctx context.Context) error {
 		Now:            cfg.Now,
 	})
 	return err
+}
+
+// admins are those of the configuration.
+func (s *Server) admins() xrpc.AdminAuth {
+	if s.cfg.AdminAuth != nil {
+		return s.cfg.AdminAuth
+	}
+	all := xrpc.Passwords{}
+	for name, password := range s.cfg.Admins {
+		all[name] = password
+	}
+	if s.cfg.AdminPassword != "" {
+		all["admin"] = s.cfg.AdminPassword
+	}
+	return all
 }
 
 func (s *Server) wireCredentials(ctx context.Context) error {
@@ -191,7 +214,7 @@ func (s *Server) identity(ctx context.Context) (did.Registrar, *did.Resolver, er
 			directory = client
 		}
 	}
-	resolver, err := did.NewResolver(did.ResolverConfig{Directory: directory, Now: cfg.Now})
+	resolver, err := did.NewResolver(did.ResolverConfig{Directory: directory, Foreign: cfg.DIDResolver, Now: cfg.Now})
 	if err != nil {
 		return nil, nil, err
 	}

@@ -193,6 +193,9 @@ func (s *Service) SetInviteGate(g InviteGate) { s.gate = g }
 // HandleDomains returns the domains under which accounts may take handles.
 func (s *Service) HandleDomains() []string { return s.cfg.HandleDomains }
 
+// Endpoint returns the URL of the server, as DID documents name it.
+func (s *Service) Endpoint() string { return s.cfg.Endpoint }
+
 // InviteRequired reports whether sign-up needs an invite code.
 func (s *Service) InviteRequired() bool { return s.gate != nil && s.gate.Required() }
 

@@ -103,6 +103,7 @@ func NewServer(t testing.TB, opts ...Option) *Server {
 	s.Gatehouse = srv
 	mux := http.NewServeMux()
 	mux.Handle("/xrpc/", srv)
+	mux.Handle("/.well-known/", srv.WellKnown())
 	if plc := srv.PLCDirectory(); plc != nil {
 		mux.Handle("/plc/", http.StripPrefix("/plc", plc))
 	}

@@ -86,7 +86,7 @@ func refresh(c *call) (caller, error) {
 	return caller{refresh: raw}, nil
 }
 
-// admin asks for the admin's password.
+// admin asks for an admin's name and password.
 func (s *Server) admin(c *call) (caller, error) {
 	private(c)
 	scheme, raw, err := authorization(c.Request)
@@ -94,13 +94,47 @@ func (s *Server) admin(c *call) (caller, error) {
 		return caller{}, err
 	}
 	name, password, ok := basic(raw)
-	if scheme != schemeBasic || !ok || s.cfg.AdminPassword == "" {
-		return caller{}, errAuthRequired
-	}
-	if !equal(name, "admin") || !equal(password, s.cfg.AdminPassword) {
+	if scheme != schemeBasic || !ok || !s.cfg.Admins.Admin(c.Context(), name, password) {
 		return caller{}, errAuthRequired
 	}
 	return caller{admin: name}, nil
+}
+
+// moderator asks for an admin, or for a service token of the moderation service.
+func (s *Server) moderator(c *call) (caller, error) {
+	scheme, raw, err := authorization(c.Request)
+	if err != nil || scheme != schemeBearer {
+		return s.admin(c)
+	}
+	private(c)
+	if s.cfg.ModService == "" {
+		return caller{}, &Error{http.StatusUnauthorized, "UntrustedIss", "Untrusted issuer"}
+	}
+	id, err := s.verifier().Verify(c.Context(), raw, c.nsid, s.cfg.ModService, s.cfg.ModService+"#atproto_labeler")
+	if err != nil {
+		return caller{}, err
+	}
+	return caller{service: id, admin: id.String()}, nil
+}
+
+// serviceOrNobody takes a service token if there is one.
+func (s *Server) serviceOrNobody(c *call) (caller, error) {
+	private(c)
+	scheme, raw, err := authorization(c.Request)
+	switch {
+	case err != nil:
+		return caller{}, err
+	case scheme == schemeNone:
+		return caller{}, nil
+	case scheme != schemeBearer:
+		return caller{}, &Error{Status: http.StatusUnauthorized, Message: "Invalid authorization header"}
+	}
+	id, err := s.verifier().Verify(c.Context(), raw, c.nsid)
+	return caller{service: id}, err
+}
+
+func (s *Server) verifier() *sessions.ServiceVerifier {
+	return &sessions.ServiceVerifier{Audience: s.cfg.Sessions.ServiceDID(), Resolver: s.cfg.Resolver, Now: s.cfg.Now}
 }
 
 func basic(credentials string) (name, password string, ok bool) {
@@ -111,8 +145,8 @@ func basic(credentials string) (name, password string, ok bool) {
 	return strings.Cut(string(b), ":")
 }
 
-// equal compares in a time that depends on neither, not even on the length.
-func equal(a, b string) bool {
+// equal is 1 if two texts are equal, found out in a time that depends on neither, not even on the length.
+func equal(a, b string) int {
 	x, y := sha256.Sum256([]byte(a)), sha256.Sum256([]byte(b))
-	return subtle.ConstantTimeCompare(x[:], y[:]) == 1
+	return subtle.ConstantTimeCompare(x[:], y[:])
 }

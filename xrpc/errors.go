@@ -48,10 +48,15 @@ var errorTable = []struct {
 	{accounts.ErrBadCredentials, http.StatusUnauthorized, "AuthenticationRequired", "Invalid identifier or password"},
 	{accounts.ErrMissingAuth, http.StatusUnauthorized, "AuthenticationRequired", "Authentication Required"},
 	{accounts.ErrAuthFactorRequired, http.StatusUnauthorized, "AuthFactorTokenRequired", "A sign in code is required"},
+	{accounts.ErrWrongEmail, http.StatusBadRequest, "InvalidEmail", "invalid email"},
+	{accounts.ErrTokenRequired, http.StatusBadRequest, "TokenRequired", "confirmation token required"},
+	{accounts.ErrHandleNotFound, http.StatusBadRequest, "HandleNotFound", "Unable to resolve handle"},
 	{accounts.ErrInvalidToken, http.StatusBadRequest, "InvalidToken", "Token is invalid"},
 	{accounts.ErrExpiredToken, http.StatusBadRequest, "ExpiredToken", "Token is expired"},
 	{sessions.ErrInvalidToken, http.StatusBadRequest, "InvalidToken", "Token could not be verified"},
 	{sessions.ErrExpiredToken, http.StatusBadRequest, "ExpiredToken", "Token has expired"},
+	{sessions.ErrBadExpiration, http.StatusBadRequest, "BadExpiration", "Bad expiration"},
+	{sessions.ErrInvalidRequest, http.StatusBadRequest, "InvalidRequest", "Invalid request"},
 	{sessions.ErrAccountNotFound, http.StatusForbidden, "AccountNotFound", "Account not found"},
 	{sessions.ErrAccountTakedown, http.StatusUnauthorized, "AccountTakedown", "Account has been taken down"},
 	{invites.ErrUnavailable, http.StatusBadRequest, "InvalidInviteCode", "Provided invite code not available"},
@@ -97,6 +102,10 @@ func public(err error) *Error {
 			return &Error{e.Status, statusName(e.Status), e.Message}
 		}
 		return e
+	}
+	var service *sessions.ServiceAuthError
+	if errors.As(err, &service) { // these carry their names, which no lexicon lists
+		return &Error{http.StatusUnauthorized, service.Name, service.PublicMessage()}
 	}
 	var text interface{ PublicMessage() string }
 	for _, row := range errorTable {

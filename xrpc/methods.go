@@ -11,9 +11,11 @@ import (
 func (s *Server) table() []*method {
 	full := s.access(sessions.Full...)
 	anyScope := s.access(append([]sessions.Scope{sessions.ScopeTakendown}, sessions.Standard...)...)
+	access := s.access()
+	leaving := s.access(sessions.ScopeAccess, sessions.ScopeTakendown)
 	return []*method{
 		// com.atproto.server: accounts
-		procedure("com.atproto.server.createAccount", anyone, s.createAccount).
+		procedure("com.atproto.server.createAccount", s.serviceOrNobody, s.createAccount).
 			format("handle=handle", "did=did").
 			costs(per(100, 5*time.Minute)),
 		procedure("com.atproto.server.requestAccountDelete", full, s.requestAccountDelete).
@@ -44,6 +46,67 @@ func (s *Server) table() []*method {
 		procedure("com.atproto.server.createInviteCodes", s.admin, s.createInviteCodes).
 			format("forAccounts=did"),
 		query("com.atproto.server.getAccountInviteCodes", full, s.getAccountInviteCodes),
+
+		// com.atproto.server: e-mail
+		procedure("com.atproto.server.requestEmailConfirmation", access, s.requestEmailConfirmation).
+			costs(per(5, time.Hour), per(15, day)),
+		procedure("com.atproto.server.confirmEmail", access, s.confirmEmail),
+		procedure("com.atproto.server.requestEmailUpdate", full, s.requestEmailUpdate).
+			costs(per(5, time.Hour), per(15, day)),
+		procedure("com.atproto.server.updateEmail", full, s.updateEmail),
+
+		// com.atproto.server: status and migration
+		procedure("com.atproto.server.activateAccount", full, s.activateAccount),
+		procedure("com.atproto.server.deactivateAccount", leaving, s.deactivateAccount).
+			format("deleteAfter=datetime"),
+		query("com.atproto.server.checkAccountStatus", access, s.checkAccountStatus),
+		query("com.atproto.server.getServiceAuth", anyScope, s.getServiceAuth).
+			format("lxm=nsid"),
+		procedure("com.atproto.server.reserveSigningKey", anyone, s.reserveSigningKey).
+			format("did=did").costs(per(50, 5*time.Minute)),
+
+		// com.atproto.identity
+		query("com.atproto.identity.resolveHandle", anyone, s.resolveHandle).format("handle=handle"),
+		procedure("com.atproto.identity.updateHandle", access, s.updateHandle).
+			format("handle=handle").costs(per(10, 5*time.Minute), per(50, day)),
+		query("com.atproto.identity.getRecommendedDidCredentials", access, s.getRecommendedDidCredentials),
+		procedure("com.atproto.identity.requestPlcOperationSignature", leaving, s.requestPlcOperationSignature).
+			costs(per(5, time.Hour), per(15, day)),
+		procedure("com.atproto.identity.signPlcOperation", leaving, s.signPlcOperation),
+		procedure("com.atproto.identity.submitPlcOperation", access, s.submitPlcOperation),
+		query("com.atproto.identity.resolveDid", anyone, s.resolveDid).format("did=did"),
+		query("com.atproto.identity.resolveIdentity", anyone, s.resolveIdentity).format("identifier=at-identifier"),
+		procedure("com.atproto.identity.refreshIdentity", anyone, s.refreshIdentity).
+			format("identifier=at-identifier").costs(per(100, 5*time.Minute)),
+
+		// com.atproto.admin: those that a moderation service may call too
+		query("com.atproto.admin.getAccountInfo", s.moderator, s.getAccountInfo).format("did=did"),
+		query("com.atproto.admin.getAccountInfos", s.moderator, s.getAccountInfos).format("dids=did"),
+		query("com.atproto.admin.getInviteCodes", s.moderator, s.getInviteCodes).between("limit", 1, 500),
+		procedure("com.atproto.admin.disableInviteCodes", s.moderator, s.disableInviteCodes),
+		procedure("com.atproto.admin.disableAccountInvites", s.moderator, s.disableAccountInvites).format("account=did"),
+		procedure("com.atproto.admin.enableAccountInvites", s.moderator, s.enableAccountInvites).format("account=did"),
+		query("com.atproto.admin.getSubjectStatus", s.moderator, s.getSubjectStatus).
+			format("did=did", "uri=at-uri", "blob=cid"),
+		procedure("com.atproto.admin.updateSubjectStatus", s.moderator, s.updateSubjectStatus),
+		procedure("com.atproto.admin.sendEmail", s.moderator, s.sendEmail).format("recipientDid=did", "senderDid=did"),
+
+		// com.atproto.admin: those that change credentials or delete
+		query("com.atproto.admin.searchAccounts", s.admin, s.searchAccounts).between("limit", 1, 100),
+		procedure("com.atproto.admin.updateAccountEmail", s.admin, s.updateAccountEmail).format("account=at-identifier"),
+		procedure("com.atproto.admin.updateAccountHandle", s.admin, s.updateAccountHandle).
+			format("did=did", "handle=handle"),
+		procedure("com.atproto.admin.updateAccountPassword", s.admin, s.updateAccountPassword).format("did=did"),
+		procedure("com.atproto.admin.updateAccountSigningKey", s.admin, s.updateAccountSigningKey).
+			format("did=did", "signingKey=did"),
+		procedure("com.atproto.admin.deleteAccount", s.admin, s.adminDeleteAccount).format("did=did"),
+
+		// com.atproto.temp
+		query("com.atproto.temp.checkHandleAvailability", anyone, s.checkHandleAvailability).
+			format("handle=handle", "birthDate=datetime"),
+		query("com.atproto.temp.checkSignupQueue", access, s.checkSignupQueue),
+		procedure("com.atproto.temp.addReservedHandle", s.admin, s.addReservedHandle),
+		procedure("com.atproto.temp.revokeAccountCredentials", s.admin, s.revokeAccountCredentials).format("account=at-identifier"),
 	}
 }
 

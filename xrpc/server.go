@@ -14,6 +14,8 @@ import (
 	"github.com/bluesky-social/indigo/atproto/syntax"
 
 	"github.com/gatehouse-at/gatehouse/accounts"
+	"github.com/gatehouse-at/gatehouse/accounts/audit"
+	"github.com/gatehouse-at/gatehouse/accounts/did"
 	"github.com/gatehouse-at/gatehouse/apppasswords"
 	"github.com/gatehouse-at/gatehouse/invites"
 	"github.com/gatehouse-at/gatehouse/sessions"
@@ -31,9 +33,17 @@ type Services struct {
 // Config configures a [Server].
 type Config struct {
 	Services
-	// AdminPassword is the password of the user "admin". Without one admin
-	// methods refuse everybody.
-	AdminPassword string
+	// Admins tells who is an admin. Nil refuses everybody.
+	Admins AdminAuth
+	// ModService is the DID of a moderation service that may call, with a
+	// service-auth token, the admin methods of moderators. Empty is none.
+	ModService string
+	// Audit logs what admins and moderators do.
+	Audit *audit.Log
+	// Resolver finds DID documents.
+	Resolver *did.Resolver
+	// RepoStatus tells the state of repositories. Nil: there are none here.
+	RepoStatus RepoStatusFunc
 	// EmailForAppPasswords shows the e-mail address to sessions of app passwords too.
 	EmailForAppPasswords bool
 	// Description is what describeServer says beside what the services know.
@@ -65,6 +75,25 @@ type Description struct {
 	BlobUploadLimit   int64
 }
 
+// AdminAuth tells who is an admin, from the name and the password of HTTP Basic auth.
+type AdminAuth interface {
+	// Admin reports whether the name and the password belong together and to an admin. It takes
+	// the same time whichever of them is wrong.
+	Admin(ctx context.Context, name, password string) bool
+}
+
+// Passwords are admins by name. It implements [AdminAuth].
+type Passwords map[string]string
+
+// Admin implements [AdminAuth].
+func (p Passwords) Admin(_ context.Context, name, password string) bool {
+	found := 0
+	for n, pw := range p {
+		found |= equal(name, n) & equal(password, pw)
+	}
+	return found == 1
+}
+
 // Server serves /xrpc/. It is an [http.Handler].
 type Server struct {
 	cfg     Config
@@ -75,6 +104,12 @@ type Server struct {
 func New(cfg Config) (*Server, error) {
 	if cfg.Accounts == nil || cfg.Sessions == nil || cfg.Invites == nil || cfg.AppPasswords == nil {
 		return nil, errors.New("xrpc: Config.Services is incomplete")
+	}
+	if cfg.Audit == nil || cfg.Resolver == nil {
+		return nil, errors.New("xrpc: Config.Audit or Config.Resolver is missing")
+	}
+	if cfg.Admins == nil {
+		cfg.Admins = Passwords{}
 	}
 	return newServer(cfg, (*Server).table)
 }

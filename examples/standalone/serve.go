@@ -78,6 +78,7 @@ func (serveCmd) Run(ctx context.Context, s *Settings) (err error) {
 func routes(srv *gatehouse.Server) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/xrpc/", srv)
+	mux.Handle("/.well-known/", srv.WellKnown())
 	if plc := srv.PLCDirectory(); plc != nil {
 		mux.Handle("/plc/", http.StripPrefix("/plc", plc))
 	}

@@ -31,6 +31,7 @@ type Settings struct {
 	ServiceName   string   `help:"What e-mails call the server. Default: the host name." placeholder:"NAME"`
 
 	AdminPassword string `help:"Password of the user admin. Default: made once and kept in -data." placeholder:"PASSWORD"`
+	ModService    string `help:"DID of a moderation service that may call moderators' methods." placeholder:"DID"`
 
 	Invites        bool          `help:"Sign-up needs an invite code."`
 	InviteInterval time.Duration `help:"Time in which an account earns an invite code, such as 168h." placeholder:"DURATION"`
@@ -139,6 +140,7 @@ func (s *Settings) config(mailer mail.Mailer, logger *slog.Logger, listening net
 		PublicURL:         s.publicURL(listening),
 		ServiceName:       s.ServiceName,
 		AdminPassword:     adminPassword,
+		ModService:        s.ModService,
 		Invites:           s.Invites,
 		InviteInterval:    s.InviteInterval,
 		InviteEpoch:       s.InviteEpoch,

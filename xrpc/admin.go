@@ -1,0 +1,309 @@
+package xrpc
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+
+	"github.com/bluesky-social/indigo/api/atproto"
+	"github.com/bluesky-social/indigo/atproto/syntax"
+
+	"github.com/gatehouse-at/gatehouse/accounts"
+	"github.com/gatehouse-at/gatehouse/storage"
+)
+
+// logged takes an action of an admin, and writes it to the audit log.
+func (s *Server) logged(c *call, subject string, act func() error) error {
+	return s.cfg.Audit.Do(c.Context(), c.admin, c.nsid, subject, func(err error) string {
+		if err == nil {
+			return "ok"
+		}
+		return public(err).Name
+	}, act)
+}
+
+// onAccount takes an action on the account of a DID, a handle or an address.
+func (s *Server) onAccount(c *call, identifier string, act func(*accounts.Account) error) error {
+	return s.logged(c, identifier, func() error {
+		a, err := s.cfg.Accounts.Find(c.Context(), identifier)
+		if errors.Is(err, accounts.ErrNotFound) {
+			return invalid(clean("Account does not exist: " + identifier))
+		}
+		if err != nil {
+			return err
+		}
+		return act(a)
+	})
+}
+
+var errAdminNotFound = &Error{http.StatusBadRequest, "NotFound", "Account not found"}
+
+func (s *Server) getAccountInfo(c *call, in *didParams) (*atproto.AdminDefs_AccountView, error) {
+	view, err := s.accountView(c, syntax.DID(in.Did))
+	if errors.Is(err, accounts.ErrNotFound) {
+		return nil, errAdminNotFound
+	}
+	return view, err
+}
+
+type didsParams struct {
+	Dids []string `json:"dids"`
+}
+
+func (s *Server) getAccountInfos(c *call, in *didsParams) (*atproto.AdminGetAccountInfos_Output, error) {
+	out := &atproto.AdminGetAccountInfos_Output{Infos: []*atproto.AdminDefs_AccountView{}}
+	for _, id := range in.Dids {
+		view, err := s.accountView(c, syntax.DID(id))
+		if errors.Is(err, accounts.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		out.Infos = append(out.Infos, view)
+	}
+	return out, nil
+}
+
+func (s *Server) accountView(c *call, id syntax.DID) (*atproto.AdminDefs_AccountView, error) {
+	a, err := s.cfg.Accounts.Get(c.Context(), id)
+	if err != nil {
+		return nil, err
+	}
+	own, invitedBy, err := s.cfg.Invites.Of(c.Context(), id)
+	if err != nil {
+		return nil, err
+	}
+	view := &atproto.AdminDefs_AccountView{
+		Did: a.DID.String(), Handle: a.Handle.String(), Email: pointer(a.Email),
+		IndexedAt: datetime(a.CreatedAt), InvitesDisabled: &a.InvitesDisabled, InviteNote: pointer(a.InviteNote),
+	}
+	if a.EmailConfirmedAt != nil {
+		view.EmailConfirmedAt = pointer(datetime(*a.EmailConfirmedAt))
+	}
+	if a.DeactivatedAt != nil {
+		view.DeactivatedAt = pointer(datetime(*a.DeactivatedAt))
+	}
+	for _, code := range own {
+		view.Invites = append(view.Invites, inviteCode(code))
+	}
+	if invitedBy != nil {
+		view.InvitedBy = inviteCode(invitedBy)
+	}
+	return view, nil
+}
+
+type searchAccountsParams struct {
+	Email  *string `json:"email,omitempty"`
+	Cursor *string `json:"cursor,omitempty"`
+	Limit  *int64  `json:"limit,omitempty"`
+}
+
+// searchAccounts finds accounts by the beginning of their e-mail address.
+func (s *Server) searchAccounts(c *call, in *searchAccountsParams) (*atproto.AdminSearchAccounts_Output, error) {
+	limit := 50 // the lexicon's default
+	if in.Limit != nil {
+		limit = int(*in.Limit)
+	}
+	var page accounts.Page
+	var err error
+	if email := value(in.Email); email != "" {
+		page, err = s.cfg.Accounts.SearchByEmail(c.Context(), email, value(in.Cursor), limit)
+	} else {
+		page, err = s.cfg.Accounts.List(c.Context(), value(in.Cursor), limit)
+	}
+	if errors.Is(err, storage.ErrInvalid) {
+		return nil, invalid("Malformed cursor")
+	}
+	if err != nil {
+		return nil, err
+	}
+	out := &atproto.AdminSearchAccounts_Output{Accounts: []*atproto.AdminDefs_AccountView{}, Cursor: pointer(page.Cursor)}
+	for _, a := range page.Accounts {
+		view, err := s.accountView(c, a.DID)
+		if errors.Is(err, accounts.ErrNotFound) {
+			continue // deleted meanwhile
+		}
+		if err != nil {
+			return nil, err
+		}
+		out.Accounts = append(out.Accounts, view)
+	}
+	return out, nil
+}
+
+func (s *Server) updateAccountEmail(c *call, in *atproto.AdminUpdateAccountEmail_Input) (*nothing, error) {
+	return nil, s.onAccount(c, in.Account, func(a *accounts.Account) error {
+		return s.cfg.Accounts.SetEmail(c.Context(), a.DID, in.Email)
+	})
+}
+
+func (s *Server) updateAccountHandle(c *call, in *atproto.AdminUpdateAccountHandle_Input) (*nothing, error) {
+	return nil, s.onAccount(c, in.Did, func(a *accounts.Account) error {
+		return s.cfg.Accounts.UpdateHandle(c.Context(), a.DID, in.Handle, true)
+	})
+}
+
+func (s *Server) updateAccountPassword(c *call, in *atproto.AdminUpdateAccountPassword_Input) (*nothing, error) {
+	return nil, s.onAccount(c, in.Did, func(a *accounts.Account) error {
+		return s.cfg.Accounts.SetPassword(c.Context(), a.DID, in.Password)
+	})
+}
+
+func (s *Server) updateAccountSigningKey(c *call, in *atproto.AdminUpdateAccountSigningKey_Input) (*nothing, error) {
+	return nil, s.onAccount(c, in.Did, func(a *accounts.Account) error {
+		return s.cfg.Accounts.SetSigningKey(c.Context(), a.DID, in.SigningKey)
+	})
+}
+
+func (s *Server) adminDeleteAccount(c *call, in *atproto.AdminDeleteAccount_Input) (*nothing, error) {
+	return nil, s.onAccount(c, in.Did, func(a *accounts.Account) error {
+		return s.cfg.Accounts.DeleteNow(c.Context(), a.DID)
+	})
+}
+
+func (s *Server) disableAccountInvites(c *call, in *atproto.AdminDisableAccountInvites_Input) (*nothing, error) {
+	return nil, s.onAccount(c, in.Account, func(a *accounts.Account) error {
+		return s.cfg.Accounts.SetInvites(c.Context(), a.DID, false, value(in.Note))
+	})
+}
+
+func (s *Server) enableAccountInvites(c *call, in *atproto.AdminEnableAccountInvites_Input) (*nothing, error) {
+	return nil, s.onAccount(c, in.Account, func(a *accounts.Account) error {
+		return s.cfg.Accounts.SetInvites(c.Context(), a.DID, true, value(in.Note))
+	})
+}
+
+func (s *Server) disableInviteCodes(c *call, in *atproto.AdminDisableInviteCodes_Input) (*nothing, error) {
+	subject := strings.Join(append(append([]string{}, in.Accounts...), in.Codes...), " ")
+	return nil, s.logged(c, subject, func() error {
+		return s.cfg.Invites.Disable(c.Context(), in.Codes, in.Accounts)
+	})
+}
+
+type inviteCodesParams struct {
+	Sort   *string `json:"sort,omitempty"`
+	Limit  *int64  `json:"limit,omitempty"`
+	Cursor *string `json:"cursor,omitempty"`
+}
+
+func (s *Server) getInviteCodes(c *call, in *inviteCodesParams) (*atproto.AdminGetInviteCodes_Output, error) {
+	sort, limit := "recent", 100 // the lexicon's defaults
+	if in.Sort != nil {
+		sort = *in.Sort
+	}
+	if in.Limit != nil {
+		limit = int(*in.Limit)
+	}
+	page, err := s.cfg.Invites.List(c.Context(), sort, value(in.Cursor), limit)
+	if err != nil {
+		return nil, err
+	}
+	out := &atproto.AdminGetInviteCodes_Output{Codes: []*atproto.ServerDefs_InviteCode{}, Cursor: pointer(page.Cursor)}
+	for _, code := range page.Codes {
+		out.Codes = append(out.Codes, inviteCode(code))
+	}
+	return out, nil
+}
+
+type subjectParams struct {
+	Did  *string `json:"did,omitempty"`
+	Uri  *string `json:"uri,omitempty"`
+	Blob *string `json:"blob,omitempty"`
+}
+
+var errNoSubject = &Error{http.StatusBadRequest, "NotFound", "Subject not found"}
+
+// getSubjectStatus knows accounts; records and blobs are the embedder's.
+func (s *Server) getSubjectStatus(c *call, in *subjectParams) (*atproto.AdminGetSubjectStatus_Output, error) {
+	switch {
+	case in.Blob != nil && in.Did == nil:
+		return nil, invalid("Must provide a did to request blob state")
+	case in.Blob != nil || in.Uri != nil:
+		return nil, errNoSubject
+	case in.Did == nil:
+		return nil, invalid("No provided subject")
+	}
+	a, err := s.cfg.Accounts.Get(c.Context(), syntax.DID(*in.Did))
+	if errors.Is(err, accounts.ErrNotFound) {
+		return nil, errNoSubject
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &atproto.AdminGetSubjectStatus_Output{
+		Subject: &atproto.AdminGetSubjectStatus_Output_Subject{
+			AdminDefs_RepoRef: &atproto.AdminDefs_RepoRef{LexiconTypeID: "com.atproto.admin.defs#repoRef", Did: a.DID.String()},
+		},
+		Takedown:    takedownOf(a),
+		Deactivated: &atproto.AdminDefs_StatusAttr{Applied: a.DeactivatedAt != nil},
+	}, nil
+}
+
+func takedownOf(a *accounts.Account) *atproto.AdminDefs_StatusAttr {
+	if a.Takedown == nil {
+		return &atproto.AdminDefs_StatusAttr{}
+	}
+	return &atproto.AdminDefs_StatusAttr{Applied: true, Ref: pointer(a.Takedown.Ref)}
+}
+
+func (s *Server) updateSubjectStatus(c *call, in *atproto.AdminUpdateSubjectStatus_Input) (*atproto.AdminUpdateSubjectStatus_Output, error) {
+	takedown, deactivated := in.Takedown, in.Deactivated
+	if takedown != nil && takedown.Applied && deactivated != nil && !deactivated.Applied {
+		return nil, invalid("Cannot activate and takedown an account at the same time")
+	}
+	ref := in.Subject.AdminDefs_RepoRef
+	if ref == nil {
+		kind := "com.atproto.repo.strongRef"
+		if in.Subject.AdminDefs_RepoBlobRef != nil {
+			kind = "com.atproto.admin.defs#repoBlobRef"
+		}
+		return nil, invalid("Invalid subject (" + kind + ")")
+	}
+	err := s.onAccount(c, ref.Did, func(a *accounts.Account) error {
+		ctx := c.Context()
+		if takedown != nil {
+			if err := s.setTakedown(ctx, a.DID, takedown); err != nil {
+				return err
+			}
+		}
+		switch {
+		case deactivated == nil:
+			return nil
+		case deactivated.Applied:
+			return s.cfg.Accounts.Deactivate(ctx, a.DID, nil)
+		}
+		return s.cfg.Accounts.Activate(ctx, a.DID)
+	})
+	if err != nil {
+		return nil, err
+	}
+	ref.LexiconTypeID = "com.atproto.admin.defs#repoRef"
+	return &atproto.AdminUpdateSubjectStatus_Output{
+		Subject:  &atproto.AdminUpdateSubjectStatus_Output_Subject{AdminDefs_RepoRef: ref},
+		Takedown: takedown,
+	}, nil
+}
+
+func (s *Server) setTakedown(ctx context.Context, id syntax.DID, t *atproto.AdminDefs_StatusAttr) error {
+	if t.Applied {
+		return s.cfg.Accounts.TakeDown(ctx, id, value(t.Ref))
+	}
+	return s.cfg.Accounts.Restore(ctx, id)
+}
+
+func (s *Server) sendEmail(c *call, in *atproto.AdminSendEmail_Input) (*atproto.AdminSendEmail_Output, error) {
+	subject := "Message via your PDS"
+	if in.Subject != nil {
+		subject = *in.Subject
+	}
+	err := s.logged(c, in.RecipientDid, func() error {
+		err := s.cfg.Accounts.SendNotice(c.Context(), syntax.DID(in.RecipientDid), subject, in.Content)
+		if errors.Is(err, accounts.ErrNotFound) {
+			return invalid("Recipient not found")
+		}
+		return err
+	})
+	return &atproto.AdminSendEmail_Output{Sent: err == nil}, err
+}

@@ -1,0 +1,246 @@
+package xrpc
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strings"
+
+	"github.com/bluesky-social/indigo/api/atproto"
+	"github.com/bluesky-social/indigo/atproto/identity"
+	"github.com/bluesky-social/indigo/atproto/syntax"
+
+	"github.com/gatehouse-at/gatehouse/accounts"
+	"github.com/gatehouse-at/gatehouse/accounts/did"
+)
+
+type handleParams struct {
+	Handle string `json:"handle"`
+}
+
+func (s *Server) resolveHandle(c *call, in *handleParams) (*atproto.IdentityResolveHandle_Output, error) {
+	id, err := s.cfg.Accounts.ResolveHandle(c.Context(), in.Handle)
+	return &atproto.IdentityResolveHandle_Output{Did: id.String()}, err
+}
+
+func (s *Server) updateHandle(c *call, in *atproto.IdentityUpdateHandle_Input) (*nothing, error) {
+	return nil, s.cfg.Accounts.UpdateHandle(c.Context(), c.did(), in.Handle, false)
+}
+
+// credentialsOutput is the lexicon's output, whose maps indigo can't encode.
+type credentialsOutput struct {
+	RotationKeys        []string               `json:"rotationKeys,omitempty"`
+	AlsoKnownAs         []string               `json:"alsoKnownAs,omitempty"`
+	VerificationMethods map[string]string      `json:"verificationMethods,omitempty"`
+	Services            map[string]did.Service `json:"services,omitempty"`
+}
+
+func (s *Server) getRecommendedDidCredentials(c *call, _ *nothing) (*credentialsOutput, error) {
+	r, err := s.cfg.Accounts.Recommend(c.Context(), c.did())
+	if err != nil {
+		return nil, err
+	}
+	return &credentialsOutput{r.RotationKeys, r.AlsoKnownAs, r.VerificationMethods, r.Services}, nil
+}
+
+func (s *Server) requestPlcOperationSignature(c *call, _ *nothing) (*nothing, error) {
+	return nil, s.cfg.Accounts.RequestPLCSignature(c.Context(), c.did())
+}
+
+// signInput is the lexicon's input; its maps are of unknown types there.
+type signInput struct {
+	Token               *string  `json:"token,omitempty"`
+	RotationKeys        []string `json:"rotationKeys,omitempty"`
+	AlsoKnownAs         []string `json:"alsoKnownAs,omitempty"`
+	VerificationMethods any      `json:"verificationMethods,omitempty"`
+	Services            any      `json:"services,omitempty"`
+}
+
+type operationBody struct {
+	Operation any `json:"operation"`
+}
+
+func (s *Server) signPlcOperation(c *call, in *signInput) (*operationBody, error) {
+	var methods map[string]string
+	var services map[string]did.Service
+	if recode(in.VerificationMethods, &methods) != nil || recode(in.Services, &services) != nil {
+		return nil, invalid("Invalid operation")
+	}
+	op, err := s.cfg.Accounts.SignPLCOperation(c.Context(), c.did(), value(in.Token), func(op *did.Operation) {
+		if in.RotationKeys != nil {
+			op.RotationKeys = in.RotationKeys
+		}
+		if in.AlsoKnownAs != nil {
+			op.AlsoKnownAs = in.AlsoKnownAs
+		}
+		if methods != nil {
+			op.VerificationMethods = methods
+		}
+		if services != nil {
+			op.Services = services
+		}
+	})
+	return &operationBody{op}, err
+}
+
+// recode gives a value of an unknown type another; nil is none.
+func recode(from, to any) error {
+	if from == nil {
+		return nil
+	}
+	b, err := json.Marshal(from)
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(b, to)
+}
+
+func (s *Server) submitPlcOperation(c *call, in *operationBody) (*nothing, error) {
+	var op did.Operation
+	if err := recode(in.Operation, &op); err != nil || in.Operation == nil {
+		return nil, invalid("Invalid operation")
+	}
+	return nil, s.cfg.Accounts.SubmitPLCOperation(c.Context(), c.did(), &op)
+}
+
+type didParams struct {
+	Did string `json:"did"`
+}
+
+// didDocOutput is the output of resolveDid.
+type didDocOutput struct {
+	DidDoc json.RawMessage `json:"didDoc"`
+}
+
+func (s *Server) resolveDid(c *call, in *didParams) (*didDocOutput, error) {
+	doc, err := s.document(c, syntax.DID(in.Did))
+	return &didDocOutput{doc}, err
+}
+
+// document resolves any DID. An account's of a hosted did:web is made here.
+func (s *Server) document(c *call, id syntax.DID) (json.RawMessage, error) {
+	if a, err := s.cfg.Accounts.Get(c.Context(), id); err == nil {
+		if doc := s.cfg.Accounts.Document(c.Context(), a); doc != nil {
+			return doc, nil
+		}
+	}
+	doc, err := s.cfg.Resolver.Resolve(c.Context(), id)
+	switch {
+	case errors.Is(err, did.ErrTombstoned):
+		return nil, &Error{http.StatusBadRequest, "DidDeactivated", "DID has been deactivated"}
+	case errors.Is(err, did.ErrNotFound):
+		return nil, &Error{http.StatusBadRequest, "DidNotFound", "DID not found"}
+	}
+	return doc, err
+}
+
+type identifierParams struct {
+	Identifier string `json:"identifier"`
+}
+
+// identityOutput is com.atproto.identity.defs#identityInfo.
+type identityOutput struct {
+	Did    string          `json:"did"`
+	Handle string          `json:"handle"`
+	DidDoc json.RawMessage `json:"didDoc"`
+}
+
+func (s *Server) resolveIdentity(c *call, in *identifierParams) (*identityOutput, error) {
+	return s.identity(c, in.Identifier)
+}
+
+func (s *Server) refreshIdentity(c *call, in *identifierParams) (*identityOutput, error) {
+	if id, err := s.lookup(c, in.Identifier); err == nil {
+		s.cfg.Resolver.Forget(id)
+	}
+	return s.identity(c, in.Identifier)
+}
+
+func (s *Server) lookup(c *call, identifier string) (syntax.DID, error) {
+	if strings.HasPrefix(identifier, "did:") {
+		return syntax.DID(identifier), nil
+	}
+	return s.cfg.Accounts.ResolveHandle(c.Context(), identifier)
+}
+
+// identity resolves an identifier in both directions.
+func (s *Server) identity(c *call, identifier string) (*identityOutput, error) {
+	id, err := s.lookup(c, identifier)
+	if err != nil {
+		return nil, err
+	}
+	raw, err := s.document(c, id)
+	if err != nil {
+		return nil, err
+	}
+	var doc identity.DIDDocument
+	if err := json.Unmarshal(raw, &doc); err != nil {
+		return nil, &Error{http.StatusBadRequest, "DidNotFound", "DID not found"}
+	}
+	ident := identity.ParseIdentity(&doc)
+	out := &identityOutput{Did: id.String(), Handle: syntax.HandleInvalid.String(), DidDoc: raw}
+	if declared, err := ident.DeclaredHandle(); err == nil {
+		if claimed, err := s.cfg.Accounts.ResolveHandle(c.Context(), declared.String()); err == nil && claimed == id {
+			out.Handle = declared.String()
+		}
+	}
+	return out, nil
+}
+
+// AtprotoDID serves /.well-known/atproto-did: the DID of the account whose handle is
+// the host that is asked (source: the atproto handle specification).
+func (s *Server) AtprotoDID(w http.ResponseWriter, r *http.Request) {
+	a := s.accountOfHost(r)
+	if a == nil {
+		http.Error(w, "User not found", http.StatusNotFound)
+		return
+	}
+	w.Header().Set("Access-Control-Allow-Origin", "*")
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	_, _ = w.Write([]byte(a.DID))
+}
+
+// DIDDocument serves /.well-known/did.json: the document of the server's own did:web, and those of
+// accounts whose did:web is the host that is asked (source: the did:web method specification).
+func (s *Server) DIDDocument(w http.ResponseWriter, r *http.Request) {
+	id, err := did.WebDID(r.Host)
+	var doc any
+	switch {
+	case err != nil:
+	case id.String() == s.cfg.Sessions.ServiceDID():
+		data := did.Data{DID: id, Services: map[string]did.Service{did.AtprotoPDS: {Type: did.AtprotoPDSType, Endpoint: s.cfg.Accounts.Endpoint()}}}
+		doc = data.Document()
+	default:
+		if a, err := s.cfg.Accounts.Get(r.Context(), id); err == nil && a.Takedown == nil {
+			if raw := s.cfg.Accounts.Document(r.Context(), a); raw != nil {
+				doc = raw
+			}
+		}
+	}
+	if doc == nil {
+		http.Error(w, "Not found", http.StatusNotFound)
+		return
+	}
+	body, err := json.Marshal(doc)
+	if err != nil {
+		http.Error(w, "Internal Server Error", http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Access-Control-Allow-Origin", "*")
+	w.Header().Set("Content-Type", "application/did+json")
+	_, _ = w.Write(body)
+}
+
+// accountOfHost returns the account whose handle is the host of a request, or nil.
+func (s *Server) accountOfHost(r *http.Request) *accounts.Account {
+	host, _, _ := strings.Cut(r.Host, ":")
+	handle, err := accounts.NormalizeHandle(host)
+	if err != nil {
+		return nil
+	}
+	a, err := s.cfg.Accounts.Find(r.Context(), handle.String())
+	if err != nil || a.Takedown != nil {
+		return nil
+	}
+	return a
+}

@@ -1,0 +1,20 @@
+package xrpc
+
+import "github.com/bluesky-social/indigo/api/atproto"
+
+func (s *Server) requestEmailConfirmation(c *call, _ *nothing) (*nothing, error) {
+	return nil, s.cfg.Accounts.RequestEmailConfirmation(c.Context(), c.did())
+}
+
+func (s *Server) confirmEmail(c *call, in *atproto.ServerConfirmEmail_Input) (*nothing, error) {
+	return nil, s.cfg.Accounts.ConfirmEmail(c.Context(), c.did(), in.Email, in.Token)
+}
+
+func (s *Server) requestEmailUpdate(c *call, _ *nothing) (*atproto.ServerRequestEmailUpdate_Output, error) {
+	required, err := s.cfg.Accounts.RequestEmailUpdate(c.Context(), c.did())
+	return &atproto.ServerRequestEmailUpdate_Output{TokenRequired: required}, err
+}
+
+func (s *Server) updateEmail(c *call, in *atproto.ServerUpdateEmail_Input) (*nothing, error) {
+	return nil, s.cfg.Accounts.UpdateEmail(c.Context(), c.did(), in.Email, value(in.Token), in.EmailAuthFactor)
+}

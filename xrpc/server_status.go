@@ -1,0 +1,76 @@
+package xrpc
+
+import (
+	"context"
+	"time"
+
+	"github.com/bluesky-social/indigo/api/atproto"
+	"github.com/bluesky-social/indigo/atproto/syntax"
+
+	"github.com/gatehouse-at/gatehouse/sessions"
+)
+
+// RepoStatus is what checkAccountStatus shows of an account's repository.
+type RepoStatus struct {
+	Commit, Rev                                          string
+	Blocks, IndexedRecords, ExpectedBlobs, ImportedBlobs int64
+	PrivateStateValues                                   int64
+}
+
+// RepoStatusFunc tells the state of an account's repository, which is the embedder's.
+type RepoStatusFunc func(ctx context.Context, did syntax.DID) (RepoStatus, error)
+
+func (s *Server) activateAccount(c *call, _ *nothing) (*nothing, error) {
+	return nil, s.cfg.Accounts.Activate(c.Context(), c.did())
+}
+
+func (s *Server) deactivateAccount(c *call, in *atproto.ServerDeactivateAccount_Input) (*nothing, error) {
+	var after *time.Time
+	if in.DeleteAfter != nil {
+		t, err := syntax.ParseDatetimeTime(*in.DeleteAfter)
+		if err != nil {
+			return nil, invalid("Input/deleteAfter must be a valid datetime")
+		}
+		t = t.UTC().Truncate(time.Millisecond)
+		after = &t
+	}
+	return nil, s.cfg.Accounts.Deactivate(c.Context(), c.did(), after)
+}
+
+func (s *Server) checkAccountStatus(c *call, _ *nothing) (*atproto.ServerCheckAccountStatus_Output, error) {
+	h, err := s.cfg.Accounts.CheckStatus(c.Context(), c.did())
+	if err != nil {
+		return nil, err
+	}
+	var repo RepoStatus
+	if s.cfg.RepoStatus != nil {
+		if repo, err = s.cfg.RepoStatus(c.Context(), c.did()); err != nil {
+			return nil, err
+		}
+	}
+	return &atproto.ServerCheckAccountStatus_Output{
+		Activated: h.Activated, ValidDid: h.ValidDID,
+		RepoCommit: repo.Commit, RepoRev: repo.Rev, RepoBlocks: repo.Blocks, IndexedRecords: repo.IndexedRecords,
+		ExpectedBlobs: repo.ExpectedBlobs, ImportedBlobs: repo.ImportedBlobs, PrivateStateValues: repo.PrivateStateValues,
+	}, nil
+}
+
+type serviceAuthParams struct {
+	Aud string  `json:"aud"`
+	Exp *int64  `json:"exp,omitempty"`
+	Lxm *string `json:"lxm,omitempty"`
+}
+
+func (s *Server) getServiceAuth(c *call, in *serviceAuthParams) (*atproto.ServerGetServiceAuth_Output, error) {
+	p := sessions.ServiceTokenParams{Audience: in.Aud, Method: value(in.Lxm)}
+	if in.Exp != nil && *in.Exp != 0 {
+		p.Expires = time.Unix(*in.Exp, 0)
+	}
+	token, err := s.cfg.Sessions.ServiceToken(c.Context(), c.session, p)
+	return &atproto.ServerGetServiceAuth_Output{Token: token}, err
+}
+
+func (s *Server) reserveSigningKey(c *call, in *atproto.ServerReserveSigningKey_Input) (*atproto.ServerReserveSigningKey_Output, error) {
+	key, err := s.cfg.Accounts.ReserveSigningKey(c.Context(), syntax.DID(value(in.Did)))
+	return &atproto.ServerReserveSigningKey_Output{SigningKey: key}, err
+}

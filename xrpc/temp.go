@@ -1,0 +1,58 @@
+package xrpc
+
+import (
+	"net/http"
+
+	"github.com/bluesky-social/indigo/api/atproto"
+
+	"github.com/gatehouse-at/gatehouse/accounts"
+)
+
+type availabilityParams struct {
+	Handle    string  `json:"handle"`
+	Email     *string `json:"email,omitempty"`
+	BirthDate *string `json:"birthDate,omitempty"`
+}
+
+func (s *Server) checkHandleAvailability(c *call, in *availabilityParams) (*atproto.TempCheckHandleAvailability_Output, error) {
+	if in.Email != nil {
+		if _, err := accounts.NormalizeEmail(*in.Email); err != nil {
+			return nil, &Error{http.StatusBadRequest, "InvalidEmail", "Invalid email"}
+		}
+	}
+	handle, available, suggestions, err := s.cfg.Accounts.HandleAvailable(c.Context(), in.Handle)
+	if err != nil {
+		return nil, err
+	}
+	out := &atproto.TempCheckHandleAvailability_Output{Handle: handle.String(), Result: &atproto.TempCheckHandleAvailability_Output_Result{}}
+	if available {
+		out.Result.TempCheckHandleAvailability_ResultAvailable = &atproto.TempCheckHandleAvailability_ResultAvailable{}
+		return out, nil
+	}
+	no := &atproto.TempCheckHandleAvailability_ResultUnavailable{Suggestions: []*atproto.TempCheckHandleAvailability_Suggestion{}}
+	for _, x := range suggestions {
+		no.Suggestions = append(no.Suggestions, &atproto.TempCheckHandleAvailability_Suggestion{Handle: x.Handle, Method: x.Method})
+	}
+	out.Result.TempCheckHandleAvailability_ResultUnavailable = no
+	return out, nil
+}
+
+// checkSignupQueue has nobody wait: there is no queue here.
+func (s *Server) checkSignupQueue(*call, *nothing) (*atproto.TempCheckSignupQueue_Output, error) {
+	return &atproto.TempCheckSignupQueue_Output{Activated: true}, nil
+}
+
+func (s *Server) addReservedHandle(c *call, in *atproto.TempAddReservedHandle_Input) (*atproto.TempAddReservedHandle_Output, error) {
+	return &atproto.TempAddReservedHandle_Output{}, s.logged(c, in.Handle, func() error {
+		return s.cfg.Accounts.ReserveHandle(c.Context(), in.Handle)
+	})
+}
+
+func (s *Server) revokeAccountCredentials(c *call, in *atproto.TempRevokeAccountCredentials_Input) (*nothing, error) {
+	return nil, s.onAccount(c, in.Account, func(a *accounts.Account) error {
+		if err := s.cfg.Accounts.VoidPassword(c.Context(), a.DID); err != nil {
+			return err
+		}
+		return s.cfg.AppPasswords.RevokeAll(c.Context(), a.DID)
+	})
+}
