@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/bluesky-social/indigo/atproto/identity"
 	"github.com/bluesky-social/indigo/atproto/syntax"
@@ -109,7 +110,7 @@ func (s *Service) DeleteDue(ctx context.Context) error {
 	var due []syntax.DID
 	err := s.store.View(ctx, func(tx storage.Tx) error {
 		due = nil
-		for r, err := range accountsTable.Scan(tx, storage.Range{Index: "delete_after", To: storage.TimeKey(s.now()), Limit: 1000}) {
+		for r, err := range accountsTable.Scan(tx, storage.Range{Index: "delete_after", To: storage.TimeKey(s.now().Add(time.Millisecond)), Limit: 1000}) {
 			if err != nil {
 				return err
 			}

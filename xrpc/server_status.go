@@ -20,6 +20,10 @@ type RepoStatus struct {
 // RepoStatusFunc tells the state of an account's repository, which is the embedder's.
 type RepoStatusFunc func(ctx context.Context, did syntax.DID) (RepoStatus, error)
 
+// noCommit stands for the commit of a repository that isn't there, since the lexicon wants one: the CID of no
+// bytes at all.
+const noCommit = "bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku"
+
 func (s *Server) activateAccount(c *call, _ *nothing) (*nothing, error) {
 	return nil, s.cfg.Accounts.Activate(c.Context(), c.did())
 }
@@ -42,7 +46,7 @@ func (s *Server) checkAccountStatus(c *call, _ *nothing) (*atproto.ServerCheckAc
 	if err != nil {
 		return nil, err
 	}
-	var repo RepoStatus
+	repo := RepoStatus{Commit: noCommit}
 	if s.cfg.RepoStatus != nil {
 		if repo, err = s.cfg.RepoStatus(c.Context(), c.did()); err != nil {
 			return nil, err

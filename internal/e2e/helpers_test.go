@@ -1,10 +1,13 @@
 package e2e
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/base64"
 	"fmt"
+	"github.com/bluesky-social/indigo/atproto/syntax"
 	"github.com/gatehouse-at/gatehouse/accounts/mail"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -47,3 +50,42 @@ func (interleaving) Read(b []byte) (int, error) {
 }
 
 var errMailDown = fmt.Errorf("%w: in this test", mail.ErrDelivery)
+
+// handles resolves handles on foreign domains from a list.
+type handles map[syntax.Handle]syntax.DID
+
+func (h handles) ResolveHandle(_ context.Context, handle syntax.Handle) (syntax.DID, error) {
+	if id := h[handle]; id != "" {
+		return id, nil
+	}
+	return "", fmt.Errorf("%s resolves to nothing", handle)
+}
+
+// get asks the server for a path under another host name.
+func (s *api) get(host, path string) (int, string) {
+	s.t.Helper()
+	req, err := http.NewRequest("GET", s.URL+path, nil)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	req.Host = host
+	resp, err := s.Client().Do(req)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return resp.StatusCode, string(b)
+}
+
+func contains(s string, parts ...string) bool {
+	for _, p := range parts {
+		if !strings.Contains(s, p) {
+			return false
+		}
+	}
+	return true
+}

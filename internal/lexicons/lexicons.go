@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 
@@ -145,4 +146,18 @@ func (c *Catalog) CheckOutput(nsid string, body []byte) error {
 		return fmt.Errorf("%s: %w in %s", nsid, err, body)
 	}
 	return nil
+}
+
+// Methods lists the methods whose NSIDs begin with one of some prefixes, sorted.
+func (c *Catalog) Methods(prefixes ...string) []string {
+	var all []string
+	for nsid := range c.methods {
+		for _, p := range prefixes {
+			if strings.HasPrefix(nsid, p) {
+				all = append(all, nsid)
+			}
+		}
+	}
+	slices.Sort(all)
+	return all
 }
