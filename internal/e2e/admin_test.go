@@ -7,6 +7,7 @@ import (
 	"github.com/bluesky-social/indigo/atproto/syntax"
 
 	"github.com/gatehouse-at/gatehouse"
+	"github.com/gatehouse-at/gatehouse/accounts/did"
 )
 
 func TestAdmin(t *testing.T) {
@@ -264,7 +265,18 @@ func TestHandles(t *testing.T) {
 				}
 			}
 		}
-		s.do(nobody, "identity.resolveIdentity", object{"identifier": "unknown.example.com"}).refused(400, "HandleNotFound")
+		gone := s.signUp("gone.test")
+		err = (&did.PLC{Directory: s.Gatehouse.Directory, Signer: rotationKey(t)}).Tombstone(t.Context(), syntax.DID(gone.DID))
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.do(admin, "admin.deleteAccount", object{"did": gone.DID}).ok()
+		s.do(nobody, "identity.refreshIdentity", object{"identifier": gone.DID}).refused(400, "DidDeactivated")
+		s.do(nobody, "identity.resolveIdentity", object{"identifier": gone.DID}).refused(400, "DidDeactivated")
+		s.do(nobody, "identity.resolveDid", object{"did": gone.DID}).refused(400, "DidDeactivated")
+		for _, method := range []string{"identity.resolveIdentity", "identity.refreshIdentity"} {
+			s.do(nobody, method, object{"identifier": "unknown.example.com"}).refused(400, "HandleNotFound")
+		}
 		for _, method := range []string{"identity.resolveIdentity", "identity.refreshIdentity"} {
 			s.do(nobody, method, object{"identifier": "did:plc:bbbbbbbbbbbbbbbbbbbbbbbb"}).refused(400, "DidNotFound")
 		}
@@ -315,7 +327,18 @@ func TestHandles(t *testing.T) {
 		if got := s.do(me, "temp.checkSignupQueue", nil).ok(); got["activated"] != true {
 			t.Errorf("checkSignupQueue: %v", got)
 		}
-	}, config(func(c *gatehouse.Config) { c.HandleResolver = resolver }))
+	}, config(func(c *gatehouse.Config) { c.HandleResolver, c.PLCRotationKey = resolver, rotationKeyHex }))
+}
+
+const rotationKeyHex = "9085d2bef69286a6cbb51623c8fa258629945cd55ca705cc4e66700396894e0c"
+
+func rotationKey(t *testing.T) did.Signer {
+	t.Helper()
+	key, err := did.ParseRotationKey(rotationKeyHex)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
 }
 
 // TestEveryMethodIsServed goes through the lexicons.

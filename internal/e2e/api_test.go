@@ -122,6 +122,9 @@ func (s *api) send(nsid string, req *http.Request) *answer {
 			s.t.Errorf("%s: %v: %s", nsid, err, a.body)
 		}
 	}
+	if name, ok := a.object["error"].(string); ok {
+		provoked.add(nsid, name)
+	}
 	return a
 }
 

@@ -32,6 +32,13 @@ func TestMain(m *testing.M) {
 	}
 	defer os.RemoveAll(binDir)
 	pgcluster.Main(m)
+	if whole() {
+		if missing := provoked.missing(); len(missing) > 0 {
+			fmt.Println("FAIL: declared errors that no test provokes:", missing)
+			os.RemoveAll(binDir)
+			os.Exit(1)
+		}
+	}
 }
 
 // standalone builds the operator's server once.

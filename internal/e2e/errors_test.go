@@ -228,6 +228,7 @@ func TestTokens(t *testing.T) {
 		s.do(bearer(alice.AccessJWT), "server.refreshSession", nil).refused(400, "InvalidToken", "Token could not be verified")
 		s.do(nobody, "server.refreshSession", nil).refused(401, "AuthMissing", "Authentication Required")
 		s.do(nobody, "server.deleteSession", nil).refused(401, "AuthMissing", "Authentication Required")
+		s.do(bearer("garbage"), "server.deleteSession", nil).refused(400, "InvalidToken", "Token could not be verified")
 
 		// The old refresh token works for two hours, and after that ends everything.
 		second := s.do(bearer(alice.RefreshJWT), "server.refreshSession", nil)

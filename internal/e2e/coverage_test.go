@@ -1,0 +1,57 @@
+package e2e
+
+import (
+	"flag"
+	"sync"
+
+	"github.com/gatehouse-at/gatehouse/internal/lexicons"
+)
+
+// provoked are the errors that the tests have met: every one that a lexicon declares has to be
+// among them.
+var provoked errorsMet
+
+type errorsMet struct {
+	mu  sync.Mutex
+	met map[string]bool
+}
+
+func (e *errorsMet) add(nsid, name string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.met == nil {
+		e.met = map[string]bool{}
+	}
+	e.met[nsid+" "+name] = true
+}
+
+// never are declared errors that this server has no reason for.
+var never = map[string]string{
+	"com.atproto.server.createAccount IncompatibleDidDoc": "the document is looked at by activateAccount",
+	"com.atproto.server.deleteSession ExpiredToken":       "an expired token may still end its session",
+	"com.atproto.server.createAccount UnresolvableDid":    "a DID is proved by service auth, which resolves it before",
+}
+
+// missing lists the declared errors that no test has met.
+func (e *errorsMet) missing() []string {
+	catalog, err := lexicons.Load()
+	if err != nil {
+		return []string{err.Error()}
+	}
+	var out []string
+	for _, nsid := range catalog.Methods("com.atproto.server.", "com.atproto.admin.", "com.atproto.identity.", "com.atproto.temp.checkHandle") {
+		m, _ := catalog.Method(nsid)
+		for _, name := range m.Errors {
+			if key := nsid + " " + name; !e.met[key] && never[key] == "" {
+				out = append(out, key)
+			}
+		}
+	}
+	return out
+}
+
+// whole reports whether all tests were to run.
+func whole() bool {
+	f := flag.Lookup("test.run")
+	return f == nil || f.Value.String() == ""
+}
