@@ -1,8 +1,14 @@
 package storage
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"hash/fnv"
+	"io"
+	"iter"
 	"slices"
 )
 
@@ -26,11 +32,15 @@ type indexer interface {
 	EntriesOf(doc []byte) (key string, entries []Entry, err error)
 }
 
-// Check proves a store consistent, in one snapshot: every document is found by
-// its key and by each of its index entries, every index leads to documents that
-// have the entry, unique values are unique, scans are in order, and, for the
-// tables of the collections given, each document decodes and has the entries and the key that the
-// collection computes. It reads everything several times, and keeps little of it.
+// Check proves a store consistent, in one snapshot. The documents of each table
+// come in the order of their keys and are found by their keys; each index holds
+// exactly the entries that the documents have, in order, once, and leads to them;
+// unique values are unique. Of the tables of the collections given, each document decodes
+// and has the key and the entries that its collection computes.
+//
+// It reads each table a few times and looks every document up, in time
+// proportional to their number, and keeps none of them. It names up to 100
+// problems of a table.
 func Check(ctx context.Context, s Store, collections ...Definer) ([]Problem, error) {
 	tables, err := s.Tables(ctx)
 	if err != nil {
@@ -57,6 +67,9 @@ func Check(ctx context.Context, s Store, collections ...Definer) ([]Problem, err
 	return problems, err
 }
 
+// maxProblems is how many problems of one table are named.
+const maxProblems = 100
+
 type checker struct {
 	tx       Tx
 	table    Table
@@ -65,29 +78,71 @@ type checker struct {
 }
 
 func (c *checker) problem(key, format string, args ...any) {
-	c.problems = append(c.problems, Problem{c.table.Name, key, fmt.Sprintf(format, args...)})
+	switch p := (Problem{c.table.Name, key, fmt.Sprintf(format, args...)}); {
+	case len(c.problems) < maxProblems:
+		c.problems = append(c.problems, p)
+	case len(c.problems) == maxProblems:
+		c.problems = append(c.problems, Problem{Table: c.table.Name, What: "there are more problems"})
+	}
+}
+
+// failed makes an error a problem, unless it is one of reaching the store at all,
+// which it returns.
+func (c *checker) failed(key, what string, err error) error {
+	for _, outside := range []error{context.Canceled, context.DeadlineExceeded, ErrUnavailable, ErrClosed} {
+		if errors.Is(err, outside) {
+			return err
+		}
+	}
+	c.problem(key, "%s: %v", what, err)
+	return nil
+}
+
+// tally sums up the entries of an index, whatever their order.
+type tally struct {
+	entries int
+	sum     uint64
+}
+
+func (t *tally) add(rec Record) {
+	h := fnv.New64a()
+	_, _ = io.WriteString(h, rec.Key+"\x00")
+	_, _ = h.Write(rec.Value)
+	for _, e := range rec.Entries {
+		_, _ = io.WriteString(h, "\x00"+e.Index+"\x00"+e.Value)
+	}
+	t.entries++
+	t.sum += h.Sum64()
 }
 
 func (c *checker) run() error {
-	entries := map[string]int{} // how many each index should have
+	should := map[string]*tally{} // what each index should hold
+	for _, ix := range c.table.Indexes {
+		should[ix.Name] = new(tally)
+	}
 	last := ""
 	for rec, err := range c.tx.Scan(c.table.Name, Range{Entries: true}) {
 		if err != nil {
-			return err
+			if err := c.failed("", "it can't be read to its end", err); err != nil {
+				return err
+			}
+			break
 		}
 		if rec.Key <= last {
 			c.problem(rec.Key, "the scan is out of order: %q comes before it", last)
 		}
 		last = rec.Key
 		for _, e := range rec.Entries {
-			entries[e.Index]++
+			if t := should[e.Index]; t != nil {
+				t.add(rec)
+			}
 		}
 		if err := c.document(rec); err != nil {
 			return err
 		}
 	}
 	for _, ix := range c.table.Indexes {
-		if err := c.index(ix, entries[ix.Name]); err != nil {
+		if err := c.index(ix, *should[ix.Name]); err != nil {
 			return err
 		}
 	}
@@ -96,23 +151,26 @@ func (c *checker) run() error {
 
 // document checks one document against its key, its entries and its collection.
 func (c *checker) document(rec Record) error {
-	if _, err := c.tx.Get(c.table.Name, rec.Key); err != nil {
-		c.problem(rec.Key, "it is in a scan, and not found by its key: %v", err)
+	got, err := c.tx.Get(c.table.Name, rec.Key)
+	if err := c.leads(rec, got, err, "its key"); err != nil {
+		return err
 	}
 	for _, e := range rec.Entries {
-		if !slices.ContainsFunc(c.table.Indexes, func(ix Index) bool { return ix.Name == e.Index }) {
+		i := slices.IndexFunc(c.table.Indexes, func(ix Index) bool { return ix.Name == e.Index })
+		switch {
+		case i < 0:
 			c.problem(rec.Key, "it has an entry of an index that is not defined: %s", e.Index)
-			continue
-		}
-		found, err := c.finds(e, rec.Key)
-		if err != nil {
-			return err
-		}
-		if !found {
-			c.problem(rec.Key, "index %s does not find it by %q", e.Index, e.Value)
+		case c.table.Indexes[i].Unique:
+			got, err := c.tx.GetBy(c.table.Name, e.Index, e.Value)
+			if err := c.leads(rec, got, err, fmt.Sprintf("index %s by %q", e.Index, e.Value)); err != nil {
+				return err
+			}
 		}
 	}
 	if c.indexer == nil {
+		if !json.Valid(rec.Value) {
+			c.problem(rec.Key, "it is not JSON")
+		}
 		return nil
 	}
 	key, want, err := c.indexer.EntriesOf(rec.Value)
@@ -127,58 +185,119 @@ func (c *checker) document(rec Record) error {
 	return nil
 }
 
-// finds reports whether an index leads to a document by one of its entries.
-func (c *checker) finds(e Entry, key string) (bool, error) {
-	for rec, err := range c.tx.Scan(c.table.Name, Exactly(e.Index, e.Value)) {
-		if err != nil || rec.Key == key {
-			return err == nil, err
-		}
-	}
-	return false, nil
-}
-
-// index checks that an index has nothing but entries of documents, as many as there should be, in order.
-func (c *checker) index(ix Index, want int) error {
-	have := 0
-	cursor := ""
-	for rec, err := range c.tx.Scan(c.table.Name, Range{Index: ix.Name, Entries: true}) {
-		if err != nil {
-			c.problem("", "index %s: %v", ix.Name, err)
-			return nil
-		}
-		have++
-		if rec.Cursor == cursor {
-			c.problem(rec.Key, "index %s yields it twice at one place", ix.Name)
-		}
-		cursor = rec.Cursor
-		if !slices.ContainsFunc(rec.Entries, func(e Entry) bool { return e.Index == ix.Name }) {
-			c.problem(rec.Key, "index %s leads to it, and it has no entry there", ix.Name)
-		}
-		if ix.Unique {
-			for _, e := range rec.Entries {
-				if e.Index != ix.Name {
-					continue
-				}
-				if n, err := c.holders(e); err != nil {
-					return err
-				} else if n != 1 {
-					c.problem(rec.Key, "unique index %s has its value %q %d times", ix.Name, e.Value, n)
-				}
-			}
-		}
-	}
-	if have != want {
-		c.problem("", "index %s has %d entries, and documents have %d", ix.Name, have, want)
+// leads checks that a look-up found the document that a scan did.
+func (c *checker) leads(rec Record, got []byte, err error, by string) error {
+	switch {
+	case err != nil:
+		return c.failed(rec.Key, "it is not found by "+by, err)
+	case !bytes.Equal(got, rec.Value):
+		c.problem(rec.Key, "by %s another document is found", by)
 	}
 	return nil
 }
 
-func (c *checker) holders(e Entry) (n int, err error) {
-	for _, err := range c.tx.Scan(c.table.Name, Exactly(e.Index, e.Value)) {
+// index checks that an index holds what it should, in order, and is searched as it
+// is scanned.
+func (c *checker) index(ix Index, should tally) error {
+	var holds tally
+	var last Entry
+	lastKey := ""
+	value := &valueScan{c: c, index: ix.Name}
+	defer value.end()
+	for rec, err := range c.tx.Scan(c.table.Name, Range{Index: ix.Name, Entries: true}) {
 		if err != nil {
-			return n, err
+			return c.failed("", "index "+ix.Name+" can't be read to its end", err)
 		}
-		n++
+		holds.add(rec)
+		// A record doesn't say which of its values it is here for: the first
+		// that comes behind the record before.
+		i := slices.IndexFunc(rec.Entries, func(e Entry) bool {
+			return e.Index == ix.Name && (e.Value > last.Value || e.Value == last.Value && rec.Key > lastKey)
+		})
+		if i < 0 {
+			c.problem(rec.Key, "index %s leads to it where it has no entry, or out of order", ix.Name)
+			continue
+		}
+		if ix.Unique && rec.Entries[i].Value == last.Value {
+			c.problem(rec.Key, "unique index %s has its value %q for %q too", ix.Name, last.Value, lastKey)
+		}
+		last, lastKey = rec.Entries[i], rec.Key
+		if err := value.step(last.Value, rec.Key); err != nil {
+			return err
+		}
 	}
-	return n, nil
+	if holds != should {
+		return c.compare(ix, holds, should)
+	}
+	return nil
+}
+
+// valueScan searches an index for each value that a scan of it comes by, and
+// follows both in step.
+type valueScan struct {
+	c     *checker
+	index string
+	value string
+	next  func() (Record, error, bool)
+	stop  func()
+}
+
+func (s *valueScan) step(value, key string) error {
+	if s.next == nil || value != s.value {
+		s.end()
+		s.value = value
+		s.next, s.stop = iter.Pull2(s.c.tx.Scan(s.c.table.Name, Exactly(s.index, value)))
+	}
+	rec, err, _ := s.next()
+	switch {
+	case err != nil:
+		return s.c.failed(key, fmt.Sprintf("index %s can't be searched for %q", s.index, value), err)
+	case rec.Key != key:
+		s.c.problem(key, "index %s searched for %q leads to %q in its place", s.index, value, rec.Key)
+	}
+	return nil
+}
+
+// end ends the search for a value, which should have nothing left.
+func (s *valueScan) end() {
+	if s.next == nil {
+		return
+	}
+	if rec, err, more := s.next(); more && err == nil {
+		s.c.problem(rec.Key, "index %s searched for %q leads to it, and scanned does not", s.index, s.value)
+	}
+	s.stop()
+	s.next = nil
+}
+
+// compare names the documents that an index holds too often or not often enough.
+// It keeps the keys of all, but an index that comes here is broken.
+func (c *checker) compare(ix Index, holds, should tally) error {
+	c.problem("", "index %s holds %d entries and documents have %d, or not the same ones", ix.Name, holds.entries, should.entries)
+	times := map[string]int{}
+	for rec, err := range c.tx.Scan(c.table.Name, Range{Index: ix.Name}) {
+		if err != nil {
+			return err
+		}
+		times[rec.Key]++
+	}
+	for rec, err := range c.tx.Scan(c.table.Name, Range{Entries: true}) {
+		if err != nil {
+			return err
+		}
+		n := 0
+		for _, e := range rec.Entries {
+			if e.Index == ix.Name {
+				n++
+			}
+		}
+		if times[rec.Key] != n {
+			c.problem(rec.Key, "index %s holds it %d times, and should %d times", ix.Name, times[rec.Key], n)
+		}
+		delete(times, rec.Key)
+	}
+	for key := range times {
+		c.problem(key, "index %s holds it, and it is not there", ix.Name)
+	}
+	return nil
 }

@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"math/big"
+	"strings"
 )
 
 // ErrNotEmpty says that the destination of a [Copy] has documents already.
@@ -37,8 +39,11 @@ type TableReport struct {
 	Checksum string
 }
 
-// copyBatch is how many documents are written in one transaction.
-const copyBatch = 500
+// A transaction writes up to copyBatch documents, and a few more than copyBytes bytes.
+const (
+	copyBatch = 500
+	copyBytes = 4 << 20
+)
 
 // Copy copies everything from one store to another, of any two backends: a
 // snapshot of src, whatever its tables are, into dst, which must have no
@@ -126,6 +131,7 @@ func (c *copier) count(t Table) error {
 
 func (c *copier) copy(t Table) error {
 	var batch []Document
+	size := 0
 	flush := func() error {
 		if len(batch) == 0 {
 			return nil
@@ -139,7 +145,7 @@ func (c *copier) copy(t Table) error {
 			return nil
 		})
 		c.at.Done += len(batch)
-		batch = batch[:0]
+		batch, size = batch[:0], 0
 		c.tick("copying", t.Name)
 		return err
 	}
@@ -148,7 +154,7 @@ func (c *copier) copy(t Table) error {
 			return err
 		}
 		batch = append(batch, Document{Key: rec.Key, Value: rec.Value, Entries: rec.Entries})
-		if len(batch) == copyBatch {
+		if size += len(rec.Value); len(batch) == copyBatch || size >= copyBytes {
 			if err := flush(); err != nil {
 				return err
 			}
@@ -201,7 +207,7 @@ func hashRecord(h hash.Hash, rec Record) error {
 	if err := d.Decode(&v); err != nil {
 		return fmt.Errorf("document %q: %w", rec.Key, err)
 	}
-	canonical, err := json.Marshal(v) // sorts properties
+	canonical, err := json.Marshal(plainNumbers(v)) // sorts properties
 	if err != nil {
 		return fmt.Errorf("document %q: %w", rec.Key, err)
 	}
@@ -212,4 +218,43 @@ func hashRecord(h hash.Hash, rec Record) error {
 	}
 	_, _ = h.Write([]byte{0, 0})
 	return nil
+}
+
+// plainNumbers writes all numbers in decoded JSON in one notation.
+func plainNumbers(v any) any {
+	switch v := v.(type) {
+	case json.Number:
+		return plainNumber(string(v))
+	case []any:
+		for i := range v {
+			v[i] = plainNumbers(v[i])
+		}
+	case map[string]any:
+		for k := range v {
+			v[k] = plainNumbers(v[k])
+		}
+	}
+	return v
+}
+
+// plainNumber writes a JSON number without redundant zeros, as digits and the
+// power of ten of the last: 1e2, 100 and 100.0 are all 1e2.
+func plainNumber(n string) json.Number {
+	mantissa, exponent, _ := strings.Cut(strings.ToLower(n), "e")
+	power := new(big.Int)
+	if exponent != "" {
+		power.SetString(strings.TrimPrefix(exponent, "+"), 10)
+	}
+	whole, fraction, _ := strings.Cut(mantissa, ".")
+	digits, negative := strings.CutPrefix(whole+fraction, "-")
+	digits = strings.TrimLeft(digits, "0")
+	short := strings.TrimRight(digits, "0")
+	if short == "" {
+		return "0"
+	}
+	power.Add(power, big.NewInt(int64(len(digits)-len(short)-len(fraction))))
+	if negative {
+		short = "-" + short
+	}
+	return json.Number(short + "e" + power.String())
 }

@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"iter"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -31,7 +33,7 @@ var books = storage.NewCollection("books", func(b *book) string { return b.ID },
 )
 
 // library returns a store with some books.
-func library(t *testing.T, s storage.Store, n int) storage.Store {
+func library(t testing.TB, s storage.Store, n int) storage.Store {
 	t.Helper()
 	t.Cleanup(func() { s.Close() })
 	if err := storage.Define(ctx, s, books); err != nil {
@@ -137,17 +139,51 @@ func TestCheckFindsBrokenIndexes(t *testing.T) {
 			return true
 		},
 		"the scan is out of order": func(r storage.Range, rec *storage.Record) bool {
-			if r.Index == "" && rec.Key == "00003" {
-				rec.Key = "00001"
+			if r.Index == "" && (rec.Key == "00003" || rec.Key == "00004") {
+				rec.Key = map[string]string{"00003": "00004", "00004": "00003"}[rec.Key]
+			}
+			return true
+		},
+		"a search does not find it": func(r storage.Range, rec *storage.Record) bool {
+			return r.Index != "author" || r.From == "" || rec.Key != "00003"
+		},
+		"only a search finds it": func(r storage.Range, rec *storage.Record) bool {
+			return r.Index != "author" || r.From != "" || rec.Key != "00003"
+		},
+		"a scan has other contents": func(r storage.Range, rec *storage.Record) bool {
+			if rec.Key == "00003" {
+				rec.Value = []byte(`{"_v":1,"id":"00003","title":"Title 3","author":"Author 3","pages":4}`)
 			}
 			return true
 		},
 		"a document is not in a scan": func(r storage.Range, rec *storage.Record) bool { return r.Index != "" || rec.Key != "00003" },
 	} {
 		problems, err := storage.Check(ctx, broken{library(t, memory.New(), 10), change}, books)
-		if err != nil || len(problems) == 0 {
+		named := slices.ContainsFunc(problems, func(p storage.Problem) bool { return p.Key == "00003" })
+		if err != nil || !named {
 			t.Errorf("%s: %v, %v", name, problems, err)
 		}
+	}
+}
+
+func TestCheckNamesSomeOfManyProblems(t *testing.T) {
+	none := func(r storage.Range, _ *storage.Record) bool { return r.Index == "" }
+	problems, err := storage.Check(ctx, broken{library(t, memory.New(), 1000), none}, books)
+	if err != nil || len(problems) != 101 || !strings.Contains(problems[100].What, "more") {
+		t.Errorf("%d problems, %v", len(problems), err)
+	}
+}
+
+func TestCheckEndsWithItsContext(t *testing.T) {
+	done, cancel := context.WithCancel(ctx)
+	canceling := broken{library(t, memory.New(), 10), func(r storage.Range, rec *storage.Record) bool {
+		if rec.Key == "00003" {
+			cancel()
+		}
+		return true
+	}}
+	if problems, err := storage.Check(done, canceling, books); !errors.Is(err, context.Canceled) {
+		t.Errorf("%v, %v", problems, err)
 	}
 }
 
@@ -193,6 +229,35 @@ func TestCopy(t *testing.T) {
 	}
 }
 
+func TestCopyComparesNumbersInAnyNotation(t *testing.T) {
+	for _, c := range []struct {
+		is, becomes string
+		same        bool
+	}{
+		{"100", "1e2", true}, {"100", "100.0", true}, {"100", "1E+2", true}, {"100", "0.1e3", true}, {"100", "1000e-1", true},
+		{"0", "-0", true}, {"0", "0.000", true}, {"0", "0e99", true},
+		{"-0.05", "-5e-2", true}, {"-0.05", "-0.050", true}, {"1e400000", "10e399999", true},
+		{"9007199254740993", "9007199254740992", false}, // one number to a float64
+		{"100", "10", false}, {"1", "-1", false}, {"0.1", "0.01", false}, {"1", `"1"`, false}, {"1", `"1e0"`, false},
+	} {
+		src, dst := library(t, memory.New(), 0), memory.New()
+		defer dst.Close()
+		err := src.Update(ctx, func(tx storage.Tx) error {
+			return tx.Put("books", storage.Document{Key: "k", Value: []byte(`{"n":[{"n":` + c.is + `}]}`)})
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		renoting := broken{dst, func(_ storage.Range, rec *storage.Record) bool {
+			rec.Value = []byte(`{"n": [{"n": ` + c.becomes + `}]}`)
+			return true
+		}}
+		if _, err := storage.Copy(ctx, renoting, src, nil); (err == nil) != c.same {
+			t.Errorf("%s as %s: %v", c.is, c.becomes, err)
+		}
+	}
+}
+
 func TestCopyNoticesADifference(t *testing.T) {
 	src, dst := library(t, memory.New(), 10), memory.New()
 	defer dst.Close()
@@ -201,6 +266,44 @@ func TestCopyNoticesADifference(t *testing.T) {
 		return true
 	}}
 	if _, err := storage.Copy(ctx, lying, src, nil); err == nil || !strings.Contains(err.Error(), "checksum") {
+		t.Errorf("Copy: %v", err)
+	}
+	forgetting := broken{memory.New(), func(_ storage.Range, rec *storage.Record) bool { rec.Entries = nil; return true }}
+	defer forgetting.Close()
+	if _, err := storage.Copy(ctx, forgetting, src, nil); err == nil || !strings.Contains(err.Error(), "checksum") {
+		t.Errorf("Copy without entries: %v", err)
+	}
+}
+
+// TestCopyTakesASnapshot writes to the source while it is copied.
+func TestCopyTakesASnapshot(t *testing.T) {
+	src, dst := library(t, memory.New(), 1200), memory.New()
+	defer dst.Close()
+	n := 0
+	report, err := storage.Copy(ctx, dst, src, func(storage.CopyProgress) {
+		n++
+		err := src.Update(ctx, func(tx storage.Tx) error {
+			return errors.Join(books.Put(tx, &book{ID: fmt.Sprint("99999-", n)}), books.Delete(tx, fmt.Sprintf("%05d", n)))
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	})
+	if err != nil || n < 4 || report.Tables[0].Documents != 1200 {
+		t.Errorf("%+v, %v, after %d changes", report, err, n)
+	}
+}
+
+func TestCopyEndsWithItsContext(t *testing.T) {
+	src, dst := library(t, memory.New(), 1200), memory.New()
+	defer dst.Close()
+	done, cancel := context.WithCancel(ctx)
+	_, err := storage.Copy(done, dst, src, func(p storage.CopyProgress) {
+		if p.Done > 0 {
+			cancel()
+		}
+	})
+	if !errors.Is(err, context.Canceled) {
 		t.Errorf("Copy: %v", err)
 	}
 }
@@ -269,6 +372,52 @@ func TestOneOfManyGetsTheLease(t *testing.T) {
 	wg.Wait()
 	if holders != 1 {
 		t.Errorf("%d hold the lease", holders)
+	}
+}
+
+// TestLeasesExclude has holders race for a lease, over and over, on a file.
+func TestLeasesExclude(t *testing.T) {
+	s, err := bolt.Open(filepath.Join(t.TempDir(), "store.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	l, err := storage.NewLeases(ctx, s, func() time.Time { return time.Unix(1_000_000, 0) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	var inside, turns atomic.Int32
+	var wg sync.WaitGroup
+	for i := range 8 {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			holder := fmt.Sprint(i)
+			for mine := 0; mine < 5; {
+				held, err := l.Acquire(ctx, "work", holder, time.Minute)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if !held {
+					continue
+				}
+				if inside.Add(1) != 1 {
+					t.Error("two hold the lease at once")
+				}
+				mine++
+				turns.Add(1)
+				inside.Add(-1)
+				if err := l.Release(ctx, "work", holder); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		}()
+	}
+	wg.Wait()
+	if turns.Load() != 40 {
+		t.Errorf("%d turns, want 40", turns.Load())
 	}
 }
 
