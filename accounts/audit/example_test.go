@@ -1,0 +1,32 @@
+package audit_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/gatehouse-at/gatehouse/accounts/audit"
+	"github.com/gatehouse-at/gatehouse/storage/memory"
+)
+
+func ExampleLog_Do() {
+	ctx := context.Background()
+	log, err := audit.New(ctx, memory.New(), nil)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	outcome := func(err error) string {
+		if err != nil {
+			return "failed"
+		}
+		return "ok"
+	}
+	_ = log.Do(ctx, "carol", "com.atproto.admin.deleteAccount", "did:plc:x", outcome, func() error { return nil })
+	_ = log.Do(ctx, "dave", "com.atproto.admin.sendEmail", "did:plc:y", outcome, func() error { return errors.New("no such account") })
+	page, _ := log.List(ctx, "did:plc:y", "", 10)
+	for _, e := range page.Entries {
+		fmt.Println(e.Admin, e.Action, e.Outcome)
+	}
+	// Output: dave com.atproto.admin.sendEmail failed
+}

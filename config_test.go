@@ -1,0 +1,111 @@
+package gatehouse_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/gatehouse-at/gatehouse"
+	"github.com/gatehouse-at/gatehouse/accounts"
+	"github.com/gatehouse-at/gatehouse/storage/memory"
+	"github.com/gatehouse-at/gatehouse/xrpc/ratelimit"
+)
+
+func TestBadConfigurationsNameTheField(t *testing.T) {
+	for field, change := range map[string]func(*gatehouse.Config){
+		"Hostname":          func(c *gatehouse.Config) { c.Hostname = "" },
+		"Hostname ":         func(c *gatehouse.Config) { c.Hostname = "https://pds.example.com" },
+		"Hostname  ":        func(c *gatehouse.Config) { c.Hostname = "pds.example.com:443" },
+		"Hostname   ":       func(c *gatehouse.Config) { c.Hostname = "no host" },
+		"HandleDomains":     func(c *gatehouse.Config) { c.HandleDomains = nil },
+		"HandleDomains ":    func(c *gatehouse.Config) { c.HandleDomains = []string{".local"} },
+		"PublicURL":         func(c *gatehouse.Config) { c.PublicURL = "pds.example.com" },
+		"PublicURL ":        func(c *gatehouse.Config) { c.PublicURL = "https://pds.example.com/path" },
+		"InviteInterval":    func(c *gatehouse.Config) { c.InviteInterval = -1 },
+		"DIDMethod":         func(c *gatehouse.Config) { c.DIDMethod = "key" },
+		"PLC":               func(c *gatehouse.Config) { c.PLC = "plc.directory" },
+		"PLCRotationKey":    func(c *gatehouse.Config) { c.PLCRotationKey = "nonsense" },
+		"RecoveryKey":       func(c *gatehouse.Config) { c.RecoveryKey = "did:plc:x" },
+		"JWTSecret":         func(c *gatehouse.Config) { c.JWTSecret = []byte("short") },
+		"KeySecret":         func(c *gatehouse.Config) { c.KeySecret = []byte("short") },
+		"MinPasswordLength": func(c *gatehouse.Config) { c.MinPasswordLength = 1000 },
+		"PasswordMemory":    func(c *gatehouse.Config) { c.PasswordMemory = 1 },
+		"RateLimits":        func(c *gatehouse.Config) { c.RateLimits = "maybe" },
+		"Limiter":           func(c *gatehouse.Config) { c.RateLimits, c.Limiter = gatehouse.Off, ratelimit.Off{} },
+		"TrustedProxies":    func(c *gatehouse.Config) { c.TrustedProxies = []string{"proxy"} },
+		"BlobUploadLimit":   func(c *gatehouse.Config) { c.BlobUploadLimit = -1 },
+		"ModService":        func(c *gatehouse.Config) { c.ModService = "mod.example.com" },
+	} {
+		cfg := gatehouse.Config{Hostname: "localhost", HandleDomains: []string{".test"}}
+		change(&cfg)
+		store := memory.New()
+		srv, err := gatehouse.New(store, cfg)
+		if err == nil {
+			srv.Close()
+		}
+		if field = strings.TrimSpace(field); err == nil || !strings.Contains(err.Error(), "Config."+field) {
+			t.Errorf("%s: %v", field, err)
+		}
+		store.Close()
+	}
+	if _, err := gatehouse.New(nil, gatehouse.Config{}); err == nil {
+		t.Error("no store, no error")
+	}
+}
+
+func TestALocalServerPublishesNothing(t *testing.T) {
+	for host, local := range map[string]bool{
+		"localhost": true, "localhost:2583": true, "pds.test": true, "a.b.localhost": true, "pds.example": true, "127.0.0.1": true,
+		"pds.example.com": false, "localhost.com": false,
+	} {
+		store := memory.New()
+		srv, err := gatehouse.New(store, gatehouse.Config{Hostname: host, HandleDomains: []string{".test"}})
+		if err != nil {
+			t.Fatalf("%s: %v", host, err)
+		}
+		if got := srv.Directory != nil; got != local {
+			t.Errorf("%s: a local directory: %v, want %v", host, got, local)
+		}
+		if srv.PLCDirectory() != nil != local {
+			t.Errorf("%s: PLCDirectory is wrong", host)
+		}
+		srv.Close()
+		store.Close()
+	}
+}
+
+func TestCloseStopsEverythingAndLeavesTheStore(t *testing.T) {
+	store := memory.New()
+	defer store.Close()
+	srv, err := gatehouse.New(store, gatehouse.Config{Hostname: "localhost", HandleDomains: []string{".test"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := srv.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	if _, err := srv.Accounts.Find(context.Background(), "alice.test"); !errors.Is(err, accounts.ErrNotFound) {
+		t.Errorf("the store after Close: %v", err)
+	}
+}
+
+func TestNoMailerIsAnError(t *testing.T) {
+	store := memory.New()
+	defer store.Close()
+	srv, err := gatehouse.New(store, gatehouse.Config{Hostname: "localhost", HandleDomains: []string{".test"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer srv.Close()
+	ctx := context.Background()
+	a, err := srv.Accounts.Create(ctx, accounts.CreateParams{Handle: "alice.test", Email: "alice@example.com", Password: "password"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := srv.Accounts.RequestDelete(ctx, a.DID); err == nil || !strings.Contains(err.Error(), "no mailer is configured") {
+		t.Errorf("RequestDelete: %v", err)
+	}
+}

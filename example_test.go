@@ -1,0 +1,90 @@
+package gatehouse_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+
+	"github.com/gatehouse-at/gatehouse"
+	"github.com/gatehouse-at/gatehouse/accounts"
+	"github.com/gatehouse-at/gatehouse/storage/memory"
+)
+
+func Example() {
+	store := memory.New()
+	defer store.Close()
+	srv, err := gatehouse.New(store, gatehouse.Config{Hostname: "localhost", HandleDomains: []string{".test"}})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer srv.Close()
+	mux := http.NewServeMux()
+	mux.Handle("/xrpc/", srv)
+
+	w := httptest.NewRecorder()
+	mux.ServeHTTP(w, httptest.NewRequest("GET", "/xrpc/_health", nil))
+	fmt.Println(w.Body)
+	// Output: {"version":"0.1.0"}
+}
+
+// The services are Go APIs too: the same rules without HTTP.
+func Example_services() {
+	ctx := context.Background()
+	store := memory.New()
+	defer store.Close()
+	srv, err := gatehouse.New(store, gatehouse.Config{Hostname: "localhost", HandleDomains: []string{".test"}, Invites: true})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer srv.Close()
+
+	made, _ := srv.Invites.Create(ctx, 1, 1)
+	tokens, err := srv.Sessions.SignUp(ctx, accounts.CreateParams{
+		Handle: "alice.test", Email: "alice@example.com", Password: "correct horse", InviteCode: made[0].Codes[0],
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	auth, err := srv.Sessions.Verify(ctx, tokens.AccessJWT)
+	fmt.Println(auth.Account.Handle, auth.Full(), err)
+	// Output: alice.test true <nil>
+}
+
+// RequireAuth protects the routes of the program that Gatehouse is mounted in.
+func ExampleServer_RequireAuth() {
+	store := memory.New()
+	defer store.Close()
+	srv, err := gatehouse.New(store, gatehouse.Config{Hostname: "localhost", HandleDomains: []string{".test"}})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer srv.Close()
+	hello := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprintln(w, "hello", gatehouse.Auth(r.Context()).Account.Handle)
+	})
+	mux := http.NewServeMux()
+	mux.Handle("/hello", srv.RequireAuth(hello))
+
+	tokens, err := srv.Sessions.SignUp(context.Background(), accounts.CreateParams{
+		Handle: "alice.test", Email: "alice@example.com", Password: "correct horse",
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for _, authorization := range []string{"", "Bearer " + tokens.AccessJWT} {
+		r := httptest.NewRequest("GET", "/hello", nil)
+		r.Header.Set("Authorization", authorization)
+		w := httptest.NewRecorder()
+		mux.ServeHTTP(w, r)
+		fmt.Println(w.Code, w.Body)
+	}
+	// Output:
+	// 401 {"error":"AuthMissing","message":"Authentication Required"}
+	// 200 hello alice.test
+}

@@ -1,0 +1,32 @@
+package invites_test
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/gatehouse-at/gatehouse"
+	"github.com/gatehouse-at/gatehouse/accounts"
+	"github.com/gatehouse-at/gatehouse/storage/memory"
+)
+
+func ExampleService_Create() {
+	ctx := context.Background()
+	store := memory.New()
+	defer store.Close()
+	srv, err := gatehouse.New(store, gatehouse.Config{Hostname: "localhost", HandleDomains: []string{".test"}, Invites: true})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer srv.Close()
+	made, _ := srv.Invites.Create(ctx, 1, 1) // one code with one use
+	for _, label := range []string{"alice", "bob"} {
+		_, err := srv.Accounts.Create(ctx, accounts.CreateParams{
+			Handle: label + ".test", Email: label + "@example.com", Password: "correct horse", InviteCode: made[0].Codes[0],
+		})
+		fmt.Println(label, err)
+	}
+	// Output:
+	// alice <nil>
+	// bob Provided invite code not available
+}
