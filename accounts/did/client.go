@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"syscall"
 	"time"
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
@@ -25,15 +26,18 @@ const PublicDirectory = "https://plc.directory"
 type ClientConfig struct {
 	// URL is the directory's. Default [PublicDirectory].
 	URL string
-	// Timeout bounds one request. Default 10 seconds.
+	// Timeout bounds one request, its answer included. Default 10 seconds.
 	Timeout time.Duration
 	// Tries is how often a request is made before the directory counts as
 	// unavailable. Default 3.
 	Tries int
-	// Backoff is the pause after the first try; it doubles after each, and is jittered. Default 250 ms.
+	// Backoff is the pause after the first try; it doubles after each, up to 10
+	// seconds, and is jittered. Default 250 ms.
 	Backoff time.Duration
-	// Transport replaces the one that refuses to connect to private
-	// addresses, which is only used where URL isn't one itself.
+	// AllowPrivate lets the name of a directory lead to a private address. Without it, that
+	// is only let be where the URL says so itself: by an address, localhost, or http.
+	AllowPrivate bool
+	// Transport replaces the client's own, and its care about addresses.
 	Transport http.RoundTripper
 	// UserAgent names the program. Default "gatehouse".
 	UserAgent string
@@ -47,10 +51,12 @@ type Client struct {
 	sleep func(context.Context, time.Duration) error
 }
 
-// maxAnswer is the most that is read of an answer, in bytes.
-const maxAnswer = 4 << 20
+const (
+	maxAnswer  = 4 << 20 // the most that is read of an answer, in bytes
+	maxBackoff = 10 * time.Second
+)
 
-// NewClient returns a client. It refuses a URL that is not http(s)://HOST.
+// NewClient returns a client. It refuses a URL that is not http(s)://HOST, and negative numbers.
 func NewClient(cfg ClientConfig) (*Client, error) {
 	if cfg.URL == "" {
 		cfg.URL = PublicDirectory
@@ -59,6 +65,9 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 	if err != nil || base.Scheme != "http" && base.Scheme != "https" || base.Host == "" ||
 		base.Path != "" && base.Path != "/" || base.RawQuery != "" || base.User != nil {
 		return nil, fmt.Errorf("did: %q is not the URL of a directory", cfg.URL)
+	}
+	if cfg.Timeout < 0 || cfg.Tries < 0 || cfg.Backoff < 0 {
+		return nil, errors.New("did: a time-out, a number of tries or a backoff is negative")
 	}
 	base.Path = ""
 	if cfg.Timeout == 0 {
@@ -74,7 +83,7 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 		cfg.UserAgent = "gatehouse"
 	}
 	if cfg.Transport == nil {
-		cfg.Transport = transportFor(base)
+		cfg.Transport = transportFor(base, cfg.AllowPrivate, http.ProxyFromEnvironment)
 	}
 	return &Client{
 		base: base, cfg: cfg, sleep: sleep,
@@ -87,15 +96,34 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 }
 
 // transportFor keeps DNS from leading a public directory's name to a private
-// address. A directory that is configured by a private address is meant.
-func transportFor(base *url.URL) http.RoundTripper {
-	host := base.Hostname()
-	ip, err := netip.ParseAddr(host)
-	private := host == "localhost" || err == nil && !ssrf.IsPublicIPAddress(net.IP(ip.AsSlice()))
-	if private || base.Scheme == "http" {
-		return http.DefaultTransport.(*http.Transport).Clone()
+// address. A directory that is configured by a private address is meant, and so is one
+// without TLS. Where there is a proxy, it is the proxy that connects.
+func transportFor(base *url.URL, allowPrivate bool, proxy func(*http.Request) (*url.URL, error)) *http.Transport {
+	dialer := &net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}
+	ip, err := netip.ParseAddr(base.Hostname())
+	named := err != nil && base.Hostname() != "localhost" || err == nil && isPublic(ip)
+	via, _ := proxy(&http.Request{URL: base})
+	if named && base.Scheme == "https" && via == nil && !allowPrivate {
+		dialer.Control = publicOnly
 	}
-	return ssrf.PublicOnlyTransport()
+	return &http.Transport{
+		Proxy: proxy, DialContext: dialer.DialContext, ForceAttemptHTTP2: true,
+		MaxIdleConnsPerHost: 16, IdleConnTimeout: 90 * time.Second, TLSHandshakeTimeout: 10 * time.Second,
+	}
+}
+
+func isPublic(ip netip.Addr) bool { return ssrf.IsPublicIPAddress(net.IP(ip.Unmap().AsSlice())) }
+
+// publicOnly looks at an address when it is about to be connected to, after DNS.
+func publicOnly(_, address string, _ syscall.RawConn) error {
+	to, err := netip.ParseAddrPort(address)
+	if err != nil {
+		return fmt.Errorf("did: %w", err)
+	}
+	if !isPublic(to.Addr()) {
+		return fmt.Errorf("did: %s is not a public IP address", to.Addr())
+	}
+	return nil
 }
 
 func sleep(ctx context.Context, d time.Duration) error {
@@ -111,9 +139,6 @@ func sleep(ctx context.Context, d time.Duration) error {
 
 // do makes a request until it gets a definite answer.
 func (c *Client) do(ctx context.Context, method string, id syntax.DID, suffix string, body []byte) (status int, answer []byte, err error) {
-	if id.Method() != "plc" {
-		return 0, nil, fmt.Errorf("%w: %s", ErrNotFound, id)
-	}
 	target := c.base.JoinPath(id.String() + suffix).String()
 	for try := 0; ; try++ {
 		status, answer, err = c.once(ctx, method, target, body)
@@ -126,7 +151,7 @@ func (c *Client) do(ctx context.Context, method string, id syntax.DID, suffix st
 		if try+1 >= c.cfg.Tries || ctx.Err() != nil {
 			return 0, nil, fmt.Errorf("%w: %s: %w", ErrUnavailable, c.base.Host, err)
 		}
-		pause := c.cfg.Backoff << try
+		pause := min(c.cfg.Backoff<<min(try, 10), maxBackoff)
 		if err := c.sleep(ctx, pause/2+rand.N(pause)); err != nil {
 			return 0, nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 		}
@@ -157,6 +182,9 @@ func (c *Client) once(ctx context.Context, method, target string, body []byte) (
 
 // Submit implements [Directory].
 func (c *Client) Submit(ctx context.Context, id syntax.DID, op *Operation) error {
+	if !isPLC(id) {
+		return refused("%s is not a did:plc", id)
+	}
 	if err := op.Validate(); err != nil {
 		return err
 	}
@@ -172,6 +200,7 @@ func (c *Client) Submit(ctx context.Context, id syntax.DID, op *Operation) error
 		return nil
 	}
 	// A directory refuses what it has already, and an answer to an earlier try may have got lost.
+	// Nor is every refusal the directory's: its log tells what has come of the operation.
 	log, err := c.Log(ctx, id)
 	switch {
 	case err == nil && contains(log, op):
@@ -195,25 +224,37 @@ func excerpt(b []byte) string {
 	return fmt.Sprintf("%.200q", b)
 }
 
-// Log implements [Directory].
+// Log implements [Directory]. It checks the log, so that a directory can't pass off
+// another DID's, or one of its own making.
 func (c *Client) Log(ctx context.Context, id syntax.DID) ([]*Operation, error) {
+	if !isPLC(id) {
+		return nil, fmt.Errorf("%w: %s", ErrNotFound, id)
+	}
 	status, answer, err := c.do(ctx, http.MethodGet, id, "/log", nil)
 	switch {
 	case err != nil:
 		return nil, err
-	case status == http.StatusNotFound || status == http.StatusGone:
+	case (status == http.StatusNotFound || status == http.StatusGone) && isObject(answer):
 		return nil, ErrNotFound
 	case status != http.StatusOK:
-		return nil, fmt.Errorf("%w: %s: status %d", ErrUnavailable, c.base.Host, status)
+		return nil, fmt.Errorf("%w: %s: status %d: %s", ErrUnavailable, c.base.Host, status, excerpt(answer))
 	}
 	var log []*Operation
-	if err := json.Unmarshal(answer, &log); err != nil || len(log) == 0 {
-		return nil, fmt.Errorf("%w: %s: the log of %s can't be read: %v", ErrUnavailable, c.base.Host, id, err)
+	if err := json.Unmarshal(answer, &log); err != nil {
+		return nil, fmt.Errorf("%w: %s: the log of %s can't be read: %w", ErrUnavailable, c.base.Host, id, err)
 	}
-	for _, op := range log {
-		if op == nil {
-			return nil, fmt.Errorf("%w: %s: the log of %s has a gap", ErrUnavailable, c.base.Host, id)
-		}
+	if len(log) == 0 {
+		return nil, fmt.Errorf("%w: %s: the log of %s is empty", ErrUnavailable, c.base.Host, id)
+	}
+	if err := verifyLog(id, log); err != nil {
+		return nil, fmt.Errorf("%w: %s: the log of %s is not genuine: %v", ErrUnavailable, c.base.Host, id, err)
 	}
 	return log, nil
+}
+
+// isObject tells a directory's own answer from that of a proxy before it, whose "not found"
+// says nothing about a DID.
+func isObject(answer []byte) bool {
+	var m map[string]json.RawMessage
+	return json.Unmarshal(answer, &m) == nil && m != nil
 }

@@ -1,7 +1,8 @@
 package did
 
 import (
-	"sort"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
@@ -47,29 +48,20 @@ func (d *Data) Document() *Document {
 		VerificationMethod: []VerificationMethod{},
 		Service:            []DocumentService{},
 	}
-	for _, name := range sorted(d.VerificationMethods) {
+	for _, name := range slices.Sorted(maps.Keys(d.VerificationMethods)) {
 		key := strings.TrimPrefix(d.VerificationMethods[name], "did:key:")
 		doc.VerificationMethod = append(doc.VerificationMethod, VerificationMethod{
 			ID: d.DID.String() + "#" + name, Type: "Multikey", Controller: d.DID, PublicKeyMultibase: key,
 		})
 		for _, k := range keyContexts {
-			if strings.HasPrefix(key, k.prefix) && doc.Context[len(doc.Context)-1] != k.context {
+			if strings.HasPrefix(key, k.prefix) && !slices.Contains(doc.Context, k.context) {
 				doc.Context = append(doc.Context, k.context)
 			}
 		}
 	}
-	for _, name := range sorted(d.Services) {
+	for _, name := range slices.Sorted(maps.Keys(d.Services)) {
 		s := d.Services[name]
 		doc.Service = append(doc.Service, DocumentService{ID: "#" + name, Type: s.Type, ServiceEndpoint: s.Endpoint})
 	}
 	return doc
-}
-
-func sorted[T any](m map[string]T) []string {
-	names := make([]string, 0, len(m))
-	for name := range m {
-		names = append(names, name)
-	}
-	sort.Strings(names)
-	return names
 }

@@ -3,6 +3,8 @@ package did
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
 	"time"
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
@@ -11,7 +13,8 @@ import (
 )
 
 // Local is a directory in a store, for tests and for use without a network. It checks operations
-// as the public directory does. DIDs that are only known to it exist nowhere else.
+// as the public directory does, but doesn't limit how many there are in an hour, a day or a week.
+// DIDs that are only known to it exist nowhere else.
 type Local struct {
 	store storage.Store
 	now   func() time.Time
@@ -38,13 +41,27 @@ func NewLocal(ctx context.Context, store storage.Store, now func() time.Time) (*
 
 // Submit implements [Directory].
 func (l *Local) Submit(ctx context.Context, id syntax.DID, op *Operation) error {
-	return l.store.Update(ctx, func(tx storage.Tx) error { return l.SubmitTx(tx, id, op) })
+	err := l.store.Update(ctx, func(tx storage.Tx) error { return l.SubmitTx(tx, id, op) })
+	return unavailable(err)
 }
 
-// SubmitTx is Submit inside a transaction of the directory's store.
+// unavailable makes an error of the store one of a directory.
+func unavailable(err error) error {
+	if err == nil || errors.Is(err, ErrRefused) || errors.Is(err, ErrNotFound) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", ErrUnavailable, err)
+}
+
+// SubmitTx is Submit inside a transaction of the directory's store. Besides [ErrRefused] it
+// returns the errors of the store.
 func (l *Local) SubmitTx(tx storage.Tx, id syntax.DID, op *Operation) error {
-	if id.Method() != "plc" {
+	if !isPLC(id) {
 		return refused("%s is not a did:plc", id)
+	}
+	c, err := op.CID()
+	if err != nil {
+		return refused("%v", err)
 	}
 	h, err := histories.Get(tx, id.String())
 	if errors.Is(err, storage.ErrNotFound) {
@@ -54,10 +71,13 @@ func (l *Local) SubmitTx(tx storage.Tx, id syntax.DID, op *Operation) error {
 		return err
 	}
 	inForce := h.inForce()
-	if len(inForce) > 0 && contains(operations(inForce), op) {
+	if slices.ContainsFunc(inForce, func(l *Logged) bool { return l.CID == c }) {
 		return nil
 	}
-	now := l.now().UTC().Truncate(time.Millisecond)
+	if err := op.Validate(); err != nil {
+		return err
+	}
+	now := h.after(l.now())
 	keep, err := next(id, inForce, op, now)
 	if err != nil {
 		return err
@@ -65,12 +85,18 @@ func (l *Local) SubmitTx(tx storage.Tx, id syntax.DID, op *Operation) error {
 	for _, undone := range inForce[keep:] {
 		undone.Nullified = true
 	}
-	c, err := op.CID()
-	if err != nil {
-		return err
-	}
 	h.Log = append(h.Log, &Logged{DID: id, Operation: op, CID: c, CreatedAt: now})
 	return histories.Put(tx, h)
+}
+
+// after returns a time for the next entry, in whole milliseconds: times in a log increase, even if
+// a clock does not.
+func (h *history) after(now time.Time) time.Time {
+	now = now.UTC().Truncate(time.Millisecond)
+	if n := len(h.Log); n > 0 && !now.After(h.Log[n-1].CreatedAt) {
+		return h.Log[n-1].CreatedAt.Add(time.Millisecond)
+	}
+	return now
 }
 
 func (h *history) inForce() []*Logged {
@@ -101,7 +127,11 @@ func (l *Local) Log(ctx context.Context, id syntax.DID) ([]*Operation, error) {
 }
 
 // Audit returns the whole log of a DID, with what was nullified, oldest first.
+// Errors: [ErrNotFound], [ErrUnavailable].
 func (l *Local) Audit(ctx context.Context, id syntax.DID) ([]*Logged, error) {
+	if !isPLC(id) {
+		return nil, ErrNotFound
+	}
 	var h *history
 	err := l.store.View(ctx, func(tx storage.Tx) (err error) {
 		h, err = histories.Get(tx, id.String())
@@ -111,7 +141,7 @@ func (l *Local) Audit(ctx context.Context, id syntax.DID) ([]*Logged, error) {
 		return nil, ErrNotFound
 	}
 	if err != nil {
-		return nil, err
+		return nil, unavailable(err)
 	}
 	return h.Log, nil
 }

@@ -1,15 +1,14 @@
 package did
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/base32"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -72,7 +71,7 @@ type Operation struct {
 	// Sig is the signature: base64url without padding.
 	Sig string
 
-	legacy *legacyCreate // of a TypeCreate
+	legacy legacyCreate // of a TypeCreate
 }
 
 // legacyCreate are the fields of the first form of a genesis operation.
@@ -153,7 +152,19 @@ func (o *Operation) CID() (string, error) {
 	return c.String(), nil
 }
 
-var base32Lower = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
+const (
+	plcAlphabet = "abcdefghijklmnopqrstuvwxyz234567"
+	plcLength   = 24
+)
+
+var base32Lower = base32.NewEncoding(plcAlphabet).WithPadding(base32.NoPadding)
+
+// isPLC reports whether a DID is a did:plc of the right form, which also makes it safe
+// in a URL or as a key.
+func isPLC(id syntax.DID) bool {
+	hash, ok := strings.CutPrefix(id.String(), "did:plc:")
+	return ok && len(hash) == plcLength && strings.Trim(hash, plcAlphabet) == ""
+}
 
 // DID returns the DID that a signed genesis operation makes.
 func (o *Operation) DID() (syntax.DID, error) {
@@ -162,7 +173,7 @@ func (o *Operation) DID() (syntax.DID, error) {
 		return "", err
 	}
 	sum := sha256.Sum256(b)
-	return syntax.DID("did:plc:" + base32Lower.EncodeToString(sum[:])[:24]), nil
+	return syntax.DID("did:plc:" + base32Lower.EncodeToString(sum[:])[:plcLength]), nil
 }
 
 // Sign signs the operation.
@@ -182,8 +193,10 @@ func (o *Operation) Sign(key Signer) error {
 // verify returns the first of some keys by which the operation is signed.
 func (o *Operation) verify(keys []string) (string, error) {
 	sig, err := base64.RawURLEncoding.Strict().DecodeString(o.Sig)
-	if err != nil {
-		return "", fmt.Errorf("the signature is not base64url without padding")
+	// The decoder skips line breaks. With them there would be several forms, and so several
+	// CIDs, of one signed operation.
+	if err != nil || strings.ContainsAny(o.Sig, "\r\n") {
+		return "", errors.New("the signature is not base64url without padding")
 	}
 	b, err := o.unsigned()
 	if err != nil {
@@ -195,7 +208,7 @@ func (o *Operation) verify(keys []string) (string, error) {
 			return k, nil
 		}
 	}
-	return "", fmt.Errorf("the signature is not by a rotation key")
+	return "", errors.New("the signature is not by a rotation key")
 }
 
 // Next returns a new, unsigned operation that continues this one, with the same contents.
@@ -259,80 +272,40 @@ func (o *Operation) SetHandle(h syntax.Handle) {
 // MarshalJSON encodes the operation as a directory takes it.
 func (o *Operation) MarshalJSON() ([]byte, error) { return json.Marshal(o.fields()) }
 
-// UnmarshalJSON decodes an operation. It refuses what has not exactly the fields of its type.
+// UnmarshalJSON decodes an operation. It refuses what is not exactly as MarshalJSON writes
+// it, but for the order of properties: what is signed has to be what was sent.
 func (o *Operation) UnmarshalJSON(b []byte) error {
-	var head struct {
-		Type string `json:"type"`
+	var w struct {
+		Type                string             `json:"type"`
+		RotationKeys        []string           `json:"rotationKeys"`
+		VerificationMethods map[string]string  `json:"verificationMethods"`
+		AlsoKnownAs         []string           `json:"alsoKnownAs"`
+		Services            map[string]Service `json:"services"`
+		Prev                string             `json:"prev"`
+		Sig                 string             `json:"sig"`
+		SigningKey          string             `json:"signingKey"`
+		RecoveryKey         string             `json:"recoveryKey"`
+		Handle              string             `json:"handle"`
+		Service             string             `json:"service"`
 	}
-	if err := json.Unmarshal(b, &head); err != nil {
+	var sent any
+	if err := errors.Join(json.Unmarshal(b, &w), json.Unmarshal(b, &sent)); err != nil {
 		return fmt.Errorf("did: not an operation: %w", err)
 	}
-	switch head.Type {
+	read := Operation{Type: w.Type, Prev: w.Prev, Sig: w.Sig}
+	switch w.Type {
 	case TypeOperation:
-		var w struct {
-			Type                string              `json:"type"`
-			RotationKeys        *[]string           `json:"rotationKeys"`
-			VerificationMethods *map[string]string  `json:"verificationMethods"`
-			AlsoKnownAs         *[]string           `json:"alsoKnownAs"`
-			Services            *map[string]Service `json:"services"`
-			Prev                *string             `json:"prev"`
-			Sig                 string              `json:"sig"`
-		}
-		if err := strict(b, &w); err != nil {
-			return err
-		}
-		if w.RotationKeys == nil || w.VerificationMethods == nil || w.AlsoKnownAs == nil || w.Services == nil {
-			return errors.New("did: not an operation: a property is missing")
-		}
-		*o = Operation{
-			Type: w.Type, RotationKeys: *w.RotationKeys, VerificationMethods: *w.VerificationMethods,
-			AlsoKnownAs: *w.AlsoKnownAs, Services: *w.Services, Prev: deref(w.Prev), Sig: w.Sig,
-		}
+		read.RotationKeys, read.AlsoKnownAs = w.RotationKeys, w.AlsoKnownAs
+		read.VerificationMethods, read.Services = w.VerificationMethods, w.Services
 	case TypeTombstone:
-		var w struct {
-			Type string `json:"type"`
-			Prev string `json:"prev"`
-			Sig  string `json:"sig"`
-		}
-		if err := strict(b, &w); err != nil {
-			return err
-		}
-		*o = Operation{Type: w.Type, Prev: w.Prev, Sig: w.Sig}
 	case TypeCreate:
-		var w struct {
-			Type        string  `json:"type"`
-			SigningKey  string  `json:"signingKey"`
-			RecoveryKey string  `json:"recoveryKey"`
-			Handle      string  `json:"handle"`
-			Service     string  `json:"service"`
-			Prev        *string `json:"prev"`
-			Sig         string  `json:"sig"`
-		}
-		if err := strict(b, &w); err != nil {
-			return err
-		}
-		*o = Operation{Type: w.Type, Prev: deref(w.Prev), Sig: w.Sig, legacy: &legacyCreate{w.SigningKey, w.RecoveryKey, w.Handle, w.Service}}
+		read.legacy = legacyCreate{w.SigningKey, w.RecoveryKey, w.Handle, w.Service}
 	default:
-		return fmt.Errorf("did: not an operation: type %q", head.Type)
+		return fmt.Errorf("did: not an operation: type %q", w.Type)
 	}
+	if !reflect.DeepEqual(sent, any(read.fields())) {
+		return fmt.Errorf("did: not an operation: it has not exactly the properties of a %s", w.Type)
+	}
+	*o = read
 	return nil
-}
-
-func strict(b []byte, into any) error {
-	d := json.NewDecoder(bytes.NewReader(b))
-	d.DisallowUnknownFields()
-	if err := d.Decode(into); err != nil {
-		return fmt.Errorf("did: not an operation: %w", err)
-	}
-	if _, err := d.Token(); err != io.EOF {
-		return errors.New("did: not an operation: something follows it")
-	}
-	return nil
-}
-
-func deref(s *string) string {
-	if s == nil {
-		return ""
-	}
-	return *s
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/bluesky-social/indigo/atproto/atcrypto"
@@ -88,7 +89,7 @@ func (p *PLC) Mint(ctx context.Context, m MintParams) (Minted, error) {
 		Services:            map[string]Service{AtprotoPDS: {Type: AtprotoPDSType, Endpoint: p.Endpoint}},
 	}
 	for _, key := range []string{m.RecoveryKey, p.RecoveryKey, p.RotationKey()} {
-		if key != "" && (len(op.RotationKeys) == 0 || op.RotationKeys[len(op.RotationKeys)-1] != key) {
+		if key != "" && !slices.Contains(op.RotationKeys, key) {
 			op.RotationKeys = append(op.RotationKeys, key)
 		}
 	}
@@ -121,11 +122,29 @@ func (p *PLC) Change(ctx context.Context, id syntax.DID, change func(*Operation)
 	if id.Method() != "plc" {
 		return nil
 	}
-	op, changed, err := p.next(ctx, id, change)
-	if err != nil || !changed {
-		return err
+	for try := 1; ; try++ {
+		op, changed, err := p.next(ctx, id, change)
+		if err != nil || !changed {
+			return err
+		}
+		err = p.Directory.Submit(ctx, id, op)
+		if try == maxRivals || !errors.Is(err, ErrRefused) || !p.overtaken(ctx, id, op) {
+			return err
+		}
 	}
-	return p.Directory.Submit(ctx, id, op)
+}
+
+// maxRivals is how often a change that another overtook is made.
+const maxRivals = 5
+
+// overtaken reports whether another operation came before one that was refused.
+func (p *PLC) overtaken(ctx context.Context, id syntax.DID, op *Operation) bool {
+	last, err := Last(ctx, p.Directory, id)
+	if err != nil {
+		return false
+	}
+	c, err := last.CID()
+	return err == nil && c != op.Prev
 }
 
 // Sign implements [Registrar].
@@ -194,9 +213,13 @@ func (*Web) Mint(ctx context.Context, m MintParams) (Minted, error) {
 	return Minted{DID: id}, err
 }
 
-// WebDID returns the did:web of a host, which may have a port
+// WebDID returns the did:web of a host name, which may have a port
 // (source: the did:web method specification).
 func WebDID(host string) (syntax.DID, error) {
+	name, port, hasPort := strings.Cut(host, ":")
+	if strings.Contains(name, "%") || hasPort && (port == "" || strings.Trim(port, "0123456789") != "") {
+		return "", fmt.Errorf("did: %q is no host name", host)
+	}
 	id, err := syntax.ParseDID("did:web:" + strings.ReplaceAll(strings.ToLower(host), ":", "%3A"))
 	if err != nil {
 		return "", fmt.Errorf("did: %q is no host name: %w", host, err)

@@ -1,26 +1,31 @@
 package did
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
 	lru "github.com/hashicorp/golang-lru/v2"
 )
 
-// Resolver finds the documents of DIDs and remembers them for a while.
+// Resolver finds the documents of DIDs and remembers them for a while. Where a document can't
+// be had anew it returns the one that it remembers, and asks again only after some seconds, so that
+// a directory's failure doesn't become its callers'.
 type Resolver struct {
-	dir     Directory
-	foreign func(context.Context, syntax.DID) (json.RawMessage, error)
-	ttl     time.Duration
-	now     func() time.Time
+	cfg     ResolverConfig
 	cache   *lru.Cache[syntax.DID, cached]
+	forgets atomic.Uint64 // counts calls of Forget
 }
 
+// cached is the result of a resolution: a document, or an error if there never was one.
 type cached struct {
 	doc   json.RawMessage
+	err   error
 	until time.Time
 }
 
@@ -32,6 +37,10 @@ type ResolverConfig struct {
 	Foreign func(context.Context, syntax.DID) (json.RawMessage, error)
 	// TTL is how long a document is remembered. Default 5 minutes.
 	TTL time.Duration
+	// Retry is the pause after a resolution for which the directory was unavailable. Default 10 seconds.
+	Retry time.Duration
+	// Timeout bounds one resolution. Default 5 seconds.
+	Timeout time.Duration
 	// Size is how many are remembered. Default 10,000.
 	Size int
 	// Now tells the time. Default [time.Now].
@@ -40,49 +49,67 @@ type ResolverConfig struct {
 
 // NewResolver returns a Resolver.
 func NewResolver(cfg ResolverConfig) (*Resolver, error) {
-	if cfg.TTL == 0 {
-		cfg.TTL = 5 * time.Minute
-	}
-	if cfg.Size == 0 {
-		cfg.Size = 10_000
-	}
+	cfg.TTL = cmp.Or(cfg.TTL, 5*time.Minute)
+	cfg.Retry = cmp.Or(cfg.Retry, 10*time.Second)
+	cfg.Timeout = cmp.Or(cfg.Timeout, 5*time.Second)
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	cache, err := lru.New[syntax.DID, cached](cfg.Size)
+	cache, err := lru.New[syntax.DID, cached](cmp.Or(cfg.Size, 10_000))
 	if err != nil {
 		return nil, fmt.Errorf("did: %w", err)
 	}
-	return &Resolver{dir: cfg.Directory, foreign: cfg.Foreign, ttl: cfg.TTL, now: cfg.Now, cache: cache}, nil
+	return &Resolver{cfg: cfg, cache: cache}, nil
 }
 
-// Resolve returns the document of a DID as JSON.
+// Resolve returns the document of a DID as JSON, which must not be changed.
 // Errors: [ErrNotFound], [ErrTombstoned], [ErrUnavailable].
 func (r *Resolver) Resolve(ctx context.Context, id syntax.DID) (json.RawMessage, error) {
-	if c, ok := r.cache.Get(id); ok && r.now().Before(c.until) {
-		return c.doc, nil
+	old, known := r.cache.Get(id)
+	if known && r.cfg.Now().Before(old.until) {
+		return old.doc, old.err
 	}
+	forgets := r.forgets.Load()
 	doc, err := r.fetch(ctx, id)
-	if err != nil {
+	fresh := cached{doc: doc, until: r.cfg.Now().Add(r.cfg.TTL)}
+	switch {
+	case err == nil:
+	case ctx.Err() != nil: // the caller has gone, which says nothing about the DID
+		return nil, err
+	case errors.Is(err, ErrUnavailable):
+		fresh = cached{doc: old.doc, until: r.cfg.Now().Add(r.cfg.Retry)}
+		if old.doc == nil {
+			fresh.err = err
+		}
+	default:
+		r.cache.Remove(id)
 		return nil, err
 	}
-	r.cache.Add(id, cached{doc, r.now().Add(r.ttl)})
-	return doc, nil
+	// What was fetched before a Forget may be what was to be forgotten.
+	if forgets == r.forgets.Load() {
+		r.cache.Add(id, fresh)
+	}
+	return fresh.doc, fresh.err
 }
 
 func (r *Resolver) fetch(ctx context.Context, id syntax.DID) (json.RawMessage, error) {
-	if id.Method() == "plc" && r.dir != nil {
-		last, err := Last(ctx, r.dir, id)
+	ctx, cancel := context.WithTimeout(ctx, r.cfg.Timeout)
+	defer cancel()
+	if id.Method() == "plc" && r.cfg.Directory != nil {
+		last, err := Last(ctx, r.cfg.Directory, id)
 		if err != nil {
 			return nil, err
 		}
 		return json.Marshal(last.Data(id).Document())
 	}
-	if r.foreign != nil {
-		return r.foreign(ctx, id)
+	if r.cfg.Foreign != nil {
+		return r.cfg.Foreign(ctx, id)
 	}
 	return nil, fmt.Errorf("%w: %s", ErrNotFound, id)
 }
 
 // Forget makes the next Resolve ask anew.
-func (r *Resolver) Forget(id syntax.DID) { r.cache.Remove(id) }
+func (r *Resolver) Forget(id syntax.DID) {
+	r.forgets.Add(1)
+	r.cache.Remove(id)
+}

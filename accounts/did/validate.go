@@ -3,19 +3,22 @@ package did
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/bluesky-social/indigo/atproto/atcrypto"
 	"github.com/bluesky-social/indigo/atproto/syntax"
 )
 
-// The limits of the public directory.
+// The limits of the public directory and of the did:plc specification, where they
+// differ the stricter one: the public directory would take ten rotation keys, or none.
 const (
-	maxOperationBytes = 7500
+	maxOperationBytes = 4000
 	maxRotationKeys   = 5
 	maxEntries        = 10
-	maxAlsoKnownAs    = 256
+	maxAlsoKnownAs    = 258
 	maxName           = 32
+	maxKey            = 256
 	maxServiceType    = 256
 	maxEndpoint       = 512
 	recoveryWindow    = 72 * time.Hour
@@ -34,8 +37,8 @@ func refused(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", ErrRefused, fmt.Sprintf(format, args...))
 }
 
-// Validate checks an operation by itself: its form, its keys and its size. Its
-// error is an [ErrRefused].
+// Validate checks an operation that is to be submitted by itself: its form, its keys and
+// its size. Operations in logs may be older than these rules. Its error is an [ErrRefused].
 func (o *Operation) Validate() error {
 	b, err := o.bytes()
 	switch {
@@ -45,43 +48,59 @@ func (o *Operation) Validate() error {
 		return refused("the operation has %d bytes, over %d", len(b), maxOperationBytes)
 	case o.Sig == "":
 		return refused("the operation is not signed")
-	case o.Type == TypeTombstone:
+	}
+	switch o.Type {
+	case TypeTombstone:
 		if o.Prev == "" {
 			return refused("a tombstone without an operation before it")
 		}
 		return nil
+	case TypeOperation:
+		return o.validContents()
 	}
-	n := o.normal()
-	if len(n.RotationKeys) < 1 || len(n.RotationKeys) > maxRotationKeys {
-		return refused("%d rotation keys; there must be 1 to %d", len(n.RotationKeys), maxRotationKeys)
+	return refused("operations of type %q are not taken", o.Type)
+}
+
+func (o *Operation) validContents() error {
+	if len(o.RotationKeys) < 1 || len(o.RotationKeys) > maxRotationKeys {
+		return refused("%d rotation keys; there must be 1 to %d", len(o.RotationKeys), maxRotationKeys)
 	}
-	for i, k := range n.RotationKeys {
+	for i, k := range o.RotationKeys {
 		if _, err := atcrypto.ParsePublicDIDKey(k); err != nil {
 			return refused("rotation key %q is not supported", k)
 		}
-		if slices.Contains(n.RotationKeys[:i], k) {
+		if slices.Contains(o.RotationKeys[:i], k) {
 			return refused("rotation key %q twice", k)
 		}
 	}
-	if len(n.VerificationMethods) > maxEntries || len(n.AlsoKnownAs) > maxEntries || len(n.Services) > maxEntries {
+	if len(o.VerificationMethods) > maxEntries || len(o.AlsoKnownAs) > maxEntries || len(o.Services) > maxEntries {
 		return refused("more than %d entries", maxEntries)
 	}
-	for name, k := range n.VerificationMethods {
-		if _, err := atcrypto.ParsePublicDIDKey(k); err != nil || name == "" || len(name) > maxName {
-			return refused("verification method %q: %q is not supported", name, k)
+	for name, k := range o.VerificationMethods {
+		if len(name) > maxName || !isDIDKey(k) {
+			return refused("verification method %q: %q is no did:key, or too long", name, k)
 		}
 	}
-	for i, aka := range n.AlsoKnownAs {
-		if aka == "" || len(aka) > maxAlsoKnownAs || slices.Contains(n.AlsoKnownAs[:i], aka) {
+	for i, aka := range o.AlsoKnownAs {
+		if len(aka) > maxAlsoKnownAs || slices.Contains(o.AlsoKnownAs[:i], aka) {
 			return refused("alsoKnownAs %q is too long or there twice", aka)
 		}
 	}
-	for name, s := range n.Services {
-		if name == "" || len(name) > maxName || len(s.Type) > maxServiceType || len(s.Endpoint) > maxEndpoint {
+	for name, s := range o.Services {
+		if len(name) > maxName || len(s.Type) > maxServiceType || len(s.Endpoint) > maxEndpoint {
 			return refused("service %q is too long", name)
 		}
 	}
 	return nil
+}
+
+const base58Alphabet = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
+
+// isDIDKey reports whether a string has the form of a did:key, of whatever kind. Only those
+// that sign operations have to be of a kind that we can verify.
+func isDIDKey(k string) bool {
+	encoded, ok := strings.CutPrefix(k, "did:key:z")
+	return ok && encoded != "" && len(k) <= maxKey && strings.Trim(encoded, base58Alphabet) == ""
 }
 
 // validGenesis checks the first operation of a DID.
@@ -105,9 +124,6 @@ func validGenesis(id syntax.DID, o *Operation) error {
 // next checks an operation against the log of its DID, nullified entries left out, and returns how many
 // entries of that log it keeps: the rest it nullifies, as a rotation key of higher rank may for 72 hours.
 func next(id syntax.DID, log []*Logged, o *Operation, now time.Time) (keep int, err error) {
-	if err := o.Validate(); err != nil {
-		return 0, err
-	}
 	if len(log) == 0 {
 		return 0, validGenesis(id, o)
 	}
@@ -123,7 +139,7 @@ func next(id syntax.DID, log []*Logged, o *Operation, now time.Time) (keep int, 
 		disputed := log[at+1]
 		signer, err := disputed.Operation.verify(keys)
 		if err != nil {
-			return 0, err
+			return 0, fmt.Errorf("did: the log of %s is broken: %w", id, err)
 		}
 		keys = keys[:slices.Index(keys, signer)]
 		if now.Sub(disputed.CreatedAt) > recoveryWindow {
@@ -134,4 +150,29 @@ func next(id syntax.DID, log []*Logged, o *Operation, now time.Time) (keep int, 
 		return 0, refused("%v", err)
 	}
 	return at + 1, nil
+}
+
+// verifyLog checks that operations are the log of a DID: the first makes the DID,
+// and each one follows the one before. Operations that lack the right signature can't be in it,
+// wherever it comes from.
+func verifyLog(id syntax.DID, ops []*Operation) error {
+	log := make([]*Logged, 0, len(ops))
+	for i, op := range ops {
+		if op == nil {
+			return refused("operation %d is missing", i)
+		}
+		keep, err := next(id, log, op, time.Time{})
+		if err != nil {
+			return err
+		}
+		if keep != i {
+			return refused("operation %d does not follow the one before", i)
+		}
+		c, err := op.CID()
+		if err != nil {
+			return err
+		}
+		log = append(log, &Logged{DID: id, Operation: op, CID: c})
+	}
+	return nil
 }

@@ -1,0 +1,110 @@
+package did_test
+
+import (
+	"fmt"
+	"reflect"
+	"slices"
+	"sync"
+	"testing"
+
+	"github.com/bluesky-social/indigo/atproto/syntax"
+
+	"github.com/gatehouse-at/gatehouse/accounts/did"
+)
+
+// TestChangesOfRivals makes changes at once, all of which have to take effect.
+func TestChangesOfRivals(t *testing.T) {
+	l, _ := newLocal(t)
+	ids := newIdentities(t, l)
+	m := ids.mint()
+	ids.submit(m)
+	var wg sync.WaitGroup
+	const rivals = 4
+	for i := range rivals {
+		wg.Go(func() {
+			err := ids.Change(ctx, m.DID, func(o *did.Operation) {
+				o.Services[fmt.Sprintf("service%d", i)] = did.Service{Type: "Test", Endpoint: "https://example.com"}
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	d, err := ids.Data(ctx, m.DID)
+	if err != nil || len(d.Services) != 1+rivals {
+		t.Errorf("%+v, %v", d, err)
+	}
+}
+
+func TestMint(t *testing.T) {
+	l, _ := newLocal(t)
+	server, serverID := newKey(t)
+	_, operatorID := newKey(t)
+	_, userID := newKey(t)
+	_, signing := newKey(t)
+	for _, c := range []struct {
+		name, user, operator string
+		want                 []string
+	}{
+		{"the server's key alone", "", "", []string{serverID}},
+		{"with all keys", userID, operatorID, []string{userID, operatorID, serverID}},
+		{"the operator's key as the user's", operatorID, operatorID, []string{operatorID, serverID}},
+		{"the server's key as the user's", serverID, operatorID, []string{serverID, operatorID}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			plc := did.PLC{Directory: l, Signer: server, RecoveryKey: c.operator, Endpoint: "https://pds.example.com"}
+			m, err := plc.Mint(ctx, did.MintParams{Handle: "alice.test", SigningKey: signing, RecoveryKey: c.user})
+			if err != nil || !slices.Equal(m.Operation.RotationKeys, c.want) {
+				t.Fatalf("%+v, %v; want the keys %v", m.Operation, err, c.want)
+			}
+			if err := plc.Submit(ctx, m.DID, m.Operation); err != nil {
+				t.Fatal(err)
+			}
+			got, err := plc.Data(ctx, m.DID)
+			want := did.AtprotoData(m.DID, "alice.test", signing, "https://pds.example.com")
+			want.RotationKeys = c.want
+			if err != nil || !reflect.DeepEqual(got, want) {
+				t.Errorf("%+v, %v; want %+v", got, err, want)
+			}
+		})
+	}
+}
+
+func TestMintOnTheWeb(t *testing.T) {
+	l, _ := newLocal(t)
+	server, _ := newKey(t)
+	_, signing := newKey(t)
+	web := did.Web{PLC: did.PLC{Directory: l, Signer: server, Endpoint: "https://pds.example.com"}}
+	m, err := web.Mint(ctx, did.MintParams{Handle: "alice.example.com", SigningKey: signing})
+	if err != nil || m.DID != "did:web:alice.example.com" || m.Operation != nil {
+		t.Errorf("%+v, %v", m, err)
+	}
+	if err := web.Change(ctx, m.DID, handle("bob.example.com")); err != nil {
+		t.Errorf("a change of what the server itself serves: %v", err)
+	}
+}
+
+func TestWebDID(t *testing.T) {
+	for host, want := range map[string]syntax.DID{
+		"alice.example.com": "did:web:alice.example.com", "LOCALHOST:2583": "did:web:localhost%3A2583",
+	} {
+		if got, err := did.WebDID(host); err != nil || got != want {
+			t.Errorf("%s: %s, %v", host, got, err)
+		}
+	}
+	for _, host := range []string{"", "no host", "example.com/path", "example.com:", "example.com:port", "example.com%3A80", "[::1]:80", "a:1:2"} {
+		if got, err := did.WebDID(host); err == nil {
+			t.Errorf("%q: %s", host, got)
+		}
+	}
+}
+
+func TestCheckRecoveryKey(t *testing.T) {
+	_, key := newKey(t)
+	for k, good := range map[string]bool{"": true, key: true, "did:plc:x": false, "did:key:z": false, "nonsense": false} {
+		if err := did.CheckRecoveryKey(k); (err == nil) != good {
+			t.Errorf("%q: %v", k, err)
+		}
+	}
+}
