@@ -13,11 +13,11 @@ import (
 // works any longer. Ending it again changes nothing. Errors: [ErrInvalidToken]
 // (source: com.atproto.server.deleteSession).
 func (s *Service) End(ctx context.Context, refreshJWT string) error {
-	did, session, err := s.verifyRefresh(refreshJWT)
+	c, err := s.signer.parse(typeRefresh, refreshJWT, true, ScopeRefresh)
 	if err != nil {
 		return err
 	}
-	err = s.Revoke(ctx, did, session)
+	err = s.Revoke(ctx, syntax.DID(c.Sub), c.Session)
 	if errors.Is(err, ErrNotFound) {
 		return nil
 	}

@@ -53,14 +53,14 @@ func (s *Service) Verify(ctx context.Context, accessJWT string, scopes ...Scope)
 	return auth, nil
 }
 
-// VerifyRefresh checks a refresh token's signature and returns its session and account, of which it
-// doesn't know whether they still exist. An expired token is accepted.
-func (s *Service) verifyRefresh(refreshJWT string) (did syntax.DID, session string, err error) {
+// RefreshSubject returns the account of a refresh token whose signature is good, expired or
+// not. It doesn't look whether the account and the session still exist. Error: [ErrInvalidToken].
+func (s *Service) RefreshSubject(refreshJWT string) (syntax.DID, error) {
 	c, err := s.signer.parse(typeRefresh, refreshJWT, true, ScopeRefresh)
 	if err != nil {
-		return "", "", err
+		return "", err
 	}
-	return syntax.DID(c.Sub), c.Session, nil
+	return syntax.DID(c.Sub), nil
 }
 
 // Full reports whether the caller may manage the account.

@@ -73,8 +73,8 @@ func (s *Server) access(scopes ...sessions.Scope) authFunc {
 	}
 }
 
-// refresh asks for a refresh token; the method verifies it.
-func refresh(c *call) (caller, error) {
+// refresh asks for a refresh token. The method refuses one that isn't good; here only its account counts.
+func (s *Server) refresh(c *call) (caller, error) {
 	private(c)
 	scheme, raw, err := authorization(c.Request)
 	switch {
@@ -83,7 +83,11 @@ func refresh(c *call) (caller, error) {
 	case scheme != schemeBearer:
 		return caller{}, errAuthMissing
 	}
-	return caller{refresh: raw}, nil
+	subject, err := s.cfg.Sessions.RefreshSubject(raw)
+	if err != nil {
+		subject = ""
+	}
+	return caller{refresh: raw, subject: subject}, nil
 }
 
 // admin asks for an admin's name and password.

@@ -64,8 +64,9 @@ func (c *call) requestID() string {
 type caller struct {
 	// session is that of an access token.
 	session *sessions.Auth
-	// refresh is a refresh token, not yet verified.
+	// refresh is a refresh token, and subject its account if its signature is good.
 	refresh string
+	subject syntax.DID
 	// service is the DID that a service-auth token speaks for.
 	service syntax.DID
 	// admin names the admin.
@@ -76,6 +77,9 @@ type caller struct {
 func (c *caller) did() syntax.DID {
 	if c.session != nil {
 		return c.session.Account.DID
+	}
+	if c.subject != "" {
+		return c.subject
 	}
 	return c.service
 }

@@ -32,8 +32,8 @@ func (s *Server) table() []*method {
 		procedure("com.atproto.server.createSession", anyone, s.createSession).
 			costsBy(identifierAndIP, per(30, 5*time.Minute), per(300, day)),
 		query("com.atproto.server.getSession", anyScope, s.getSession),
-		procedure("com.atproto.server.refreshSession", refresh, s.refreshSession),
-		procedure("com.atproto.server.deleteSession", refresh, s.deleteSession),
+		procedure("com.atproto.server.refreshSession", s.refresh, s.refreshSession),
+		procedure("com.atproto.server.deleteSession", s.refresh, s.deleteSession),
 
 		// com.atproto.server: app passwords
 		procedure("com.atproto.server.createAppPassword", full, s.createAppPassword),

@@ -9,6 +9,7 @@ import (
 	"math"
 	"path"
 	"strings"
+	"sync"
 	texttemplate "text/template"
 	"time"
 	"unicode"
@@ -65,6 +66,16 @@ type Templates struct {
 // a mail is due: each is tried once, codes have to appear in both bodies, and a .txt or .html file
 // in overrides whose name means nothing is an error.
 func NewTemplates(overrides fs.FS) (*Templates, error) {
+	if overrides == nil {
+		return builtinTemplates()
+	}
+	return newTemplates(overrides)
+}
+
+// builtinTemplates are parsed once: servers in tests start often.
+var builtinTemplates = sync.OnceValues(func() (*Templates, error) { return newTemplates(nil) })
+
+func newTemplates(overrides fs.FS) (*Templates, error) {
 	builtin, err := fs.Sub(defaults, "templates")
 	if err != nil {
 		return nil, fmt.Errorf("mail: %w", err)
