@@ -2,6 +2,7 @@ package postgres_test
 
 import (
 	"context"
+	"net/url"
 	"testing"
 
 	"github.com/gatehouse-at/gatehouse/internal/pgcluster"
@@ -42,4 +43,26 @@ func backend(url func(t *testing.T) string) storagetest.Backend {
 
 func TestContract(t *testing.T) {
 	storagetest.Run(t, backend(func(t *testing.T) string { return pgcluster.URL(t) }))
+}
+
+// plain returns the URL without what only this package understands.
+func plain(t *testing.T, u string) string {
+	t.Helper()
+	parsed, err := url.Parse(u)
+	if err != nil {
+		t.Fatal(err)
+	}
+	q := parsed.Query()
+	q.Del("gatehouse_schema")
+	parsed.RawQuery = q.Encode()
+	return parsed.String()
+}
+
+func schemaOf(t *testing.T, u string) string {
+	t.Helper()
+	parsed, err := url.Parse(u)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return parsed.Query().Get("gatehouse_schema")
 }

@@ -1,0 +1,217 @@
+package postgres_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/gatehouse-at/gatehouse/internal/pgcluster"
+	"github.com/gatehouse-at/gatehouse/storage"
+	"github.com/gatehouse-at/gatehouse/storage/postgres"
+)
+
+// Several processes start on an empty database at once.
+func TestOpenAndDefineAtOnce(t *testing.T) {
+	ctx := context.Background()
+	for range 3 {
+		u := pgcluster.URL(t)
+		stores := make([]*postgres.Store, 8)
+		var wg sync.WaitGroup
+		for i := range stores {
+			wg.Add(1)
+			go func() {
+				defer wg.Done()
+				var err error
+				if stores[i], err = postgres.Open(ctx, u); err != nil {
+					t.Error(err)
+					return
+				}
+				own := storage.Table{Name: fmt.Sprintf("own%d", i%3), Indexes: []storage.Index{{Name: "a"}, {Name: fmt.Sprintf("b%d", i), Multi: true}}}
+				if err := stores[i].Define(ctx, items.Table(), own); err != nil {
+					t.Error(err)
+				}
+			}()
+		}
+		wg.Wait()
+		if t.Failed() {
+			return
+		}
+		for _, s := range stores {
+			tables, err := s.Tables(ctx)
+			if err != nil || len(tables) != 4 || len(tables[1].Indexes) != 4 {
+				t.Errorf("Tables = %v, %v", tables, err)
+			}
+			s.Close()
+		}
+	}
+}
+
+// What one process defines the others know when they need it.
+func TestIndexesOfAnotherProcess(t *testing.T) {
+	ctx, u := context.Background(), pgcluster.URL(t)
+	a, b := open(t, u), open(t, u)
+	defer a.Close()
+	defer b.Close()
+	for _, s := range []*postgres.Store{a, b} {
+		if err := s.Define(ctx, storage.Table{Name: "docs", Indexes: []storage.Index{{Name: "x"}}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := a.Define(ctx, storage.Table{Name: "docs", Indexes: []storage.Index{{Name: "y", Unique: true}}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Define(ctx, storage.Table{Name: "docs", Indexes: []storage.Index{{Name: "y"}}}); !errors.Is(err, storage.ErrInvalid) {
+		t.Errorf("Define of another kind of index = %v, want ErrInvalid", err)
+	}
+	if err := b.Define(ctx, storage.Table{Name: "docs", Indexes: []storage.Index{{Name: "y", Unique: true}, {Name: "z"}}}); err != nil {
+		t.Fatal(err)
+	}
+	put := func(s storage.Store, key string) error {
+		return s.Update(ctx, func(tx storage.Tx) error {
+			return tx.Put("docs", storage.Document{Key: key, Value: []byte(`{}`), Entries: []storage.Entry{{Index: "y", Value: "same"}}})
+		})
+	}
+	if err := put(a, "1"); err != nil {
+		t.Fatal(err)
+	}
+	var conflict *storage.ConflictError
+	if err := put(b, "2"); !errors.As(err, &conflict) || conflict.Index != "y" {
+		t.Errorf("Put of a taken value = %v", err)
+	}
+}
+
+func TestNames(t *testing.T) {
+	ctx, u := context.Background(), pgcluster.URL(t)
+	s := open(t, u)
+	defer s.Close()
+	long := strings.Repeat("long_", 8)
+	table := storage.Table{Name: long, Indexes: []storage.Index{
+		{Name: long, Unique: true}, {Name: long[:39], Multi: true}, {Name: long[:38], Multi: true, Unique: true}, {Name: long[:37]},
+		{Name: "xmin"}, {Name: "ctid", Unique: true}, {Name: "order"}, {Name: "user", Multi: true}, {Name: "value"},
+	}}
+	if err := s.Define(ctx, table, storage.Table{Name: "select"}); err != nil {
+		t.Fatal(err)
+	}
+	doc := storage.Document{Key: "k", Value: []byte(`{}`)}
+	for _, ix := range table.Indexes {
+		doc.Entries = append(doc.Entries, storage.Entry{Index: ix.Name, Value: "v"})
+	}
+	put := func(key string) error {
+		return s.Update(ctx, func(tx storage.Tx) error {
+			d := doc
+			d.Key = key
+			return tx.Put(long, d)
+		})
+	}
+	if err := put("k"); err != nil {
+		t.Fatal(err)
+	}
+	if err := put("other"); !errors.Is(err, storage.ErrConflict) {
+		t.Errorf("Put of taken values = %v", err)
+	}
+	err := s.View(ctx, func(tx storage.Tx) error {
+		for _, ix := range table.Indexes {
+			n := 0
+			for rec, err := range tx.Scan(long, storage.Range{Index: ix.Name, Entries: true}) {
+				if err != nil {
+					return err
+				}
+				if n++; len(rec.Entries) != len(table.Indexes) {
+					t.Errorf("entries are %v", rec.Entries)
+				}
+			}
+			if n != 1 {
+				t.Errorf("index %s holds %d documents", ix.Name, n)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	for _, bad := range []string{"Upper", "a-b", "1a", "", strings.Repeat("x", 64), `a"b`} {
+		if _, err := postgres.Open(ctx, plain(t, u), postgres.WithSchema(bad)); !errors.Is(err, storage.ErrInvalid) {
+			t.Errorf("schema %q: %v, want ErrInvalid", bad, err)
+		}
+	}
+}
+
+// An operator's view: tables, columns and documents in SQL, beside an application's own.
+func TestOperatorsSQL(t *testing.T) {
+	ctx, u := context.Background(), pgcluster.URL(t)
+	s := open(t, u)
+	defer s.Close()
+	if err := storage.Define(ctx, s, items); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Update(ctx, func(tx storage.Tx) error { return items.Insert(tx, itemNo(7)) }); err != nil {
+		t.Fatal(err)
+	}
+	db, err := pgx.Connect(ctx, plain(t, u))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close(ctx)
+	var key, owner, note string
+	err = db.QueryRow(ctx, "SELECT key, owner, doc->>'note' FROM "+schemaOf(t, u)+".items WHERE owner = 'owner000007'").Scan(&key, &owner, &note)
+	if err != nil || key != "id000007" || note != itemNo(7).Note {
+		t.Errorf("SELECT: %s, %s, %s, %v", key, owner, note, err)
+	}
+}
+
+// A role that may not create anything can use what another has made.
+func TestRoleWithoutRightsToCreate(t *testing.T) {
+	server := pgcluster.Start(t, "fsync=off")
+	ctx := context.Background()
+	owner := open(t, server.URL())
+	defer owner.Close()
+	if err := storage.Define(ctx, owner, items); err != nil {
+		t.Fatal(err)
+	}
+	db, err := pgx.Connect(ctx, server.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close(ctx)
+	for _, sql := range []string{
+		"CREATE ROLE worker LOGIN",
+		"GRANT USAGE ON SCHEMA gatehouse TO worker",
+		"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA gatehouse TO worker",
+	} {
+		if _, err := db.Exec(ctx, sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := open(t, strings.Replace(server.URL(), "postgres@", "worker@", 1))
+	defer s.Close()
+	if err := storage.Define(ctx, s, items); err != nil {
+		t.Errorf("Define of what is there: %v", err)
+	}
+	if err := s.Update(ctx, func(tx storage.Tx) error { return items.Insert(tx, itemNo(1)) }); err != nil {
+		t.Error(err)
+	}
+	if err := s.Define(ctx, storage.Table{Name: "more"}); err == nil {
+		t.Error("Define of a new table succeeded")
+	}
+}
+
+func TestNewerLayoutIsRefused(t *testing.T) {
+	ctx, u := context.Background(), pgcluster.URL(t)
+	open(t, u).Close()
+	db, err := pgx.Connect(ctx, plain(t, u))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close(ctx)
+	if _, err := db.Exec(ctx, "UPDATE "+schemaOf(t, u)+"._meta SET value = '999'"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := postgres.Open(ctx, u); err == nil || !strings.Contains(err.Error(), "version 999") {
+		t.Errorf("Open = %v, want an error about the version", err)
+	}
+}
