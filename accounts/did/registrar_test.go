@@ -1,9 +1,12 @@
 package did_test
 
 import (
+	"encoding/hex"
+	"errors"
 	"fmt"
 	"reflect"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -106,5 +109,74 @@ func TestCheckRecoveryKey(t *testing.T) {
 		if err := did.CheckRecoveryKey(k); (err == nil) != good {
 			t.Errorf("%q: %v", k, err)
 		}
+	}
+}
+
+func TestSignWithoutSubmitting(t *testing.T) {
+	l, _ := newLocal(t)
+	ids := newIdentities(t, l)
+	m := ids.mint()
+	if _, err := ids.Sign(ctx, m.DID, handle("bob.test")); !errors.Is(err, did.ErrNotFound) {
+		t.Errorf("before the DID is registered: %v", err)
+	}
+	ids.submit(m)
+	op, err := ids.Sign(ctx, m.DID, handle("bob.test"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d, err := ids.Data(ctx, m.DID); err != nil || d.Handle() != "alice.test" {
+		t.Errorf("signed, and not submitted: %v, %v", d, err)
+	}
+	if err := ids.Submit(ctx, m.DID, op); err != nil {
+		t.Error(err)
+	}
+	if _, err := ids.Sign(ctx, m.DID, func(o *did.Operation) { o.RotationKeys = nil }); !errors.Is(err, did.ErrRefused) {
+		t.Errorf("an operation that no directory takes: %v", err)
+	}
+}
+
+func TestParseRotationKey(t *testing.T) {
+	key, name := newKey(t)
+	for text, good := range map[string]bool{
+		hex.EncodeToString(key.Bytes()):                  true,
+		strings.ToUpper(hex.EncodeToString(key.Bytes())): true,
+		" " + hex.EncodeToString(key.Bytes()) + "\n":     true,
+		hex.EncodeToString(key.Bytes())[2:]:              false,
+		strings.Repeat("00", 32):                         false,
+		strings.Repeat("ff", 32):                         false,
+		key.Multibase():                                  false,
+		"":                                               false,
+	} {
+		got, err := did.ParseRotationKey(text)
+		if !good {
+			if err == nil || text != "" && strings.Contains(err.Error(), text) {
+				t.Errorf("%q: %v", text, err)
+			}
+			continue
+		}
+		if err != nil {
+			t.Errorf("%q: %v", text, err)
+			continue
+		}
+		if public, err := got.PublicKey(); err != nil || public.DIDKey() != name {
+			t.Errorf("%q: %v, %v", text, public, err)
+		}
+	}
+}
+
+func TestDocumentNamesEachKindOfKeyOnce(t *testing.T) {
+	_, k256 := newKey(t)
+	const p256 = "did:key:zDnaembgSGUhZULN2Caob4HLJPaxBh92N7rtH21TErzqf8HQo"
+	d := did.AtprotoData("did:web:example.com", "alice.test", k256, "https://example.com")
+	for name, key := range map[string]string{"b": p256, "c": k256, "d": ed25519Key, "e": p256} {
+		d.VerificationMethods[name] = key
+	}
+	doc := d.Document()
+	want := []string{
+		"https://www.w3.org/ns/did/v1", "https://w3id.org/security/multikey/v1",
+		"https://w3id.org/security/suites/secp256k1-2019/v1", "https://w3id.org/security/suites/ecdsa-2019/v1",
+	}
+	if !slices.Equal(doc.Context, want) || len(doc.VerificationMethod) != 5 {
+		t.Errorf("%+v", doc)
 	}
 }

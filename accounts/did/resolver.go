@@ -102,10 +102,21 @@ func (r *Resolver) fetch(ctx context.Context, id syntax.DID) (json.RawMessage, e
 		}
 		return json.Marshal(last.Data(id).Document())
 	}
-	if r.cfg.Foreign != nil {
-		return r.cfg.Foreign(ctx, id)
+	if r.cfg.Foreign == nil {
+		return nil, fmt.Errorf("%w: %s", ErrNotFound, id)
 	}
-	return nil, fmt.Errorf("%w: %s", ErrNotFound, id)
+	doc, err := r.cfg.Foreign(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	// It goes into our answers, and may be anything.
+	var head struct {
+		ID syntax.DID `json:"id"`
+	}
+	if err := json.Unmarshal(doc, &head); err != nil || head.ID != id {
+		return nil, fmt.Errorf("%w: what was found is not the document of %s", ErrUnavailable, id)
+	}
+	return doc, nil
 }
 
 // Forget makes the next Resolve ask anew.

@@ -19,8 +19,9 @@ func TestResolver(t *testing.T) {
 	ids := newIdentities(t, l)
 	m := ids.mint()
 	ids.submit(m)
-	r, err := did.NewResolver(did.ResolverConfig{Directory: l, Now: c.Now, Foreign: func(_ context.Context, id syntax.DID) (json.RawMessage, error) {
-		return json.RawMessage(`{"id":"` + id + `"}`), nil
+	answer := `{"id":"did:web:example.com"}`
+	r, err := did.NewResolver(did.ResolverConfig{Directory: l, Now: c.Now, Foreign: func(context.Context, syntax.DID) (json.RawMessage, error) {
+		return json.RawMessage(answer), nil
 	}})
 	if err != nil {
 		t.Fatal(err)
@@ -46,6 +47,13 @@ func TestResolver(t *testing.T) {
 	want("alice3.test")
 	if doc, err := r.Resolve(ctx, "did:web:example.com"); err != nil || string(doc) != `{"id":"did:web:example.com"}` {
 		t.Errorf("a foreign DID: %s, %v", doc, err)
+	}
+	for _, other := range []string{``, `<html>`, `null`, `[]`, `{"id":"did:web:example.org"}`, `{"id":1}`, `{"id":"did:web:example.com"}}`} {
+		answer = other
+		r.Forget("did:web:example.com")
+		if doc, err := r.Resolve(ctx, "did:web:example.com"); !errors.Is(err, did.ErrUnavailable) {
+			t.Errorf("for a foreign DID there was %s: %s, %v", other, doc, err)
+		}
 	}
 	if _, err := r.Resolve(ctx, "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa"); !errors.Is(err, did.ErrNotFound) {
 		t.Errorf("an unknown DID: %v", err)
