@@ -24,7 +24,7 @@ const PublicDirectory = "https://plc.directory"
 
 // ClientConfig configures a [Client].
 type ClientConfig struct {
-	// URL is the directory's. Default [PublicDirectory].
+	// URL is the directory's, with a path if it has one. Default [PublicDirectory].
 	URL string
 	// Timeout bounds one request, its answer included. Default 10 seconds.
 	Timeout time.Duration
@@ -56,20 +56,19 @@ const (
 	maxBackoff = 10 * time.Second
 )
 
-// NewClient returns a client. It refuses a URL that is not http(s)://HOST, and negative numbers.
+// NewClient returns a client. It refuses a URL that is not http(s)://HOST[/PATH], and negative numbers.
 func NewClient(cfg ClientConfig) (*Client, error) {
 	if cfg.URL == "" {
 		cfg.URL = PublicDirectory
 	}
 	base, err := url.Parse(cfg.URL)
-	if err != nil || base.Scheme != "http" && base.Scheme != "https" || base.Host == "" ||
-		base.Path != "" && base.Path != "/" || base.RawQuery != "" || base.User != nil {
+	if err != nil || base.Scheme != "http" && base.Scheme != "https" || base.Hostname() == "" ||
+		base.RawQuery != "" || base.Fragment != "" || base.User != nil {
 		return nil, fmt.Errorf("did: %q is not the URL of a directory", cfg.URL)
 	}
 	if cfg.Timeout < 0 || cfg.Tries < 0 || cfg.Backoff < 0 {
 		return nil, errors.New("did: a time-out, a number of tries or a backoff is negative")
 	}
-	base.Path = ""
 	if cfg.Timeout == 0 {
 		cfg.Timeout = 10 * time.Second
 	}

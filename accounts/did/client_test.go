@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -15,6 +16,7 @@ import (
 	"github.com/bluesky-social/indigo/atproto/syntax"
 
 	"github.com/gatehouse-at/gatehouse/accounts/did"
+	"github.com/gatehouse-at/gatehouse/xrpc"
 )
 
 func TestClient(t *testing.T) {
@@ -46,6 +48,20 @@ func TestClient(t *testing.T) {
 	for _, id := range []syntax.DID{"did:plc:aaaaaaaaaaaaaaaaaaaaaaaa", "did:web:example.com", "did:plc:../../x"} {
 		if _, err := c.Log(ctx, id); !errors.Is(err, did.ErrNotFound) {
 			t.Errorf("the log of %s: %v", id, err)
+		}
+	}
+}
+
+func TestClientOfADirectoryUnderAPath(t *testing.T) {
+	l, _ := newLocal(t)
+	server := httptest.NewServer(http.StripPrefix("/plc", xrpc.PLCDirectory(l)))
+	defer server.Close()
+	for _, path := range []string{"/plc", "/plc/"} {
+		ids := newIdentities(t, newClient(t, server.URL+path))
+		m := ids.mint()
+		ids.submit(m)
+		if d, err := ids.Data(ctx, m.DID); err != nil || d.Handle() != "alice.test" {
+			t.Errorf("%s: %v, %v", path, d, err)
 		}
 	}
 }
@@ -266,7 +282,7 @@ func TestClientHonoursItsContext(t *testing.T) {
 }
 
 func TestClientRefusesBadURLs(t *testing.T) {
-	for _, url := range []string{"plc.directory", "ftp://plc.directory", "https://plc.directory/path", "https://user@plc.directory", "https://plc.directory?x", "https://"} {
+	for _, url := range []string{"plc.directory", "ftp://plc.directory", "https:///path", "https://user@plc.directory", "https://plc.directory?x", "https://plc.directory#x", "https://"} {
 		if _, err := did.NewClient(did.ClientConfig{URL: url}); err == nil {
 			t.Errorf("%q was taken", url)
 		}
