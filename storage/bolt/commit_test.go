@@ -27,8 +27,8 @@ func put(id string) func(storage.Tx) error {
 	return func(tx storage.Tx) error { return notes.Put(tx, &note{ID: id}) }
 }
 
-// queued runs first, and calls of Update that come while it is under way; all are
-// waiting when it goes on. It returns what the calls returned.
+// queued runs first, and calls that come while it is under way, one after the
+// other; all are waiting when it goes on. It returns what the calls returned.
 func queued(t *testing.T, s *bolt.Store, first func(storage.Tx) error, calls []func() error) []error {
 	t.Helper()
 	inside, release := make(chan struct{}), make(chan struct{})
@@ -46,8 +46,8 @@ func queued(t *testing.T, s *bolt.Store, first func(storage.Tx) error, calls []f
 	errs := make([]error, len(calls))
 	for i, call := range calls {
 		go func() { errs[i] = call() }()
+		synctest.Wait() // until it waits for its turn
 	}
-	synctest.Wait() // until they wait for their turns
 	close(release)
 	synctest.Wait()
 	return errs
@@ -69,6 +69,24 @@ func TestUpdatesShareACommit(t *testing.T) {
 		}
 		if n := s.Commits() - before; n != 1 {
 			t.Errorf("21 Updates took %d commits, want 1", n)
+		}
+	})
+}
+
+// TestCloseWaitsForTheQueue closes a store while Updates wait for their turns: they get them.
+func TestCloseWaitsForTheQueue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := openNotes(t)
+		written := func(id string) func() error {
+			return func() error { return s.Update(ctx, put(id)) }
+		}
+		for _, err := range queued(t, s, put("first"), []func() error{written("a"), written("b"), s.Close}) {
+			if err != nil {
+				t.Error(err)
+			}
+		}
+		if err := s.Update(ctx, put("late")); !errors.Is(err, storage.ErrClosed) {
+			t.Errorf("Update after Close: %v", err)
 		}
 	})
 }
@@ -115,15 +133,14 @@ func TestNeighboursInABatch(t *testing.T) {
 				defer close(exited)
 				return s.Update(ctx, func(tx storage.Tx) error { _ = put("exited")(tx); runtime.Goexit(); return nil })
 			},
-			func() error { return s.Update(canceled, put("canceled")) },
 			func() error {
-				go cancel() // while both wait in the queue
-				return s.Update(canceled, put("canceled too"))
+				return s.Update(canceled, func(storage.Tx) error { t.Error("a closure ran after its context was done"); return nil })
 			},
+			func() error { cancel(); return nil }, // while all of them wait
 		}
 		errs := queued(t, s, put("first"), calls)
 		<-exited
-		for i, want := range []error{nil, refused, storage.ErrConflict, refused, nil, context.Canceled, context.Canceled} {
+		for i, want := range []error{nil, refused, storage.ErrConflict, refused, nil, context.Canceled, nil} {
 			if !errors.Is(errs[i], want) {
 				t.Errorf("call %d: %v, want %v", i, errs[i], want)
 			}

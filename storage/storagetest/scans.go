@@ -119,6 +119,23 @@ func testScanCursors(t *testing.T, f *fixture) {
 	walk(storage.Range{From: number(5), To: number(15)}, 10)
 	walk(storage.Range{From: number(5), To: number(15), Reverse: true}, 10)
 
+	// A cursor before the bounds, or behind them, changes nothing, or leaves nothing.
+	cursors := map[string]string{}
+	f.view(func(tx storage.Tx) error {
+		for rec, err := range tx.Scan("things", storage.Range{}) {
+			if err != nil {
+				return err
+			}
+			cursors[rec.Key] = rec.Cursor
+		}
+		wantKeys(t, tx, storage.Range{From: number(5), To: number(7), After: cursors[number(2)]}, number(5)+" "+number(6))
+		wantKeys(t, tx, storage.Range{Prefix: "00000", From: number(8), After: cursors[number(2)]}, number(8)+" "+number(9))
+		wantKeys(t, tx, storage.Range{From: number(5), To: number(7), After: cursors[number(8)], Reverse: true}, number(6)+" "+number(5))
+		wantKeys(t, tx, storage.Range{From: number(5), To: number(7), After: cursors[number(8)]}, "")
+		wantKeys(t, tx, storage.Range{From: number(5), To: number(7), After: cursors[number(2)], Reverse: true}, "")
+		return nil
+	})
+
 	// A cursor outlives the record that it names.
 	for _, r := range []storage.Range{{}, {Reverse: true}, {Index: "kind"}, {Index: "kind", Reverse: true}} {
 		var before []string
@@ -226,7 +243,8 @@ func testScanWhileWriting(t *testing.T, f *fixture) {
 	}
 }
 
-// testScanKeepsValues rewrites documents ahead of a scan, which yields them as they were.
+// testScanKeepsValues rewrites, adds and removes documents ahead of a scan, which
+// yields what was there when it began, as it was.
 func testScanKeepsValues(t *testing.T, f *fixture) {
 	f.define(things)
 	for i := range 10 {
@@ -252,6 +270,14 @@ func testScanKeepsValues(t *testing.T, f *fixture) {
 						if err := tx.Put("things", doc(number(i), `{"n":2}`, "kind=k")); err != nil {
 							return err
 						}
+					}
+					for _, ahead := range []string{"!" + rec.Key, "x" + rec.Key} { // of one direction each
+						if err := tx.Put("things", doc(ahead, `{"n":3}`, "kind=k")); err != nil {
+							return err
+						}
+					}
+					if err := tx.Delete("things", number(n)); err != nil {
+						return err
 					}
 					n++
 				}

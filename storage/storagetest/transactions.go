@@ -130,7 +130,7 @@ func closeDuring(t *testing.T, f *fixture, run func(context.Context, func(storag
 			go func() {
 				err := f.Close()
 				if !ended.Load() {
-					err = errors.Join(err, errors.New("Close returned while a transaction was running"))
+					err = errors.Join(err, errors.New("the store closed while a transaction was running"))
 				}
 				closed <- err
 			}()
@@ -199,7 +199,8 @@ func testContext(t *testing.T, f *fixture) {
 		})
 	}()
 	<-inside
-	waiting, cancel := context.WithCancel(f.ctx)
+	ctx, cancel := context.WithCancel(f.ctx)
+	waiting := &watchedContext{Context: ctx, watched: make(chan struct{})}
 	second := make(chan error, 1)
 	go func() {
 		second <- f.Update(waiting, func(tx storage.Tx) error {
@@ -207,12 +208,25 @@ func testContext(t *testing.T, f *fixture) {
 			return waiting.Err()
 		})
 	}()
+	<-waiting.watched
 	cancel()
 	wantError(t, "Update, context done while waiting", <-second, context.Canceled)
 	close(release)
 	if err := <-first; err != nil {
 		t.Error(err)
 	}
+}
+
+// watchedContext tells when somebody first waits for it to be done.
+type watchedContext struct {
+	context.Context
+	once    sync.Once
+	watched chan struct{}
+}
+
+func (c *watchedContext) Done() <-chan struct{} {
+	c.once.Do(func() { close(c.watched) })
+	return c.Context.Done()
 }
 
 func testDefine(t *testing.T, f *fixture) {
