@@ -73,6 +73,31 @@ func TestUpdatesShareACommit(t *testing.T) {
 	})
 }
 
+// TestRefusalsRestOnWhatIsOnDisk has a closure refuse over what its neighbour has
+// written: nobody hears of it before it is on disk.
+func TestRefusalsRestOnWhatIsOnDisk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := openNotes(t)
+		defer s.Close()
+		before, refused := s.Commits(), errors.New("refused")
+		errs := queued(t, s, put("first"), []func() error{func() error {
+			err := s.Update(ctx, func(tx storage.Tx) error {
+				if _, err := notes.Get(tx, "first"); err != nil {
+					return err
+				}
+				return refused
+			})
+			if n := s.Commits() - before; n != 1 {
+				t.Errorf("there were %d commits when the refusal came, want 1", n)
+			}
+			return err
+		}})
+		if !errors.Is(errs[0], refused) {
+			t.Errorf("Update: %v", errs[0])
+		}
+	})
+}
+
 // TestCloseWaitsForTheQueue closes a store while Updates wait for their turns: they get them.
 func TestCloseWaitsForTheQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
