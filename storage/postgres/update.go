@@ -40,7 +40,7 @@ func (s *Store) Update(ctx context.Context, fn func(storage.Tx) error) error {
 	defer s.running.Done()
 	met := map[kind]int{}
 	for attempt := 1; ; attempt++ {
-		err, broken := s.attempt(ctx, fn)
+		broken, err := s.attempt(ctx, fn)
 		if broken == nil {
 			return err
 		}
@@ -63,7 +63,7 @@ func (s *Store) Update(ctx context.Context, fn func(storage.Tx) error) error {
 
 // attempt runs fn in one transaction. A failure of the database that may pass with
 // another attempt is returned beside the error, whatever fn has made of it.
-func (s *Store) attempt(ctx context.Context, fn func(storage.Tx) error) (error, *failure) {
+func (s *Store) attempt(ctx context.Context, fn func(storage.Tx) error) (*failure, error) {
 	tx := s.newTx(ctx, true)
 	defer tx.end()
 	err := fn(tx)
@@ -74,9 +74,9 @@ func (s *Store) attempt(ctx context.Context, fn func(storage.Tx) error) (error, 
 	}
 	var f *failure
 	if errors.As(tx.doom, &f) && f.kind != final {
-		return err, f
+		return f, err
 	}
-	return err, nil
+	return nil, err
 }
 
 // pause waits a random time, the longer the more attempts have failed.
