@@ -161,11 +161,12 @@ func (s *Service) useSigningKey(ctx context.Context, id syntax.DID, key keys.Key
 
 // changeDID changes an account's DID in the directory.
 func (s *Service) changeDID(ctx context.Context, id syntax.DID, change func(*did.Operation)) error {
-	if err := s.cfg.DIDs.Change(ctx, id, change); err != nil {
-		return fmt.Errorf("%w: %w", ErrDirectory, err)
-	}
+	err := s.cfg.DIDs.Change(ctx, id, change)
 	if s.cfg.Resolver != nil {
-		s.cfg.Resolver.Forget(id)
+		s.cfg.Resolver.Forget(id) // also when it failed: it may have happened all the same
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrDirectory, err)
 	}
 	return nil
 }

@@ -1,0 +1,187 @@
+package e2e
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/gatehouse-at/gatehouse/internal/pgcluster"
+)
+
+// cluster is three PostgreSQL nodes under Patroni, as examples/cluster starts them.
+type cluster struct {
+	dir   string
+	url   string
+	first int
+}
+
+func startCluster(t *testing.T) *cluster {
+	t.Helper()
+	for _, needed := range []string{"patroni", "etcd"} {
+		if _, err := exec.LookPath(needed); err != nil {
+			t.Skipf("%s is not on this machine (Debian: apt-get install patroni etcd-server)", needed)
+		}
+	}
+	dir, err := os.MkdirTemp("", "gatehouse-cluster-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &cluster{dir: dir, first: 20000 + os.Getpid()%20000}
+	cmd := exec.Command("../../examples/cluster/databases.sh", dir, strconv.Itoa(c.first))
+	var log bytes.Buffer
+	cmd.Stderr = &log
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd.WaitDelay = 5 * time.Second // what outlives the script must not hold up the test
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Signal(syscall.SIGTERM)
+		ended := make(chan struct{})
+		go func() { _ = cmd.Wait(); close(ended) }()
+		select {
+		case <-ended:
+		case <-time.After(30 * time.Second):
+			_ = pgcluster.KillTree(cmd.Process.Pid)
+			<-ended
+		}
+		_ = os.RemoveAll(dir)
+	})
+	line, err := bufio.NewReader(stdout).ReadString('\n')
+	url, ok := strings.CutPrefix(strings.TrimSpace(line), "ready ")
+	if err != nil || !ok {
+		t.Fatalf("the cluster did not come up: %q, %v, %s", line, err, &log)
+	}
+	c.url = url
+	return c
+}
+
+// killPrimary kills the node that leads, Patroni and PostgreSQL, and returns its number.
+func (c *cluster) killPrimary(t *testing.T) int {
+	t.Helper()
+	for n := 1; n <= 3; n++ {
+		resp, err := http.Get(fmt.Sprintf("http://127.0.0.1:%d/primary", c.first+20+n))
+		if err != nil {
+			continue
+		}
+		resp.Body.Close()
+		if resp.StatusCode != http.StatusOK {
+			continue
+		}
+		for _, file := range []string{fmt.Sprintf("node%d.pid", n), fmt.Sprintf("node%d/postmaster.pid", n)} {
+			b, err := os.ReadFile(filepath.Join(c.dir, file))
+			if err != nil {
+				t.Fatal(err)
+			}
+			pid, err := strconv.Atoi(strings.Fields(string(b))[0])
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := pgcluster.KillTree(pid); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return n
+	}
+	t.Fatal("no node leads")
+	return 0
+}
+
+// TestFailOver kills the primary's node of a high-availability cluster under load: a
+// replica takes over by itself, nothing acknowledged is lost, requests fail clearly meanwhile, and the server
+// recovers without a restart.
+func TestFailOver(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes a minute")
+	}
+	c := startCluster(t)
+	store := openPostgres(t, c.url)
+	t.Cleanup(func() { store.Close() })
+	s := newAPI(t, withStore(store))
+
+	type account struct{ handle, did, refresh string }
+	var mu sync.Mutex
+	var acknowledged []account
+	statuses := map[int]int{}
+	var killed atomic.Int64 // when, in Unix nanoseconds
+	recovered := make(chan time.Duration, 1)
+	stop := make(chan struct{})
+	var writers sync.WaitGroup
+	for w := range 6 {
+		writers.Add(1)
+		go func() {
+			defer writers.Done()
+			for n := 0; ; n++ {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				handle := fmt.Sprintf("w%dn%d.test", w, n)
+				began := time.Now().UnixNano()
+				a := s.do(nobody, "server.createAccount", object{
+					"handle": handle, "email": strings.ReplaceAll(handle, ".test", "@example.com"), "password": "password",
+				})
+				mu.Lock()
+				statuses[a.status]++
+				if a.status == http.StatusOK {
+					acknowledged = append(acknowledged, account{handle, a.object["did"].(string), a.object["refreshJwt"].(string)})
+					// One that began after the kill had the new primary.
+					if k := killed.Load(); k != 0 && began > k {
+						select {
+						case recovered <- time.Duration(time.Now().UnixNano() - k):
+						default:
+						}
+					}
+				} else if a.status != http.StatusServiceUnavailable && a.status != http.StatusBadGateway {
+					t.Errorf("createAccount: %d %s", a.status, a.body)
+				}
+				mu.Unlock()
+				if a.status != http.StatusOK {
+					time.Sleep(100 * time.Millisecond) // as a client would
+				}
+			}
+		}()
+	}
+	enough := func() bool { mu.Lock(); defer mu.Unlock(); return len(acknowledged) >= 100 }
+	for began := time.Now(); !enough(); time.Sleep(10 * time.Millisecond) {
+		if time.Since(began) > time.Minute {
+			t.Fatal("too slow")
+		}
+	}
+	node := c.killPrimary(t)
+	killed.Store(time.Now().UnixNano())
+	select {
+	case took := <-recovered:
+		t.Logf("node %d killed; the server works again after %v", node, took.Round(100*time.Millisecond))
+	case <-time.After(2 * time.Minute):
+		t.Error("the server does not recover")
+	}
+	close(stop)
+	writers.Wait()
+	t.Logf("answers by status: %v", statuses)
+	if statuses[http.StatusServiceUnavailable] == 0 {
+		t.Error("no request was answered 503 meanwhile")
+	}
+	for _, a := range acknowledged {
+		got := s.do(bearer(a.refresh), "server.refreshSession", nil)
+		if got.object["did"] != a.did || got.object["handle"] != a.handle {
+			t.Errorf("%s was acknowledged and is %s", a.handle, got.body)
+		}
+	}
+	t.Logf("%d sign-ups acknowledged, all there", len(acknowledged))
+}
