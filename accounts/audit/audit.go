@@ -1,4 +1,3 @@
-// Package audit keeps a log of what admins and moderators did.
 package audit
 
 import (
