@@ -25,6 +25,14 @@ func (s *Service) UpdateHandle(ctx context.Context, id syntax.DID, raw string, a
 		return err
 	}
 	free := func(tx storage.Tx) error {
+		if !allowReserved {
+			switch reserved, err := s.isReserved(tx, handle); {
+			case err != nil:
+				return err
+			case reserved:
+				return errReserved
+			}
+		}
 		owner, err := accountsTable.GetBy(tx, "handle", handle.String())
 		switch {
 		case errors.Is(err, storage.ErrNotFound):
@@ -183,6 +191,8 @@ func (s *Service) ReserveHandle(ctx context.Context, raw string) error {
 	}
 	return s.store.Update(ctx, func(tx storage.Tx) error { return reservedHandles.Put(tx, &reservedHandle{handle}) })
 }
+
+var errReserved = refusal.New(ErrHandleNotAvailable, "Reserved handle")
 
 func (s *Service) isReserved(tx storage.Tx, handle syntax.Handle) (bool, error) {
 	_, err := reservedHandles.Get(tx, handle.String())

@@ -184,7 +184,7 @@ func (s *Service) checkFree(tx storage.Tx, r *record, p CreateParams) error {
 		case err != nil:
 			return err
 		case reserved:
-			return refusal.New(ErrHandleNotAvailable, "Reserved handle")
+			return errReserved
 		}
 	}
 	switch _, err := accountsTable.GetBy(tx, "handle", r.Handle.String()); {

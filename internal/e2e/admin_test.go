@@ -321,6 +321,7 @@ func TestHandles(t *testing.T) {
 				t.Errorf("the suggestion %v is not available", suggestions[0])
 			}
 		}
+		update("free.test").refused(400, "HandleNotAvailable", "Reserved handle")
 		s.do(nobody, "temp.checkHandleAvailability", object{"handle": "free2.test", "email": "x"}).refused(400, "InvalidEmail")
 		s.do(nobody, "server.createAccount", object{"handle": "free.test", "email": "free@example.com", "password": "password"}).
 			refused(400, "HandleNotAvailable", "Reserved handle")
