@@ -59,6 +59,7 @@ stop() {
     for _ in $(seq 50); do kill -0 "$(cat "$dir/node$n.pid" 2>/dev/null || echo 0)" 2>/dev/null || break; sleep 0.2; done
     [ -e "$dir/node$n/postmaster.pid" ] && kill -QUIT "$(head -n 1 "$dir/node$n/postmaster.pid")" 2>/dev/null
   done
+  kill $(jobs -p) 2>/dev/null
   wait
 }
 trap stop EXIT
