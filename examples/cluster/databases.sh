@@ -12,7 +12,10 @@ here=$(cd "$(dirname "$0")" && pwd)
 dir=${1:?usage: databases.sh DIR [FIRST_PORT]}
 first=${2:-5500}
 
-missing() { ! ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || ! command -v patroni etcd >/dev/null; }
+missing() {
+  ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 && command -v patroni >/dev/null && command -v etcd >/dev/null && return 1
+  return 0
+}
 if missing; then
   if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
     echo "PostgreSQL, Patroni and etcd are needed (Debian: postgresql patroni etcd-server)" >&2
