@@ -28,6 +28,7 @@ func FuzzSampleTable(f *testing.F) {
 		{"POST", "/xrpc/com.example.echo", asJSON, "identity", "", `{"count":-1e-1,"number":1e19,"unknown":[[],{"a":null}],"text":"\ud800"}`},
 		{"POST", "/xrpc/com.example.echo", asJSON, "", "", `{"subject":{"$type":"com.atproto.repo.strongRef","uri":"at://a.test/a.b.c/d","cid":"x"},"status":{"applied":true,"ref":"r"}}`},
 		{"POST", "/xrpc/com.example.echo", asJSON, "", "", `{"subject":{"$type":"#other"},"status":null}`},
+		{"POST", "/xrpc/com.example.echo", asJSON, "", "", `{"subject":{"$type":"com.example.other","did":"did:web:a.test"}}`},
 		{"POST", "/xrpc/com.example.echo", asJSON, "", "", `{"subject":{"$type":"com.atproto.admin.defs#repoBlobRef","did":"did:web:a.test","cid":"b","recordUri":null}}`},
 		{"POST", "/xrpc/com.example.login", "application/json; charset=utf-8", "gzip", "", `{"name":"n"}`},
 		{"POST", "/xrpc/com.example.login", asJSON, "gzip", "", "\x1f\x8b\x08\x00"},
