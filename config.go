@@ -152,6 +152,10 @@ type Config struct {
 	TermsOfServiceURL string
 	BlobUploadLimit   int64
 
+	// Hooks take part in what happens to an account, inside its transaction: see [accounts.Hook]. They run in
+	// order, from the first moment of the Server on, so the collections they write are to be
+	// defined before.
+	Hooks []accounts.Hook
 	// Fallback serves the methods below /xrpc/ that Gatehouse doesn't have.
 	Fallback http.Handler
 

@@ -93,6 +93,9 @@ func (s *Server) wire(ctx context.Context) error {
 	if err := s.wireCredentials(ctx); err != nil {
 		return err
 	}
+	for _, hook := range cfg.Hooks {
+		s.Accounts.OnChange(hook)
+	}
 	if s.Audit, err = audit.New(ctx, s.store, cfg.Now); err != nil {
 		return err
 	}

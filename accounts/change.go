@@ -38,13 +38,14 @@ type Change struct {
 
 // Hook takes part in a change, inside its transaction: what it writes through tx
 // happens if and only if the change does, and an error that it returns undoes the
-// change and is returned to the caller. It may run more than once (see [storage.Store]), so it
+// change and is returned to the caller. If the error has a method PublicMessage() string, clients of the
+// HTTP API are told that. It may run more than once (see [storage.Store]), so it
 // must have no effect outside tx.
 type Hook func(tx storage.Tx, c Change) error
 
 // OnChange adds a hook. The other domains follow accounts through it (sessions
 // end with a password, everything ends with an account), and so can the program
-// that embeds them. Add hooks before the service is used.
+// that embeds them (by the Hooks of its gatehouse.Config). Add hooks before the service is used.
 func (s *Service) OnChange(h Hook) { s.hooks = append(s.hooks, h) }
 
 // changed writes the account and runs the hooks.

@@ -64,18 +64,18 @@ var profiles = storage.NewCollection("profiles", func(p *profile) string { retur
 
 // newApp is the program's mux, with Gatehouse mounted on it.
 func newApp(ctx context.Context, store storage.Store, publicURL string) (http.Handler, *gatehouse.Server, error) {
+	if err := storage.Define(ctx, store, profiles); err != nil {
+		return nil, nil, err
+	}
 	srv, err := gatehouse.New(store, gatehouse.Config{
 		Hostname:      "localhost",
 		HandleDomains: []string{".test"},
 		PublicURL:     publicURL,
+		Hooks:         []accounts.Hook{keepProfiles},
 	})
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := storage.Define(ctx, store, profiles); err != nil {
-		return nil, nil, errors.Join(err, srv.Close())
-	}
-	srv.Accounts.OnChange(keepProfiles)
 
 	mux := http.NewServeMux()
 	mux.Handle("/xrpc/", srv)
