@@ -3,6 +3,8 @@ package accounts
 import (
 	"context"
 	"errors"
+	"fmt"
+	"time"
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
 
@@ -11,8 +13,26 @@ import (
 	"github.com/gatehouse-at/gatehouse/storage"
 )
 
-// UpdateHandle gives an account another handle, in its DID first: if what follows
-// fails, doing it again ends it. A handle on a foreign domain has to resolve to the
+// handleChange is the change of an account's handle between its first and its last step. It keeps the
+// handle from being taken by another account meanwhile. An account has one at a time.
+type handleChange struct {
+	DID    syntax.DID    `json:"did"`
+	Handle syntax.Handle `json:"handle"`
+	Since  time.Time     `json:"since"`
+	// Until is when nobody is at it any more.
+	Until time.Time `json:"until"`
+}
+
+var handleChanges = storage.NewCollection("handle_changes",
+	func(c *handleChange) string { return c.DID.String() },
+	storage.Unique("handle", func(c *handleChange) string { return c.Handle.String() }),
+	storage.Ordered("until", func(c *handleChange) string { return storage.TimeKey(c.Until) }),
+)
+
+var errHandleBusy = refusal.New(ErrInvalidRequest, "Another handle change of this account is under way")
+
+// UpdateHandle gives an account another handle: the handle is set aside, the DID changed, and then the account. If it is
+// cut short, doing it again ends it, and so does [Service.Recover]. A handle on a foreign domain has to resolve to the
 // account's DID. AllowReserved lets an admin give reserved and offensive handles. Errors: [ErrNotFound],
 // [ErrInvalidHandle], [ErrHandleNotAvailable], [ErrInvalidRequest], [ErrDirectory]
 // (source: com.atproto.identity.updateHandle).
@@ -24,180 +44,154 @@ func (s *Service) UpdateHandle(ctx context.Context, id syntax.DID, raw string, a
 	if err != nil {
 		return err
 	}
-	free := func(tx storage.Tx) error {
-		if !allowReserved {
-			switch reserved, err := s.isReserved(tx, handle); {
-			case err != nil:
-				return err
-			case reserved:
-				return errReserved
-			}
+	if err := s.store.Update(ctx, func(tx storage.Tx) error { return s.claimHandle(tx, id, handle, allowReserved) }); err != nil {
+		return err
+	}
+	// From here on a client that hangs up must not leave things half done.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), submitTimeout)
+	defer cancel()
+	if err := s.changeDID(ctx, id, func(op *did.Operation) { op.SetHandle(handle) }); err != nil {
+		refused := errors.Is(err, did.ErrRefused) || errors.Is(err, did.ErrNotFound) || errors.Is(err, did.ErrTombstoned)
+		return errors.Join(err, s.leaveHandle(ctx, id, handle, refused))
+	}
+	return s.finishHandle(ctx, id, handle)
+}
+
+// claimHandle is the first step of a handle change.
+func (s *Service) claimHandle(tx storage.Tx, id syntax.DID, handle syntax.Handle, allowReserved bool) error {
+	if !allowReserved {
+		switch reserved, err := s.isReserved(tx, handle); {
+		case err != nil:
+			return err
+		case reserved:
+			return errReserved
 		}
-		owner, err := accountsTable.GetBy(tx, "handle", handle.String())
+	}
+	switch owner, err := ownerOf(tx, handle); {
+	case err != nil:
+		return err
+	case owner != "" && owner != id:
+		return refusal.Newf(ErrHandleNotAvailable, "Handle already taken: %s", handle)
+	}
+	now := s.now()
+	switch c, err := handleChanges.Get(tx, id.String()); {
+	case err == nil && c.Handle != handle && now.Before(c.Until):
+		return errHandleBusy
+	case err != nil && !errors.Is(err, storage.ErrNotFound):
+		return err
+	}
+	return handleChanges.Put(tx, &handleChange{DID: id, Handle: handle, Since: now, Until: now.Add(submitTimeout)})
+}
+
+// ownerOf returns the account that has a handle or is about to get it, or an empty DID.
+func ownerOf(tx storage.Tx, handle syntax.Handle) (syntax.DID, error) {
+	err := storage.Prefetch(tx, accountsTable.RefBy("handle", handle.String()), handleChanges.RefBy("handle", handle.String()))
+	if err != nil {
+		return "", err
+	}
+	r, err := accountsTable.GetBy(tx, "handle", handle.String())
+	if err == nil {
+		return r.DID, nil
+	}
+	if !errors.Is(err, storage.ErrNotFound) {
+		return "", err
+	}
+	c, err := handleChanges.GetBy(tx, "handle", handle.String())
+	if err == nil {
+		return c.DID, nil
+	}
+	if !errors.Is(err, storage.ErrNotFound) {
+		return "", err
+	}
+	return "", nil
+}
+
+// finishHandle is the last step of a handle change. It may be done already.
+func (s *Service) finishHandle(ctx context.Context, id syntax.DID, handle syntax.Handle) error {
+	return s.store.Update(ctx, func(tx storage.Tx) error {
+		r, err := get(tx, id)
+		if err != nil {
+			return err
+		}
+		switch c, err := handleChanges.Get(tx, id.String()); {
+		case errors.Is(err, storage.ErrNotFound) && r.Handle == handle:
+			return nil
+		case errors.Is(err, storage.ErrNotFound), err == nil && c.Handle != handle:
+			return errHandleBusy // a later change has overtaken it
+		case err != nil:
+			return err
+		}
+		if err := handleChanges.Delete(tx, id.String()); err != nil {
+			return err
+		}
+		if r.Handle == handle {
+			return nil
+		}
+		before := r.Account
+		r.Handle = handle
+		return s.changed(tx, HandleChanged, &before, r)
+	})
+}
+
+// leaveHandle ends a handle change that failed: for good if the directory refused, else until it is known what
+// came of it.
+func (s *Service) leaveHandle(ctx context.Context, id syntax.DID, handle syntax.Handle, refused bool) error {
+	return s.store.Update(ctx, func(tx storage.Tx) error {
+		c, err := handleChanges.Get(tx, id.String())
 		switch {
-		case errors.Is(err, storage.ErrNotFound):
+		case errors.Is(err, storage.ErrNotFound), err == nil && c.Handle != handle:
 			return nil
 		case err != nil:
 			return err
-		case owner.DID != id:
-			return refusal.Newf(ErrHandleNotAvailable, "Handle already taken: %s", handle)
+		case refused:
+			return handleChanges.Delete(tx, id.String())
 		}
-		return nil
-	}
-	if err := s.store.View(ctx, free); err != nil {
-		return err
-	}
-	if err := s.changeDID(ctx, id, func(op *did.Operation) { op.SetHandle(handle) }); err != nil {
-		return err
-	}
-	return s.modify(ctx, id, HandleChanged, func(tx storage.Tx, r *record) error {
-		if err := free(tx); err != nil {
-			return err
-		}
-		r.Handle = handle
-		return nil
+		c.Until = s.now()
+		return handleChanges.Put(tx, c)
 	})
 }
 
-// ResolveHandle returns the DID of a handle: an account's here, or what the network
-// says. Error: [ErrHandleNotFound] (source: com.atproto.identity.resolveHandle).
-func (s *Service) ResolveHandle(ctx context.Context, raw string) (syntax.DID, error) {
-	handle, err := NormalizeHandle(raw)
-	if err != nil {
-		return "", err
+// recoverHandles ends handle changes that were cut short: with the handle, if the DID has it, and without, if
+// some minutes later it still hasn't.
+func (s *Service) recoverHandles(ctx context.Context) error {
+	var stuck []*handleChange
+	err := s.store.View(ctx, func(tx storage.Tx) (err error) {
+		stuck, err = handleChanges.All(tx, storage.Range{Index: "until", To: storage.TimeKey(s.now().Add(time.Millisecond)), Limit: 1000})
+		return err
+	})
+	for _, c := range stuck {
+		if rerr := s.recoverHandle(ctx, c); rerr != nil {
+			err = errors.Join(err, fmt.Errorf("recovering the handle change of %s: %w", c.DID, rerr))
+		}
 	}
-	a, err := s.Find(ctx, handle.String())
-	if err == nil && a.Takedown == nil {
-		return a.DID, nil
-	}
-	if err != nil && !errors.Is(err, ErrNotFound) {
-		return "", err
-	}
-	notFound := refusal.New(ErrHandleNotFound, "Unable to resolve handle")
-	if _, hosted := hostedLabel(handle, s.cfg.HandleDomains); hosted || err == nil || s.cfg.Handles == nil {
-		return "", notFound
-	}
-	id, err := s.cfg.Handles.ResolveHandle(ctx, handle)
-	if err != nil {
-		return "", notFound
-	}
-	return id, nil
+	return err
 }
 
-// ErrHandleNotFound says that a handle leads to no DID.
-var ErrHandleNotFound = errors.New("accounts: handle not found")
-
-// HandleAvailable reports whether a new account could have a handle; if not, it
-// suggests others like it (source: com.atproto.temp.checkHandleAvailability).
-func (s *Service) HandleAvailable(ctx context.Context, raw string) (syntax.Handle, bool, []Suggestion, error) {
-	handle, err := NormalizeHandle(raw)
-	if err != nil {
-		return "", false, nil, err
-	}
-	label, hosted := hostedLabel(handle, s.cfg.HandleDomains)
-	domain := s.cfg.HandleDomains[0]
-	if hosted {
-		domain = string(handle)[len(label):]
-	}
-	available := false
-	var suggestions []Suggestion
-	err = s.store.View(ctx, func(tx storage.Tx) error {
-		suggestions = nil
-		free, err := s.couldHave(tx, string(handle))
-		if available = free && hosted; err != nil || available {
+func (s *Service) recoverHandle(ctx context.Context, c *handleChange) error {
+	data := &did.Data{}
+	if c.DID.Method() == "plc" {
+		var err error
+		data, err = s.cfg.DIDs.Data(ctx, c.DID)
+		switch {
+		case errors.Is(err, did.ErrNotFound), errors.Is(err, did.ErrTombstoned):
+			data = &did.Data{}
+		case err != nil:
 			return err
 		}
-		for _, try := range similar(label) {
-			free, err := s.couldHave(tx, try.Handle+domain)
-			if err != nil {
-				return err
-			}
-			if free {
-				suggestions = append(suggestions, Suggestion{try.Handle + domain, try.Method})
-			}
-			if len(suggestions) == maxSuggestions {
-				break
-			}
+	} else {
+		data.AlsoKnownAs = []string{"at://" + c.Handle.String()} // there is nothing to ask
+	}
+	switch {
+	case len(data.AlsoKnownAs) > 0 && data.AlsoKnownAs[0] == "at://"+c.Handle.String():
+		s.cfg.Logger.InfoContext(ctx, "finishing a handle change that was cut short", "did", c.DID)
+		err := s.finishHandle(ctx, c.DID, c.Handle)
+		if errors.Is(err, errHandleBusy) {
+			return nil
 		}
-		return nil
-	})
-	return handle, available, suggestions, err
-}
-
-// Suggestion is a handle that is free, and how it was found.
-type Suggestion struct {
-	Handle string
-	Method string
-}
-
-const maxSuggestions = 5
-
-// couldHave reports whether a handle may be had and is free.
-func (s *Service) couldHave(tx storage.Tx, raw string) (bool, error) {
-	handle, hosted, err := CheckHandle(raw, s.cfg.HandleDomains, false)
-	if err != nil || !hosted {
-		return false, nil
-	}
-	if taken, err := s.isReserved(tx, handle); err != nil || taken {
-		return false, err
-	}
-	_, err = accountsTable.GetBy(tx, "handle", handle.String())
-	if errors.Is(err, storage.ErrNotFound) {
-		return true, nil
-	}
-	return false, err
-}
-
-// similar makes labels like another, the nearest first.
-func similar(label string) []Suggestion {
-	base := cutLabel(label, maxLabel-4)
-	var out []Suggestion
-	for _, suffix := range []string{"-1", "-2", "-at", "-too", "-here", "-real"} {
-		out = append(out, Suggestion{base[:min(len(base), maxLabel-len(suffix))] + suffix, "suffix"})
-	}
-	for _, prefix := range []string{"the-", "its-", "im-"} {
-		out = append(out, Suggestion{prefix + base, "prefix"})
-	}
-	return out
-}
-
-// cutLabel leaves of a label what can begin another.
-func cutLabel(label string, longest int) string {
-	b := []byte{}
-	for i := range len(label) {
-		if label[i] != '.' && len(b) < longest {
-			b = append(b, label[i])
-		}
-	}
-	for len(b) > 0 && b[len(b)-1] == '-' {
-		b = b[:len(b)-1]
-	}
-	return string(b)
-}
-
-// reservedHandle is a handle that an admin keeps from being taken.
-type reservedHandle struct {
-	Handle syntax.Handle `json:"handle"`
-}
-
-var reservedHandles = storage.NewCollection("reserved_handles", func(h *reservedHandle) string { return h.Handle.String() })
-
-// ReserveHandle keeps a handle from being taken, but by an admin
-// (source: com.atproto.temp.addReservedHandle).
-func (s *Service) ReserveHandle(ctx context.Context, raw string) error {
-	handle, err := NormalizeHandle(raw)
-	if err != nil {
 		return err
+	case s.now().Sub(c.Since) < abandonAfter:
+		return nil // it may be on its way
 	}
-	return s.store.Update(ctx, func(tx storage.Tx) error { return reservedHandles.Put(tx, &reservedHandle{handle}) })
-}
-
-var errReserved = refusal.New(ErrHandleNotAvailable, "Reserved handle")
-
-func (s *Service) isReserved(tx storage.Tx, handle syntax.Handle) (bool, error) {
-	_, err := reservedHandles.Get(tx, handle.String())
-	if errors.Is(err, storage.ErrNotFound) {
-		return false, nil
-	}
-	return err == nil, err
+	s.cfg.Logger.InfoContext(ctx, "giving up a handle change that was cut short", "did", c.DID)
+	return s.leaveHandle(ctx, c.DID, c.Handle, true)
 }

@@ -1,9 +1,16 @@
 package accounts
 
 import (
+	"context"
 	_ "embed"
+	"errors"
 	"strings"
 	"sync"
+
+	"github.com/bluesky-social/indigo/atproto/syntax"
+
+	"github.com/gatehouse-at/gatehouse/internal/refusal"
+	"github.com/gatehouse-at/gatehouse/storage"
 )
 
 // reserved.txt lists words that would let their owner pass for the server or for someone
@@ -28,4 +35,31 @@ func wordSet(list string) map[string]bool {
 		set[strings.TrimSpace(word)] = true
 	}
 	return set
+}
+
+// reservedHandle is a handle that an admin keeps from being taken.
+type reservedHandle struct {
+	Handle syntax.Handle `json:"handle"`
+}
+
+var reservedHandles = storage.NewCollection("reserved_handles", func(h *reservedHandle) string { return h.Handle.String() })
+
+// ReserveHandle keeps a handle from being taken, but by an admin
+// (source: com.atproto.temp.addReservedHandle).
+func (s *Service) ReserveHandle(ctx context.Context, raw string) error {
+	handle, err := NormalizeHandle(raw)
+	if err != nil {
+		return err
+	}
+	return s.store.Update(ctx, func(tx storage.Tx) error { return reservedHandles.Put(tx, &reservedHandle{handle}) })
+}
+
+var errReserved = refusal.New(ErrHandleNotAvailable, "Reserved handle")
+
+func (s *Service) isReserved(tx storage.Tx, handle syntax.Handle) (bool, error) {
+	_, err := reservedHandles.Get(tx, handle.String())
+	if errors.Is(err, storage.ErrNotFound) {
+		return false, nil
+	}
+	return err == nil, err
 }

@@ -97,16 +97,17 @@ func (s *Service) Signer(ctx context.Context, id syntax.DID) (keys.Signer, error
 }
 
 // RotateSigningKey gives an account a new signing key, in its DID first, and returns it as
-// a did:key. Errors: [ErrNotFound], [ErrDirectory].
+// a did:key. The key is kept before the DID names it: if the rotation is cut short, doing it again ends it with the same
+// key. Errors: [ErrNotFound], [ErrDirectory].
 func (s *Service) RotateSigningKey(ctx context.Context, id syntax.DID) (string, error) {
 	if _, err := s.Get(ctx, id); err != nil {
 		return "", err
 	}
-	key, err := s.cfg.Keys.Generate(ctx)
+	public, err := s.ReserveSigningKey(ctx, id)
 	if err != nil {
-		return "", fmt.Errorf("accounts: making a signing key: %w", err)
+		return "", err
 	}
-	return key.Public, s.useSigningKey(ctx, id, key)
+	return public, s.SetSigningKey(ctx, id, public)
 }
 
 // SetSigningKey has an account use a key that was reserved here, given as a did:key.

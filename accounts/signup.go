@@ -187,11 +187,11 @@ func (s *Service) checkFree(tx storage.Tx, r *record, p CreateParams) error {
 			return errReserved
 		}
 	}
-	switch _, err := accountsTable.GetBy(tx, "handle", r.Handle.String()); {
-	case err == nil:
-		return refusal.Newf(ErrHandleNotAvailable, "Handle already taken: %s", r.Handle)
-	case !errors.Is(err, storage.ErrNotFound):
+	switch owner, err := ownerOf(tx, r.Handle); {
+	case err != nil:
 		return err
+	case owner != "":
+		return refusal.Newf(ErrHandleNotAvailable, "Handle already taken: %s", r.Handle)
 	}
 	switch _, err := accountsTable.GetBy(tx, "email", r.Email); {
 	case err == nil:
@@ -275,10 +275,14 @@ func (s *Service) submit(ctx context.Context, id syntax.DID, op *did.Operation) 
 	return err
 }
 
-// Recover ends sign-ups that were cut short. Those that the directory knows of are
+// Recover ends sign-ups and handle changes that were cut short. Those that the directory knows of are
 // finished; those that it has not heard of for some minutes are undone. It is to be run at start
 // and now and then.
 func (s *Service) Recover(ctx context.Context) error {
+	return errors.Join(s.recoverSignUps(ctx), s.recoverHandles(ctx))
+}
+
+func (s *Service) recoverSignUps(ctx context.Context) error {
 	var stuck []*record
 	err := s.store.View(ctx, func(tx storage.Tx) (err error) {
 		stuck, err = accountsTable.All(tx, storage.Range{Index: "pending", Limit: 1000})

@@ -128,10 +128,19 @@ func (p *PLC) Change(ctx context.Context, id syntax.DID, change func(*Operation)
 			return err
 		}
 		err = p.Directory.Submit(ctx, id, op)
-		if try == maxRivals || !errors.Is(err, ErrRefused) || !p.overtaken(ctx, id, op) {
+		switch {
+		case errors.Is(err, ErrUnavailable) && p.arrived(ctx, id, op):
+			return nil
+		case try == maxRivals || !errors.Is(err, ErrRefused) || !p.overtaken(ctx, id, op):
 			return err
 		}
 	}
+}
+
+// arrived reports whether an operation is the last one, for when the directory's answer got lost.
+func (p *PLC) arrived(ctx context.Context, id syntax.DID, op *Operation) bool {
+	last, err := Last(ctx, p.Directory, id)
+	return err == nil && contains([]*Operation{last}, op)
 }
 
 // maxRivals is how often a change that another overtook is made.

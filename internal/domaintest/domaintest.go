@@ -5,6 +5,7 @@ package domaintest
 import (
 	"context"
 	"log/slog"
+	"sync"
 	"testing"
 	"time"
 
@@ -22,6 +23,7 @@ type Services struct {
 	Store storage.Store
 	Mail  *mail.Memory
 	t     testing.TB
+	mu    sync.Mutex // the server's background work looks at the clock too
 	now   time.Time
 }
 
@@ -33,7 +35,7 @@ func New(t testing.TB, change ...func(*gatehouse.Config)) *Services {
 		Hostname: "pds.test", HandleDomains: []string{".test"},
 		PasswordMemory: 8, PasswordTime: 1,
 		Mail: s.Mail, Logger: slog.New(slog.DiscardHandler),
-		Now: func() time.Time { return s.now },
+		Now: s.Now,
 	}
 	for _, c := range change {
 		c(&cfg)
@@ -54,11 +56,19 @@ func New(t testing.TB, change ...func(*gatehouse.Config)) *Services {
 	return s
 }
 
-// Advance moves the clock on. No call may be under way.
-func (s *Services) Advance(d time.Duration) { s.now = s.now.Add(d) }
+// Advance moves the clock on.
+func (s *Services) Advance(d time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.now = s.now.Add(d)
+}
 
 // Now is the clock's time.
-func (s *Services) Now() time.Time { return s.now }
+func (s *Services) Now() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.now
+}
 
 // SignUp makes the account LABEL.test with the address LABEL@example.com and the password "password".
 func (s *Services) SignUp(label string) *sessions.Tokens {

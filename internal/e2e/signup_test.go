@@ -27,6 +27,7 @@ const (
 	unreachable = "unreachable"
 	losesAnswer = "loses its answer"
 	silent      = "loses its answer, and can't be asked"
+	dying       = "takes one operation and is gone"
 )
 
 func newFaulty(t *testing.T) *faulty {
@@ -53,7 +54,11 @@ func (f *faulty) Submit(ctx context.Context, id syntax.DID, op *did.Operation) e
 		}
 		return fmt.Errorf("%w: in this test", did.ErrUnavailable)
 	}
-	return f.Directory.Submit(ctx, id, op)
+	err := f.Directory.Submit(ctx, id, op)
+	if f.mode.CompareAndSwap(dying, unreachable) && err == nil {
+		return fmt.Errorf("%w: in this test", did.ErrUnavailable)
+	}
+	return err
 }
 
 func (f *faulty) Log(ctx context.Context, id syntax.DID) ([]*did.Operation, error) {

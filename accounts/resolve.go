@@ -1,0 +1,38 @@
+package accounts
+
+import (
+	"context"
+	"errors"
+
+	"github.com/bluesky-social/indigo/atproto/syntax"
+
+	"github.com/gatehouse-at/gatehouse/internal/refusal"
+)
+
+// ResolveHandle returns the DID of a handle: an account's here, or what the network
+// says. Error: [ErrHandleNotFound] (source: com.atproto.identity.resolveHandle).
+func (s *Service) ResolveHandle(ctx context.Context, raw string) (syntax.DID, error) {
+	handle, err := NormalizeHandle(raw)
+	if err != nil {
+		return "", err
+	}
+	a, err := s.Find(ctx, handle.String())
+	if err == nil && a.Takedown == nil {
+		return a.DID, nil
+	}
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return "", err
+	}
+	notFound := refusal.New(ErrHandleNotFound, "Unable to resolve handle")
+	if _, hosted := hostedLabel(handle, s.cfg.HandleDomains); hosted || err == nil || s.cfg.Handles == nil {
+		return "", notFound
+	}
+	id, err := s.cfg.Handles.ResolveHandle(ctx, handle)
+	if err != nil {
+		return "", notFound
+	}
+	return id, nil
+}
+
+// ErrHandleNotFound says that a handle leads to no DID.
+var ErrHandleNotFound = errors.New("accounts: handle not found")

@@ -1,0 +1,148 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/bluesky-social/indigo/atproto/syntax"
+
+	"github.com/gatehouse-at/gatehouse"
+	"github.com/gatehouse-at/gatehouse/accounts/did"
+	"github.com/gatehouse-at/gatehouse/gatehousetest"
+)
+
+// handlesOf returns an account's handle here, and the one that its DID says.
+func handlesOf(t *testing.T, s *api, directory did.Directory, id string) (here, there string) {
+	t.Helper()
+	a, err := s.Gatehouse.Accounts.Get(context.Background(), syntax.DID(id))
+	if err != nil {
+		t.Fatal(err)
+	}
+	op, err := did.Last(context.Background(), directory, syntax.DID(id))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return "at://" + a.Handle.String(), op.AlsoKnownAs[0]
+}
+
+// TestHandleChangeWithAFaultyDirectory cuts handle changes short in every way: in the end the account and
+// its DID have the same handle, and no other is kept from anybody.
+func TestHandleChangeWithAFaultyDirectory(t *testing.T) {
+	for _, b := range backends {
+		t.Run(b.name, func(t *testing.T) {
+			directory := newFaulty(t)
+			s := newAPI(t, withStore(b.open(t)), config(func(c *gatehouse.Config) { c.PLCDirectory = directory }))
+			alice, bob := s.signUp("alice.test"), s.signUp("bob.test")
+			rename := func(a *gatehousetest.Account, handle string) *answer {
+				t.Helper()
+				return s.do(bearer(a.AccessJWT), "identity.updateHandle", object{"handle": handle})
+			}
+			agree := func(want string) {
+				t.Helper()
+				if here, there := handlesOf(t, s, directory, alice.DID); here != "at://"+want || there != here {
+					t.Errorf("the account is %s, its DID says %s; want %s", here, there, want)
+				}
+			}
+			maintain := func() {
+				t.Helper()
+				if err := s.Gatehouse.Maintain(context.Background()); err != nil {
+					t.Fatal(err)
+				}
+			}
+
+			// Refused: nothing is kept.
+			directory.mode.Store(refuses)
+			rename(alice, "refused.test").refused(502, "UpstreamFailure")
+			directory.mode.Store(works)
+			agree("alice.test")
+			rename(bob, "refused.test").ok()
+
+			// Not reached: the handle is kept for a while, and then no longer.
+			directory.mode.Store(unreachable)
+			rename(alice, "lost.test").refused(502, "UpstreamFailure")
+			directory.mode.Store(works)
+			maintain()
+			rename(bob, "lost.test").refused(400, "HandleNotAvailable", "Handle already taken: lost.test")
+			s.do(nobody, "server.createAccount", object{"handle": "lost.test", "email": "lost@example.com", "password": "password"}).
+				refused(400, "HandleNotAvailable", "Handle already taken: lost.test")
+			agree("alice.test")
+			s.Clock.Advance(6 * time.Minute)
+			maintain()
+			rename(bob, "lost.test").ok()
+			agree("alice.test")
+
+			// The answer is lost: the same again ends it, and so does the recovery pass.
+			directory.mode.Store(dying)
+			rename(alice, "again.test").refused(502, "UpstreamFailure")
+			directory.mode.Store(works)
+			rename(alice, "again.test").ok()
+			agree("again.test")
+			directory.mode.Store(dying)
+			rename(alice, "found.test").refused(502, "UpstreamFailure")
+			directory.mode.Store(works)
+			maintain()
+			agree("found.test")
+			rename(bob, "again.test").ok() // the one before is free
+
+			// The answer is lost, and asking for it helps.
+			directory.mode.Store(losesAnswer)
+			rename(alice, "asked.test").ok()
+			directory.mode.Store(works)
+			agree("asked.test")
+
+			// Another wish while it isn't known what came of the first.
+			directory.mode.Store(dying)
+			rename(alice, "first.test").refused(502, "UpstreamFailure")
+			directory.mode.Store(works)
+			rename(alice, "second.test").ok()
+			maintain()
+			agree("second.test")
+			rename(bob, "first.test").ok()
+		})
+	}
+}
+
+// TestRaceForOneHandleByChanges has accounts change to a handle that others sign up with.
+func TestRaceForOneHandleByChanges(t *testing.T) {
+	onEach(t, func(t *testing.T, s *api) {
+		const changing = racers / 2
+		var all []*gatehousetest.Account
+		for i := range changing {
+			all = append(all, s.signUp(fmt.Sprintf("racer%d.test", i)))
+		}
+		counts := tally(race(func(i int) *answer {
+			if i < changing {
+				return s.do(bearer(all[i].AccessJWT), "identity.updateHandle", object{"handle": "wanted.test"})
+			}
+			return s.do(nobody, "server.createAccount", object{
+				"handle": "wanted.test", "email": fmt.Sprintf("other%d@example.com", i), "password": "password",
+			})
+		}))
+		if counts[""] != 1 || counts["HandleNotAvailable"] != racers-1 {
+			t.Errorf("one handle: %v", counts)
+		}
+		for _, a := range all {
+			if here, there := handlesOf(t, s, s.Gatehouse.Directory, a.DID); here != there {
+				t.Errorf("an account is %s, its DID says %s", here, there)
+			}
+		}
+	})
+}
+
+// TestRacingHandleChangesOfOneAccount leaves the account and its DID with the same handle.
+func TestRacingHandleChangesOfOneAccount(t *testing.T) {
+	onEach(t, func(t *testing.T, s *api) {
+		alice := s.signUp("alice.test")
+		counts := tally(race(func(i int) *answer {
+			return s.do(bearer(alice.AccessJWT), "identity.updateHandle", object{"handle": fmt.Sprintf("name%d.test", i)})
+		}))
+		if counts[""] == 0 || counts[""]+counts["InvalidRequest"] != racers {
+			t.Errorf("the answers: %v", counts)
+		}
+		if here, there := handlesOf(t, s, s.Gatehouse.Directory, alice.DID); here != there || here == "at://alice.test" {
+			t.Errorf("the account is %s, its DID says %s", here, there)
+		}
+	})
+}

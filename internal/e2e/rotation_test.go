@@ -1,0 +1,52 @@
+package e2e
+
+import (
+	"context"
+	"testing"
+
+	"github.com/bluesky-social/indigo/atproto/syntax"
+
+	"github.com/gatehouse-at/gatehouse"
+	"github.com/gatehouse-at/gatehouse/accounts/did"
+)
+
+// TestKeyRotationCutShort has the directory take a new key and die: the private half is there all the same, and doing
+// it again puts it to use.
+func TestKeyRotationCutShort(t *testing.T) {
+	for _, b := range backends {
+		t.Run(b.name, func(t *testing.T) {
+			ctx, directory := context.Background(), newFaulty(t)
+			s := newAPI(t, withStore(b.open(t)), config(func(c *gatehouse.Config) { c.PLCDirectory = directory }))
+			alice := syntax.DID(s.signUp("alice.test").DID)
+			published := func() string {
+				t.Helper()
+				op, err := did.Last(ctx, directory, alice)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return op.VerificationMethods[did.AtprotoKey]
+			}
+			old := published()
+			directory.mode.Store(dying)
+			if _, err := s.Gatehouse.Accounts.RotateSigningKey(ctx, alice); err == nil {
+				t.Fatal("no error")
+			}
+			directory.mode.Store(works)
+			lost := published()
+			key, err := s.Gatehouse.Accounts.RotateSigningKey(ctx, alice)
+			if err != nil || key != lost || key == old || published() != key {
+				t.Errorf("again: %s, %v; the DID had %s before and %s in between", key, err, old, lost)
+			}
+			signer, err := s.Gatehouse.Accounts.Signer(ctx, alice)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if public, err := signer.PublicKey(); err != nil || public.DIDKey() != key {
+				t.Errorf("the account signs with %v, %v", public, err)
+			}
+			if next, err := s.Gatehouse.Accounts.RotateSigningKey(ctx, alice); err != nil || next == key {
+				t.Errorf("the next rotation: %s, %v", next, err)
+			}
+		})
+	}
+}
