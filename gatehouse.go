@@ -95,14 +95,20 @@ func (s *Server) WellKnown() http.Handler {
 
 // RequireAuth protects a route of the embedder's own with the access tokens of
 // Gatehouse: a request without a good one is answered as the methods below
-// /xrpc/ answer it. Without scopes any session of an account in good standing
-// may pass; [sessions.ScopeAccess] asks for one that may manage the account. [Auth] returns who it is.
+// /xrpc/ answer it. Without scopes any session may pass of an account that isn't taken down;
+// [sessions.ScopeAccess] asks for one that may manage the account. [Auth] returns who it is.
 func (s *Server) RequireAuth(next http.Handler, scopes ...sessions.Scope) http.Handler {
 	return s.handler.RequireAuth(next, scopes...)
 }
 
+// RequireActive is RequireAuth for what a deactivated account may not do, such as writing to its
+// repository: it is answered 401 AccountDeactivated.
+func (s *Server) RequireActive(next http.Handler, scopes ...sessions.Scope) http.Handler {
+	return s.handler.RequireActive(next, scopes...)
+}
+
 // Auth returns the account and the session of a request that passed
-// [Server.RequireAuth], or nil.
+// [Server.RequireAuth] or [Server.RequireActive], or nil.
 func Auth(ctx context.Context) *sessions.Auth { return sessions.FromContext(ctx) }
 
 // Close stops what the Server started in the background and waits for e-mails on

@@ -58,6 +58,7 @@ func TestHooksSeeWhatIsRecoveredAtStart(t *testing.T) {
 		t.Fatalf("first seen: %s, and %d more", kind, len(seen))
 	}
 	cfg.PLCDirectory = directory
+	cfg.Now = func() time.Time { return time.Now().Add(time.Second) } // what is pending is from before this start
 	if srv, err = gatehouse.New(store, cfg); err != nil {
 		t.Fatal(err)
 	}

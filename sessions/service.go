@@ -31,6 +31,8 @@ var (
 	ErrAccountNotFound = errors.New("sessions: account of the token not found")
 	// ErrAccountTakedown says that the account is taken down.
 	ErrAccountTakedown = errors.New("sessions: account taken down")
+	// ErrAccountDeactivated says that the account is deactivated, and what was asked for needs an active one.
+	ErrAccountDeactivated = errors.New("sessions: account deactivated")
 	// ErrNotFound says that the account has no such session.
 	ErrNotFound = errors.New("sessions: session not found")
 )
@@ -38,6 +40,7 @@ var (
 var (
 	errAccountGone = refusal.New(ErrAccountNotFound, "Account not found")
 	errTakedown    = refusal.New(ErrAccountTakedown, "Account has been taken down")
+	errDeactivated = refusal.New(ErrAccountDeactivated, "Account is deactivated")
 )
 
 // Config configures a [Service]. The fields without a default are required.

@@ -288,3 +288,11 @@ func TestSecondFactor(t *testing.T) {
 		t.Errorf("an app password: %v", err)
 	}
 }
+
+func TestAServiceTokenIsMissing(t *testing.T) {
+	_, err := (&sessions.ServiceVerifier{}).Verify(ctx, "", "com.example.method")
+	var refused *sessions.ServiceAuthError
+	if !errors.Is(err, sessions.ErrMissingJWT) || !errors.Is(err, sessions.ErrServiceAuth) || !errors.As(err, &refused) || refused.Name != "MissingJwt" || err.Error() != "missing jwt" {
+		t.Errorf("no token: %v", err)
+	}
+}

@@ -187,6 +187,9 @@ type ServiceVerifier struct {
 // Verify checks a token for a method and returns its issuer. Only issuers of a list are trusted, if it isn't
 // empty. Errors: [ErrServiceAuth].
 func (v *ServiceVerifier) Verify(ctx context.Context, raw, method string, trusted ...string) (syntax.DID, error) {
+	if raw == "" {
+		return "", ErrMissingJWT
+	}
 	now := time.Now
 	if v.Now != nil {
 		now = v.Now
@@ -210,6 +213,8 @@ func (v *ServiceVerifier) Verify(ctx context.Context, raw, method string, truste
 		return "", serviceAuth("JwtExpired", "jwt expired")
 	case aud != v.Audience && !strings.HasPrefix(aud, v.Audience+"#"):
 		return "", serviceAuth("BadJwtAudience", "jwt audience does not match service did")
+	case lxm == "":
+		return "", serviceAuth("BadJwtLexiconMethod", "missing jwt lexicon method (\"lxm\"). must match: "+method)
 	case lxm != method:
 		return "", serviceAuth("BadJwtLexiconMethod", "bad jwt lexicon method (\"lxm\"). must match: "+method)
 	case len(trusted) > 0 && !slices.Contains(trusted, iss):

@@ -53,6 +53,16 @@ func (s *Service) Verify(ctx context.Context, accessJWT string, scopes ...Scope)
 	return auth, nil
 }
 
+// VerifyActive is [Service.Verify] for what a deactivated account may not do, such as writing to its repository.
+// Errors: those of Verify, and [ErrAccountDeactivated].
+func (s *Service) VerifyActive(ctx context.Context, accessJWT string, scopes ...Scope) (*Auth, error) {
+	auth, err := s.Verify(ctx, accessJWT, scopes...)
+	if err == nil && auth.Account.DeactivatedAt != nil {
+		return nil, errDeactivated
+	}
+	return auth, err
+}
+
 // RefreshSubject returns the account of a refresh token whose signature is good, expired or
 // not. It doesn't look whether the account and the session still exist. Error: [ErrInvalidToken].
 func (s *Service) RefreshSubject(refreshJWT string) (syntax.DID, error) {

@@ -1,6 +1,7 @@
 package xrpc
 
 import (
+	"context"
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
@@ -55,8 +56,15 @@ func private(c *call) {
 // anyone asks nothing.
 func anyone(*call) (caller, error) { return caller{}, nil }
 
+// verifyFunc checks an access token.
+type verifyFunc func(ctx context.Context, accessJWT string, scopes ...sessions.Scope) (*sessions.Auth, error)
+
 // access asks for an access token of one of some scopes.
 func (s *Server) access(scopes ...sessions.Scope) authFunc {
+	return verifiedBy(s.cfg.Sessions.Verify, scopes...)
+}
+
+func verifiedBy(verify verifyFunc, scopes ...sessions.Scope) authFunc {
 	return func(c *call) (caller, error) {
 		private(c)
 		scheme, raw, err := authorization(c.Request)
@@ -68,7 +76,7 @@ func (s *Server) access(scopes ...sessions.Scope) authFunc {
 		case scheme != schemeBearer:
 			return caller{}, errUnexpected
 		}
-		auth, err := s.cfg.Sessions.Verify(c.Context(), raw, scopes...)
+		auth, err := verify(c.Context(), raw, scopes...)
 		return caller{session: auth}, err
 	}
 }
@@ -94,11 +102,8 @@ func (s *Server) refresh(c *call) (caller, error) {
 func (s *Server) admin(c *call) (caller, error) {
 	private(c)
 	scheme, raw, err := authorization(c.Request)
-	if err != nil {
-		return caller{}, err
-	}
 	name, password, ok := basic(raw)
-	if scheme != schemeBasic || !ok || !s.cfg.Admins.Admin(c.Context(), name, password) {
+	if err != nil || scheme != schemeBasic || !ok || !s.cfg.Admins.Admin(c.Context(), name, password) {
 		return caller{}, errAuthRequired
 	}
 	return caller{admin: name}, nil
@@ -107,10 +112,13 @@ func (s *Server) admin(c *call) (caller, error) {
 // moderator asks for an admin, or for a service token of the moderation service.
 func (s *Server) moderator(c *call) (caller, error) {
 	scheme, raw, err := authorization(c.Request)
-	if err != nil || scheme != schemeBearer {
+	if err == nil && scheme != schemeBearer {
 		return s.admin(c)
 	}
 	private(c)
+	if err != nil {
+		return caller{}, err
+	}
 	if s.cfg.ModService == "" {
 		return caller{}, &Error{http.StatusUnauthorized, "UntrustedIss", "Untrusted issuer"}
 	}

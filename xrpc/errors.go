@@ -59,6 +59,7 @@ var errorTable = []struct {
 	{sessions.ErrInvalidRequest, http.StatusBadRequest, "InvalidRequest", "Invalid request"},
 	{sessions.ErrAccountNotFound, http.StatusForbidden, "AccountNotFound", "Account not found"},
 	{sessions.ErrAccountTakedown, http.StatusUnauthorized, "AccountTakedown", "Account has been taken down"},
+	{sessions.ErrAccountDeactivated, http.StatusUnauthorized, "AccountDeactivated", "Account is deactivated"},
 	{invites.ErrUnavailable, http.StatusBadRequest, "InvalidInviteCode", "Provided invite code not available"},
 	{invites.ErrDuplicateCreate, http.StatusBadRequest, "DuplicateCreate", "attempted to create additional codes in another request"},
 	{invites.ErrInvalidRequest, http.StatusBadRequest, "InvalidRequest", "Invalid request"},

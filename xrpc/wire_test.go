@@ -13,8 +13,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/bluesky-social/indigo/atproto/syntax"
+
 	"github.com/gatehouse-at/gatehouse"
 	"github.com/gatehouse-at/gatehouse/gatehousetest"
+	"github.com/gatehouse-at/gatehouse/sessions"
 )
 
 // request is one raw request and what it should be answered.
@@ -306,6 +309,30 @@ func TestNobodyForgesAnAddress(t *testing.T) {
 		if got := resp.Header.Get("RateLimit-Remaining"); got != strconv.Itoa(2999-i) {
 			t.Errorf("call %d leaves %s: a header changed whom it counts for", i, got)
 		}
+	}
+}
+
+func TestRequireActive(t *testing.T) {
+	srv := gatehousetest.NewServer(t)
+	alice := srv.CreateAccount("alice.test")
+	protected := srv.Gatehouse.RequireActive(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprint(w, gatehouse.Auth(r.Context()).Account.Handle)
+	}), sessions.ScopeAccess)
+	ask := func() string {
+		r := httptest.NewRequest("GET", "/mine", nil)
+		r.Header.Set("Authorization", "Bearer "+alice.AccessJWT)
+		w := httptest.NewRecorder()
+		protected.ServeHTTP(w, r)
+		return fmt.Sprint(w.Code, " ", w.Body)
+	}
+	if got := ask(); got != "200 alice.test" {
+		t.Errorf("an active account: %s", got)
+	}
+	if err := srv.Gatehouse.Accounts.Deactivate(t.Context(), syntax.DID(alice.DID), nil); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := ask(), `401 {"error":"AccountDeactivated","message":"Account is deactivated"}`; got != want {
+		t.Errorf("a deactivated account: %s, want %s", got, want)
 	}
 }
 

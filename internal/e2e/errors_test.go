@@ -255,7 +255,7 @@ func TestAdminAuth(t *testing.T) {
 			input := object{"useCount": 1, "codeCount": 1}
 			s.do(nobody, method, input).refused(401, "AuthenticationRequired", "Authentication Required")
 			s.do(bearer(alice.AccessJWT), method, input).refused(401, "AuthenticationRequired", "Authentication Required")
-			for _, bad := range []string{"Basic YWRtaW46", "Basic YWRtaW46d3Jvbmc=", "Basic bm9ib2R5OmFkbWluLXBhc3N3b3Jk", "Basic !", "Basic YWRtaW4="} {
+			for _, bad := range []string{"Basic", "nonsense", "Basic YWRtaW46", "Basic YWRtaW46d3Jvbmc=", "Basic bm9ib2R5OmFkbWluLXBhc3N3b3Jk", "Basic !", "Basic YWRtaW4="} {
 				s.do(bad, method, input).refused(401, "AuthenticationRequired", "Authentication Required")
 			}
 			s.do(admin, method, input).ok()

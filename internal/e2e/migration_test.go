@@ -136,6 +136,8 @@ func TestMigration(t *testing.T) {
 			attempt(token("did:web:elsewhere.example.com", createAccount)).refused(401, "BadJwtAudience", "jwt audience does not match service did")
 			attempt(token("did:web:new.test", "app.bsky.feed.getTimeline")).refused(401, "BadJwtLexiconMethod")
 			attempt("Bearer nonsense").refused(401, "BadJwt")
+			attempt(bearer(from.do(old, "server.getServiceAuth", object{"aud": "did:web:new.test"}).text("token"))).
+				refused(401, "BadJwtLexiconMethod", `missing jwt lexicon method ("lxm"). must match: com.atproto.server.createAccount`)
 			attempt(admin).refused(401, "AuthenticationRequired")
 			mallory := from.signUp("mallory.old.test")
 			attempt(bearer(from.do(bearer(mallory.AccessJWT), "server.getServiceAuth", object{"aud": "did:web:new.test", "lxm": createAccount}).text("token"))).

@@ -1,0 +1,65 @@
+package e2e
+
+import (
+	"context"
+	"testing"
+
+	"github.com/bluesky-social/indigo/atproto/atcrypto"
+	"github.com/bluesky-social/indigo/atproto/syntax"
+
+	"github.com/gatehouse-at/gatehouse"
+	"github.com/gatehouse-at/gatehouse/accounts/did"
+)
+
+// TestActivationLooksAtTheDID changes a DID behind the server's back.
+func TestActivationLooksAtTheDID(t *testing.T) {
+	rotationKey, err := atcrypto.GeneratePrivateKeyK256()
+	if err != nil {
+		t.Fatal(err)
+	}
+	onEach(t, func(t *testing.T, s *api) {
+		alice := s.signUp("alice.test")
+		me := bearer(alice.AccessJWT)
+		plc := &did.PLC{Directory: s.Gatehouse.Directory, Signer: rotationKey}
+		change := func(f func(*did.Operation)) {
+			t.Helper()
+			if err := plc.Change(context.Background(), syntax.DID(alice.DID), f); err != nil {
+				t.Fatal(err)
+			}
+		}
+		s.do(me, "server.deactivateAccount", object{}).ok()
+		var key string
+		change(func(op *did.Operation) {
+			key = op.VerificationMethods[did.AtprotoKey]
+			op.VerificationMethods[did.AtprotoKey] = op.RotationKeys[0]
+		})
+		s.do(me, "server.activateAccount", nil).refused(400, "InvalidRequest", "DID document verification method does not match expected signing key")
+		change(func(op *did.Operation) {
+			op.VerificationMethods[did.AtprotoKey] = key
+			op.Services[did.AtprotoPDS] = did.Service{Type: did.AtprotoPDSType, Endpoint: "https://elsewhere.example.com"}
+		})
+		s.do(me, "server.activateAccount", nil).refused(400, "InvalidRequest", "DID document atproto_pds service endpoint does not match PDS public url")
+		if got := s.do(me, "server.checkAccountStatus", nil).ok(); got["activated"] != false || got["validDid"] != false {
+			t.Errorf("checkAccountStatus: %v", got)
+		}
+		change(func(op *did.Operation) {
+			op.Services[did.AtprotoPDS] = did.Service{Type: did.AtprotoPDSType, Endpoint: s.URL}
+		})
+		s.do(me, "server.activateAccount", nil).ok()
+		if got := s.do(me, "server.getSession", nil).ok(); got["active"] != true {
+			t.Errorf("getSession: %v", got)
+		}
+	}, config(func(c *gatehouse.Config) { c.PLCSigner = rotationKey }))
+}
+
+// TestServiceAuthOfAnUnknownDID presents the word of a server whose directory isn't ours.
+func TestServiceAuthOfAnUnknownDID(t *testing.T) {
+	onEach(t, func(t *testing.T, s *api) {
+		elsewhere := newAPI(t)
+		alice := elsewhere.signUp("alice.test")
+		token := elsewhere.do(bearer(alice.AccessJWT), "server.getServiceAuth",
+			object{"aud": s.Gatehouse.ServiceDID(), "lxm": "com.atproto.server.createAccount"}).text("token")
+		s.do(bearer(token), "server.createAccount", object{"did": alice.DID, "handle": "alice.test", "email": "alice@example.com", "password": "password"}).
+			refused(401, "AuthenticationRequired", "could not resolve iss did")
+	})
+}
