@@ -44,7 +44,11 @@ func (serveCmd) Run(ctx context.Context, s *Settings) (err error) {
 	if err != nil {
 		return err
 	}
-	srv, err := gatehouse.NewContext(ctx, store, s.config(mailer, logger, listener.Addr(), adminPassword))
+	cfg, err := s.config(mailer, logger, listener.Addr(), adminPassword)
+	if err != nil {
+		return err
+	}
+	srv, err := gatehouse.NewContext(ctx, store, cfg)
 	if err != nil {
 		return err
 	}

@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"encoding/hex"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -30,25 +32,35 @@ type Settings struct {
 	PublicURL     string   `name:"public-url" help:"URL at which the world finds this server. Default: https://HOSTNAME, or for a local host name http:// with the port of -addr." placeholder:"URL"`
 	ServiceName   string   `help:"What e-mails call the server. Default: the host name." placeholder:"NAME"`
 
-	AdminPassword string `help:"Password of the user admin. Default: made once and kept in -data." placeholder:"PASSWORD"`
-	ModService    string `help:"DID of a moderation service that may call moderators' methods." placeholder:"DID"`
+	AdminPassword string            `help:"Password of the user admin. Default: made once and kept in -data." placeholder:"PASSWORD"`
+	Admins        map[string]string `help:"More admins, with their passwords." placeholder:"NAME=PASSWORD;…"`
+	ModService    string            `help:"DID of a moderation service that may call moderators' methods." placeholder:"DID"`
 
 	Invites        bool          `help:"Sign-up needs an invite code."`
 	InviteInterval time.Duration `help:"Time in which an account earns an invite code, such as 168h." placeholder:"DURATION"`
 	InviteEpoch    time.Time     `help:"When earning begins for older accounts, such as 2026-01-01T00:00:00Z." placeholder:"TIME"`
 
-	Mail     string `help:"How e-mail leaves: dir:PATH, smtp://USER:PASSWORD@HOST:PORT, smtps://…, or log. Default: dir:DATA/mail." placeholder:"SPEC"`
-	MailFrom string `help:"Sender of e-mails. Default: noreply@HOSTNAME." placeholder:"ADDRESS"`
+	Mail          string        `help:"How e-mail leaves: dir:PATH, smtp://USER:PASSWORD@HOST:PORT, smtps://…, or log. Default: dir:DATA/mail." placeholder:"SPEC"`
+	MailFrom      string        `help:"Sender of e-mails. Default: noreply@HOSTNAME." placeholder:"ADDRESS"`
+	MailTemplates string        `type:"existingdir" help:"Directory of e-mail templates that take the place of the built-in ones." placeholder:"DIR"`
+	MailTimeout   time.Duration `default:"15s" help:"How long one delivery may take." placeholder:"DURATION"`
 
 	PLC            string `name:"plc" help:"DID directory: local, or a URL. Default: local for a local host name, else the public one." placeholder:"local|URL"`
 	PLCRotationKey string `name:"plc-rotation-key" help:"Hexadecimal of the K-256 key that controls accounts' DIDs. Default: made once and kept in the store." placeholder:"HEX"`
 	RecoveryKey    string `help:"The operator's own did:key among the rotation keys." placeholder:"DID:KEY"`
 	DIDMethod      string `name:"did-method" default:"plc" enum:"plc,web" help:"How accounts get their DID." placeholder:"plc|web"`
 	JWTSecret      string `name:"jwt-secret" help:"Key of access and refresh tokens. Default: made once and kept in the store." placeholder:"TEXT"`
+	KeySecret      string `help:"Hexadecimal of the 32 bytes that seal accounts' signing keys. Default: made once and kept in the store." placeholder:"HEX"`
 
-	MinPasswordLength int      `default:"8" help:"Fewest characters of a new password."`
-	RateLimits        string   `default:"on" enum:"on,off,shared" help:"Whether requests are limited; shared: by all processes on one store together." placeholder:"on|off|shared"`
-	TrustedProxies    []string `help:"Addresses or networks of proxies whose X-Forwarded-For is believed." placeholder:"CIDR,…"`
+	PasswordMemory  uint32 `help:"Memory of a password hash (argon2id). Default: 19456." placeholder:"KIB"`
+	PasswordTime    uint32 `help:"Passes of a password hash. Default: 2." placeholder:"N"`
+	PasswordThreads uint8  `help:"Threads of a password hash. Default: 1." placeholder:"N"`
+	PasswordWorkers int    `help:"How many password hashes are computed at once. Default: one less than there are processors." placeholder:"N"`
+
+	MinPasswordLength    int      `default:"8" help:"Fewest characters of a new password."`
+	RateLimits           string   `default:"on" enum:"on,off,shared" help:"Whether requests are limited; shared: by all processes on one store together." placeholder:"on|off|shared"`
+	EmailForAppPasswords bool     `help:"Show the e-mail address to sessions of app passwords."`
+	TrustedProxies       []string `help:"Addresses or networks of proxies whose X-Forwarded-For is believed." placeholder:"CIDR,…"`
 
 	ContactEmail      string `help:"Shown by describeServer." placeholder:"ADDRESS"`
 	PrivacyPolicyURL  string `name:"privacy-policy-url" help:"Shown by describeServer." placeholder:"URL"`
@@ -133,33 +145,51 @@ func (s *Settings) publicURL(listening net.Addr) string {
 	return "http://" + net.JoinHostPort(s.Hostname, port)
 }
 
-func (s *Settings) config(mailer mail.Mailer, logger *slog.Logger, listening net.Addr, adminPassword string) gatehouse.Config {
+// config is what the flags say of [gatehouse.Config].
+func (s *Settings) config(mailer mail.Mailer, logger *slog.Logger, listening net.Addr, adminPassword string) (gatehouse.Config, error) {
 	cfg := gatehouse.Config{
-		Hostname:          s.Hostname,
-		HandleDomains:     s.HandleDomains,
-		PublicURL:         s.publicURL(listening),
-		ServiceName:       s.ServiceName,
-		AdminPassword:     adminPassword,
-		ModService:        s.ModService,
-		Invites:           s.Invites,
-		InviteInterval:    s.InviteInterval,
-		InviteEpoch:       s.InviteEpoch,
-		DIDMethod:         s.DIDMethod,
-		PLC:               s.PLC,
-		PLCRotationKey:    s.PLCRotationKey,
-		RecoveryKey:       s.RecoveryKey,
-		MinPasswordLength: s.MinPasswordLength,
-		Mail:              mailer,
-		RateLimits:        s.RateLimits,
-		TrustedProxies:    s.TrustedProxies,
-		ContactEmail:      s.ContactEmail,
-		PrivacyPolicyURL:  s.PrivacyPolicyURL,
-		TermsOfServiceURL: s.TermsOfServiceURL,
-		BlobUploadLimit:   s.BlobUploadLimit,
-		Logger:            logger,
+		Hostname:             s.Hostname,
+		HandleDomains:        s.HandleDomains,
+		PublicURL:            s.publicURL(listening),
+		ServiceName:          s.ServiceName,
+		AdminPassword:        adminPassword,
+		Admins:               s.Admins,
+		ModService:           s.ModService,
+		Invites:              s.Invites,
+		InviteInterval:       s.InviteInterval,
+		InviteEpoch:          s.InviteEpoch,
+		DIDMethod:            s.DIDMethod,
+		PLC:                  s.PLC,
+		PLCRotationKey:       s.PLCRotationKey,
+		RecoveryKey:          s.RecoveryKey,
+		MinPasswordLength:    s.MinPasswordLength,
+		PasswordMemory:       s.PasswordMemory,
+		PasswordTime:         s.PasswordTime,
+		PasswordThreads:      s.PasswordThreads,
+		PasswordWorkers:      s.PasswordWorkers,
+		Mail:                 mailer,
+		MailTimeout:          s.MailTimeout,
+		RateLimits:           s.RateLimits,
+		TrustedProxies:       s.TrustedProxies,
+		EmailForAppPasswords: s.EmailForAppPasswords,
+		ContactEmail:         s.ContactEmail,
+		PrivacyPolicyURL:     s.PrivacyPolicyURL,
+		TermsOfServiceURL:    s.TermsOfServiceURL,
+		BlobUploadLimit:      s.BlobUploadLimit,
+		Logger:               logger,
 	}
 	if s.JWTSecret != "" {
 		cfg.JWTSecret = []byte(s.JWTSecret)
 	}
-	return cfg
+	if s.KeySecret != "" {
+		secret, err := hex.DecodeString(s.KeySecret)
+		if err != nil {
+			return cfg, errors.New("-key-secret: is not hexadecimal")
+		}
+		cfg.KeySecret = secret
+	}
+	if s.MailTemplates != "" {
+		cfg.MailTemplates = os.DirFS(s.MailTemplates)
+	}
+	return cfg, nil
 }
