@@ -118,7 +118,8 @@ type Config struct {
 	// than there are processors, at least one.
 	PasswordWorkers int
 
-	// Mail delivers e-mails. Default: none are, and flows that need one fail with a logged error.
+	// Mail delivers e-mails; package accounts/mail/deliver has SMTP and files. Default: none are
+	// delivered, and flows that need one fail with a logged error.
 	Mail mail.Mailer
 	// MailTemplates overrides templates of e-mails; see [mail.NewTemplates].
 	MailTemplates fs.FS

@@ -41,7 +41,7 @@ func TestImports(t *testing.T) {
 		"go.etcd.io/bbolt":                                   {"storage/bolt"},
 		"github.com/jackc/pgx/v5":                            {"storage/postgres", "internal/pgcluster"},
 		"github.com/alecthomas/kong":                         {"examples"},
-		"github.com/wneessen/go-mail":                        {"accounts/mail"},
+		"github.com/wneessen/go-mail":                        {"accounts/mail/deliver"},
 		"pgregory.net/rapid":                                 {"storage/storagetest"},
 		"github.com/tidwall/btree":                           {"storage/internal/kv", "storage/memory"},
 		"github.com/golang-jwt/jwt/v5":                       {"sessions"},
@@ -74,5 +74,27 @@ func TestImports(t *testing.T) {
 	}
 	if len(imports["accounts"]) == 0 {
 		t.Error("nothing was looked at")
+	}
+}
+
+// TestAnEmbedderPaysForWhatItUses looks at everything that a program compiles which imports the front door alone.
+func TestAnEmbedderPaysForWhatItUses(t *testing.T) {
+	out, err := exec.Command("go", "list", "-deps", ".").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := strings.Fields(string(out))
+	if !slices.Contains(all, module+"/accounts") {
+		t.Fatal("nothing was looked at")
+	}
+	for _, path := range all {
+		for _, optional := range []string{
+			"github.com/jackc/pgx", "github.com/alecthomas/kong", "github.com/wneessen/go-mail", "pgregory.net/rapid", "go.etcd.io/bbolt", "testing",
+			module + "/storage/", // the backends
+		} {
+			if strings.HasPrefix(path, optional) {
+				t.Errorf("the front door needs %s", path)
+			}
+		}
 	}
 }

@@ -2,16 +2,9 @@ package mail
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/mail"
-	"strings"
-	"time"
-	"unicode"
-
-	gomail "github.com/wneessen/go-mail"
 )
 
 // ErrDelivery says that an e-mail was not delivered. What it wraps says why, and
@@ -42,40 +35,6 @@ type Checker interface {
 	Check(ctx context.Context) error
 }
 
-// Open returns the mailer of a specification: "dir:PATH", "smtp://…", "smtps://…"
-// (see [NewSMTP]) or "log". From is the sender's address, which may carry a name.
-func Open(spec, from string) (Mailer, error) {
-	path, isDir := strings.CutPrefix(spec, "dir:")
-	switch {
-	case isDir:
-		d, err := NewDir(path, from)
-		if err != nil {
-			return nil, err // not d: a nil *Dir is a Mailer that isn't nil
-		}
-		return d, nil
-	case strings.HasPrefix(spec, "smtp://"), strings.HasPrefix(spec, "smtps://"):
-		s, err := NewSMTP(spec, from)
-		if err != nil {
-			return nil, err
-		}
-		return s, nil
-	case spec == "log":
-		return NewLog(nil), nil
-	}
-	if strings.HasPrefix(spec, `"`) || strings.HasPrefix(spec, "'") {
-		return nil, errors.New("mail: the specification begins with a quotation mark: in files that no shell reads, leave the quotation marks away")
-	}
-	return nil, fmt.Errorf("mail: %q is none of dir:PATH, smtp://USER:PASSWORD@HOST:PORT, smtps://…, log", redact(spec))
-}
-
-// redact leaves the scheme of what might hold a password.
-func redact(spec string) string {
-	if scheme, _, ok := strings.Cut(spec, ":"); ok {
-		return scheme + ":…"
-	}
-	return spec
-}
-
 // Unconfigured is the mailer of a server that was given none: each Send is an
 // [ErrDelivery] that says so.
 type Unconfigured struct{}
@@ -103,43 +62,5 @@ func (l *Log) Send(ctx context.Context, m Message) error {
 		return fmt.Errorf("%w: %w", ErrDelivery, err)
 	}
 	l.logger.InfoContext(ctx, "e-mail", "to", m.To, "subject", m.Subject, "text", m.Text)
-	return nil
-}
-
-// compose makes the message as it goes over the wire (source: RFC 5322).
-func compose(from string, m Message, date time.Time) (*gomail.Msg, error) {
-	sender, err := mail.ParseAddress(from)
-	if err != nil {
-		return nil, fmt.Errorf("the sender's address: %w", err)
-	}
-	recipient, err := mail.ParseAddress(m.To)
-	if err != nil {
-		return nil, fmt.Errorf("the recipient's address: %w", err)
-	}
-	if strings.ContainsFunc(m.Subject, unicode.IsControl) {
-		return nil, errors.New("the subject has a line break or another control character")
-	}
-	msg := gomail.NewMsg(gomail.WithNoDefaultUserAgent())
-	msg.FromMailAddress(sender)
-	msg.ToMailAddress(recipient)
-	msg.Subject(m.Subject)
-	msg.SetDateWithValue(date)
-	// In the sender's domain, so as not to tell this machine's name.
-	_, domain, _ := strings.Cut(sender.Address, "@")
-	msg.SetMessageIDWithValue(rand.Text() + "@" + domain)
-	// Tells out-of-office programs not to answer (source: RFC 3834).
-	msg.SetGenHeader("Auto-Submitted", "auto-generated")
-	msg.SetBodyString(gomail.TypeTextPlain, m.Text)
-	if m.HTML != "" {
-		msg.AddAlternativeString(gomail.TypeTextHTML, m.HTML)
-	}
-	return msg, nil
-}
-
-// checkFrom refuses a sender's address that no message could have.
-func checkFrom(from string) error {
-	if _, err := mail.ParseAddress(from); err != nil {
-		return fmt.Errorf("mail: the sender's address %q: %w", from, err)
-	}
 	return nil
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/gatehouse-at/gatehouse"
 	"github.com/gatehouse-at/gatehouse/accounts/mail"
+	"github.com/gatehouse-at/gatehouse/accounts/mail/deliver"
 	"github.com/gatehouse-at/gatehouse/storage"
 	"github.com/gatehouse-at/gatehouse/storage/bolt"
 	"github.com/gatehouse-at/gatehouse/storage/memory"
@@ -119,7 +120,7 @@ func (s *Settings) mailer() (mail.Mailer, error) {
 		}
 		from = "noreply@" + host
 	}
-	m, err := mail.Open(s.mailSpec(), from)
+	m, err := deliver.Open(s.mailSpec(), from)
 	if err != nil {
 		return nil, fmt.Errorf("-mail: %w", err)
 	}

@@ -7,7 +7,7 @@ import (
 	"os"
 
 	"github.com/gatehouse-at/gatehouse"
-	"github.com/gatehouse-at/gatehouse/accounts/mail"
+	"github.com/gatehouse-at/gatehouse/accounts/mail/deliver"
 	"github.com/gatehouse-at/gatehouse/storage"
 )
 
@@ -21,7 +21,7 @@ func (c mailTestCmd) Run(ctx context.Context, s *Settings) error {
 	if err != nil {
 		return err
 	}
-	if err := mail.Try(ctx, m, c.Address, os.Stdout); err != nil {
+	if err := deliver.Try(ctx, m, c.Address, os.Stdout); err != nil {
 		return errors.New("e-mail does not work")
 	}
 	return nil

@@ -1,4 +1,4 @@
-package mail
+package deliver
 
 import (
 	"context"
@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"github.com/gatehouse-at/gatehouse/accounts/mail"
 )
 
 // Dir is a mailer for development that writes each message as an .eml file into a directory.
@@ -22,32 +24,32 @@ type Dir struct {
 // NewDir returns a Dir, and makes the directory (mode 0700) if need be.
 func NewDir(path, from string) (*Dir, error) {
 	if path == "" {
-		return nil, errors.New("mail: dir: without a path")
+		return nil, errors.New("deliver: dir: without a path")
 	}
 	if err := checkFrom(from); err != nil {
 		return nil, err
 	}
 	if err := os.MkdirAll(path, 0o700); err != nil {
-		return nil, fmt.Errorf("mail: %w", err)
+		return nil, fmt.Errorf("deliver: %w", err)
 	}
 	return &Dir{path: path, from: from, now: time.Now}, nil
 }
 
-// Send implements [Mailer]. The names of files sort by time and show the recipient.
-func (d *Dir) Send(ctx context.Context, m Message) error {
+// Send implements [mail.Mailer]. The names of files sort by time and show the recipient.
+func (d *Dir) Send(ctx context.Context, m mail.Message) error {
 	if err := ctx.Err(); err != nil {
-		return fmt.Errorf("%w: %w", ErrDelivery, err)
+		return fmt.Errorf("%w: %w", mail.ErrDelivery, err)
 	}
 	now := d.now().UTC()
 	msg, err := compose(d.from, m, now)
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrDelivery, err)
+		return fmt.Errorf("%w: %w", mail.ErrDelivery, err)
 	}
 	name := fmt.Sprintf("%s-%06d-%s.eml", now.Format("20060102T150405.000"), d.count.Add(1), fileName(m.To))
 	// A reader never meets half a file.
 	f, err := os.CreateTemp(d.path, ".new-*")
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrDelivery, err)
+		return fmt.Errorf("%w: %w", mail.ErrDelivery, err)
 	}
 	_, err = msg.WriteTo(f)
 	if err = errors.Join(err, f.Close()); err == nil {
@@ -55,7 +57,7 @@ func (d *Dir) Send(ctx context.Context, m Message) error {
 	}
 	if err != nil {
 		_ = os.Remove(f.Name())
-		return fmt.Errorf("%w: %w", ErrDelivery, err)
+		return fmt.Errorf("%w: %w", mail.ErrDelivery, err)
 	}
 	return nil
 }

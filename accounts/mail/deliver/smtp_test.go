@@ -1,4 +1,4 @@
-package mail
+package deliver
 
 import (
 	"bytes"
@@ -9,10 +9,12 @@ import (
 	"mime/multipart"
 	"mime/quotedprintable"
 	"net"
-	"net/mail"
+	netmail "net/mail"
 	"net/url"
 	"strings"
 	"testing"
+
+	"github.com/gatehouse-at/gatehouse/accounts/mail"
 )
 
 const testFrom = "Gatehouse <noreply@pds.example.com>"
@@ -31,7 +33,7 @@ func (s *server) mailer(t *testing.T, scheme, userinfo, query string) *SMTP {
 // login is the right name and password as they stand in a URL.
 var login = url.UserPassword(serverUser, serverPassword).String() + "@"
 
-var testMessage = Message{To: "alice@example.org", Subject: "Grüße", Text: "Hello\n.\n..dots\nCODE1-CODE2\n", HTML: "<p>CODE1-CODE2</p>"}
+var testMessage = mail.Message{To: "alice@example.org", Subject: "Grüße", Text: "Hello\n.\n..dots\nCODE1-CODE2\n", HTML: "<p>CODE1-CODE2</p>"}
 
 func TestSMTPDelivers(t *testing.T) {
 	for _, c := range []struct {
@@ -84,7 +86,7 @@ func TestSMTPDelivers(t *testing.T) {
 // checkWire reads testMessage back as a mail program would.
 func checkWire(t *testing.T, data string) {
 	t.Helper()
-	m, err := mail.ReadMessage(strings.NewReader(data))
+	m, err := netmail.ReadMessage(strings.NewReader(data))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -203,7 +205,7 @@ func TestDiagnoses(t *testing.T) {
 				checkFailure(t, check, c.stage, c.hint)
 			}
 			send := m.Send(t.Context(), testMessage)
-			if !errors.Is(send, ErrDelivery) {
+			if !errors.Is(send, mail.ErrDelivery) {
 				t.Errorf("Send: %v isn't ErrDelivery", send)
 			}
 			checkFailure(t, send, c.stage, c.hint)
@@ -240,7 +242,7 @@ func TestSMTPUTF8IsAskedForOnlyWhereNeeded(t *testing.T) {
 	s := (&server{}).start(t)
 	m := s.mailer(t, "smtp", "", "")
 	for _, to := range []string{"alice@example.org", "ålice@example.org"} {
-		if err := m.Send(t.Context(), Message{To: to, Subject: "s", Text: "t"}); err != nil {
+		if err := m.Send(t.Context(), mail.Message{To: to, Subject: "s", Text: "t"}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -316,7 +318,7 @@ func TestSMTPEndsWithTheContext(t *testing.T) {
 	if !errors.Is(err, context.Canceled) || !errors.As(err, &f) || f.Stage != StageSender || f.Hint != "" {
 		t.Errorf("%v", err)
 	}
-	if err := m.Send(ctx, testMessage); !errors.Is(err, context.Canceled) || !errors.Is(err, ErrDelivery) {
+	if err := m.Send(ctx, testMessage); !errors.Is(err, context.Canceled) || !errors.Is(err, mail.ErrDelivery) {
 		t.Errorf("Send with an ended context: %v", err)
 	}
 }
@@ -424,7 +426,7 @@ func TestTryReportsEachStep(t *testing.T) {
 
 func TestTryWithoutStages(t *testing.T) {
 	var report bytes.Buffer
-	m := NewMemory()
+	m := mail.NewMemory()
 	if err := Try(t.Context(), m, "alice@example.org", &report); err != nil || report.String() != "ok     sending to alice@example.org: the message was accepted\n" {
 		t.Errorf("%v\n%s", err, report.String())
 	}

@@ -1,14 +1,16 @@
-package mail
+package deliver
 
 import (
 	"context"
 	"fmt"
 	"io"
+
+	"github.com/gatehouse-at/gatehouse/accounts/mail"
 )
 
 // Try sends a test message to an address, and reports each step and what is wrong to w. It is for
 // operators, who otherwise learn of a mistake from users that wait for a code.
-func Try(ctx context.Context, m Mailer, to string, w io.Writer) error {
+func Try(ctx context.Context, m mail.Mailer, to string, w io.Writer) error {
 	if s, ok := m.(fmt.Stringer); ok {
 		fmt.Fprintf(w, "mailer: %s\n", s)
 	}
@@ -16,7 +18,7 @@ func Try(ctx context.Context, m Mailer, to string, w io.Writer) error {
 		fmt.Fprintf(w, "FAILED %v\n", err)
 		return err
 	}
-	err := m.Send(ctx, Message{To: to, Subject: "Test message", Text: "This is a test. E-mail from this server works.\n"})
+	err := m.Send(ctx, mail.Message{To: to, Subject: "Test message", Text: "This is a test. E-mail from this server works.\n"})
 	if err != nil {
 		fmt.Fprintf(w, "FAILED sending to %s: %v\n", to, err)
 		return err
@@ -26,11 +28,11 @@ func Try(ctx context.Context, m Mailer, to string, w io.Writer) error {
 }
 
 // tryCheck reports the stages of those mailers that have some.
-func tryCheck(ctx context.Context, m Mailer, w io.Writer) error {
+func tryCheck(ctx context.Context, m mail.Mailer, w io.Writer) error {
 	switch m := m.(type) {
 	case *SMTP:
 		return m.check(ctx, func(passed Stage) { fmt.Fprintf(w, "ok     %s\n", passed) })
-	case Checker:
+	case mail.Checker:
 		return m.Check(ctx)
 	}
 	return nil

@@ -1,4 +1,4 @@
-package mail
+package deliver
 
 import (
 	"context"
@@ -6,7 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/mail"
+	netmail "net/mail"
 	"strconv"
 	"strings"
 	"time"
@@ -169,7 +169,7 @@ func (c *conversation) trySender() error {
 // nameSender begins a message.
 func (c *conversation) nameSender(to string) error {
 	return c.step(StageSender, func() error {
-		sender, err := mail.ParseAddress(c.from)
+		sender, err := netmail.ParseAddress(c.from)
 		if err != nil {
 			return err
 		}

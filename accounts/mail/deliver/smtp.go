@@ -1,4 +1,4 @@
-package mail
+package deliver
 
 import (
 	"context"
@@ -11,6 +11,8 @@ import (
 	"os"
 	"strconv"
 	"time"
+
+	"github.com/gatehouse-at/gatehouse/accounts/mail"
 )
 
 // SMTP delivers messages to a mail server (source: RFC 5321).
@@ -37,17 +39,17 @@ func NewSMTP(rawURL, from string) (*SMTP, error) {
 	u, err := url.Parse(rawURL)
 	if err != nil {
 		// The error of url.Parse would show the password.
-		return nil, errors.New("mail: the SMTP URL can't be parsed: characters such as # / ? @ : % in the name or the password have to be percent-encoded (%23 for #)")
+		return nil, errors.New("deliver: the SMTP URL can't be parsed: characters such as # / ? @ : % in the name or the password have to be percent-encoded (%23 for #)")
 	}
 	if err := checkFrom(from); err != nil {
 		return nil, err
 	}
 	s := &SMTP{host: u.Hostname(), from: from, implicit: u.Scheme == "smtps", timeout: 10 * time.Second}
 	if s.host == "" || u.Scheme != "smtp" && u.Scheme != "smtps" {
-		return nil, errors.New("mail: the SMTP URL must have the form smtp://USER:PASSWORD@HOST:PORT or smtps://USER:PASSWORD@HOST:PORT")
+		return nil, errors.New("deliver: the SMTP URL must have the form smtp://USER:PASSWORD@HOST:PORT or smtps://USER:PASSWORD@HOST:PORT")
 	}
 	if u.Path != "" && u.Path != "/" || u.Fragment != "" {
-		return nil, errors.New("mail: the SMTP URL goes on after the host: a / or # in the name or the password has to be percent-encoded (%2F, %23)")
+		return nil, errors.New("deliver: the SMTP URL goes on after the host: a / or # in the name or the password has to be percent-encoded (%2F, %23)")
 	}
 	s.port = 587
 	if s.implicit {
@@ -55,13 +57,13 @@ func NewSMTP(rawURL, from string) (*SMTP, error) {
 	}
 	if p := u.Port(); p != "" {
 		if s.port, err = strconv.Atoi(p); err != nil || s.port < 1 || s.port > 65535 {
-			return nil, errors.New("mail: the SMTP URL's port isn't a number from 1 to 65535") // it could be a part of the password
+			return nil, errors.New("deliver: the SMTP URL's port isn't a number from 1 to 65535") // it could be a part of the password
 		}
 	}
 	s.user = u.User.Username()
 	s.password, _ = u.User.Password()
 	if s.user == "" && s.password != "" {
-		return nil, errors.New("mail: the SMTP URL has a password and no name before it: smtp://USER:PASSWORD@HOST:PORT")
+		return nil, errors.New("deliver: the SMTP URL has a password and no name before it: smtp://USER:PASSWORD@HOST:PORT")
 	}
 	s.plain = !s.implicit && isLoopback(s.host)
 	if s.hello, err = os.Hostname(); err != nil {
@@ -69,7 +71,7 @@ func NewSMTP(rawURL, from string) (*SMTP, error) {
 	}
 	query, err := url.ParseQuery(u.RawQuery)
 	if err != nil {
-		return nil, errors.New("mail: the SMTP URL's parameters can't be parsed: a ? in the name or the password has to be percent-encoded (%3F)")
+		return nil, errors.New("deliver: the SMTP URL's parameters can't be parsed: a ? in the name or the password has to be percent-encoded (%3F)")
 	}
 	for name, values := range query {
 		switch value := values[0]; name {
@@ -80,21 +82,21 @@ func NewSMTP(rawURL, from string) (*SMTP, error) {
 			case "required":
 				s.plain = false
 			default:
-				return nil, fmt.Errorf("mail: tls=%s is neither none nor required", value)
+				return nil, fmt.Errorf("deliver: tls=%s is neither none nor required", value)
 			}
 		case "timeout":
 			if s.timeout, err = time.ParseDuration(value); err != nil || s.timeout <= 0 {
-				return nil, fmt.Errorf("mail: timeout=%s is no time such as 10s", value)
+				return nil, fmt.Errorf("deliver: timeout=%s is no time such as 10s", value)
 			}
 		case "hello":
 			s.hello = value
 		default:
 			// Its name could be a part of the password.
-			return nil, errors.New("mail: the SMTP URL has a parameter that is none of tls, timeout, hello; a ? in the name or the password has to be percent-encoded (%3F)")
+			return nil, errors.New("deliver: the SMTP URL has a parameter that is none of tls, timeout, hello; a ? in the name or the password has to be percent-encoded (%3F)")
 		}
 	}
 	if s.plain && s.implicit {
-		return nil, errors.New("mail: smtps:// and tls=none contradict each other")
+		return nil, errors.New("deliver: smtps:// and tls=none contradict each other")
 	}
 	return s, nil
 }
@@ -104,20 +106,20 @@ func isLoopback(host string) bool {
 	return host == "localhost" || err == nil && ip.IsLoopback()
 }
 
-// Send implements [Mailer]. What the [ErrDelivery] wraps is a [Failure].
-func (s *SMTP) Send(ctx context.Context, m Message) error {
+// Send implements [mail.Mailer]. What the [mail.ErrDelivery] wraps is a [Failure].
+func (s *SMTP) Send(ctx context.Context, m mail.Message) error {
 	msg, err := compose(s.from, m, time.Now())
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrDelivery, err)
+		return fmt.Errorf("%w: %w", mail.ErrDelivery, err)
 	}
 	err = s.converse(ctx, func(Stage) {}, func(c *conversation) error { return c.deliver(msg) })
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrDelivery, err)
+		return fmt.Errorf("%w: %w", mail.ErrDelivery, err)
 	}
 	return nil
 }
 
-// Check implements [Checker]: it connects, encrypts, logs in and asks whether the
+// Check implements [mail.Checker]: it connects, encrypts, logs in and asks whether the
 // server takes mail from the sender. Its error is a [Failure].
 func (s *SMTP) Check(ctx context.Context) error { return s.check(ctx, func(Stage) {}) }
 
