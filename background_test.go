@@ -1,0 +1,58 @@
+package gatehouse_test
+
+import (
+	"errors"
+	"log/slog"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/gatehouse-at/gatehouse"
+	"github.com/gatehouse-at/gatehouse/accounts"
+	"github.com/gatehouse-at/gatehouse/accounts/mail"
+	"github.com/gatehouse-at/gatehouse/storage/memory"
+)
+
+// TestBackgroundWork lets time pass over a server of which nothing is asked: what is due is done within
+// minutes, and Close ends all that goes on in the background (or the bubble would not end).
+func TestBackgroundWork(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx := t.Context()
+		store, mails := memory.New(), mail.NewMemory()
+		srv, err := gatehouse.New(store, gatehouse.Config{
+			Hostname: "localhost", HandleDomains: []string{".test"}, PasswordMemory: 8, PasswordTime: 1,
+			Mail: mails, Logger: slog.New(slog.DiscardHandler),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		alice, err := srv.Accounts.Create(ctx, accounts.CreateParams{Handle: "alice.test", Email: "alice@example.com", Password: "correct horse"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		later := time.Now().Add(24 * time.Hour)
+		if err := srv.Accounts.Deactivate(ctx, alice.DID, &later); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(24*time.Hour - time.Minute)
+		if _, err := srv.Accounts.Get(ctx, alice.DID); err != nil {
+			t.Errorf("before its time: %v", err)
+		}
+		time.Sleep(3 * time.Minute)
+		if _, err := srv.Accounts.Get(ctx, alice.DID); !errors.Is(err, accounts.ErrNotFound) {
+			t.Errorf("after its time: %v", err)
+		}
+		if err := srv.Accounts.RequestPasswordReset(ctx, "alice@example.com"); err != nil {
+			t.Fatal(err)
+		}
+		if err := srv.Close(); err != nil {
+			t.Error(err)
+		}
+		if err := srv.Close(); err != nil {
+			t.Errorf("the second time: %v", err)
+		}
+		if err := store.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
