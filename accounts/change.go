@@ -13,7 +13,11 @@ const (
 	// Created: the account exists and can be used (or, brought from elsewhere, activated).
 	// An error here undoes it too, but its DID has been published, and is given up.
 	Created Kind = "created"
-	// HandleChanged: the account has another handle.
+	// HandleChanging: the account is about to get another handle, and nothing has happened outside yet. It is
+	// the place for a veto. The change may still come to nothing.
+	HandleChanging Kind = "handle-changing"
+	// HandleChanged: the account has another handle. An error here undoes it too, but its DID has been changed,
+	// and is changed back.
 	HandleChanged Kind = "handle"
 	// EmailChanged: the address is another one, or was confirmed, or its use as a second factor changed.
 	EmailChanged Kind = "email"

@@ -54,7 +54,7 @@ func (s *Service) UpdateHandle(ctx context.Context, id syntax.DID, raw string, a
 		refused := errors.Is(err, did.ErrRefused) || errors.Is(err, did.ErrNotFound) || errors.Is(err, did.ErrTombstoned)
 		return errors.Join(err, s.leaveHandle(ctx, id, handle, refused))
 	}
-	return s.finishHandle(ctx, id, handle)
+	return s.finishOrRevert(ctx, id, handle)
 }
 
 // claimHandle is the first step of a handle change.
@@ -80,7 +80,16 @@ func (s *Service) claimHandle(tx storage.Tx, id syntax.DID, handle syntax.Handle
 	case err != nil && !errors.Is(err, storage.ErrNotFound):
 		return err
 	}
-	return handleChanges.Put(tx, &handleChange{DID: id, Handle: handle, Since: now, Until: now.Add(submitTimeout)})
+	if err := handleChanges.Put(tx, &handleChange{DID: id, Handle: handle, Since: now, Until: now.Add(submitTimeout)}); err != nil {
+		return err
+	}
+	before, err := s.GetTx(tx, id)
+	if err != nil || before.Handle == handle { // then only its DID may be behind
+		return err
+	}
+	after := *before
+	after.Handle = handle
+	return s.runHooks(tx, Change{Kind: HandleChanging, Account: &after, Before: before})
 }
 
 // ownerOf returns the account that has a handle or is about to get it, or an empty DID.
@@ -131,6 +140,25 @@ func (s *Service) finishHandle(ctx context.Context, id syntax.DID, handle syntax
 		r.Handle = handle
 		return s.changed(tx, HandleChanged, &before, r)
 	})
+}
+
+// finishOrRevert is finishHandle that changes the DID back if a hook refuses.
+func (s *Service) finishOrRevert(ctx context.Context, id syntax.DID, handle syntax.Handle) error {
+	err := s.finishHandle(ctx, id, handle)
+	if err == nil || storeFailed(ctx, err) || errors.Is(err, errHandleBusy) || errors.Is(err, ErrNotFound) {
+		return err
+	}
+	a, undone := s.Get(ctx, id)
+	if undone == nil {
+		undone = s.changeDID(ctx, id, func(op *did.Operation) { op.SetHandle(a.Handle) })
+	}
+	if undone == nil {
+		undone = s.leaveHandle(ctx, id, handle, true)
+	}
+	if undone != nil { // the recovery pass tries again
+		s.cfg.Logger.ErrorContext(ctx, "a refused handle change was not undone", "did", id, "error", undone)
+	}
+	return err
 }
 
 // leaveHandle ends a handle change that failed: for good if the directory refused, else until it is known what
@@ -184,7 +212,7 @@ func (s *Service) recoverHandle(ctx context.Context, c *handleChange) error {
 	switch {
 	case len(data.AlsoKnownAs) > 0 && data.AlsoKnownAs[0] == "at://"+c.Handle.String():
 		s.cfg.Logger.InfoContext(ctx, "finishing a handle change that was cut short", "did", c.DID)
-		err := s.finishHandle(ctx, c.DID, c.Handle)
+		err := s.finishOrRevert(ctx, c.DID, c.Handle)
 		if errors.Is(err, errHandleBusy) {
 			return nil
 		}

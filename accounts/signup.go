@@ -105,12 +105,17 @@ func (s *Service) Create(ctx context.Context, p CreateParams, also ...func(stora
 // nobody can use is better tombstoned than left about. Where the store is what
 // failed, the recovery pass finishes the sign-up later.
 func (s *Service) giveUp(ctx context.Context, id syntax.DID, cause error) {
-	if errors.Is(cause, storage.ErrUnavailable) || errors.Is(cause, storage.ErrClosed) || ctx.Err() != nil {
+	if storeFailed(ctx, cause) {
 		return
 	}
 	if err := errors.Join(s.undo(ctx, id), s.cfg.DIDs.Tombstone(ctx, id)); err != nil {
 		s.cfg.Logger.ErrorContext(ctx, "a refused sign-up was not undone", "did", id, "error", err)
 	}
+}
+
+// storeFailed tells an error of the store from a hook's refusal.
+func storeFailed(ctx context.Context, err error) bool {
+	return errors.Is(err, storage.ErrUnavailable) || errors.Is(err, storage.ErrClosed) || ctx.Err() != nil
 }
 
 // prepare checks the parameters in the reference server's order, so that a client is told of the same fault first,
