@@ -105,7 +105,11 @@ func (s *Service) List(ctx context.Context, cursor string, limit int) (Page, err
 // SearchByEmail returns the accounts whose address begins with a prefix, in the order of
 // their addresses (source: com.atproto.admin.searchAccounts).
 func (s *Service) SearchByEmail(ctx context.Context, prefix, cursor string, limit int) (Page, error) {
-	return s.page(ctx, storage.Range{Index: "email", Prefix: normalIdentifier(prefix), After: cursor, Limit: limit})
+	prefix = normalIdentifier(prefix)
+	if storage.ValidKey(prefix) != nil {
+		return Page{}, nil
+	}
+	return s.page(ctx, storage.Range{Index: "email", Prefix: prefix, After: cursor, Limit: limit})
 }
 
 func (s *Service) page(ctx context.Context, r storage.Range) (Page, error) {

@@ -15,7 +15,7 @@ import (
 // [Service.Restore] (source: com.atproto.admin.updateSubjectStatus).
 func (s *Service) TakeDown(ctx context.Context, did syntax.DID, ref string) error {
 	return s.modify(ctx, did, StatusChanged, func(tx storage.Tx, r *record) error {
-		r.Takedown = &Takedown{Ref: ref, At: s.now()}
+		r.Takedown = &Takedown{Ref: storage.Text(ref), At: s.now()}
 		return nil
 	})
 }
@@ -52,7 +52,7 @@ func (s *Service) Reactivate(ctx context.Context, did syntax.DID) error {
 // (source: com.atproto.admin.disableAccountInvites and enableAccountInvites).
 func (s *Service) SetInvites(ctx context.Context, did syntax.DID, enabled bool, note string) error {
 	return s.modify(ctx, did, StatusChanged, func(tx storage.Tx, r *record) error {
-		r.InvitesDisabled, r.InviteNote = !enabled, note
+		r.InvitesDisabled, r.InviteNote = !enabled, storage.Text(note)
 		return nil
 	})
 }

@@ -90,6 +90,9 @@ func (s *Service) Disable(ctx context.Context, codeNames, accounts []string) err
 			all = append(all, c)
 		}
 		for _, account := range accounts {
+			if storage.ValidKey(account) != nil {
+				continue
+			}
 			more, err := codes.All(tx, storage.Range{Index: "account", Prefix: account + " "})
 			if err != nil {
 				return err

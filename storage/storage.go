@@ -251,6 +251,11 @@ func ValidKey(key string) error {
 	return nil
 }
 
+// Text returns what a document can hold of a text from anywhere: all but NUL and bytes that aren't UTF-8.
+func Text(s string) string {
+	return strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\x00", "")
+}
+
 // ValidTable checks a declaration. Its error is an [ErrInvalid].
 func ValidTable(t Table) error {
 	if !validName(t.Name) {

@@ -3,6 +3,7 @@ package audit
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -52,6 +53,9 @@ func New(ctx context.Context, s storage.Store, now func() time.Time) (*Log, erro
 	return &Log{s, now}, nil
 }
 
+// maxSubject is how much of a subject is kept, in bytes.
+const maxSubject = 512
+
 // Do logs an action, takes it, and logs what came of it: outcome turns its error
 // into a word. If the action can't be logged it isn't taken.
 func (l *Log) Do(ctx context.Context, admin, action, subject string, outcome func(error) string, act func() error) error {
@@ -59,8 +63,9 @@ func (l *Log) Do(ctx context.Context, admin, action, subject string, outcome fun
 	if err != nil {
 		return fmt.Errorf("audit: %w", err)
 	}
-	if len(subject) > 512 { // a list of codes can be of any length
-		subject = subject[:512]
+	subject = storage.Text(subject)
+	if len(subject) > maxSubject { // a list of codes can be of any length
+		subject = strings.ToValidUTF8(subject[:maxSubject], "")
 	}
 	e := &Entry{ID: id.String(), At: l.now().UTC().Truncate(time.Millisecond), Admin: admin, Action: action, Subject: subject}
 	write := func(ctx context.Context) error {
