@@ -33,8 +33,11 @@ var reservedTable = storage.NewCollection("reserved_keys",
 // ReserveSigningKey makes a signing key for an account that is to be brought
 // here, so that its DID document can name the key before the account exists, and returns
 // it as a did:key. For one DID it is the same key each time; without a DID it is a
-// new one (source: com.atproto.server.reserveSigningKey).
+// new one. Error: [ErrInvalidRequest] (source: com.atproto.server.reserveSigningKey).
 func (s *Service) ReserveSigningKey(ctx context.Context, id syntax.DID) (string, error) {
+	if id != "" && storage.ValidKey(id.String()) != nil {
+		return "", refusal.New(ErrInvalidRequest, "did is too long")
+	}
 	key, err := s.cfg.Keys.Generate(ctx)
 	if err != nil {
 		return "", fmt.Errorf("accounts: making a signing key: %w", err)

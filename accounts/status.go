@@ -2,11 +2,13 @@ package accounts
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
 
 	"github.com/gatehouse-at/gatehouse/accounts/mail"
+	"github.com/gatehouse-at/gatehouse/internal/refusal"
 	"github.com/gatehouse-at/gatehouse/storage"
 )
 
@@ -58,7 +60,7 @@ func (s *Service) SetInvites(ctx context.Context, did syntax.DID, enabled bool, 
 }
 
 // SendNotice mails an account a message of the server's administrators. Errors: [ErrNotFound],
-// [ErrInvalidRequest] if it has no address (source: com.atproto.admin.sendEmail).
+// [ErrInvalidRequest] if it has no address, or the message isn't text (source: com.atproto.admin.sendEmail).
 func (s *Service) SendNotice(ctx context.Context, did syntax.DID, subject, body string) error {
 	a, err := s.Get(ctx, did)
 	if err != nil {
@@ -67,5 +69,9 @@ func (s *Service) SendNotice(ctx context.Context, did syntax.DID, subject, body 
 	if a.Email == "" {
 		return errNoEmail
 	}
-	return s.deliver(ctx, a, mail.Notice, mail.Data{Subject: subject, Body: body})
+	err = s.deliver(ctx, a, mail.Notice, mail.Data{Subject: subject, Body: body})
+	if errors.Is(err, mail.ErrInvalidData) {
+		return refusal.New(ErrInvalidRequest, "subject and content must be text, the subject in one line")
+	}
+	return err
 }

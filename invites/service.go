@@ -30,11 +30,13 @@ var (
 
 var errUnavailable = refusal.New(ErrUnavailable, "Provided invite code not available")
 
-// The most codes that one call makes, and that an account may have unused of those it earned.
+// The most codes that one call makes, and that an account may have unused of those it earned; the longest
+// DID that codes are made for, in bytes.
 const (
-	maxCodes  = 10_000
-	maxUses   = 1_000_000_000
-	maxUnused = 5
+	maxCodes   = 10_000
+	maxUses    = 1_000_000_000
+	maxUnused  = 5
+	maxAccount = 512
 )
 
 // Config configures a [Service].
@@ -127,6 +129,9 @@ func (s *Service) Create(ctx context.Context, codeCount, useCount int, forAccoun
 	var out []AccountCodes
 	var fresh []*Code
 	for _, account := range forAccounts {
+		if storage.ValidKey(account) != nil || len(account) > maxAccount {
+			return nil, refusal.New(ErrInvalidRequest, "an account that codes are for is no DID, or too long")
+		}
 		batch, err := s.make(account, Admin, codeCount)
 		if err != nil {
 			return nil, err

@@ -33,6 +33,13 @@ func FuzzRequest(f *testing.F) {
 		{"POST", "/xrpc/com.atproto.server.refreshSession", "R", "", ""},
 		{"POST", "/xrpc/com.atproto.server.deleteSession", "Bearer", "", ""},
 		{"OPTIONS", "/xrpc/\x00", "", "", ""},
+		{"POST", "/xrpc/com.atproto.admin.disableInviteCodes", "Basic YWRtaW46YWRtaW4tcGFzc3dvcmQ=", json1, `{"codes":["\u0000"],"accounts":["☃"]}`},
+		{"POST", "/xrpc/com.atproto.admin.updateSubjectStatus", "Basic YWRtaW46YWRtaW4tcGFzc3dvcmQ=", json1, `{"subject":{"$type":"com.atproto.admin.defs#repoRef","did":"did:web:a.test"},"takedown":{"applied":true,"ref":"x"}}`},
+		{"GET", "/xrpc/com.atproto.admin.searchAccounts?email=a%00&cursor=x&limit=1", "Basic YWRtaW46YWRtaW4tcGFzc3dvcmQ=", "", ""},
+		{"POST", "/xrpc/com.atproto.identity.signPlcOperation", "A", json1, `{"token":"AAAAA-AAAAA","services":{"":{}},"verificationMethods":[]}`},
+		{"POST", "/xrpc/com.atproto.identity.submitPlcOperation", "A", json1, `{"operation":{"type":"plc_operation","sig":"x"}}`},
+		{"GET", "/xrpc/com.atproto.server.getServiceAuth?aud=did:web:a.test%23b&lxm=com.example.x&exp=1", "A", "", ""},
+		{"POST", "/xrpc/com.atproto.server.deactivateAccount", "A", json1, `{"deleteAfter":"2026-01-02T03:04:05Z"}`},
 	} {
 		f.Add(seed[0], seed[1], seed[2], seed[3], []byte(seed[4]))
 	}

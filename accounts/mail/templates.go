@@ -150,19 +150,22 @@ func checkNames(overrides, builtin fs.FS) error {
 	return nil
 }
 
-// Render makes the message of a kind. Control characters in the data are an error, but for line
-// breaks and tabs in Body.
+// ErrInvalidData says that no message can be made of some data.
+var ErrInvalidData = errors.New("mail: invalid data")
+
+// Render makes the message of a kind. Control characters in the data, but for line
+// breaks and tabs in Body, and a subject without text are an [ErrInvalidData].
 func (t *Templates) Render(kind Kind, d Data) (Message, error) {
 	if t.text[kind] == nil {
 		return Message{}, fmt.Errorf("mail: no template for %q", kind)
 	}
 	for _, field := range []string{d.To, d.Handle, d.ServiceName, d.Code, d.Subject} {
 		if strings.ContainsFunc(field, unicode.IsControl) {
-			return Message{}, fmt.Errorf("mail: the data for %s has a control character in %q", kind, field)
+			return Message{}, fmt.Errorf("%w: for %s, a control character in %q", ErrInvalidData, kind, field)
 		}
 	}
 	if strings.ContainsFunc(d.Body, func(r rune) bool { return unicode.IsControl(r) && !strings.ContainsRune("\r\n\t", r) }) {
-		return Message{}, fmt.Errorf("mail: the body of %s has a control character", kind)
+		return Message{}, fmt.Errorf("%w: the body of %s has a control character", ErrInvalidData, kind)
 	}
 	var text, html strings.Builder
 	if err := t.text[kind].Execute(&text, d); err != nil {
@@ -174,7 +177,7 @@ func (t *Templates) Render(kind Kind, d Data) (Message, error) {
 	subject, body, _ := strings.Cut(text.String(), "\n")
 	subject = strings.TrimSpace(subject)
 	if subject == "" || strings.ContainsFunc(subject, unicode.IsControl) {
-		return Message{}, fmt.Errorf("mail: the subject of %s is no single line of text", kind)
+		return Message{}, fmt.Errorf("%w: the subject of %s is no single line of text", ErrInvalidData, kind)
 	}
 	return Message{To: d.To, Subject: subject, Text: strings.TrimLeft(body, "\n"), HTML: html.String(), Code: d.Code}, nil
 }

@@ -31,6 +31,15 @@ type Method struct {
 	Output bool
 	// Errors are the names of the errors it declares.
 	Errors []string
+	// Input are the types of its parameters or of its input's properties, by name.
+	Input map[string]string
+}
+
+// properties are those of an object.
+type properties struct {
+	Properties map[string]struct {
+		Type string `json:"type"`
+	} `json:"properties"`
 }
 
 var load = sync.OnceValues(func() (*Catalog, error) {
@@ -71,7 +80,11 @@ func (c *Catalog) add(b []byte) error {
 		return err
 	}
 	var main struct {
-		Type   string `json:"type"`
+		Type       string     `json:"type"`
+		Parameters properties `json:"parameters"`
+		Input      struct {
+			Schema properties `json:"schema"`
+		} `json:"input"`
 		Output *struct {
 			Encoding string          `json:"encoding"`
 			Schema   json.RawMessage `json:"schema"`
@@ -86,7 +99,12 @@ func (c *Catalog) add(b []byte) error {
 		}
 	}
 	if main.Type == "query" || main.Type == "procedure" {
-		m := Method{Query: main.Type == "query"}
+		m := Method{Query: main.Type == "query", Input: map[string]string{}}
+		for _, from := range []properties{main.Parameters, main.Input.Schema} {
+			for name, p := range from.Properties {
+				m.Input[name] = p.Type
+			}
+		}
 		for _, e := range main.Errors {
 			m.Errors = append(m.Errors, e.Name)
 		}
