@@ -35,6 +35,8 @@ var errorTable = []struct {
 	name    string
 	message string
 }{
+	{did.ErrRefused, http.StatusBadGateway, "UpstreamFailure", "The DID directory refused the operation"},
+	{did.ErrTombstoned, http.StatusBadRequest, "InvalidRequest", "Did is tombstoned"},
 	{accounts.ErrDirectory, http.StatusBadGateway, "UpstreamFailure", "The DID directory could not be reached"},
 	{accounts.ErrNotFound, http.StatusBadRequest, "AccountNotFound", "Account not found"},
 	{accounts.ErrInvalidPassword, http.StatusBadRequest, "InvalidPassword", "Invalid password"},

@@ -92,11 +92,11 @@ func TestSignUpWithAFaultyDirectory(t *testing.T) {
 
 			// Refused: undone at once.
 			directory.mode.Store(refuses)
-			signUp().refused(502, "UpstreamFailure", "The DID directory could not be reached")
+			signUp().refused(502, "UpstreamFailure", "The DID directory refused the operation")
 
 			// Not reached: pending, invisible, until it is sure that nothing is on its way.
 			directory.mode.Store(unreachable)
-			signUp().refused(502, "UpstreamFailure")
+			signUp().refused(502, "UpstreamFailure", "The DID directory could not be reached")
 			s.login("alice.test", "password").refused(401, "AuthenticationRequired")
 			maintain()
 			directory.mode.Store(works)
