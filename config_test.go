@@ -5,9 +5,11 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"testing/fstest"
 
 	"github.com/gatehouse-at/gatehouse"
 	"github.com/gatehouse-at/gatehouse/accounts"
+	"github.com/gatehouse-at/gatehouse/sessions"
 	"github.com/gatehouse-at/gatehouse/storage/memory"
 	"github.com/gatehouse-at/gatehouse/xrpc/ratelimit"
 )
@@ -35,6 +37,16 @@ func TestBadConfigurationsNameTheField(t *testing.T) {
 		"Limiter":           func(c *gatehouse.Config) { c.RateLimits, c.Limiter = gatehouse.Off, ratelimit.Off{} },
 		"TrustedProxies":    func(c *gatehouse.Config) { c.TrustedProxies = []string{"proxy"} },
 		"BlobUploadLimit":   func(c *gatehouse.Config) { c.BlobUploadLimit = -1 },
+		"Hostname    ":      func(c *gatehouse.Config) { c.Hostname = "127.example.com:80" },
+		"Admins":            func(c *gatehouse.Config) { c.Admins = map[string]string{"bob": ""} },
+		"Admins ":           func(c *gatehouse.Config) { c.Admins = map[string]string{"a:b": "password"} },
+		"Admins  ":          func(c *gatehouse.Config) { c.Admins, c.AdminPassword = map[string]string{"admin": "one"}, "other" },
+		"JWTKeys":           func(c *gatehouse.Config) { c.JWTKeys = []sessions.Key{{ID: "one"}} },
+		"MailTemplates":     func(c *gatehouse.Config) { c.MailTemplates = fstest.MapFS{"nonsense.txt": {}} },
+		"MailTimeout":       func(c *gatehouse.Config) { c.MailTimeout = -1 },
+		"ServiceName":       func(c *gatehouse.Config) { c.ServiceName = "Two\nlines" },
+		"PrivacyPolicyURL":  func(c *gatehouse.Config) { c.PrivacyPolicyURL = "/privacy" },
+		"TermsOfServiceURL": func(c *gatehouse.Config) { c.TermsOfServiceURL = "javascript:alert(1)" },
 		"ModService":        func(c *gatehouse.Config) { c.ModService = "mod.example.com" },
 	} {
 		cfg := gatehouse.Config{Hostname: "localhost", HandleDomains: []string{".test"}}
@@ -57,7 +69,7 @@ func TestBadConfigurationsNameTheField(t *testing.T) {
 func TestALocalServerPublishesNothing(t *testing.T) {
 	for host, local := range map[string]bool{
 		"localhost": true, "localhost:2583": true, "pds.test": true, "a.b.localhost": true, "pds.example": true, "127.0.0.1": true,
-		"pds.example.com": false, "localhost.com": false,
+		"Localhost": true, "pds.example.com": false, "127.example.com": false, "localhost.com": false,
 	} {
 		store := memory.New()
 		srv, err := gatehouse.New(store, gatehouse.Config{Hostname: host, HandleDomains: []string{".test"}})
