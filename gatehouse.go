@@ -76,13 +76,13 @@ func NewContext(ctx context.Context, store storage.Store, cfg Config) (*Server, 
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }
 
 // PLCDirectory serves the local DID directory as a public one serves its own:
-// GET /{did}, /{did}/data, /{did}/log and the rest, and POST /{did}. It is nil if
-// DIDs are kept elsewhere.
+// GET /{did}, /{did}/data, /{did}/log and the rest, and POST /{did}, 100 times
+// in 5 minutes from one address. It is nil if DIDs are kept elsewhere.
 func (s *Server) PLCDirectory() http.Handler {
 	if s.Directory == nil {
 		return nil
 	}
-	return xrpc.PLCDirectory(s.Directory)
+	return s.handler.PLCDirectory(s.Directory)
 }
 
 // WellKnown serves /.well-known/atproto-did, by which a handle on one of the

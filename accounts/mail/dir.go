@@ -33,6 +33,9 @@ func NewDir(path, from string) (*Dir, error) {
 	return &Dir{path: path, from: from, now: time.Now}, nil
 }
 
+// String says where messages go.
+func (d *Dir) String() string { return "files in " + d.path + ", which reach nobody" }
+
 // Send implements [Mailer]. The names of files sort by time and show the recipient.
 func (d *Dir) Send(ctx context.Context, m Message) error {
 	if err := ctx.Err(); err != nil {
