@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -167,6 +168,7 @@ type Config struct {
 type settings struct {
 	Config
 	serviceDID string
+	hostnames  []string // without ports
 	proxies    []netip.Prefix
 	password   password.Config
 	templates  *mail.Templates
@@ -214,8 +216,11 @@ func (s *settings) checkNames() error {
 		return fieldError("Hostname", "is missing")
 	case strings.Contains(s.Hostname, "/"):
 		return fieldError("Hostname", "%q is a URL; a host name is wanted", s.Hostname)
-	case hasPort && (!IsLocal(s.Hostname) || port == ""):
+	case hasPort && !IsLocal(s.Hostname):
 		return fieldError("Hostname", "%q has a port; only a loopback host may", s.Hostname)
+	}
+	if _, err := strconv.ParseUint(port, 10, 16); hasPort && err != nil {
+		return fieldError("Hostname", "the port of %q is no number", s.Hostname)
 	}
 	if _, err := syntax.ParseHandle(host); err != nil && !IsLocal(host) {
 		return fieldError("Hostname", "%q is no host name", s.Hostname)
@@ -244,9 +249,10 @@ func (s *settings) checkNames() error {
 		s.PublicURL = scheme + s.Hostname
 	}
 	u, err := url.Parse(s.PublicURL)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.Path != "" || u.RawQuery != "" || u.Fragment != "" {
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil || u.Path != "" || u.RawQuery != "" || u.Fragment != "" {
 		return fieldError("PublicURL", "%q is not of the form https://HOST", s.PublicURL)
 	}
+	s.hostnames = []string{host, strings.ToLower(u.Hostname())}
 	if s.ServiceName == "" {
 		s.ServiceName = s.Hostname
 	}

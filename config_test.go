@@ -23,6 +23,8 @@ func TestBadConfigurationsNameTheField(t *testing.T) {
 		"HandleDomains":     func(c *gatehouse.Config) { c.HandleDomains = nil },
 		"HandleDomains ":    func(c *gatehouse.Config) { c.HandleDomains = []string{".local"} },
 		"PublicURL":         func(c *gatehouse.Config) { c.PublicURL = "pds.example.com" },
+		"Hostname     ":     func(c *gatehouse.Config) { c.Hostname = "localhost:http" },
+		"PublicURL  ":       func(c *gatehouse.Config) { c.PublicURL = "https://user:password@pds.example.com" },
 		"PublicURL ":        func(c *gatehouse.Config) { c.PublicURL = "https://pds.example.com/path" },
 		"InviteInterval":    func(c *gatehouse.Config) { c.InviteInterval = -1 },
 		"DIDMethod":         func(c *gatehouse.Config) { c.DIDMethod = "key" },
@@ -119,5 +121,40 @@ func TestNoMailerIsAnError(t *testing.T) {
 	}
 	if err := srv.Accounts.RequestDelete(ctx, a.DID); err == nil || !strings.Contains(err.Error(), "no mailer is configured") {
 		t.Errorf("RequestDelete: %v", err)
+	}
+}
+
+func TestNobodyIsNamedLikeTheServer(t *testing.T) {
+	ctx := context.Background()
+	for _, method := range []string{gatehouse.MethodPLC, gatehouse.MethodWeb} {
+		store := memory.New()
+		defer store.Close()
+		srv, err := gatehouse.New(store, gatehouse.Config{
+			Hostname: "lobby.test:2583", PublicURL: "https://Door.test", HandleDomains: []string{".test"}, DIDMethod: method,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer srv.Close()
+		for _, handle := range []string{"lobby.test", "DOOR.test"} {
+			_, err := srv.Accounts.Create(ctx, accounts.CreateParams{Handle: handle, Email: "eve@example.com", Password: "password"})
+			if !errors.Is(err, accounts.ErrHandleNotAvailable) {
+				t.Errorf("%s: a sign-up as %s: %v", method, handle, err)
+			}
+			_, err = srv.Accounts.Create(ctx, accounts.CreateParams{Handle: handle, Email: "eve@example.com", Password: "password", AllowReserved: true})
+			if !errors.Is(err, accounts.ErrHandleNotAvailable) {
+				t.Errorf("%s: a sign-up by an admin as %s: %v", method, handle, err)
+			}
+			if _, free, suggestions, err := srv.Accounts.HandleAvailable(ctx, handle); free || err != nil {
+				t.Errorf("%s: %s is free: %v, %v, %v", method, handle, free, suggestions, err)
+			}
+		}
+		a, err := srv.Accounts.Create(ctx, accounts.CreateParams{Handle: "alice.test", Email: "alice@example.com", Password: "password"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := srv.Accounts.UpdateHandle(ctx, a.DID, "lobby.test", true); !errors.Is(err, accounts.ErrHandleNotAvailable) {
+			t.Errorf("%s: a handle change to lobby.test: %v", method, err)
+		}
 	}
 }

@@ -67,6 +67,7 @@ func (s *Server) wire(ctx context.Context) error {
 		MinPasswordLength: cfg.MinPasswordLength,
 		ServiceName:       cfg.ServiceName,
 		Endpoint:          cfg.PublicURL,
+		Hostnames:         cfg.hostnames,
 		DIDs:              registrar,
 		Resolver:          resolver,
 		Keys:              keyStore,

@@ -131,10 +131,10 @@ func (s *Settings) adminPassword() (password string, madeUp bool, err error) {
 	}
 	path := filepath.Join(s.Data, "admin-password")
 	b, err := os.ReadFile(path)
-	if err == nil {
-		return strings.TrimSpace(string(b)), true, nil
+	if old := strings.TrimSpace(string(b)); old != "" { // empty if the first start was cut short
+		return old, true, nil
 	}
-	if !errors.Is(err, os.ErrNotExist) {
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return "", false, err
 	}
 	if err := os.MkdirAll(s.Data, 0o700); err != nil {

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
 	"reflect"
 	"strings"
@@ -93,6 +94,27 @@ func TestPublicURL(t *testing.T) {
 		if got := s.publicURL(&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 2583}); got != c.want {
 			t.Errorf("%s: %q, want %q", c.hostname, got, c.want)
 		}
+	}
+}
+
+func TestTheAdminPasswordIsKept(t *testing.T) {
+	s := &Settings{Data: filepath.Join(t.TempDir(), "data"), Store: "bolt"}
+	first, _, err := s.adminPassword()
+	if err != nil || len(first) < 20 {
+		t.Fatalf("%q, %v", first, err)
+	}
+	if again, _, err := s.adminPassword(); again != first || err != nil {
+		t.Errorf("%q, %v, want %q", again, err, first)
+	}
+	path := filepath.Join(s.Data, "admin-password")
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("%v, %v", info, err)
+	}
+	if err := os.Truncate(path, 0); err != nil {
+		t.Fatal(err)
+	}
+	if got, _, err := s.adminPassword(); got == "" || err != nil {
+		t.Errorf("with an empty file: %q, %v", got, err)
 	}
 }
 
