@@ -86,18 +86,35 @@ func (s *Settings) open(ctx context.Context) (storage.Store, error) {
 }
 
 func (s *Settings) openStore(ctx context.Context, spec string) (storage.Store, error) {
-	path, isFile := strings.CutPrefix(spec, "bolt:")
+	path, isFile := s.file(spec)
 	switch {
+	case isFile:
+		return bolt.Open(path)
 	case spec == "memory":
 		return memory.New(), nil
-	case spec == "bolt":
-		return bolt.Open(filepath.Join(s.Data, "gatehouse.db"))
-	case isFile && path != "":
-		return bolt.Open(path)
 	case strings.HasPrefix(spec, "postgres://"), strings.HasPrefix(spec, "postgresql://"):
 		return postgres.Open(ctx, spec)
 	}
 	return nil, fmt.Errorf("%q is neither bolt nor memory nor the URL of a PostgreSQL database", redacted(spec))
+}
+
+// openExisting opens a store that is to be read: a file that isn't there is a mistake, and not made.
+func (s *Settings) openExisting(ctx context.Context, spec string) (storage.Store, error) {
+	if path, isFile := s.file(spec); isFile {
+		if _, err := os.Stat(path); err != nil {
+			return nil, err
+		}
+	}
+	return s.openStore(ctx, spec)
+}
+
+// file returns the file of a store on bbolt.
+func (s *Settings) file(spec string) (path string, ok bool) {
+	if spec == "bolt" {
+		return filepath.Join(s.Data, "gatehouse.db"), true
+	}
+	path, ok = strings.CutPrefix(spec, "bolt:")
+	return path, ok && path != ""
 }
 
 // redacted is a store for messages: a URL without its password and its parameters, of which one

@@ -144,6 +144,30 @@ func TestMessagesShowNoPasswords(t *testing.T) {
 	}
 }
 
+func TestToolsMakeNoStoreOfAMistypedName(t *testing.T) {
+	dir := t.TempDir()
+	missing := filepath.Join(dir, "typo.db")
+	for _, args := range [][]string{
+		{"check", "-store", "bolt:" + missing},
+		{"check", "-data", filepath.Join(dir, "typo")},
+		{"copy", "bolt:" + missing, "memory"},
+	} {
+		if err := run(t.Context(), args); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("%v: %v", args, err)
+		}
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Errorf("%v, %v", left, err)
+	}
+	there := "bolt:" + filepath.Join(dir, "there.db")
+	if err := run(t.Context(), []string{"copy", "memory", there}); err != nil {
+		t.Error(err)
+	}
+	if err := run(t.Context(), []string{"check", "-store", there}); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestMistakesNameTheFlag(t *testing.T) {
 	for flag, value := range map[string]string{
 		"addr": "nowhere", "store": "sqlite", "mail": "pigeon", "mail-from": "nobody", "mail-templates": "/no/such/directory",
