@@ -2,7 +2,6 @@ package gatehouse_test
 
 import (
 	"os"
-	"os/exec"
 	"reflect"
 	"regexp"
 	"strings"
@@ -36,24 +35,5 @@ func TestTheReadmeListsTheConfiguration(t *testing.T) {
 	}
 	for field := range listed {
 		t.Errorf("Config.%s is in the README only", field)
-	}
-}
-
-// Whoever embeds Gatehouse compiles no database, no command line, and nothing that is for tests, beyond
-// what they ask for.
-func TestEmbeddersPayOnlyForWhatTheyUse(t *testing.T) {
-	out, err := exec.Command("go", "list", "-deps", ".").Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for dep := range strings.FieldsSeq(string(out)) {
-		for _, what := range []string{
-			module + "/storage/", module + "/gatehousetest", "github.com/jackc/", "go.etcd.io/bbolt", "github.com/tidwall/btree",
-			"github.com/alecthomas/kong", "pgregory.net/rapid", "testing",
-		} {
-			if dep == what || strings.HasPrefix(dep, what) && strings.ContainsAny(what, "/") {
-				t.Errorf("the root package needs %s", dep)
-			}
-		}
 	}
 }
