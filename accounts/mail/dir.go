@@ -33,9 +33,6 @@ func NewDir(path, from string) (*Dir, error) {
 	return &Dir{path: path, from: from, now: time.Now}, nil
 }
 
-// String says where messages go.
-func (d *Dir) String() string { return "files in " + d.path + ", which reach nobody" }
-
 // Send implements [Mailer]. The names of files sort by time and show the recipient.
 func (d *Dir) Send(ctx context.Context, m Message) error {
 	if err := ctx.Err(); err != nil {
@@ -62,6 +59,9 @@ func (d *Dir) Send(ctx context.Context, m Message) error {
 	}
 	return nil
 }
+
+// String says where messages go.
+func (d *Dir) String() string { return "files in " + d.path + ", which reach nobody" }
 
 // fileName keeps of an address what any file system takes.
 func fileName(address string) string {
