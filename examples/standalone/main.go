@@ -44,15 +44,15 @@ func main() {
 
 func run(ctx context.Context, args []string) error {
 	var c cli
-	k, err := parse(ctx, &c, args)
+	k, err := readFlags(ctx, &c, args)
 	if err != nil {
 		return err
 	}
 	return k.Run(&c.Settings)
 }
 
-// parse reads flags and variables.
-func parse(ctx context.Context, c *cli, args []string) (*kong.Context, error) {
+// readFlags reads flags and variables.
+func readFlags(ctx context.Context, c *cli, args []string) (*kong.Context, error) {
 	parser, err := kong.New(c,
 		kong.Name("standalone"),
 		kong.Description("An AT Protocol account server."),

@@ -38,14 +38,14 @@ func TestEveryFlagIsAVariableAndReachesTheConfiguration(t *testing.T) {
 	for name, value := range values {
 		args = append(args, "-"+name+"="+value)
 	}
-	if _, err := parse(t.Context(), &flags, args); err != nil {
+	if _, err := readFlags(t.Context(), &flags, args); err != nil {
 		t.Fatal(err)
 	}
 	for name, value := range values {
 		t.Setenv("GATEHOUSE_"+strings.ToUpper(strings.ReplaceAll(name, "-", "_")), value)
 	}
 	t.Setenv("GATEHOUSE_VERSION", "true") // is none
-	if _, err := parse(t.Context(), &variables, nil); err != nil {
+	if _, err := readFlags(t.Context(), &variables, nil); err != nil {
 		t.Fatal(err)
 	}
 	if !reflect.DeepEqual(flags.Settings, variables.Settings) {
