@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -13,8 +12,10 @@ import (
 	"net/netip"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/bluesky-social/indigo/atproto/atcrypto"
 	"github.com/bluesky-social/indigo/atproto/syntax"
@@ -172,8 +173,10 @@ type Config struct {
 type settings struct {
 	Config
 	serviceDID string
+	hostnames  []string // without ports
 	proxies    []netip.Prefix
 	password   password.Config
+	templates  *mail.Templates
 }
 
 func fieldError(field, format string, args ...any) error {
@@ -182,7 +185,7 @@ func fieldError(field, format string, args ...any) error {
 
 func (cfg Config) settings() (*settings, error) {
 	s := &settings{Config: cfg}
-	if !isLocal(strings.ToLower(cfg.Hostname)) {
+	if !IsLocal(cfg.Hostname) {
 		network := did.NewNetwork(nil, "gatehouse/"+Version)
 		if s.HandleResolver == nil {
 			s.HandleResolver = network
@@ -192,17 +195,11 @@ func (cfg Config) settings() (*settings, error) {
 		}
 	}
 	for _, check := range []func() error{
-		s.checkNames, s.checkIdentity, s.checkSecrets, s.checkPasswords, s.checkLimits,
+		s.checkNames, s.checkIdentity, s.checkSecrets, s.checkAdmins, s.checkPasswords, s.checkMail, s.checkLimits, s.checkDescription,
 	} {
 		if err := check(); err != nil {
 			return nil, err
 		}
-	}
-	if s.MailTimeout == 0 {
-		s.MailTimeout = 15 * time.Second
-	}
-	if s.Mail == nil {
-		s.Mail = mail.Unconfigured{}
 	}
 	if s.Logger == nil {
 		s.Logger = slog.Default()
@@ -224,10 +221,13 @@ func (s *settings) checkNames() error {
 		return fieldError("Hostname", "is missing")
 	case strings.Contains(s.Hostname, "/"):
 		return fieldError("Hostname", "%q is a URL; a host name is wanted", s.Hostname)
-	case hasPort && (!isLocal(s.Hostname) || port == ""):
+	case hasPort && !IsLocal(s.Hostname):
 		return fieldError("Hostname", "%q has a port; only a loopback host may", s.Hostname)
 	}
-	if _, err := syntax.ParseHandle(host); err != nil && host != "localhost" && !strings.HasPrefix(host, "127.") {
+	if _, err := strconv.ParseUint(port, 10, 16); hasPort && err != nil {
+		return fieldError("Hostname", "the port of %q is no number", s.Hostname)
+	}
+	if _, err := syntax.ParseHandle(host); err != nil && !IsLocal(host) {
 		return fieldError("Hostname", "%q is no host name", s.Hostname)
 	}
 	id, err := did.WebDID(s.Hostname)
@@ -248,15 +248,16 @@ func (s *settings) checkNames() error {
 	}
 	if s.PublicURL == "" {
 		scheme := "https://"
-		if isLocal(s.Hostname) {
+		if IsLocal(s.Hostname) {
 			scheme = "http://"
 		}
 		s.PublicURL = scheme + s.Hostname
 	}
 	u, err := url.Parse(s.PublicURL)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.Path != "" || u.RawQuery != "" || u.Fragment != "" {
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil || u.Path != "" || u.RawQuery != "" || u.Fragment != "" {
 		return fieldError("PublicURL", "%q is not of the form https://HOST", s.PublicURL)
 	}
+	s.hostnames = []string{host, strings.ToLower(u.Hostname())}
 	if s.ServiceName == "" {
 		s.ServiceName = s.Hostname
 	}
@@ -276,7 +277,7 @@ func (s *settings) checkIdentity() error {
 	}
 	if s.PLC == "" {
 		s.PLC = did.PublicDirectory
-		if isLocal(s.Hostname) {
+		if IsLocal(s.Hostname) {
 			s.PLC = PLCLocal
 		}
 	}
@@ -307,8 +308,63 @@ func (s *settings) checkSecrets() error {
 	if s.JWTSecret != nil && len(s.JWTSecret) < 16 {
 		return fieldError("JWTSecret", "is shorter than 16 bytes")
 	}
+	if len(s.JWTKeys) > 0 {
+		if err := sessions.CheckKeys(s.JWTKeys); err != nil {
+			return fieldError("JWTKeys", "%v", err)
+		}
+	}
 	if s.KeySecret != nil && len(s.KeySecret) != keys.KeySize {
 		return fieldError("KeySecret", "is not of %d bytes", keys.KeySize)
+	}
+	return nil
+}
+
+func (s *settings) checkAdmins() error {
+	for name, password := range s.Admins {
+		switch {
+		case name == "" || strings.Contains(name, ":"): // which ends the name in HTTP Basic
+			return fieldError("Admins", "%q can't be an admin's name", name)
+		case password == "":
+			return fieldError("Admins", "%q has no password", name)
+		case name == mainAdmin && s.AdminPassword != "":
+			return fieldError("Admins", "%q has the password of AdminPassword already", name)
+		}
+	}
+	return nil
+}
+
+func (s *settings) checkMail() error {
+	var err error
+	if s.templates, err = mail.NewTemplates(s.MailTemplates); err != nil {
+		return fieldError("MailTemplates", "%v", err)
+	}
+	if strings.ContainsFunc(s.ServiceName, unicode.IsControl) {
+		return fieldError("ServiceName", "%q can't stand in a subject", s.ServiceName)
+	}
+	if s.MailTimeout < 0 {
+		return fieldError("MailTimeout", "is negative")
+	}
+	if s.MailTimeout == 0 {
+		s.MailTimeout = 15 * time.Second
+	}
+	if s.Mail == nil {
+		s.Mail = mail.Unconfigured{}
+	}
+	return nil
+}
+
+// checkDescription keeps out what clients would refuse in an answer of describeServer.
+func (s *settings) checkDescription() error {
+	for _, link := range []struct{ field, url string }{
+		{"PrivacyPolicyURL", s.PrivacyPolicyURL}, {"TermsOfServiceURL", s.TermsOfServiceURL},
+	} {
+		u, err := url.Parse(link.url)
+		if link.url != "" && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "") {
+			return fieldError(link.field, "%q is not of the form https://HOST/PATH", link.url)
+		}
+	}
+	if s.BlobUploadLimit < 0 {
+		return fieldError("BlobUploadLimit", "is negative")
 	}
 	return nil
 }
@@ -358,10 +414,5 @@ func (s *settings) checkLimits() error {
 		}
 		s.proxies = append(s.proxies, p)
 	}
-	if s.BlobUploadLimit < 0 {
-		return fieldError("BlobUploadLimit", "is negative")
-	}
 	return nil
 }
-
-var errNoKey = errors.New("the stored key is damaged")

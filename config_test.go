@@ -5,9 +5,11 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"testing/fstest"
 
 	"github.com/gatehouse-at/gatehouse"
 	"github.com/gatehouse-at/gatehouse/accounts"
+	"github.com/gatehouse-at/gatehouse/sessions"
 	"github.com/gatehouse-at/gatehouse/storage/memory"
 	"github.com/gatehouse-at/gatehouse/xrpc/ratelimit"
 )
@@ -21,6 +23,8 @@ func TestBadConfigurationsNameTheField(t *testing.T) {
 		"HandleDomains":     func(c *gatehouse.Config) { c.HandleDomains = nil },
 		"HandleDomains ":    func(c *gatehouse.Config) { c.HandleDomains = []string{".local"} },
 		"PublicURL":         func(c *gatehouse.Config) { c.PublicURL = "pds.example.com" },
+		"Hostname     ":     func(c *gatehouse.Config) { c.Hostname = "localhost:http" },
+		"PublicURL  ":       func(c *gatehouse.Config) { c.PublicURL = "https://user:password@pds.example.com" },
 		"PublicURL ":        func(c *gatehouse.Config) { c.PublicURL = "https://pds.example.com/path" },
 		"InviteInterval":    func(c *gatehouse.Config) { c.InviteInterval = -1 },
 		"DIDMethod":         func(c *gatehouse.Config) { c.DIDMethod = "key" },
@@ -35,6 +39,16 @@ func TestBadConfigurationsNameTheField(t *testing.T) {
 		"Limiter":           func(c *gatehouse.Config) { c.RateLimits, c.Limiter = gatehouse.Off, ratelimit.Off{} },
 		"TrustedProxies":    func(c *gatehouse.Config) { c.TrustedProxies = []string{"proxy"} },
 		"BlobUploadLimit":   func(c *gatehouse.Config) { c.BlobUploadLimit = -1 },
+		"Hostname    ":      func(c *gatehouse.Config) { c.Hostname = "127.example.com:80" },
+		"Admins":            func(c *gatehouse.Config) { c.Admins = map[string]string{"bob": ""} },
+		"Admins ":           func(c *gatehouse.Config) { c.Admins = map[string]string{"a:b": "password"} },
+		"Admins  ":          func(c *gatehouse.Config) { c.Admins, c.AdminPassword = map[string]string{"admin": "one"}, "other" },
+		"JWTKeys":           func(c *gatehouse.Config) { c.JWTKeys = []sessions.Key{{ID: "one"}} },
+		"MailTemplates":     func(c *gatehouse.Config) { c.MailTemplates = fstest.MapFS{"nonsense.txt": {}} },
+		"MailTimeout":       func(c *gatehouse.Config) { c.MailTimeout = -1 },
+		"ServiceName":       func(c *gatehouse.Config) { c.ServiceName = "Two\nlines" },
+		"PrivacyPolicyURL":  func(c *gatehouse.Config) { c.PrivacyPolicyURL = "/privacy" },
+		"TermsOfServiceURL": func(c *gatehouse.Config) { c.TermsOfServiceURL = "javascript:alert(1)" },
 		"ModService":        func(c *gatehouse.Config) { c.ModService = "mod.example.com" },
 	} {
 		cfg := gatehouse.Config{Hostname: "localhost", HandleDomains: []string{".test"}}
@@ -57,7 +71,7 @@ func TestBadConfigurationsNameTheField(t *testing.T) {
 func TestALocalServerPublishesNothing(t *testing.T) {
 	for host, local := range map[string]bool{
 		"localhost": true, "localhost:2583": true, "pds.test": true, "a.b.localhost": true, "pds.example": true, "127.0.0.1": true,
-		"pds.example.com": false, "localhost.com": false,
+		"Localhost": true, "pds.example.com": false, "127.example.com": false, "localhost.com": false,
 	} {
 		store := memory.New()
 		srv, err := gatehouse.New(store, gatehouse.Config{Hostname: host, HandleDomains: []string{".test"}})
@@ -107,5 +121,40 @@ func TestNoMailerIsAnError(t *testing.T) {
 	}
 	if err := srv.Accounts.RequestDelete(ctx, a.DID); err == nil || !strings.Contains(err.Error(), "no mailer is configured") {
 		t.Errorf("RequestDelete: %v", err)
+	}
+}
+
+func TestNobodyIsNamedLikeTheServer(t *testing.T) {
+	ctx := context.Background()
+	for _, method := range []string{gatehouse.MethodPLC, gatehouse.MethodWeb} {
+		store := memory.New()
+		defer store.Close()
+		srv, err := gatehouse.New(store, gatehouse.Config{
+			Hostname: "lobby.test:2583", PublicURL: "https://Door.test", HandleDomains: []string{".test"}, DIDMethod: method,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer srv.Close()
+		for _, handle := range []string{"lobby.test", "DOOR.test"} {
+			_, err := srv.Accounts.Create(ctx, accounts.CreateParams{Handle: handle, Email: "eve@example.com", Password: "password"})
+			if !errors.Is(err, accounts.ErrHandleNotAvailable) {
+				t.Errorf("%s: a sign-up as %s: %v", method, handle, err)
+			}
+			_, err = srv.Accounts.Create(ctx, accounts.CreateParams{Handle: handle, Email: "eve@example.com", Password: "password", AllowReserved: true})
+			if !errors.Is(err, accounts.ErrHandleNotAvailable) {
+				t.Errorf("%s: a sign-up by an admin as %s: %v", method, handle, err)
+			}
+			if _, free, suggestions, err := srv.Accounts.HandleAvailable(ctx, handle); free || err != nil {
+				t.Errorf("%s: %s is free: %v, %v, %v", method, handle, free, suggestions, err)
+			}
+		}
+		a, err := srv.Accounts.Create(ctx, accounts.CreateParams{Handle: "alice.test", Email: "alice@example.com", Password: "password"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := srv.Accounts.UpdateHandle(ctx, a.DID, "lobby.test", true); !errors.Is(err, accounts.ErrHandleNotAvailable) {
+			t.Errorf("%s: a handle change to lobby.test: %v", method, err)
+		}
 	}
 }

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/gatehouse-at/gatehouse/accounts"
 	"github.com/gatehouse-at/gatehouse/accounts/audit"
@@ -74,13 +76,13 @@ func NewContext(ctx context.Context, store storage.Store, cfg Config) (*Server, 
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }
 
 // PLCDirectory serves the local DID directory as a public one serves its own:
-// GET /{did}, /{did}/data, /{did}/log and the rest, and POST /{did}. It is nil if
-// DIDs are kept elsewhere.
+// GET /{did}, /{did}/data, /{did}/log and the rest, and POST /{did}, 100 times
+// in 5 minutes from one address. It is nil if DIDs are kept elsewhere.
 func (s *Server) PLCDirectory() http.Handler {
 	if s.Directory == nil {
 		return nil
 	}
-	return xrpc.PLCDirectory(s.Directory)
+	return s.handler.PLCDirectory(s.Directory)
 }
 
 // WellKnown serves /.well-known/atproto-did, by which a handle on one of the
@@ -118,15 +120,21 @@ func (s *Server) Close() error {
 	s.closing.Do(func() {
 		s.stop()
 		s.running.Wait()
+		s.releaseLease()
 		ctx, cancel := context.WithTimeout(context.Background(), s.cfg.MailTimeout)
 		defer cancel()
 		err = s.Accounts.Close(ctx)
-		// So that another process goes on at once. If it can't be given back it expires.
-		if lerr := s.leases.Release(ctx, maintenanceLease, s.process); lerr != nil {
-			s.cfg.Logger.WarnContext(ctx, "lease not released", "error", lerr)
-		}
 	})
 	return err
+}
+
+// releaseLease lets another process go on at once. What can't be given back expires.
+func (s *Server) releaseLease() {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	if err := s.leases.Release(ctx, maintenanceLease, s.process); err != nil {
+		s.cfg.Logger.WarnContext(ctx, "lease not released", "error", err)
+	}
 }
 
 // ServiceDID returns the DID of the server: the did:web of its host name.
@@ -141,17 +149,16 @@ func Collections() []storage.Definer {
 	return all
 }
 
-// isLocal reports whether a host name can only mean this machine or a test, so
-// that nothing about it belongs in public.
-func isLocal(hostname string) bool {
-	host, _, ok := strings.Cut(hostname, ":")
-	if !ok {
-		host = hostname
-	}
+// IsLocal reports whether a host name, with or without a port, can only mean this machine or a
+// test, so that nothing about it belongs in public: a loopback address, or a name under .localhost, .test
+// or .example.
+func IsLocal(hostname string) bool {
+	host, _, _ := strings.Cut(strings.ToLower(hostname), ":")
 	for _, suffix := range []string{"localhost", "test", "example"} {
 		if host == suffix || strings.HasSuffix(host, "."+suffix) {
 			return true
 		}
 	}
-	return strings.HasPrefix(host, "127.") || strings.Contains(hostname, "[::1]")
+	addr, err := netip.ParseAddr(host)
+	return err == nil && addr.IsLoopback()
 }

@@ -3,7 +3,6 @@ package gatehouse
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/bluesky-social/indigo/atproto/atcrypto"
@@ -13,7 +12,6 @@ import (
 	"github.com/gatehouse-at/gatehouse/accounts/audit"
 	"github.com/gatehouse-at/gatehouse/accounts/did"
 	"github.com/gatehouse-at/gatehouse/accounts/keys"
-	"github.com/gatehouse-at/gatehouse/accounts/mail"
 	"github.com/gatehouse-at/gatehouse/apppasswords"
 	"github.com/gatehouse-at/gatehouse/internal/password"
 	"github.com/gatehouse-at/gatehouse/internal/secrets"
@@ -52,10 +50,6 @@ func (s *Server) wire(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	templates, err := mail.NewTemplates(cfg.MailTemplates)
-	if err != nil {
-		return err
-	}
 	keyStore, err := s.keyStore(ctx)
 	if err != nil {
 		return err
@@ -73,6 +67,7 @@ func (s *Server) wire(ctx context.Context) error {
 		MinPasswordLength: cfg.MinPasswordLength,
 		ServiceName:       cfg.ServiceName,
 		Endpoint:          cfg.PublicURL,
+		Hostnames:         cfg.hostnames,
 		DIDs:              registrar,
 		Resolver:          resolver,
 		Keys:              keyStore,
@@ -80,7 +75,7 @@ func (s *Server) wire(ctx context.Context) error {
 		Handles:           cfg.HandleResolver,
 		AllowEmail:        cfg.AllowEmail,
 		Mailer:            cfg.Mail,
-		Templates:         templates,
+		Templates:         cfg.templates,
 		MailTimeout:       cfg.MailTimeout,
 		CodeSecret:        codeSecret,
 		Now:               cfg.Now,
@@ -124,6 +119,9 @@ func (s *Server) wire(ctx context.Context) error {
 	return err
 }
 
+// mainAdmin is the name that AdminPassword belongs to.
+const mainAdmin = "admin"
+
 // admins are those of the configuration.
 func (s *Server) admins() xrpc.AdminAuth {
 	if s.cfg.AdminAuth != nil {
@@ -134,7 +132,7 @@ func (s *Server) admins() xrpc.AdminAuth {
 		all[name] = password
 	}
 	if s.cfg.AdminPassword != "" {
-		all["admin"] = s.cfg.AdminPassword
+		all[mainAdmin] = s.cfg.AdminPassword
 	}
 	return all
 }
@@ -251,15 +249,13 @@ func (s *Server) rotationKey(ctx context.Context) (did.Signer, error) {
 	}
 	key, err := atcrypto.ParsePrivateBytesK256(raw)
 	if err != nil {
-		return nil, fmt.Errorf("plc-rotation-key: %w", errNoKey)
+		return nil, errors.New("the stored key plc-rotation-key is damaged")
 	}
 	return key, nil
 }
 
 // health reads from the store.
 func (s *Server) health(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
 	return s.store.View(ctx, func(tx storage.Tx) error {
 		for _, err := range tx.Scan(secrets.Tables()[0].Table().Name, storage.Range{Limit: 1}) {
 			return err

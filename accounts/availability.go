@@ -56,7 +56,7 @@ const maxSuggestions = 5
 // couldHave reports whether a handle may be had and is free.
 func (s *Service) couldHave(tx storage.Tx, raw string) (bool, error) {
 	handle, hosted, err := CheckHandle(raw, s.cfg.HandleDomains, false)
-	if err != nil || !hosted {
+	if err != nil || !hosted || s.isOwn(handle) {
 		return false, nil
 	}
 	if taken, err := s.isReserved(tx, handle); err != nil || taken {

@@ -2,6 +2,7 @@ package accounts
 
 import (
 	"context"
+	"slices"
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
 
@@ -20,10 +21,19 @@ func (s *Service) checkEmail(address string) (string, error) {
 	return email, nil
 }
 
+// isOwn reports whether a handle is a name of the server itself. Not even an admin gives it away: who has it
+// as a did:web would have the server's DID.
+func (s *Service) isOwn(handle syntax.Handle) bool {
+	return slices.Contains(s.cfg.Hostnames, handle.String())
+}
+
 // checkHandle returns a handle as it is stored. Outside the server's domains it
 // has to resolve to the account's DID, which a new account without one hasn't got.
 func (s *Service) checkHandle(ctx context.Context, raw string, did syntax.DID, allowReserved bool) (syntax.Handle, error) {
 	handle, hosted, err := CheckHandle(raw, s.cfg.HandleDomains, allowReserved)
+	if err == nil && hosted && s.isOwn(handle) {
+		return "", errReserved
+	}
 	if err != nil || hosted {
 		return handle, err
 	}

@@ -69,21 +69,29 @@ type signer struct {
 	lenient  *jwt.Parser
 }
 
-func newSigner(keys []Key, audience string, now func() time.Time) (*signer, error) {
+// CheckKeys reports what [New] would refuse in the keys of a [Config].
+func CheckKeys(keys []Key) error {
 	if len(keys) == 0 {
-		return nil, errors.New("sessions: no key to sign tokens with")
+		return errors.New("sessions: no key to sign tokens with")
 	}
 	ids := map[string]bool{}
 	for _, k := range keys {
 		switch {
 		case ids[k.ID]:
-			return nil, fmt.Errorf("sessions: two keys have the ID %q", k.ID)
+			return fmt.Errorf("sessions: two keys have the ID %q", k.ID)
 		case (k.Secret == nil) == (k.Private == nil):
-			return nil, fmt.Errorf("sessions: key %q needs either a Secret or a Private key", k.ID)
+			return fmt.Errorf("sessions: key %q needs either a Secret or a Private key", k.ID)
 		case k.Private == nil && len(k.Secret) < 16:
-			return nil, fmt.Errorf("sessions: the secret of key %q is shorter than 16 bytes", k.ID)
+			return fmt.Errorf("sessions: the secret of key %q is shorter than 16 bytes", k.ID)
 		}
 		ids[k.ID] = true
+	}
+	return nil
+}
+
+func newSigner(keys []Key, audience string, now func() time.Time) (*signer, error) {
+	if err := CheckKeys(keys); err != nil {
+		return nil, err
 	}
 	options := func(more ...jwt.ParserOption) *jwt.Parser {
 		return jwt.NewParser(append(more, jwt.WithValidMethods([]string{"HS256", "ES256K"}), jwt.WithTimeFunc(now))...)

@@ -5,11 +5,31 @@ import (
 	"errors"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
 
 	"github.com/gatehouse-at/gatehouse/accounts/did"
+	"github.com/gatehouse-at/gatehouse/xrpc/ratelimit"
 )
+
+// PLCDirectory is the function of the same name, with what anybody may add to the store limited
+// by address.
+func (s *Server) PLCDirectory(l *did.Local) http.Handler {
+	directory := PLCDirectory(l)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPost {
+			c := &call{Request: r, header: w.Header(), ip: clientIP(r, s.cfg.TrustedProxies)}
+			if err := s.take(c, "plc", plcLimit); err != nil {
+				plcWrite(w, public(err).Status, "application/json", plcMessage(public(err).Message))
+				return
+			}
+		}
+		directory.ServeHTTP(w, r)
+	})
+}
+
+var plcLimit = []ratelimit.Window{per(100, 5*time.Minute)}
 
 // PLCDirectory serves a local directory of did:plc as the public one serves its own
 // (source: the did:plc specification, 0.1).

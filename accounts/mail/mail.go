@@ -56,6 +56,9 @@ func NewLog(logger *slog.Logger) *Log {
 	return &Log{logger}
 }
 
+// String says where messages go.
+func (l *Log) String() string { return "the log, which reaches nobody" }
+
 // Send implements [Mailer].
 func (l *Log) Send(ctx context.Context, m Message) error {
 	if err := ctx.Err(); err != nil {

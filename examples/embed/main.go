@@ -7,7 +7,6 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"flag"
 	"fmt"
 	"log"
@@ -45,12 +44,18 @@ func run(ctx context.Context, addr, file string) error {
 	}
 	defer srv.Close()
 	server := &http.Server{Addr: addr, Handler: app, ReadHeaderTimeout: 10 * time.Second}
-	go func() { <-ctx.Done(); _ = server.Shutdown(context.WithoutCancel(ctx)) }()
+	failed := make(chan error, 1)
+	go func() { failed <- server.ListenAndServe() }()
 	fmt.Printf("listening on http://%s\n", addr)
-	if err := server.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
+	select {
+	case err := <-failed:
 		return err
+	case <-ctx.Done():
 	}
-	return nil
+	// The store may close only when no request uses it any more.
+	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer cancel()
+	return server.Shutdown(stop)
 }
 
 // profile is the program's own record of an account.
@@ -79,6 +84,8 @@ func newApp(ctx context.Context, store storage.Store, publicURL string) (http.Ha
 
 	mux := http.NewServeMux()
 	mux.Handle("/xrpc/", srv)
+	mux.Handle("/.well-known/", srv.WellKnown())
+	mux.Handle("/plc/", http.StripPrefix("/plc", srv.PLCDirectory())) // a host name such as localhost has DIDs of its own
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintln(w, "Anybody may see this page.")
 	})

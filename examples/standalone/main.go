@@ -29,12 +29,13 @@ type cli struct {
 	MailTest mailTestCmd      `cmd:"" name:"mail-test" help:"Send a test e-mail, and say what is wrong if that fails."`
 	Check    checkCmd         `cmd:"" help:"Prove that the database is consistent. The server must not be running on it, if it is bbolt."`
 	Copy     copyCmd          `cmd:"" help:"Copy everything from one store to another, and verify it. Stop the servers first."`
-	Version  kong.VersionFlag `help:"Show the version."`
+	Version  kong.VersionFlag `env:"-" help:"Show the version."`
 }
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	if err := run(ctx, os.Args[1:]); err != nil && !errors.Is(err, context.Canceled) {
 		fmt.Fprintln(os.Stderr, "standalone:", err)
 		os.Exit(1)
@@ -43,7 +44,16 @@ func main() {
 
 func run(ctx context.Context, args []string) error {
 	var c cli
-	parser, err := kong.New(&c,
+	k, err := readFlags(ctx, &c, args)
+	if err != nil {
+		return err
+	}
+	return k.Run(&c.Settings)
+}
+
+// readFlags reads flags and variables.
+func readFlags(ctx context.Context, c *cli, args []string) (*kong.Context, error) {
+	parser, err := kong.New(c,
 		kong.Name("standalone"),
 		kong.Description("An AT Protocol account server."),
 		kong.DefaultEnvars("GATEHOUSE"),
@@ -51,13 +61,9 @@ func run(ctx context.Context, args []string) error {
 		kong.BindTo(ctx, (*context.Context)(nil)),
 	)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	k, err := parser.Parse(longFlags(args))
-	if err != nil {
-		return err
-	}
-	return k.Run(&c.Settings)
+	return parser.Parse(longFlags(args))
 }
 
 // longFlags lets flags begin with one dash or two, as Go's own do: there are no

@@ -53,7 +53,7 @@ func (serveCmd) Run(ctx context.Context, s *Settings) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, srv.Close()) }()
-	checkMail(ctx, mailer, logger)
+	go s.checkMail(ctx, mailer, logger)
 
 	server := &http.Server{
 		Handler:           routes(srv),
@@ -64,18 +64,28 @@ func (serveCmd) Run(ctx context.Context, s *Settings) (err error) {
 		MaxHeaderBytes:    32 << 10,
 		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
 	}
+	s.welcome(listener.Addr(), adminPassword, madeUp)
+	return serveUntil(ctx, server, listener, logger, shutdownTimeout)
+}
+
+// serveUntil serves until ctx ends. Requests under way then have some time to finish, after which they are cut off.
+func serveUntil(ctx context.Context, server *http.Server, listener net.Listener, logger *slog.Logger, patience time.Duration) error {
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(listener) }()
-	s.welcome(listener.Addr(), adminPassword, madeUp)
 	select {
 	case err := <-failed:
 		return err
 	case <-ctx.Done():
 	}
 	logger.Info("shutting down")
-	stop, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
+	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
 	defer cancel()
-	return server.Shutdown(stop)
+	err := server.Shutdown(stop)
+	if errors.Is(err, context.DeadlineExceeded) {
+		logger.Warn("some requests did not end and are cut off", "after", patience)
+		return server.Close()
+	}
+	return err
 }
 
 // routes mounts the server, and the local DID directory if it has one.
@@ -93,17 +103,22 @@ func routes(srv *gatehouse.Server) http.Handler {
 }
 
 // checkMail tells at start, and not when the first user waits for a code, that mail won't work.
-func checkMail(ctx context.Context, m mail.Mailer, logger *slog.Logger) {
+func (s *Settings) checkMail(ctx context.Context, m mail.Mailer, logger *slog.Logger) {
 	c, ok := m.(mail.Checker)
 	if !ok {
+		if !gatehouse.IsLocal(s.Hostname) {
+			logger.Warn("e-mails reach nobody: -mail names no SMTP server", "mail", describeMail(s.mailSpec()))
+		}
 		return
 	}
-	if err := c.Check(ctx); err != nil {
+	switch err := c.Check(ctx); {
+	case ctx.Err() != nil: // the server stops
+	case err != nil:
 		logger.Error("e-mail does not work; password resets and the like will fail", "error", err,
 			"try", "standalone mail-test ADDRESS")
-		return
+	default:
+		logger.Info("e-mail works")
 	}
-	logger.Info("e-mail works")
 }
 
 // adminPassword returns the configured password, or one that was made at the first start.
@@ -116,10 +131,10 @@ func (s *Settings) adminPassword() (password string, madeUp bool, err error) {
 	}
 	path := filepath.Join(s.Data, "admin-password")
 	b, err := os.ReadFile(path)
-	if err == nil {
-		return strings.TrimSpace(string(b)), true, nil
+	if old := strings.TrimSpace(string(b)); old != "" { // empty if the first start was cut short
+		return old, true, nil
 	}
-	if !errors.Is(err, os.ErrNotExist) {
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return "", false, err
 	}
 	if err := os.MkdirAll(s.Data, 0o700); err != nil {

@@ -25,16 +25,16 @@ import (
 // Settings are the flags. They say the same things in the same words as
 // [gatehouse.Config], where they are explained.
 type Settings struct {
-	Addr          string   `default:"127.0.0.1:2583" help:"Address to listen on." placeholder:"HOST:PORT"`
-	Data          string   `default:"gatehouse-data" help:"Directory for the database and, by default, e-mails." placeholder:"DIR"`
-	Store         string   `default:"bolt" help:"Where data is kept: bolt (a file in -data), bolt:PATH, memory, or the URL of a PostgreSQL database." placeholder:"bolt|memory|postgres://…"`
-	Hostname      string   `default:"localhost" help:"The server's host name." placeholder:"NAME"`
-	HandleDomains []string `default:".test" help:"Domains under which accounts take handles." placeholder:".DOMAIN,…"`
+	Addr          string   `default:"127.0.0.1:2583" help:"Address to listen on (default ${default})." placeholder:"HOST:PORT"`
+	Data          string   `default:"gatehouse-data" help:"Directory for the database and, by default, e-mails (default ${default})." placeholder:"DIR"`
+	Store         string   `default:"bolt" help:"Where data is kept: bolt (a file in -data; the default), bolt:PATH, memory, or the URL of a PostgreSQL database." placeholder:"bolt|memory|postgres://…"`
+	Hostname      string   `default:"localhost" help:"The server's host name (default ${default})." placeholder:"NAME"`
+	HandleDomains []string `default:".test" help:"Domains under which accounts take handles (default ${default})." placeholder:".DOMAIN,…"`
 	PublicURL     string   `name:"public-url" help:"URL at which the world finds this server. Default: https://HOSTNAME, or for a local host name http:// with the port of -addr." placeholder:"URL"`
 	ServiceName   string   `help:"What e-mails call the server. Default: the host name." placeholder:"NAME"`
 
 	AdminPassword string            `help:"Password of the user admin. Default: made once and kept in -data." placeholder:"PASSWORD"`
-	Admins        map[string]string `help:"More admins, with their passwords." placeholder:"NAME=PASSWORD;…"`
+	Admins        map[string]string `help:"More admins, whom the audit log tells apart." placeholder:"NAME=PASSWORD;…"`
 	ModService    string            `help:"DID of a moderation service that may call moderators' methods." placeholder:"DID"`
 
 	Invites        bool          `help:"Sign-up needs an invite code."`
@@ -43,24 +43,23 @@ type Settings struct {
 
 	Mail          string        `help:"How e-mail leaves: dir:PATH, smtp://USER:PASSWORD@HOST:PORT, smtps://…, or log. Default: dir:DATA/mail." placeholder:"SPEC"`
 	MailFrom      string        `help:"Sender of e-mails. Default: noreply@HOSTNAME." placeholder:"ADDRESS"`
-	MailTemplates string        `type:"existingdir" help:"Directory of e-mail templates that take the place of the built-in ones." placeholder:"DIR"`
-	MailTimeout   time.Duration `default:"15s" help:"How long one delivery may take." placeholder:"DURATION"`
+	MailTemplates string        `help:"Directory of templates that take the place of those built in." placeholder:"DIR"`
+	MailTimeout   time.Duration `default:"15s" help:"Time in which an e-mail has to be delivered (default ${default})." placeholder:"DURATION"`
 
 	PLC            string `name:"plc" help:"DID directory: local, or a URL. Default: local for a local host name, else the public one." placeholder:"local|URL"`
 	PLCRotationKey string `name:"plc-rotation-key" help:"Hexadecimal of the K-256 key that controls accounts' DIDs. Default: made once and kept in the store." placeholder:"HEX"`
 	RecoveryKey    string `help:"The operator's own did:key among the rotation keys." placeholder:"DID:KEY"`
-	DIDMethod      string `name:"did-method" default:"plc" enum:"plc,web" help:"How accounts get their DID." placeholder:"plc|web"`
+	DIDMethod      string `name:"did-method" default:"plc" enum:"plc,web" help:"How accounts get their DID (default ${default})." placeholder:"plc|web"`
 	JWTSecret      string `name:"jwt-secret" help:"Key of access and refresh tokens. Default: made once and kept in the store." placeholder:"TEXT"`
 	KeySecret      string `help:"Hexadecimal of the 32 bytes that seal accounts' signing keys. Default: made once and kept in the store." placeholder:"HEX"`
 
-	PasswordMemory  uint32 `help:"Memory of a password hash (argon2id). Default: 19456." placeholder:"KIB"`
-	PasswordTime    uint32 `help:"Passes of a password hash. Default: 2." placeholder:"N"`
-	PasswordThreads uint8  `help:"Threads of a password hash. Default: 1." placeholder:"N"`
-	PasswordWorkers int    `help:"How many password hashes are computed at once. Default: one less than there are processors." placeholder:"N"`
-
-	MinPasswordLength    int      `default:"8" help:"Fewest characters of a new password."`
-	RateLimits           string   `default:"on" enum:"on,off,shared" help:"Whether requests are limited; shared: by all processes on one store together." placeholder:"on|off|shared"`
-	EmailForAppPasswords bool     `help:"Show the e-mail address to sessions of app passwords."`
+	MinPasswordLength    int      `default:"8" help:"Fewest characters of a new password (default ${default})." placeholder:"NUMBER"`
+	PasswordMemory       uint32   `default:"19456" help:"Memory of a password hash in KiB (default ${default})." placeholder:"KIB"`
+	PasswordTime         uint32   `default:"2" help:"Passes of a password hash (default ${default})." placeholder:"NUMBER"`
+	PasswordThreads      uint8    `default:"1" help:"Threads of a password hash (default ${default})." placeholder:"NUMBER"`
+	PasswordWorkers      int      `help:"Password hashes that are computed at once. Default: one less than there are processors." placeholder:"NUMBER"`
+	EmailForAppPasswords bool     `help:"Sessions of app passwords see the e-mail address."`
+	RateLimits           string   `default:"on" enum:"on,off,shared" help:"Whether requests are limited; shared: by all processes on one store together (default ${default})." placeholder:"on|off|shared"`
 	TrustedProxies       []string `help:"Addresses or networks of proxies whose X-Forwarded-For is believed." placeholder:"CIDR,…"`
 
 	ContactEmail      string `help:"Shown by describeServer." placeholder:"ADDRESS"`
@@ -68,7 +67,7 @@ type Settings struct {
 	TermsOfServiceURL string `name:"terms-of-service-url" help:"Shown by describeServer." placeholder:"URL"`
 	BlobUploadLimit   int64  `help:"Shown by describeServer, in bytes." placeholder:"BYTES"`
 
-	LogFormat string `default:"text" enum:"text,json" help:"Form of the log." placeholder:"text|json"`
+	LogFormat string `default:"text" enum:"text,json" help:"Form of the log (default ${default})." placeholder:"text|json"`
 }
 
 func (s *Settings) logger() *slog.Logger {
@@ -88,26 +87,48 @@ func (s *Settings) open(ctx context.Context) (storage.Store, error) {
 }
 
 func (s *Settings) openStore(ctx context.Context, spec string) (storage.Store, error) {
-	path, isFile := strings.CutPrefix(spec, "bolt:")
+	path, isFile := s.file(spec)
 	switch {
+	case isFile:
+		return bolt.Open(path)
 	case spec == "memory":
 		return memory.New(), nil
-	case spec == "bolt":
-		return bolt.Open(filepath.Join(s.Data, "gatehouse.db"))
-	case isFile && path != "":
-		return bolt.Open(path)
 	case strings.HasPrefix(spec, "postgres://"), strings.HasPrefix(spec, "postgresql://"):
 		return postgres.Open(ctx, spec)
 	}
 	return nil, fmt.Errorf("%q is neither bolt nor memory nor the URL of a PostgreSQL database", redacted(spec))
 }
 
-// redacted leaves the password out of a URL.
+// openExisting opens a store that is to be read: a file that isn't there is a mistake, and not made.
+func (s *Settings) openExisting(ctx context.Context, spec string) (storage.Store, error) {
+	if path, isFile := s.file(spec); isFile {
+		if _, err := os.Stat(path); err != nil {
+			return nil, err
+		}
+	}
+	return s.openStore(ctx, spec)
+}
+
+// file returns the file of a store on bbolt.
+func (s *Settings) file(spec string) (path string, ok bool) {
+	if spec == "bolt" {
+		return filepath.Join(s.Data, "gatehouse.db"), true
+	}
+	path, ok = strings.CutPrefix(spec, "bolt:")
+	return path, ok && path != ""
+}
+
+// redacted is a store for messages: a URL without its password and its parameters, of which one
+// can be a password too.
 func redacted(spec string) string {
 	u, err := url.Parse(spec)
-	if err != nil {
-		return "the value"
+	switch {
+	case err != nil || u.Host == "" && strings.ContainsAny(spec, "=@ "):
+		return "…"
+	case u.Host == "":
+		return spec
 	}
+	u.RawQuery, u.Fragment = "", ""
 	return u.Redacted()
 }
 
@@ -134,9 +155,9 @@ func (s *Settings) mailSpec() string {
 	return s.Mail
 }
 
-// publicURL names the port that is listened on, where the host name is local.
+// publicURL names the port that is listened on, where the host name is local and doesn't name one.
 func (s *Settings) publicURL(listening net.Addr) string {
-	if s.PublicURL != "" || s.Hostname != "localhost" && !strings.HasSuffix(s.Hostname, ".localhost") && !strings.HasSuffix(s.Hostname, ".test") {
+	if s.PublicURL != "" || !gatehouse.IsLocal(s.Hostname) || strings.Contains(s.Hostname, ":") {
 		return s.PublicURL
 	}
 	_, port, err := net.SplitHostPort(listening.String())
@@ -146,7 +167,6 @@ func (s *Settings) publicURL(listening net.Addr) string {
 	return "http://" + net.JoinHostPort(s.Hostname, port)
 }
 
-// config is what the flags say of [gatehouse.Config].
 func (s *Settings) config(mailer mail.Mailer, logger *slog.Logger, listening net.Addr, adminPassword string) (gatehouse.Config, error) {
 	cfg := gatehouse.Config{
 		Hostname:             s.Hostname,
@@ -168,11 +188,11 @@ func (s *Settings) config(mailer mail.Mailer, logger *slog.Logger, listening net
 		PasswordTime:         s.PasswordTime,
 		PasswordThreads:      s.PasswordThreads,
 		PasswordWorkers:      s.PasswordWorkers,
+		EmailForAppPasswords: s.EmailForAppPasswords,
 		Mail:                 mailer,
 		MailTimeout:          s.MailTimeout,
 		RateLimits:           s.RateLimits,
 		TrustedProxies:       s.TrustedProxies,
-		EmailForAppPasswords: s.EmailForAppPasswords,
 		ContactEmail:         s.ContactEmail,
 		PrivacyPolicyURL:     s.PrivacyPolicyURL,
 		TermsOfServiceURL:    s.TermsOfServiceURL,
@@ -185,11 +205,14 @@ func (s *Settings) config(mailer mail.Mailer, logger *slog.Logger, listening net
 	if s.KeySecret != "" {
 		secret, err := hex.DecodeString(s.KeySecret)
 		if err != nil {
-			return cfg, errors.New("-key-secret: is not hexadecimal")
+			return cfg, errors.New("-key-secret: not hexadecimal") // its error would show a part
 		}
 		cfg.KeySecret = secret
 	}
 	if s.MailTemplates != "" {
+		if _, err := os.ReadDir(s.MailTemplates); err != nil {
+			return cfg, fmt.Errorf("-mail-templates: %w", err)
+		}
 		cfg.MailTemplates = os.DirFS(s.MailTemplates)
 	}
 	return cfg, nil

@@ -62,6 +62,9 @@ func (d *Dir) Send(ctx context.Context, m mail.Message) error {
 	return nil
 }
 
+// String says where messages go.
+func (d *Dir) String() string { return "files in " + d.path + ", which reach nobody" }
+
 // fileName keeps of an address what any file system takes.
 func fileName(address string) string {
 	address = address[:min(len(address), 64)]

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"mime"
 	"mime/multipart"
 	"mime/quotedprintable"
@@ -432,5 +433,15 @@ func TestTryWithoutStages(t *testing.T) {
 	}
 	if _, ok := m.Last("alice@example.org"); !ok {
 		t.Error("nothing was sent")
+	}
+	d, err := NewDir(t.TempDir(), testFrom)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range []mail.Mailer{d, mail.NewLog(slog.New(slog.DiscardHandler))} {
+		report.Reset()
+		if err := Try(t.Context(), m, "alice@example.org", &report); err != nil || !strings.Contains(report.String(), "nobody\n") {
+			t.Errorf("%T: %v\n%s", m, err, report.String())
+		}
 	}
 }

@@ -1,0 +1,254 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gatehouse-at/gatehouse"
+	"github.com/gatehouse-at/gatehouse/accounts/mail"
+)
+
+var quiet = slog.New(slog.DiscardHandler)
+
+// values are a good one for each flag.
+var values = map[string]string{
+	"addr": "127.0.0.1:1", "data": "d", "store": "memory", "hostname": "pds.test", "handle-domains": ".a.test,.b.test",
+	"public-url": "http://pds.test", "service-name": "S", "admin-password": "p", "admins": "bob=q", "mod-service": "did:web:mod.test",
+	"invites": "true", "invite-interval": "168h", "invite-epoch": "2026-01-01T00:00:00Z", "mail": "log", "mail-from": "a@b.test",
+	"mail-templates": ".", "mail-timeout": "3s", "plc": "local", "plc-rotation-key": strings.Repeat("01", 32), "recovery-key": "did:key:z",
+	"did-method": "web", "jwt-secret": "0123456789abcdef", "key-secret": strings.Repeat("02", 32), "min-password-length": "9",
+	"password-memory": "8", "password-time": "1", "password-threads": "2", "password-workers": "3", "email-for-app-passwords": "true",
+	"rate-limits": "off", "trusted-proxies": "10.0.0.0/8,::1", "contact-email": "c@d.test", "privacy-policy-url": "https://p.test",
+	"terms-of-service-url": "https://t.test", "blob-upload-limit": "7", "log-format": "json",
+}
+
+func TestEveryFlagIsAVariableAndReachesTheConfiguration(t *testing.T) {
+	var flags, variables cli
+	args := []string{"serve"}
+	for name, value := range values {
+		args = append(args, "-"+name+"="+value)
+	}
+	if _, err := readFlags(t.Context(), &flags, args); err != nil {
+		t.Fatal(err)
+	}
+	for name, value := range values {
+		t.Setenv("GATEHOUSE_"+strings.ToUpper(strings.ReplaceAll(name, "-", "_")), value)
+	}
+	t.Setenv("GATEHOUSE_VERSION", "true") // is none
+	if _, err := readFlags(t.Context(), &variables, nil); err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(flags.Settings, variables.Settings) {
+		t.Errorf("flags:     %+v\nvariables: %+v", flags.Settings, variables.Settings)
+	}
+	set := reflect.ValueOf(flags.Settings)
+	if set.NumField() != len(values) {
+		t.Errorf("%d flags, of which %d are tried", set.NumField(), len(values))
+	}
+	cfg, err := flags.config(mail.Unconfigured{}, quiet, &net.TCPAddr{}, flags.AdminPassword)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range set.NumField() {
+		name := set.Type().Field(i).Name
+		if set.Field(i).IsZero() {
+			t.Errorf("%s was not set", name)
+		}
+		if field := reflect.ValueOf(cfg).FieldByName(name); field.IsValid() && field.IsZero() {
+			t.Errorf("%s does not reach the configuration", name)
+		}
+	}
+	// What a flag can express has one.
+	for _, field := range reflect.VisibleFields(reflect.TypeFor[gatehouse.Config]()) {
+		switch field.Type.Kind() {
+		case reflect.String, reflect.Bool, reflect.Int, reflect.Int64, reflect.Uint8, reflect.Uint32:
+			if !set.FieldByName(field.Name).IsValid() {
+				t.Errorf("Config.%s has no flag", field.Name)
+			}
+		}
+	}
+}
+
+func TestPublicURL(t *testing.T) {
+	for _, c := range []struct{ hostname, given, want string }{
+		{"localhost", "", "http://localhost:2583"},
+		{"LocalHost", "", "http://LocalHost:2583"},
+		{"pds.test", "", "http://pds.test:2583"},
+		{"pds.example", "", "http://pds.example:2583"},
+		{"127.0.0.1", "", "http://127.0.0.1:2583"},
+		{"localhost:3000", "", ""}, // the default of Config: http://localhost:3000
+		{"pds.example.com", "", ""},
+		{"localhost", "https://tunnel.example.com", "https://tunnel.example.com"},
+	} {
+		s := &Settings{Hostname: c.hostname, PublicURL: c.given}
+		if got := s.publicURL(&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 2583}); got != c.want {
+			t.Errorf("%s: %q, want %q", c.hostname, got, c.want)
+		}
+	}
+}
+
+func TestTheAdminPasswordIsKept(t *testing.T) {
+	s := &Settings{Data: filepath.Join(t.TempDir(), "data"), Store: "bolt"}
+	first, _, err := s.adminPassword()
+	if err != nil || len(first) < 20 {
+		t.Fatalf("%q, %v", first, err)
+	}
+	if again, _, err := s.adminPassword(); again != first || err != nil {
+		t.Errorf("%q, %v, want %q", again, err, first)
+	}
+	path := filepath.Join(s.Data, "admin-password")
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("%v, %v", info, err)
+	}
+	if err := os.Truncate(path, 0); err != nil {
+		t.Fatal(err)
+	}
+	if got, _, err := s.adminPassword(); got == "" || err != nil {
+		t.Errorf("with an empty file: %q, %v", got, err)
+	}
+}
+
+func TestMessagesShowNoPasswords(t *testing.T) {
+	for spec, want := range map[string]string{
+		"bolt":          "bolt",
+		"bolt:/a/b.db":  "bolt:/a/b.db",
+		"sqlite":        "sqlite",
+		"postgres://db": "postgres://db",
+		"postgres://u:sesame@a,b:5433/x?password=sesame": "postgres://u:xxxxx@a,b:5433/x",
+		"postgres://u:ses%zzame@host/x":                  "…",
+		"host=db password=sesame":                        "…",
+		"postgres:u:sesame@host":                         "…",
+	} {
+		if got := redacted(spec); got != want {
+			t.Errorf("%s: %s, want %s", spec, got, want)
+		}
+	}
+	for _, args := range [][]string{
+		{"-store", "host=db password=sesame"}, {"-mail", "smtp:u:sesame@host"}, {"-mail", "smtp://u:ses#ame@host"},
+		{"-jwt-secret", "sesame"}, {"-key-secret", "sesame"}, {"-plc-rotation-key", "sesame"}, {"-admins", "a:b=sesame"},
+	} {
+		args = append([]string{"-addr", "127.0.0.1:0", "-data", t.TempDir(), "-hostname", "localhost"}, args...)
+		if err := run(t.Context(), args); err == nil || strings.Contains(err.Error(), "sesame") || strings.Contains(err.Error(), "ame@") {
+			t.Errorf("%v: %v", args, err)
+		}
+	}
+}
+
+func TestToolsMakeNoStoreOfAMistypedName(t *testing.T) {
+	dir := t.TempDir()
+	missing := filepath.Join(dir, "typo.db")
+	for _, args := range [][]string{
+		{"check", "-store", "bolt:" + missing},
+		{"check", "-data", filepath.Join(dir, "typo")},
+		{"copy", "bolt:" + missing, "memory"},
+	} {
+		if err := run(t.Context(), args); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("%v: %v", args, err)
+		}
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Errorf("%v, %v", left, err)
+	}
+	there := "bolt:" + filepath.Join(dir, "there.db")
+	if err := run(t.Context(), []string{"copy", "memory", there}); err != nil {
+		t.Error(err)
+	}
+	if err := run(t.Context(), []string{"check", "-store", there}); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestMistakesNameTheFlag(t *testing.T) {
+	for flag, value := range map[string]string{
+		"addr": "nowhere", "store": "sqlite", "mail": "pigeon", "mail-from": "nobody", "mail-templates": "/no/such/directory",
+		"key-secret": "xyz", "invite-interval": "often", "rate-limits": "maybe", "invite-epoch": "yesterday",
+	} {
+		args := []string{"-data", filepath.Join(t.TempDir(), "data"), "-addr=127.0.0.1:0", "-" + flag + "=" + value}
+		err := run(t.Context(), args)
+		if want, _, _ := strings.Cut(flag, "-from"); err == nil || !strings.Contains(err.Error(), "-"+want) {
+			t.Errorf("%s: %v", flag, err)
+		}
+	}
+}
+
+func TestShutdown(t *testing.T) {
+	for name, patience := range map[string]time.Duration{"waits for requests": time.Minute, "cuts off what doesn't end": time.Millisecond} {
+		t.Run(name, func(t *testing.T) {
+			ctx, stop := context.WithCancel(t.Context())
+			defer stop()
+			entered, leave := make(chan struct{}), make(chan struct{})
+			server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				close(entered)
+				select {
+				case <-leave:
+					_, _ = io.WriteString(w, "done")
+				case <-r.Context().Done():
+				}
+			})}
+			want := ""
+			if patience == time.Minute {
+				want = "done"
+				server.RegisterOnShutdown(func() { close(leave) }) // it is waiting by then
+			}
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			ended, got := make(chan error, 1), make(chan string, 1)
+			go func() { ended <- serveUntil(ctx, server, l, quiet, patience) }()
+			go func() {
+				resp, err := http.Get("http://" + l.Addr().String())
+				if err != nil {
+					got <- ""
+					return
+				}
+				defer resp.Body.Close()
+				body, _ := io.ReadAll(resp.Body)
+				got <- string(body)
+			}()
+			<-entered
+			stop()
+			if body := <-got; body != want {
+				t.Errorf("the request was answered %q, want %q", body, want)
+			}
+			if err := <-ended; err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// checker is a mailer that can't deliver.
+type checker struct{ mail.Unconfigured }
+
+func (checker) Check(context.Context) error { return errors.New("the port is wrong") }
+
+func TestMailIsCheckedAtStart(t *testing.T) {
+	for _, c := range []struct {
+		hostname string
+		mailer   mail.Mailer
+		want     string
+	}{
+		{"pds.example.com", checker{}, "the port is wrong"},
+		{"localhost", checker{}, "the port is wrong"},
+		{"pds.example.com", mail.NewLog(quiet), "e-mails reach nobody"},
+		{"localhost", mail.NewLog(quiet), ""},
+	} {
+		var log strings.Builder
+		s := &Settings{Hostname: c.hostname, Mail: "log"}
+		s.checkMail(t.Context(), c.mailer, slog.New(slog.NewTextHandler(&log, nil)))
+		if got := log.String(); (c.want == "") != (got == "") || !strings.Contains(got, c.want) {
+			t.Errorf("%s, %T: %q", c.hostname, c.mailer, got)
+		}
+	}
+}

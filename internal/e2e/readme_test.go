@@ -1,0 +1,172 @@
+package e2e
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/bluesky-social/indigo/atproto/syntax"
+
+	"github.com/gatehouse-at/gatehouse"
+	"github.com/gatehouse-at/gatehouse/sessions"
+)
+
+// row is a method as the README's tables have it.
+type row struct{ who, errors, limit string }
+
+// readmeMethods reads the section on methods.
+func readmeMethods(t *testing.T) map[string]row {
+	t.Helper()
+	b, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(b), "\n## Methods\n")
+	section, _, _ = strings.Cut(section, "\n## ")
+	rows, prefix := map[string]row{}, ""
+	for line := range strings.Lines(section) {
+		cells := strings.Split(strings.TrimSpace(line), "|")
+		if len(cells) < 5 || strings.HasPrefix(cells[1], " ---") {
+			continue
+		}
+		for i := range cells {
+			cells[i] = strings.TrimSpace(cells[i])
+		}
+		if strings.HasPrefix(cells[1], "com.") {
+			prefix, _, _ = strings.Cut(cells[1], " ")
+			continue
+		}
+		for name := range strings.SplitSeq(cells[1], ", ") {
+			nsid := prefix + name
+			if strings.HasPrefix(name, "temp.") {
+				nsid = "com.atproto." + name
+			}
+			if _, twice := rows[nsid]; twice {
+				t.Errorf("%s is there twice", nsid)
+			}
+			rows[nsid] = row{who: cells[2], errors: cells[3], limit: cells[4]}
+		}
+	}
+	return rows
+}
+
+// passes are the callers that get past the auth of a method, by what the README says of it.
+var passes = map[string][]string{
+	"anyone":                                {"nobody", "garbage", "full", "app", "takendown", "admin"},
+	"anyone, with the code":                 {"nobody", "garbage", "full", "app", "takendown", "admin"},
+	"did, password and code":                {"nobody", "garbage", "full", "app", "takendown", "admin"},
+	"anyone; with `did` service auth of it": {"nobody"}, // tokens are looked at, and these aren't service auth
+	"access":                                {"full", "app"},
+	"full":                                  {"full"},
+	"leaving":                               {"full", "takendown"},
+	"leaving, with a code":                  {"full", "takendown"},
+	"access or leaving":                     {"full", "app", "takendown"},
+	"access, or an account that is taken down": {"full", "app", "takendown"},
+	"refresh":                   {"garbage", "full", "app", "takendown"}, // which token it is shows later
+	"refresh, expired ones too": {"garbage", "full", "app", "takendown"},
+	"admin":                     {"admin"},
+	"moderator":                 {"admin"},
+}
+
+// The README's tables list exactly the methods that are served, who may call them, the limits, and the
+// errors that the lexicons declare.
+func TestTheReadmeListsTheMethods(t *testing.T) {
+	s := newAPI(t, config(func(c *gatehouse.Config) { c.RateLimits = gatehouse.On }))
+	ctx := context.Background()
+	alice, carol := s.CreateAccount("alice.test"), s.CreateAccount("carol.test")
+	_, password, err := s.Gatehouse.AppPasswords.Create(ctx, syntax.DID(alice.DID), "phone", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	app, err := s.Gatehouse.Sessions.Login(ctx, sessions.Credentials{Identifier: alice.DID, Password: password})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Gatehouse.Accounts.TakeDown(ctx, syntax.DID(carol.DID), "case 1"); err != nil {
+		t.Fatal(err)
+	}
+	gone, err := s.Gatehouse.Sessions.Login(ctx, sessions.Credentials{Identifier: carol.DID, Password: carol.Password, AllowTakendown: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	callers := []struct{ name, authorization string }{
+		{"nobody", nobody}, {"garbage", bearer("garbage")}, {"full", bearer(alice.AccessJWT)}, {"app", bearer(app.AccessJWT)},
+		{"takendown", bearer(gone.AccessJWT)}, {"admin", admin},
+	}
+	// probe sends a body that no method takes: whoever passes auth is told so, and nothing is done.
+	probe := func(nsid, authorization string) (errorName, policy string) {
+		verb := http.MethodPost
+		if m, _ := s.lexicons.Method(nsid); m.Query {
+			verb = http.MethodGet
+		}
+		req, err := http.NewRequest(verb, s.URL+"/xrpc/"+nsid, strings.NewReader("[]"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Content-Type", "application/json")
+		if authorization != "" {
+			req.Header.Set("Authorization", authorization)
+		}
+		resp, err := s.Client().Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		var out struct{ Error string }
+		if err := json.NewDecoder(resp.Body).Decode(&out); err != nil {
+			t.Fatalf("%s: %d, %v", nsid, resp.StatusCode, err)
+		}
+		return out.Error, resp.Header.Get("RateLimit-Policy")
+	}
+
+	rows := readmeMethods(t)
+	for _, nsid := range s.lexicons.Methods("com.atproto.") {
+		name, _ := probe(nsid, nobody)
+		if _, listed := rows[nsid]; listed != (name != "MethodNotImplemented") {
+			t.Errorf("%s: listed %v, and answers %s", nsid, listed, name)
+		}
+	}
+	for nsid, r := range rows {
+		m, ok := s.lexicons.Method(nsid)
+		if !ok {
+			t.Errorf("%s has no lexicon", nsid)
+			continue
+		}
+		var passed, policies []string
+		for _, c := range callers {
+			name, policy := probe(nsid, c.authorization)
+			if name == "InvalidRequest" {
+				passed, policies = append(passed, c.name), append(policies, policy)
+			}
+			if c.name == "garbage" && (name == "UntrustedIss") != (r.who == "moderator") {
+				t.Errorf("%s, for %s: a service token is answered %s", nsid, r.who, name)
+			}
+		}
+		if !slices.Equal(passed, passes[r.who]) {
+			t.Errorf("%s: %v pass, and the README says %q", nsid, passed, r.who)
+		}
+		want := "3000;w=300"
+		if found := regexp.MustCompile(`^(\d+) / (5 min|h)`).FindStringSubmatch(r.limit); found != nil {
+			want = found[1] + ";w=" + map[string]string{"5 min": "300", "h": "3600"}[found[2]]
+		}
+		for _, got := range policies {
+			if got != want && !strings.Contains(r.limit, "by identifier") { // which isn't known before the input is read
+				t.Errorf("%s: RateLimit-Policy %s, and the README says %q", nsid, got, r.limit)
+			}
+		}
+		for _, name := range m.Errors {
+			common := slices.Contains([]string{"InvalidRequest", "InvalidToken", "ExpiredToken", "AccountNotFound", "AccountTakedown"}, name)
+			if !common && never[nsid+" "+name] == "" && !slices.Contains(strings.Split(r.errors, ", "), name) {
+				t.Errorf("%s: the README does not mention %s", nsid, name)
+			}
+		}
+	}
+	if len(rows) < 26 {
+		t.Errorf("%d methods in the README", len(rows))
+	}
+}
