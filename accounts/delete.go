@@ -69,5 +69,8 @@ func (s *Service) remove(tx storage.Tx, r *record) error {
 	if err := voidCodes(tx, r.DID); err != nil {
 		return err
 	}
+	if _, err := reservedTable.DeleteAll(tx, storage.Exactly("did", r.DID.String())); err != nil {
+		return err
+	}
 	return accountsTable.Delete(tx, r.DID.String())
 }

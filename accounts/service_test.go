@@ -280,6 +280,12 @@ func TestNothingIsLeftOfADeletedAccount(t *testing.T) {
 	if _, err := s.Invites.Create(ctx, 2, 1, alice.DID.String()); err != nil {
 		t.Fatal(err)
 	}
+	if _, err := s.Accounts.ReserveSigningKey(ctx, alice.DID); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Accounts.RequestPLCSignature(ctx, alice.DID); err != nil {
+		t.Fatal(err)
+	}
 	if err := s.Accounts.RequestDelete(ctx, alice.DID); err != nil {
 		t.Fatal(err)
 	}
