@@ -11,8 +11,8 @@ import (
 	"github.com/gatehouse-at/gatehouse/storage"
 )
 
-// UpdateHandle gives an account another handle, in its DID first: if what follows
-// fails, doing it again ends it. A handle on a foreign domain has to resolve to the
+// UpdateHandle gives an account another handle, in its DID first: if what follows is cut short, doing
+// it again ends it, and if it is refused, the DID gets the old handle back. A handle on a foreign domain has to resolve to the
 // account's DID. AllowReserved lets an admin give reserved and offensive handles. Errors: [ErrNotFound],
 // [ErrInvalidHandle], [ErrHandleNotAvailable], [ErrInvalidRequest], [ErrDirectory]
 // (source: com.atproto.identity.updateHandle).
@@ -47,16 +47,17 @@ func (s *Service) UpdateHandle(ctx context.Context, id syntax.DID, raw string, a
 	if err := s.store.View(ctx, free); err != nil {
 		return err
 	}
-	if err := s.changeDID(ctx, id, func(op *did.Operation) { op.SetHandle(handle) }); err != nil {
-		return err
-	}
-	return s.modify(ctx, id, HandleChanged, func(tx storage.Tx, r *record) error {
-		if err := free(tx); err != nil {
-			return err
-		}
-		r.Handle = handle
-		return nil
-	})
+	return s.changeWithDID(ctx, id, HandleChanged,
+		func(op *did.Operation) { op.SetHandle(handle) },
+		func(tx storage.Tx, r *record) error {
+			if err := free(tx); err != nil {
+				return err
+			}
+			r.Handle = handle
+			return nil
+		},
+		func(op *did.Operation, a *Account) { op.SetHandle(a.Handle) },
+	)
 }
 
 // ResolveHandle returns the DID of a handle: an account's here, or what the network
