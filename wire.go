@@ -69,6 +69,7 @@ func (s *Server) wire(ctx context.Context) error {
 		return err
 	}
 	s.Accounts, err = accounts.New(ctx, s.store, accounts.Config{
+		Hostname:          cfg.Hostname,
 		HandleDomains:     cfg.HandleDomains,
 		MinPasswordLength: cfg.MinPasswordLength,
 		ServiceName:       cfg.ServiceName,

@@ -3,6 +3,8 @@ package accounts
 import (
 	"context"
 	"errors"
+	"net/url"
+	"strings"
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
 
@@ -195,10 +197,21 @@ func (s *Service) ReserveHandle(ctx context.Context, raw string) error {
 
 var errReserved = refusal.New(ErrHandleNotAvailable, "Reserved handle")
 
+// isReserved reports whether only an admin gives a handle: one that was reserved, or a host name of
+// the server. Whoever had that would, with a did:web, have the server's DID.
 func (s *Service) isReserved(tx storage.Tx, handle syntax.Handle) (bool, error) {
+	if _, hosted := hostedLabel(handle, s.cfg.HandleDomains); hosted && s.isOwnName(handle) {
+		return true, nil
+	}
 	_, err := reservedHandles.Get(tx, handle.String())
 	if errors.Is(err, storage.ErrNotFound) {
 		return false, nil
 	}
 	return err == nil, err
+}
+
+func (s *Service) isOwnName(handle syntax.Handle) bool {
+	host, _, _ := strings.Cut(s.cfg.Hostname, ":")
+	endpoint, err := url.Parse(s.cfg.Endpoint)
+	return strings.EqualFold(handle.String(), host) || err == nil && strings.EqualFold(handle.String(), endpoint.Hostname())
 }

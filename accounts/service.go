@@ -77,6 +77,9 @@ type InviteGate interface {
 
 // Config configures a [Service]. The fields without a default are required.
 type Config struct {
+	// Hostname is the server's own, and Endpoint's host is too: on the handle domains, only an admin gives
+	// these as handles. Optional.
+	Hostname string
 	// HandleDomains are the domains under which accounts may take handles, each
 	// with its leading dot.
 	HandleDomains []string

@@ -393,3 +393,27 @@ func TestPurgeCodes(t *testing.T) {
 		t.Errorf("a day later: %v, %d codes", err, count())
 	}
 }
+
+// TestTheServersOwnNameIsNobodysHandle keeps accounts from the host name whose did:web is the server's.
+func TestTheServersOwnNameIsNobodysHandle(t *testing.T) {
+	for _, method := range []string{gatehouse.MethodPLC, gatehouse.MethodWeb} {
+		s := domaintest.New(t, func(c *gatehouse.Config) {
+			c.Hostname, c.PublicURL, c.DIDMethod = "gatekeep.test:2583", "http://frontdoor.test", method
+		})
+		for _, name := range []string{"gatekeep", "frontdoor"} {
+			if a, err := s.Accounts.Create(ctx, params(name)); !errors.Is(err, accounts.ErrHandleNotAvailable) {
+				t.Errorf("did:%s: %+v, %v", method, a, err)
+			}
+			if _, free, _, err := s.Accounts.HandleAvailable(ctx, name+".test"); free || err != nil {
+				t.Errorf("did:%s: available: %v, %v", method, free, err)
+			}
+		}
+		id := s.SignUp("alice").Account.DID
+		if err := s.Accounts.UpdateHandle(ctx, id, "gatekeep.test", false); !errors.Is(err, accounts.ErrHandleNotAvailable) {
+			t.Errorf("did:%s: a change: %v", method, err)
+		}
+		if err := s.Accounts.UpdateHandle(ctx, id, "gatekeep.test", true); err != nil {
+			t.Errorf("did:%s: an admin's change: %v", method, err)
+		}
+	}
+}
