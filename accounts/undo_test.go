@@ -264,6 +264,12 @@ func TestActivationOfADIDThatIsNotThere(t *testing.T) {
 	if err := s.Accounts.Activate(ctx, id); !errors.Is(err, accounts.ErrInvalidRequest) || errors.Is(err, accounts.ErrDirectory) {
 		t.Errorf("a DID that the directory doesn't have: %v", err)
 	}
+	if err := s.Accounts.RequestPLCSignature(ctx, id); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Accounts.SignPLCOperation(ctx, id, s.Code("alice"), func(*did.Operation) {}); !errors.Is(err, accounts.ErrInvalidRequest) {
+		t.Errorf("an operation for it: %v", err)
+	}
 	dir.asked = func() error { return did.ErrUnavailable }
 	if err := s.Accounts.Activate(ctx, id); !errors.Is(err, accounts.ErrDirectory) {
 		t.Errorf("no directory: %v", err)
