@@ -15,7 +15,7 @@ import (
 
 // UpdateHandle gives an account another handle, in its DID first: if what follows is cut short, doing
 // it again ends it, and if it is refused, the DID gets the old handle back. A handle on a foreign domain has to resolve to the
-// account's DID. AllowReserved lets an admin give reserved and offensive handles. Errors: [ErrNotFound],
+// account's DID, and a did:web that isn't hosted here has to name it already. AllowReserved lets an admin give reserved and offensive handles. Errors: [ErrNotFound],
 // [ErrInvalidHandle], [ErrHandleNotAvailable], [ErrInvalidRequest], [ErrDirectory]
 // (source: com.atproto.identity.updateHandle).
 func (s *Service) UpdateHandle(ctx context.Context, id syntax.DID, raw string, allowReserved bool) error {
@@ -49,6 +49,11 @@ func (s *Service) UpdateHandle(ctx context.Context, id syntax.DID, raw string, a
 	if err := s.store.View(ctx, free); err != nil {
 		return err
 	}
+	if id.Method() != "plc" && !s.hostedWeb(id) {
+		if err := s.checkDeclared(ctx, id, handle); err != nil {
+			return err
+		}
+	}
 	return s.changeWithDID(ctx, id, HandleChanged,
 		func(op *did.Operation) { op.SetHandle(handle) },
 		func(tx storage.Tx, r *record) error {
@@ -60,6 +65,18 @@ func (s *Service) UpdateHandle(ctx context.Context, id syntax.DID, raw string, a
 		},
 		func(op *did.Operation, a *Account) { op.SetHandle(a.Handle) },
 	)
+}
+
+// checkDeclared refuses a handle that a DID, which only its owner can change, doesn't name.
+func (s *Service) checkDeclared(ctx context.Context, id syntax.DID, handle syntax.Handle) error {
+	ident, err := s.identity(ctx, id)
+	if err != nil {
+		return refusal.New(ErrInvalidRequest, "Could not resolve DID")
+	}
+	if declared, err := ident.DeclaredHandle(); err != nil || declared.Normalize() != handle {
+		return refusal.New(ErrInvalidRequest, "DID is not properly configured for handle")
+	}
+	return nil
 }
 
 // ResolveHandle returns the DID of a handle: an account's here, or what the network

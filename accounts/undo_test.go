@@ -2,6 +2,7 @@ package accounts_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -273,5 +274,39 @@ func TestActivationOfADIDThatIsNotThere(t *testing.T) {
 	dir.asked = func() error { return did.ErrUnavailable }
 	if err := s.Accounts.Activate(ctx, id); !errors.Is(err, accounts.ErrDirectory) {
 		t.Errorf("no directory: %v", err)
+	}
+}
+
+// TestAForeignWebDIDHasToNameTheHandle changes the handle of an account whose DID is its owner's affair.
+func TestAForeignWebDIDHasToNameTheHandle(t *testing.T) {
+	const id = syntax.DID("did:web:alice.example.org")
+	named, failure := "alice.test", error(nil)
+	s := domaintest.New(t, func(c *gatehouse.Config) {
+		c.DIDResolver = func(context.Context, syntax.DID) (json.RawMessage, error) {
+			return json.RawMessage(`{"id":"did:web:alice.example.org","alsoKnownAs":["https://x.test","at://` + named + `"]}`), failure
+		}
+	})
+	p := params("alice")
+	p.DID, p.ProvenDID = id, id
+	if _, err := s.Accounts.Create(ctx, p); err != nil {
+		t.Fatal(err)
+	}
+	change := func() error { return s.Accounts.UpdateHandle(ctx, id, "alicia.test", false) }
+	if err := change(); !errors.Is(err, accounts.ErrInvalidRequest) {
+		t.Errorf("a handle that the document doesn't name: %v", err)
+	}
+	named, failure = "alicia.test", did.ErrUnavailable
+	if err := change(); !errors.Is(err, accounts.ErrInvalidRequest) {
+		t.Errorf("a document that can't be had: %v", err)
+	}
+	if a, err := s.Accounts.Get(ctx, id); err != nil || a.Handle != "alice.test" {
+		t.Errorf("after refusals: %+v, %v", a, err)
+	}
+	failure = nil
+	if err := change(); err != nil {
+		t.Error(err)
+	}
+	if a, err := s.Accounts.Get(ctx, id); err != nil || a.Handle != "alicia.test" {
+		t.Errorf("afterwards: %+v, %v", a, err)
 	}
 }
