@@ -5,10 +5,12 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/bluesky-social/indigo/atproto/syntax"
 	"golang.org/x/crypto/scrypt"
 
 	"github.com/gatehouse-at/gatehouse"
@@ -415,5 +417,48 @@ func TestTheServersOwnNameIsNobodysHandle(t *testing.T) {
 		if err := s.Accounts.UpdateHandle(ctx, id, "gatekeep.test", true); err != nil {
 			t.Errorf("did:%s: an admin's change: %v", method, err)
 		}
+	}
+}
+
+func TestPurgeReservedKeys(t *testing.T) {
+	const mover = syntax.DID("did:plc:aaaaaaaaaaaaaaaaaaaaaaaa")
+	s := domaintest.New(t)
+	alice := s.SignUp("alice").Account.DID
+	reserve := func(id syntax.DID) string {
+		t.Helper()
+		key, err := s.Accounts.ReserveSigningKey(ctx, id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return key
+	}
+	nobodys, movers, alices := reserve(""), reserve(mover), reserve(alice)
+	s.Advance(89 * 24 * time.Hour)
+	late := reserve("")
+	left := func(want ...string) {
+		t.Helper()
+		if err := s.Accounts.PurgeReservedKeys(ctx); err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		_ = s.Store.View(ctx, func(tx storage.Tx) error {
+			for rec, err := range tx.Scan("reserved_keys", storage.Range{}) {
+				if err != nil {
+					return err
+				}
+				got = append(got, rec.Key)
+			}
+			return nil
+		})
+		slices.Sort(want)
+		if !slices.Equal(got, want) {
+			t.Errorf("%v are left, want %v", got, want)
+		}
+	}
+	left(nobodys, movers, alices, late)
+	s.Advance(2 * 24 * time.Hour)
+	left(alices, late) // alice's may be in her DID
+	if reserve(mover) == movers {
+		t.Error("a key that was removed was given out again")
 	}
 }

@@ -66,6 +66,31 @@ func (s *Service) reserveKey(ctx context.Context, id syntax.DID) (keys.Key, erro
 	return key, nil
 }
 
+// keepReservedFor is how long a reserved key waits for its account. Anyone may reserve keys.
+const keepReservedFor = 90 * 24 * time.Hour
+
+// PurgeReservedKeys removes keys that were reserved long ago for accounts that never came. It is
+// housekeeping, to be run now and then.
+func (s *Service) PurgeReservedKeys(ctx context.Context) error {
+	return s.store.Update(ctx, func(tx storage.Tx) error {
+		old, err := reservedTable.All(tx, storage.Range{Index: "created", To: storage.TimeKey(s.now().Add(-keepReservedFor)), Limit: 500})
+		if err != nil {
+			return err
+		}
+		for _, k := range old {
+			// That of an account may be in its DID already, where a rotation was cut short.
+			_, err := accountsTable.Get(tx, k.DID.String())
+			if errors.Is(err, storage.ErrNotFound) {
+				err = reservedTable.Delete(tx, k.Public)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
 // signingKey makes the key of a new account, or takes the one that was reserved for its DID.
 func (s *Service) signingKey(ctx context.Context, id syntax.DID) (keys.Key, error) {
 	if id != "" {
