@@ -321,6 +321,7 @@ func (s *Server) Maintain(ctx context.Context) error {
 		s.Accounts.Recover(ctx),
 		s.Accounts.DeleteDue(ctx),
 		s.Accounts.PurgeCodes(ctx),
+		s.Accounts.PurgeReservedKeys(ctx),
 		s.Sessions.Purge(ctx),
 		ratelimit.Purge(ctx, s.store, s.cfg.Now()),
 	)

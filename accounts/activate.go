@@ -61,7 +61,12 @@ func (s *Service) checkDocument(ctx context.Context, a *Account) error {
 	var endpoint, key string
 	if a.DID.Method() == "plc" {
 		data, err := s.cfg.DIDs.Data(ctx, a.DID)
-		if err != nil {
+		switch {
+		case errors.Is(err, did.ErrNotFound):
+			return refusal.New(ErrInvalidRequest, "Could not resolve DID")
+		case errors.Is(err, did.ErrTombstoned):
+			return refusal.New(ErrInvalidRequest, "Did is tombstoned")
+		case err != nil:
 			return fmt.Errorf("%w: %w", ErrDirectory, err)
 		}
 		if !slices.Contains(data.RotationKeys, s.cfg.DIDs.RotationKey()) {

@@ -75,7 +75,8 @@ func (s *Service) RequestEmailUpdate(ctx context.Context, did syntax.DID) (codeR
 // UpdateEmail gives the account another address, which is then unconfirmed and no
 // second factor, and voids all codes that were mailed. A confirmed address needs the code of
 // [Service.RequestEmailUpdate]. A factor that is not nil switches the e-mailed
-// sign-in code on or off; on needs a confirmed address. Errors: [ErrInvalidEmail], [ErrEmailTaken],
+// sign-in code on or off; on needs a confirmed address, and, as it only guards the account better, no
+// code while that stays the same. Errors: [ErrInvalidEmail], [ErrEmailTaken],
 // [ErrTokenRequired], [ErrInvalidToken], [ErrExpiredToken], [ErrInvalidRequest]
 // (source: com.atproto.server.updateEmail).
 func (s *Service) UpdateEmail(ctx context.Context, did syntax.DID, address, code string, factor *bool) error {
@@ -100,10 +101,19 @@ func (s *Service) UpdateEmail(ctx context.Context, did syntax.DID, address, code
 			return set(tx, r)
 		})
 	}
-	if code == "" {
+	if code != "" {
+		return s.redeem(ctx, mail.UpdateEmail, did, code, set)
+	}
+	if factor == nil || !*factor {
 		return errTokenRequired
 	}
-	return s.redeem(ctx, mail.UpdateEmail, did, code, set)
+	return s.modify(ctx, did, EmailChanged, func(tx storage.Tx, r *record) error {
+		if r.Email != email || r.EmailConfirmedAt == nil {
+			return errTokenRequired
+		}
+		r.EmailAuthFactor = true
+		return nil
+	})
 }
 
 // SetEmail gives an account another address without asking its owner. Errors: [ErrNotFound],

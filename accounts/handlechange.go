@@ -33,7 +33,7 @@ var errHandleBusy = refusal.New(ErrInvalidRequest, "Another handle change of thi
 
 // UpdateHandle gives an account another handle: the handle is set aside, the DID changed, and then the account. If it is
 // cut short, doing it again ends it, and so does [Service.Recover]. A handle on a foreign domain has to resolve to the
-// account's DID. AllowReserved lets an admin give reserved and offensive handles. Errors: [ErrNotFound],
+// account's DID, and a did:web that isn't hosted here has to name it already. AllowReserved lets an admin give reserved and offensive handles. Errors: [ErrNotFound],
 // [ErrInvalidHandle], [ErrHandleNotAvailable], [ErrInvalidRequest], [ErrDirectory]
 // (source: com.atproto.identity.updateHandle).
 func (s *Service) UpdateHandle(ctx context.Context, id syntax.DID, raw string, allowReserved bool) error {
@@ -43,6 +43,11 @@ func (s *Service) UpdateHandle(ctx context.Context, id syntax.DID, raw string, a
 	handle, err := s.checkHandle(ctx, raw, id, allowReserved)
 	if err != nil {
 		return err
+	}
+	if id.Method() != "plc" && !s.hostedWeb(id) {
+		if err := s.checkDeclared(ctx, id, handle); err != nil {
+			return err
+		}
 	}
 	if err := s.store.Update(ctx, func(tx storage.Tx) error { return s.claimHandle(tx, id, handle, allowReserved) }); err != nil {
 		return err
@@ -55,6 +60,18 @@ func (s *Service) UpdateHandle(ctx context.Context, id syntax.DID, raw string, a
 		return errors.Join(err, s.leaveHandle(ctx, id, handle, refused))
 	}
 	return s.finishOrRevert(ctx, id, handle)
+}
+
+// checkDeclared refuses a handle that a DID, which only its owner can change, doesn't name.
+func (s *Service) checkDeclared(ctx context.Context, id syntax.DID, handle syntax.Handle) error {
+	ident, err := s.identity(ctx, id)
+	if err != nil {
+		return refusal.New(ErrInvalidRequest, "Could not resolve DID")
+	}
+	if declared, err := ident.DeclaredHandle(); err != nil || declared.Normalize() != handle {
+		return refusal.New(ErrInvalidRequest, "DID is not properly configured for handle")
+	}
+	return nil
 }
 
 // claimHandle is the first step of a handle change.
@@ -145,7 +162,7 @@ func (s *Service) finishHandle(ctx context.Context, id syntax.DID, handle syntax
 // finishOrRevert is finishHandle that changes the DID back if a hook refuses.
 func (s *Service) finishOrRevert(ctx context.Context, id syntax.DID, handle syntax.Handle) error {
 	err := s.finishHandle(ctx, id, handle)
-	if err == nil || storeFailed(ctx, err) || errors.Is(err, errHandleBusy) || errors.Is(err, ErrNotFound) {
+	if err == nil || outage(ctx, err) || errors.Is(err, errHandleBusy) || errors.Is(err, ErrNotFound) {
 		return err
 	}
 	a, undone := s.Get(ctx, id)
@@ -190,6 +207,9 @@ func (s *Service) recoverHandles(ctx context.Context) error {
 	for _, c := range stuck {
 		if rerr := s.recoverHandle(ctx, c); rerr != nil {
 			err = errors.Join(err, fmt.Errorf("recovering the handle change of %s: %w", c.DID, rerr))
+		}
+		if ctx.Err() != nil {
+			break // the next pass goes on
 		}
 	}
 	return err

@@ -65,6 +65,8 @@ func (s *Service) SignPLCOperation(ctx context.Context, id syntax.DID, code stri
 	switch {
 	case errors.Is(err, did.ErrTombstoned):
 		return nil, refusal.New(ErrInvalidRequest, "Did is tombstoned")
+	case errors.Is(err, did.ErrNotFound):
+		return nil, refusal.New(ErrInvalidRequest, "Could not resolve DID")
 	case errors.Is(err, did.ErrRefused):
 		return nil, refusal.New(ErrInvalidRequest, "Invalid operation")
 	case err != nil:

@@ -5,10 +5,12 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/bluesky-social/indigo/atproto/syntax"
 	"golang.org/x/crypto/scrypt"
 
 	"github.com/gatehouse-at/gatehouse"
@@ -283,6 +285,9 @@ func TestNothingIsLeftOfADeletedAccount(t *testing.T) {
 	if _, err := s.Accounts.ReserveSigningKey(ctx, alice.DID); err != nil { // for a rotation that didn't come
 		t.Fatal(err)
 	}
+	if err := s.Accounts.RequestPLCSignature(ctx, alice.DID); err != nil {
+		t.Fatal(err)
+	}
 	if err := s.Accounts.RequestDelete(ctx, alice.DID); err != nil {
 		t.Fatal(err)
 	}
@@ -388,5 +393,71 @@ func TestPurgeCodes(t *testing.T) {
 	s.Advance(25 * time.Hour)
 	if err := s.Maintain(ctx); err != nil || count() != 0 {
 		t.Errorf("a day later: %v, %d codes", err, count())
+	}
+}
+
+// TestTheServersOwnNameIsNobodysHandle keeps accounts from the host name whose did:web is the server's.
+func TestTheServersOwnNameIsNobodysHandle(t *testing.T) {
+	for _, method := range []string{gatehouse.MethodPLC, gatehouse.MethodWeb} {
+		s := domaintest.New(t, func(c *gatehouse.Config) {
+			c.Hostname, c.PublicURL, c.DIDMethod = "gatekeep.test:2583", "http://frontdoor.test", method
+		})
+		for _, name := range []string{"gatekeep", "frontdoor"} {
+			if a, err := s.Accounts.Create(ctx, params(name)); !errors.Is(err, accounts.ErrHandleNotAvailable) {
+				t.Errorf("did:%s: %+v, %v", method, a, err)
+			}
+			if _, free, _, err := s.Accounts.HandleAvailable(ctx, name+".test"); free || err != nil {
+				t.Errorf("did:%s: available: %v, %v", method, free, err)
+			}
+		}
+		id := s.SignUp("alice").Account.DID
+		for _, admin := range []bool{false, true} {
+			if err := s.Accounts.UpdateHandle(ctx, id, "gatekeep.test", admin); !errors.Is(err, accounts.ErrHandleNotAvailable) {
+				t.Errorf("did:%s: a change (by an admin: %t): %v", method, admin, err)
+			}
+		}
+	}
+}
+
+func TestPurgeReservedKeys(t *testing.T) {
+	const mover = syntax.DID("did:plc:aaaaaaaaaaaaaaaaaaaaaaaa")
+	s := domaintest.New(t)
+	alice := s.SignUp("alice").Account.DID
+	reserve := func(id syntax.DID) string {
+		t.Helper()
+		key, err := s.Accounts.ReserveSigningKey(ctx, id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return key
+	}
+	nobodys, movers, alices := reserve(""), reserve(mover), reserve(alice)
+	s.Advance(89 * 24 * time.Hour)
+	late := reserve("")
+	left := func(want ...string) {
+		t.Helper()
+		if err := s.Accounts.PurgeReservedKeys(ctx); err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		_ = s.Store.View(ctx, func(tx storage.Tx) error {
+			for rec, err := range tx.Scan("reserved_keys", storage.Range{}) {
+				if err != nil {
+					return err
+				}
+				got = append(got, rec.Key)
+			}
+			return nil
+		})
+		slices.Sort(want)
+		if !slices.Equal(got, want) {
+			t.Errorf("%v are left, want %v", got, want)
+		}
+	}
+	left(nobodys, movers, alices, late)
+	s.Advance(2 * 24 * time.Hour)
+	left(alices, late) // alice's may be in her DID
+	if reserve(mover) == movers {
+		t.Error("a key that was removed was given out again")
 	}
 }

@@ -38,17 +38,23 @@ func (s *Service) ReserveSigningKey(ctx context.Context, id syntax.DID) (string,
 	if id != "" && storage.ValidKey(id.String()) != nil {
 		return "", refusal.New(ErrInvalidRequest, "did is too long")
 	}
-	key, err := s.cfg.Keys.Generate(ctx)
+	key, err := s.reserveKey(ctx, id)
+	return key.Public, err
+}
+
+// reserveKey makes and stores a key, or returns that which is reserved for the DID.
+func (s *Service) reserveKey(ctx context.Context, id syntax.DID) (keys.Key, error) {
+	fresh, err := s.cfg.Keys.Generate(ctx)
 	if err != nil {
-		return "", fmt.Errorf("accounts: making a signing key: %w", err)
+		return keys.Key{}, fmt.Errorf("accounts: making a signing key: %w", err)
 	}
-	reserved := key.Public
+	key := fresh
 	err = s.store.Update(ctx, func(tx storage.Tx) error {
-		reserved = key.Public
+		key = fresh
 		if id != "" {
 			k, err := reservedTable.GetBy(tx, "did", id.String())
 			if err == nil {
-				reserved = k.Public
+				key = keys.Key{Public: k.Public, Sealed: k.Sealed}
 				return nil
 			}
 			if !errors.Is(err, storage.ErrNotFound) {
@@ -57,7 +63,35 @@ func (s *Service) ReserveSigningKey(ctx context.Context, id syntax.DID) (string,
 		}
 		return reservedTable.Insert(tx, &reservedKey{Public: key.Public, Sealed: key.Sealed, DID: id, CreatedAt: s.now()})
 	})
-	return reserved, err
+	if err != nil {
+		return keys.Key{}, err
+	}
+	return key, nil
+}
+
+// keepReservedFor is how long a reserved key waits for its account. Anyone may reserve keys.
+const keepReservedFor = 90 * 24 * time.Hour
+
+// PurgeReservedKeys removes keys that were reserved long ago for accounts that never came. It is
+// housekeeping, to be run now and then.
+func (s *Service) PurgeReservedKeys(ctx context.Context) error {
+	return s.store.Update(ctx, func(tx storage.Tx) error {
+		old, err := reservedTable.All(tx, storage.Range{Index: "created", To: storage.TimeKey(s.now().Add(-keepReservedFor)), Limit: 500})
+		if err != nil {
+			return err
+		}
+		for _, k := range old {
+			// That of an account may be in its DID already, where a rotation was cut short.
+			_, err := accountsTable.Get(tx, k.DID.String())
+			if errors.Is(err, storage.ErrNotFound) {
+				err = reservedTable.Delete(tx, k.Public)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // signingKey makes the key of a new account, or takes the one that was reserved for its DID.
@@ -100,17 +134,17 @@ func (s *Service) Signer(ctx context.Context, id syntax.DID) (keys.Signer, error
 }
 
 // RotateSigningKey gives an account a new signing key, in its DID first, and returns it as
-// a did:key. The key is kept before the DID names it: if the rotation is cut short, doing it again ends it with the same
-// key. Errors: [ErrNotFound], [ErrDirectory].
+// a did:key. The key is stored before: a rotation that is cut short is ended by another, with the
+// same key. Errors: [ErrNotFound], [ErrDirectory].
 func (s *Service) RotateSigningKey(ctx context.Context, id syntax.DID) (string, error) {
 	if _, err := s.Get(ctx, id); err != nil {
 		return "", err
 	}
-	public, err := s.ReserveSigningKey(ctx, id)
+	key, err := s.reserveKey(ctx, id)
 	if err != nil {
 		return "", err
 	}
-	return public, s.SetSigningKey(ctx, id, public)
+	return key.Public, s.useSigningKey(ctx, id, key)
 }
 
 // SetSigningKey has an account use a key that was reserved here, given as a did:key.
@@ -145,22 +179,50 @@ func (s *Service) SetSigningKey(ctx context.Context, id syntax.DID, public strin
 	return s.useSigningKey(ctx, id, key)
 }
 
-// useSigningKey changes the DID, which can be done again, and then the account. In between, what is signed with the old
+// useSigningKey changes the DID and then the account. In between, what is signed with the old
 // key doesn't verify; the other way round it would be the same with the new one.
 func (s *Service) useSigningKey(ctx context.Context, id syntax.DID, key keys.Key) error {
-	err := s.changeDID(ctx, id, func(op *did.Operation) {
+	set := func(op *did.Operation, public string) {
 		if op.VerificationMethods == nil {
 			op.VerificationMethods = map[string]string{}
 		}
-		op.VerificationMethods[did.AtprotoKey] = key.Public
-	})
-	if err != nil {
+		op.VerificationMethods[did.AtprotoKey] = public
+	}
+	return s.changeWithDID(ctx, id, KeyChanged,
+		func(op *did.Operation) { set(op, key.Public) },
+		func(tx storage.Tx, r *record) error {
+			r.SigningKey, r.SealedKey = key.Public, key.Sealed
+			return reservedTable.Delete(tx, key.Public)
+		},
+		func(op *did.Operation, a *Account) { set(op, a.SigningKey) },
+	)
+}
+
+// changeWithDID changes an account's DID and then the account. A change that is cut short in
+// between can be made again; one that is refused there is taken back in the DID, by what the account says.
+func (s *Service) changeWithDID(ctx context.Context, id syntax.DID, kind Kind, outside func(*did.Operation),
+	inside func(storage.Tx, *record) error, back func(*did.Operation, *Account)) error {
+	// A client that hangs up must not leave things half done.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), submitTimeout)
+	defer cancel()
+	if err := s.changeDID(ctx, id, outside); err != nil {
 		return err
 	}
-	return s.modify(ctx, id, KeyChanged, func(tx storage.Tx, r *record) error {
-		r.SigningKey, r.SealedKey = key.Public, key.Sealed
-		return reservedTable.Delete(tx, key.Public)
-	})
+	refused := s.modify(ctx, id, kind, inside)
+	if refused == nil || outage(ctx, refused) {
+		return refused
+	}
+	a, err := s.Get(ctx, id)
+	if errors.Is(err, ErrNotFound) { // deleted meanwhile
+		return refused
+	}
+	if err == nil {
+		err = s.changeDID(ctx, id, func(op *did.Operation) { back(op, a) })
+	}
+	if err != nil {
+		s.cfg.Logger.ErrorContext(ctx, "a refused change was not taken back in the DID", "did", id, "change", kind, "error", err)
+	}
+	return refused
 }
 
 // changeDID changes an account's DID in the directory.

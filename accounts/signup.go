@@ -42,12 +42,14 @@ type pending struct {
 // The time that the outside half of a sign-up may take, and the age at which a pending account that the
 // directory doesn't know is given up. The second must be well beyond the first.
 const (
-	submitTimeout = time.Minute
-	abandonAfter  = 5 * time.Minute
+	submitTimeout  = time.Minute
+	abandonAfter   = 5 * time.Minute
+	recoverTimeout = time.Minute
 )
 
 // Create makes an account. The functions in also run in the transaction that makes
-// the account visible, and an error of theirs undoes it. Errors: [ErrInvalidRequest],
+// the account visible, and an error of theirs undoes it (unless a recovery pass made it visible
+// before: then it stays, and the error is returned all the same). Errors: [ErrInvalidRequest],
 // [ErrInvalidPassword], [ErrInviteRequired], [ErrInvalidEmail], [ErrInvalidHandle],
 // [ErrHandleNotAvailable], [ErrUnsupportedDomain], [ErrEmailTaken], [ErrMissingAuth],
 // [ErrDirectory], and those of the [InviteGate]
@@ -78,7 +80,8 @@ func (s *Service) Create(ctx context.Context, p CreateParams, also ...func(stora
 	defer cancel()
 	if err := s.submit(ctx, r.DID, op); err != nil {
 		if errors.Is(err, did.ErrRefused) {
-			err = errors.Join(err, s.undo(ctx, r.DID))
+			_, uerr := s.undo(ctx, r.DID)
+			err = errors.Join(err, uerr)
 		}
 		return nil, fmt.Errorf("%w: %w", ErrDirectory, err)
 	}
@@ -103,18 +106,24 @@ func (s *Service) Create(ctx context.Context, p CreateParams, also ...func(stora
 
 // giveUp undoes a sign-up that was refused after its DID was published: a DID that
 // nobody can use is better tombstoned than left about. Where the store is what
-// failed, the recovery pass finishes the sign-up later.
+// failed, the recovery pass finishes the sign-up later. An account that a recovery pass
+// has finished keeps its DID.
 func (s *Service) giveUp(ctx context.Context, id syntax.DID, cause error) {
-	if storeFailed(ctx, cause) {
+	if outage(ctx, cause) {
 		return
 	}
-	if err := errors.Join(s.undo(ctx, id), s.cfg.DIDs.Tombstone(ctx, id)); err != nil {
+	undone, err := s.undo(ctx, id)
+	if undone {
+		err = s.cfg.DIDs.Tombstone(ctx, id)
+	}
+	if err != nil {
 		s.cfg.Logger.ErrorContext(ctx, "a refused sign-up was not undone", "did", id, "error", err)
 	}
 }
 
-// storeFailed tells an error of the store from a hook's refusal.
-func storeFailed(ctx context.Context, err error) bool {
+// outage reports whether a transaction failed for a reason that passes, so that doing it again
+// may end well.
+func outage(ctx context.Context, err error) bool {
 	return errors.Is(err, storage.ErrUnavailable) || errors.Is(err, storage.ErrClosed) || ctx.Err() != nil
 }
 
@@ -173,7 +182,7 @@ func (s *Service) prepare(ctx context.Context, p CreateParams) (*record, *did.Op
 	if err != nil {
 		return nil, nil, fmt.Errorf("accounts: %w", err)
 	}
-	r.Pending = &pending{Since: r.CreatedAt, Operation: raw}
+	r.Pending = &pending{Since: s.now(), Operation: raw}
 	return r, minted.Operation, nil
 }
 
@@ -248,9 +257,10 @@ func join(tx storage.Tx, r *record, also []func(storage.Tx, *Account) error) err
 	return nil
 }
 
-// undo takes the first step back.
-func (s *Service) undo(ctx context.Context, id syntax.DID) error {
-	return s.store.Update(ctx, func(tx storage.Tx) error {
+// undo takes the first step back, and reports whether it was still there.
+func (s *Service) undo(ctx context.Context, id syntax.DID) (undone bool, err error) {
+	err = s.store.Update(ctx, func(tx storage.Tx) error {
+		undone = false
 		r, err := accountsTable.Get(tx, id.String())
 		if errors.Is(err, storage.ErrNotFound) || err == nil && r.Pending == nil {
 			return nil
@@ -263,8 +273,10 @@ func (s *Service) undo(ctx context.Context, id syntax.DID) error {
 				return err
 			}
 		}
+		undone = true
 		return accountsTable.Delete(tx, id.String())
 	})
+	return undone && err == nil, err
 }
 
 // submit publishes an operation. When the directory's answer got lost, it asks
@@ -282,8 +294,11 @@ func (s *Service) submit(ctx context.Context, id syntax.DID, op *did.Operation) 
 
 // Recover ends sign-ups and handle changes that were cut short. Those that the directory knows of are
 // finished; those that it has not heard of for some minutes are undone. It is to be run at start
-// and now and then.
+// and now and then. One pass takes a minute at most: with a directory that doesn't answer, each of
+// them would be waited for.
 func (s *Service) Recover(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, recoverTimeout)
+	defer cancel()
 	return errors.Join(s.recoverSignUps(ctx), s.recoverHandles(ctx))
 }
 
@@ -304,6 +319,9 @@ func (s *Service) recoverSignUps(ctx context.Context) error {
 		if err := s.recover(ctx, r); err != nil {
 			failed = errors.Join(failed, fmt.Errorf("recovering the sign-up of %s: %w", r.DID, err))
 		}
+		if ctx.Err() != nil {
+			break // the next pass goes on
+		}
 	}
 	return failed
 }
@@ -315,7 +333,7 @@ func (s *Service) recover(ctx context.Context, r *record) error {
 		return err
 	case known:
 		s.cfg.Logger.InfoContext(ctx, "finishing a sign-up that was cut short", "did", r.DID)
-		return s.store.Update(ctx, func(tx storage.Tx) error {
+		err := s.store.Update(ctx, func(tx storage.Tx) error {
 			r, err := accountsTable.Get(tx, r.DID.String())
 			if errors.Is(err, storage.ErrNotFound) || err == nil && r.Pending == nil {
 				return nil
@@ -325,9 +343,14 @@ func (s *Service) recover(ctx context.Context, r *record) error {
 			}
 			return s.finish(tx, r, nil)
 		})
+		if err != nil {
+			s.giveUp(ctx, r.DID, err)
+		}
+		return err
 	case s.now().Sub(r.Pending.Since) < abandonAfter:
 		return nil // it may be on its way
 	}
 	s.cfg.Logger.InfoContext(ctx, "undoing a sign-up that was cut short", "did", r.DID)
-	return s.undo(ctx, r.DID)
+	_, err = s.undo(ctx, r.DID)
+	return err
 }

@@ -76,17 +76,17 @@ func (s *Service) loginPassword(ctx context.Context, c Credentials) (*Tokens, er
 	if err != nil {
 		return nil, err
 	}
-	if a.Takedown != nil {
-		if !c.AllowTakendown {
-			return nil, errTakedown
-		}
-		// Nothing is stored: these tokens can't be refreshed.
-		return s.tokens(a, &record{Session: Session{Grant: Grant{Scope: ScopeTakendown}}}, "none")
+	if a.Takedown != nil && !c.AllowTakendown {
+		return nil, errTakedown
 	}
 	if a.EmailAuthFactor {
 		if err := s.accounts.CheckSignIn(ctx, a, c.AuthFactorToken); err != nil {
 			return nil, err
 		}
+	}
+	if a.Takedown != nil {
+		// Nothing is stored: these tokens can't be refreshed.
+		return s.tokens(a, &record{Session: Session{Grant: Grant{Scope: ScopeTakendown}}}, "none")
 	}
 	var t *Tokens
 	err = s.store.Update(ctx, func(tx storage.Tx) error {

@@ -3,6 +3,7 @@ package did
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
 )
@@ -36,6 +37,9 @@ func Last(ctx context.Context, dir Directory, id syntax.DID) (*Operation, error)
 	log, err := dir.Log(ctx, id)
 	if err != nil {
 		return nil, err
+	}
+	if len(log) == 0 {
+		return nil, fmt.Errorf("%w: the log of %s is empty", ErrUnavailable, id)
 	}
 	last := log[len(log)-1]
 	if last.Type == TypeTombstone {

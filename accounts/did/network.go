@@ -31,7 +31,8 @@ func NewNetwork(transport http.RoundTripper, userAgent string) *Network {
 			// A well-known file is where it is.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
-		TryAuthoritativeDNS: true,
+		// A domain's own name servers aren't asked: their addresses are of its owner's choice, and can be inside.
+		TryAuthoritativeDNS: false,
 		UserAgent:           userAgent,
 	}}
 }

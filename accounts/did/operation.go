@@ -258,15 +258,18 @@ func (o *Operation) Data(did syntax.DID) *Data {
 	}
 }
 
-// SetHandle puts a handle in the place of the present one.
+// SetHandle puts a handle in the place of the present one. It is there once, also if it was one of
+// several before.
 func (o *Operation) SetHandle(h syntax.Handle) {
-	for i, aka := range o.AlsoKnownAs {
-		if strings.HasPrefix(aka, "at://") {
-			o.AlsoKnownAs[i] = "at://" + h.String()
-			return
-		}
+	uri := "at://" + h.String()
+	at := slices.IndexFunc(o.AlsoKnownAs, func(aka string) bool { return strings.HasPrefix(aka, "at://") })
+	if at < 0 {
+		o.AlsoKnownAs = append([]string{uri}, o.AlsoKnownAs...)
+		return
 	}
-	o.AlsoKnownAs = append([]string{"at://" + h.String()}, o.AlsoKnownAs...)
+	o.AlsoKnownAs[at] = uri
+	others := slices.DeleteFunc(o.AlsoKnownAs[at+1:], func(aka string) bool { return aka == uri })
+	o.AlsoKnownAs = o.AlsoKnownAs[:at+1+len(others)]
 }
 
 // MarshalJSON encodes the operation as a directory takes it.

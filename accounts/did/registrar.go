@@ -110,11 +110,14 @@ func (p *PLC) Submit(ctx context.Context, id syntax.DID, op *Operation) error {
 
 // Exists implements [Registrar].
 func (p *PLC) Exists(ctx context.Context, id syntax.DID) (bool, error) {
-	_, err := p.Directory.Log(ctx, id)
-	if errors.Is(err, ErrNotFound) {
+	switch _, err := Last(ctx, p.Directory, id); {
+	case err == nil, errors.Is(err, ErrTombstoned):
+		return true, nil
+	case errors.Is(err, ErrNotFound):
 		return false, nil
+	default:
+		return false, err
 	}
-	return err == nil, err
 }
 
 // Change implements [Registrar].

@@ -1,6 +1,7 @@
 package did_test
 
 import (
+	"context"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -178,5 +179,37 @@ func TestDocumentNamesEachKindOfKeyOnce(t *testing.T) {
 	}
 	if !slices.Equal(doc.Context, want) || len(doc.VerificationMethod) != 5 {
 		t.Errorf("%+v", doc)
+	}
+}
+
+// TestSetHandleToAnAlias takes up a handle that the DID has already, as a further one.
+func TestSetHandleToAnAlias(t *testing.T) {
+	for _, c := range []struct{ before, want []string }{
+		{[]string{"at://old.test", "at://new.test"}, []string{"at://new.test"}},
+		{[]string{"https://old.test", "at://old.test", "at://new.test", "at://other.test"}, []string{"https://old.test", "at://new.test", "at://other.test"}},
+		{[]string{"at://new.test", "https://new.test"}, []string{"at://new.test", "https://new.test"}},
+		{[]string{"https://old.test"}, []string{"at://new.test", "https://old.test"}},
+		{nil, []string{"at://new.test"}},
+	} {
+		op := &did.Operation{AlsoKnownAs: slices.Clone(c.before)}
+		if op.SetHandle("new.test"); !slices.Equal(op.AlsoKnownAs, c.want) {
+			t.Errorf("%v became %v, want %v", c.before, op.AlsoKnownAs, c.want)
+		}
+	}
+}
+
+// emptyLogs is a directory with logs in which there is nothing.
+type emptyLogs struct{ did.Directory }
+
+func (emptyLogs) Log(context.Context, syntax.DID) ([]*did.Operation, error) { return nil, nil }
+
+func TestAnEmptyLog(t *testing.T) {
+	ids := newIdentities(t, emptyLogs{})
+	m := ids.mint()
+	if d, err := ids.Data(ctx, m.DID); !errors.Is(err, did.ErrUnavailable) {
+		t.Errorf("Data: %+v, %v", d, err)
+	}
+	if known, err := ids.Exists(ctx, m.DID); known || !errors.Is(err, did.ErrUnavailable) {
+		t.Errorf("Exists: %v, %v", known, err)
 	}
 }

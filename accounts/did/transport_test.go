@@ -1,7 +1,10 @@
 package did
 
 import (
+	"bytes"
 	"context"
+	"encoding/binary"
+	"errors"
 	"net"
 	"net/http"
 	"net/url"
@@ -46,4 +49,53 @@ func TestPublicDirectoryIsNotLedAstray(t *testing.T) {
 	if err := dial("https://plc.directory", listener.Addr().String(), false, proxy); err != nil {
 		t.Errorf("through a proxy inside: %v", err)
 	}
+}
+
+// TestHandlesAreLookedUpWithTheConfiguredResolver answers that a handle doesn't exist. Its domain's own name
+// servers, which its owner can let be anything inside, must not be asked for then.
+func TestHandlesAreLookedUpWithTheConfiguredResolver(t *testing.T) {
+	dns, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	kinds := make(chan uint16, 100)
+	go func() {
+		query := make([]byte, 512)
+		for {
+			n, from, err := dns.ReadFrom(query)
+			if err != nil {
+				close(kinds)
+				return
+			}
+			name := bytes.IndexByte(query[12:n], 0) // the header is before it, the type behind
+			kinds <- binary.BigEndian.Uint16(query[12+name+1:])
+			answer := append([]byte{}, query[:12+name+5]...)
+			copy(answer[2:], []byte{0x81, 0x83, 0, 1, 0, 0, 0, 0, 0, 0}) // no such name
+			_, _ = dns.WriteTo(answer, from)
+		}
+	}()
+	n := NewNetwork(nowhere{}, "test")
+	n.base.Resolver = net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "udp", dns.LocalAddr().String())
+	}}
+	if id, err := n.ResolveHandle(t.Context(), "alice.example.com"); err == nil {
+		t.Errorf("resolved to %s", id)
+	}
+	dns.Close()
+	asked := 0
+	for kind := range kinds {
+		if asked++; kind != 16 { // TXT (source: RFC 1035)
+			t.Errorf("a record of type %d was asked for", kind)
+		}
+	}
+	if asked == 0 {
+		t.Error("nothing was asked")
+	}
+}
+
+// nowhere is a transport that reaches nobody.
+type nowhere struct{}
+
+func (nowhere) RoundTrip(*http.Request) (*http.Response, error) {
+	return nil, errors.New("nobody there")
 }

@@ -1,0 +1,106 @@
+package accounts_test
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/gatehouse-at/gatehouse/accounts"
+	"github.com/gatehouse-at/gatehouse/accounts/did"
+	"github.com/gatehouse-at/gatehouse/internal/domaintest"
+	"github.com/gatehouse-at/gatehouse/sessions"
+)
+
+// TestSwitchingTheFactor does as the Bluesky app does: on without a code, off with one.
+func TestSwitchingTheFactor(t *testing.T) {
+	s := domaintest.New(t)
+	id := s.SignUp("alice").Account.DID
+	on, off := true, false
+	update := func(email, code string, factor *bool) error {
+		return s.Accounts.UpdateEmail(ctx, id, email, code, factor)
+	}
+	if err := update("alice@example.com", "", &on); !errors.Is(err, accounts.ErrInvalidRequest) {
+		t.Errorf("on, with an address that isn't confirmed: %v", err)
+	}
+	confirm(t, s, "alice")
+	if err := s.Accounts.RequestPLCSignature(ctx, id); err != nil {
+		t.Fatal(err)
+	}
+	other := s.Code("alice")
+	if err := update("Alice@example.com", "", &on); err != nil {
+		t.Errorf("on: %v", err)
+	}
+	a, err := s.Accounts.Get(ctx, id)
+	if err != nil || !a.EmailAuthFactor || a.EmailConfirmedAt == nil {
+		t.Errorf("after on: %+v, %v", a, err)
+	}
+	if _, err := s.Accounts.SignPLCOperation(ctx, id, other, func(*did.Operation) {}); err != nil {
+		t.Errorf("a code for something else: %v", err)
+	}
+	for name, c := range map[string]struct {
+		email  string
+		factor *bool
+	}{
+		"off":                {"alice@example.com", &off},
+		"nothing":            {"alice@example.com", nil},
+		"on with another":    {"other@example.com", &on},
+		"another address":    {"other@example.com", nil},
+		"another's, and off": {"other@example.com", &off},
+	} {
+		if err := update(c.email, "", c.factor); !errors.Is(err, accounts.ErrTokenRequired) {
+			t.Errorf("%s, without a code: %v", name, err)
+		}
+	}
+	if required, err := s.Accounts.RequestEmailUpdate(ctx, id); !required || err != nil {
+		t.Fatal(required, err)
+	}
+	if err := update("alice@example.com", s.Code("alice"), &off); err != nil {
+		t.Errorf("off: %v", err)
+	}
+	if a, err := s.Accounts.Get(ctx, id); err != nil || a.EmailAuthFactor {
+		t.Errorf("after off: %+v, %v", a, err)
+	}
+}
+
+// TestATakedownDoesNotTakeTheFactorAway logs in to an account that is taken down and has a second factor.
+func TestATakedownDoesNotTakeTheFactorAway(t *testing.T) {
+	s := domaintest.New(t)
+	id := s.SignUp("alice").Account.DID
+	confirm(t, s, "alice")
+	on := true
+	if err := s.Accounts.UpdateEmail(ctx, id, "alice@example.com", "", &on); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Accounts.TakeDown(ctx, id, "case 1"); err != nil {
+		t.Fatal(err)
+	}
+	login := sessions.Credentials{Identifier: "alice.test", Password: "password"}
+	if _, err := s.Sessions.Login(ctx, login); !errors.Is(err, sessions.ErrAccountTakedown) {
+		t.Errorf("without allowTakendown: %v", err)
+	}
+	if m, ok := s.Mail.Last("alice@example.com"); ok {
+		t.Errorf("a code was mailed for nothing: %s", m.Subject)
+	}
+	login.AllowTakendown = true
+	if _, err := s.Sessions.Login(ctx, login); !errors.Is(err, accounts.ErrAuthFactorRequired) {
+		t.Fatalf("without a code: %v", err)
+	}
+	login.AuthFactorToken = s.Code("alice")
+	tokens, err := s.Sessions.Login(ctx, login)
+	if err != nil || tokens.AccessJWT == "" {
+		t.Errorf("with the code: %v", err)
+	}
+}
+
+func confirm(t *testing.T, s *domaintest.Services, label string) {
+	t.Helper()
+	a, err := s.Accounts.Find(ctx, label+".test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Accounts.RequestEmailConfirmation(ctx, a.DID); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Accounts.ConfirmEmail(ctx, a.DID, a.Email, s.Code(label)); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,314 @@
+package accounts_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/bluesky-social/indigo/atproto/syntax"
+
+	"github.com/gatehouse-at/gatehouse"
+	"github.com/gatehouse-at/gatehouse/accounts"
+	"github.com/gatehouse-at/gatehouse/accounts/did"
+	"github.com/gatehouse-at/gatehouse/internal/domaintest"
+	"github.com/gatehouse-at/gatehouse/storage"
+	"github.com/gatehouse-at/gatehouse/storage/memory"
+)
+
+// watched is a directory that calls back.
+type watched struct {
+	did.Directory
+	submitted func(context.Context) error // after an operation was taken
+	asked     func() error                // before a log is read
+}
+
+func watch(t *testing.T) *watched {
+	t.Helper()
+	local, err := did.NewLocal(ctx, memory.New(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &watched{Directory: local}
+}
+
+func (w *watched) in(c *gatehouse.Config) { c.PLCDirectory = w }
+
+func (w *watched) Submit(ctx context.Context, id syntax.DID, op *did.Operation) error {
+	err := w.Directory.Submit(ctx, id, op)
+	if err == nil && w.submitted != nil {
+		err = w.submitted(ctx)
+	}
+	return err
+}
+
+func (w *watched) Log(ctx context.Context, id syntax.DID) ([]*did.Operation, error) {
+	if w.asked != nil {
+		if err := w.asked(); err != nil {
+			return nil, err
+		}
+	}
+	return w.Directory.Log(ctx, id)
+}
+
+func (w *watched) data(t *testing.T, id syntax.DID) *did.Data {
+	t.Helper()
+	op, err := did.Last(ctx, w.Directory, id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return op.Data(id)
+}
+
+// hookOnce has the next change of a kind fail.
+func hookOnce(s *domaintest.Services, kind accounts.Kind, err error) {
+	s.Accounts.OnChange(func(tx storage.Tx, c accounts.Change) error {
+		if c.Kind != kind {
+			return nil
+		}
+		failure := err
+		err = nil
+		return failure
+	})
+}
+
+var errVeto = errors.New("not in my house")
+
+func TestARefusedHandleChangeLeavesTheDIDAsItWas(t *testing.T) {
+	dir := watch(t)
+	s := domaintest.New(t, dir.in)
+	alice := s.SignUp("alice").Account
+	hookOnce(s, accounts.HandleChanged, errVeto)
+	if err := s.Accounts.UpdateHandle(ctx, alice.DID, "alicia.test", false); !errors.Is(err, errVeto) {
+		t.Fatalf("a vetoed change: %v", err)
+	}
+	if got := dir.data(t, alice.DID).Handle(); got != "alice.test" {
+		t.Errorf("after a veto the DID says %s", got)
+	}
+
+	// Nobody else takes the handle while the DID is being changed.
+	dir.submitted = func(context.Context) error {
+		dir.submitted = nil
+		if _, err := s.Accounts.Create(ctx, params("alicia")); !errors.Is(err, accounts.ErrHandleNotAvailable) {
+			t.Errorf("a sign-up in between: %v", err)
+		}
+		return nil
+	}
+	if err := s.Accounts.UpdateHandle(ctx, alice.DID, "alicia.test", false); err != nil {
+		t.Fatal(err)
+	}
+	if got := dir.data(t, alice.DID).Handle(); got != "alicia.test" {
+		t.Errorf("after a won race the DID says %s", got)
+	}
+
+	// Whoever hangs up once the DID was changed gets the handle all the same.
+	hasty, hangUp := context.WithCancel(ctx)
+	dir.submitted = func(context.Context) error { hangUp(); return nil }
+	if err := s.Accounts.UpdateHandle(hasty, alice.DID, "ally.test", false); err != nil {
+		t.Fatal(err)
+	}
+	if a, err := s.Accounts.Get(ctx, alice.DID); err != nil || a.Handle != "ally.test" || dir.data(t, alice.DID).Handle() != "ally.test" {
+		t.Errorf("the handle is %v, %v", a, err)
+	}
+}
+
+func TestAHandleChangeCutShortIsEndedByAnother(t *testing.T) {
+	dir := watch(t)
+	s := domaintest.New(t, dir.in)
+	alice := s.SignUp("alice").Account
+	hookOnce(s, accounts.HandleChanged, storage.ErrUnavailable)
+	for range 2 {
+		_ = s.Accounts.UpdateHandle(ctx, alice.DID, "alicia.test", false)
+		if got := dir.data(t, alice.DID).Handle(); got != "alicia.test" {
+			t.Errorf("the DID says %s", got)
+		}
+	}
+	if a, err := s.Accounts.Get(ctx, alice.DID); err != nil || a.Handle != "alicia.test" {
+		t.Errorf("the account: %+v, %v", a, err)
+	}
+	if log, err := dir.Directory.Log(ctx, alice.DID); err != nil || len(log) != 2 {
+		t.Errorf("%d operations, %v", len(log), err)
+	}
+}
+
+func TestARotatedKeyIsNeverLost(t *testing.T) {
+	dir := watch(t)
+	s := domaintest.New(t, dir.in)
+	alice := s.SignUp("alice").Account
+	key := func() string { return dir.data(t, alice.DID).VerificationMethods[did.AtprotoKey] }
+
+	hookOnce(s, accounts.KeyChanged, errVeto)
+	if _, err := s.Accounts.RotateSigningKey(ctx, alice.DID); !errors.Is(err, errVeto) || key() != alice.SigningKey {
+		t.Errorf("a vetoed rotation: %v, and the DID says %s", err, key())
+	}
+
+	// Cut short when the DID has the new key and the account has not.
+	hookOnce(s, accounts.KeyChanged, storage.ErrUnavailable)
+	if _, err := s.Accounts.RotateSigningKey(ctx, alice.DID); !errors.Is(err, storage.ErrUnavailable) {
+		t.Fatalf("a rotation without a store: %v", err)
+	}
+	published := key()
+	if published == alice.SigningKey {
+		t.Fatal("the DID has the old key")
+	}
+	rotated, err := s.Accounts.RotateSigningKey(ctx, alice.DID)
+	if err != nil || rotated != published {
+		t.Fatalf("the key %s was lost: now %s, %v", published, rotated, err)
+	}
+	signer, err := s.Accounts.Signer(ctx, alice.DID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if public, err := signer.PublicKey(); err != nil || public.DIDKey() != key() {
+		t.Errorf("the account signs with %v, %v; the DID says %s", public, err, key())
+	}
+	if again, err := s.Accounts.RotateSigningKey(ctx, alice.DID); err != nil || again == rotated {
+		t.Errorf("the next rotation: %s, %v", again, err)
+	}
+}
+
+func TestASignUpThatRecoveryFinishedKeepsItsDID(t *testing.T) {
+	dir := watch(t)
+	var cfg gatehouse.Config
+	s := domaintest.New(t, dir.in, func(c *gatehouse.Config) { cfg = *c })
+	dir.submitted = func(context.Context) error {
+		dir.submitted = nil
+		other := cfg // a process that started later
+		other.Now = func() time.Time { return s.Now().Add(2 * time.Minute) }
+		srv, err := gatehouse.New(s.Store, other)
+		if err != nil {
+			return err
+		}
+		defer srv.Close()
+		return srv.Accounts.Recover(ctx)
+	}
+	_, err := s.Accounts.Create(ctx, params("alice"), func(storage.Tx, *accounts.Account) error { return errVeto })
+	if !errors.Is(err, errVeto) {
+		t.Fatalf("Create: %v", err)
+	}
+	a, err := s.Accounts.Find(ctx, "alice.test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if op, err := did.Last(ctx, dir.Directory, a.DID); err != nil {
+		t.Errorf("the DID of an account that exists: %v, %v", op, err)
+	}
+}
+
+func TestRecoveryGivesUpWhatAHookRefuses(t *testing.T) {
+	dir := watch(t)
+	s := domaintest.New(t, dir.in, func(c *gatehouse.Config) { c.Invites = true })
+	made, err := s.Invites.Create(ctx, 1, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := params("alice")
+	p.InviteCode = made[0].Codes[0]
+	lost := fmt.Errorf("%w: in this test", did.ErrUnavailable)
+	dir.submitted = func(context.Context) error { return lost }
+	dir.asked = func() error { return lost }
+	if _, err := s.Accounts.Create(ctx, p); !errors.Is(err, did.ErrUnavailable) {
+		t.Fatalf("Create: %v", err)
+	}
+	dir.submitted, dir.asked = nil, nil
+	hookOnce(s, accounts.Created, errVeto)
+	s.Advance(2 * time.Minute)
+	if err := s.Accounts.Recover(ctx); !errors.Is(err, errVeto) {
+		t.Errorf("Recover: %v", err)
+	}
+	if err := s.Accounts.Recover(ctx); err != nil {
+		t.Errorf("Recover again: %v", err)
+	}
+	if _, err := s.Accounts.Create(ctx, p); err != nil {
+		t.Errorf("the handle, the address and the invite of a sign-up that was refused: %v", err)
+	}
+}
+
+func TestRecoveryDoesNotWaitForEachInAnOutage(t *testing.T) {
+	dir := watch(t)
+	s := domaintest.New(t, dir.in)
+	lost := fmt.Errorf("%w: in this test", did.ErrUnavailable)
+	dir.submitted = func(context.Context) error { return lost }
+	dir.asked = func() error { return lost }
+	for i := range 3 {
+		if _, err := s.Accounts.Create(ctx, params(fmt.Sprintf("user%d", i))); !errors.Is(err, did.ErrUnavailable) {
+			t.Fatal(err)
+		}
+	}
+	s.Advance(2 * time.Minute)
+	impatient, stop := context.WithCancel(ctx)
+	asked := 0
+	dir.asked = func() error { asked++; stop(); return lost } // the time is up
+	if err := s.Accounts.Recover(impatient); err == nil || asked != 1 {
+		t.Errorf("Recover: %v, asked %d times", err, asked)
+	}
+	dir.asked = nil
+	if err := s.Accounts.Recover(ctx); err != nil {
+		t.Fatal(err)
+	}
+	p, err := s.Accounts.List(ctx, "", 10)
+	if err != nil || !slices.ContainsFunc(p.Accounts, func(a *accounts.Account) bool { return a.Handle == "user2.test" }) || len(p.Accounts) != 3 {
+		t.Errorf("after recovery: %d accounts, %v", len(p.Accounts), err)
+	}
+}
+
+func TestActivationOfADIDThatIsNotThere(t *testing.T) {
+	dir := watch(t)
+	s := domaintest.New(t, dir.in)
+	const id = syntax.DID("did:plc:aaaaaaaaaaaaaaaaaaaaaaaa")
+	p := params("alice")
+	p.DID, p.ProvenDID = id, id
+	if _, err := s.Accounts.Create(ctx, p); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Accounts.Activate(ctx, id); !errors.Is(err, accounts.ErrInvalidRequest) || errors.Is(err, accounts.ErrDirectory) {
+		t.Errorf("a DID that the directory doesn't have: %v", err)
+	}
+	if err := s.Accounts.RequestPLCSignature(ctx, id); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Accounts.SignPLCOperation(ctx, id, s.Code("alice"), func(*did.Operation) {}); !errors.Is(err, accounts.ErrInvalidRequest) {
+		t.Errorf("an operation for it: %v", err)
+	}
+	dir.asked = func() error { return did.ErrUnavailable }
+	if err := s.Accounts.Activate(ctx, id); !errors.Is(err, accounts.ErrDirectory) {
+		t.Errorf("no directory: %v", err)
+	}
+}
+
+// TestAForeignWebDIDHasToNameTheHandle changes the handle of an account whose DID is its owner's affair.
+func TestAForeignWebDIDHasToNameTheHandle(t *testing.T) {
+	const id = syntax.DID("did:web:alice.example.org")
+	named, failure := "alice.test", error(nil)
+	s := domaintest.New(t, func(c *gatehouse.Config) {
+		c.DIDResolver = func(context.Context, syntax.DID) (json.RawMessage, error) {
+			return json.RawMessage(`{"id":"did:web:alice.example.org","alsoKnownAs":["https://x.test","at://` + named + `"]}`), failure
+		}
+	})
+	p := params("alice")
+	p.DID, p.ProvenDID = id, id
+	if _, err := s.Accounts.Create(ctx, p); err != nil {
+		t.Fatal(err)
+	}
+	change := func() error { return s.Accounts.UpdateHandle(ctx, id, "alicia.test", false) }
+	if err := change(); !errors.Is(err, accounts.ErrInvalidRequest) {
+		t.Errorf("a handle that the document doesn't name: %v", err)
+	}
+	named, failure = "alicia.test", did.ErrUnavailable
+	if err := change(); !errors.Is(err, accounts.ErrInvalidRequest) {
+		t.Errorf("a document that can't be had: %v", err)
+	}
+	if a, err := s.Accounts.Get(ctx, id); err != nil || a.Handle != "alice.test" {
+		t.Errorf("after refusals: %+v, %v", a, err)
+	}
+	failure = nil
+	if err := change(); err != nil {
+		t.Error(err)
+	}
+	if a, err := s.Accounts.Get(ctx, id); err != nil || a.Handle != "alicia.test" {
+		t.Errorf("afterwards: %+v, %v", a, err)
+	}
+}
