@@ -162,6 +162,32 @@ func testUniquePhantom(t *testing.T, f *fixture) {
 			t.Errorf("%d of 8 got the unique value, want 1", won)
 		}
 	}
+	// Those that look first see the winner's document: a conflict is for those that don't.
+	for round := range 5 {
+		name := fmt.Sprintf("L%d", round)
+		errs := together(8, func(i int) error {
+			return f.Update(f.ctx, func(tx storage.Tx) error {
+				switch _, err := tx.GetBy("things", "name", name); {
+				case err == nil:
+					return errRefused
+				case !errors.Is(err, storage.ErrNotFound):
+					return err
+				}
+				return tx.Insert("things", doc(fmt.Sprintf("l%d-%d", round, i), `{}`, "name="+name))
+			})
+		})
+		won := 0
+		for _, err := range errs {
+			if err == nil {
+				won++
+			} else if !errors.Is(err, errRefused) {
+				t.Error(err)
+			}
+		}
+		if won != 1 {
+			t.Errorf("%d of 8 got the unique value that they had looked for, want 1", won)
+		}
+	}
 	// The same through a range that was empty when it was read.
 	errs := together(8, func(i int) error {
 		return f.Update(f.ctx, func(tx storage.Tx) error {
