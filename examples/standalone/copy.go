@@ -17,7 +17,7 @@ type copyCmd struct {
 
 // Run copies a store to another, of the same or another backend.
 func (c copyCmd) Run(ctx context.Context, s *Settings) (err error) {
-	src, err := s.openStore(ctx, c.From)
+	src, err := s.openExisting(ctx, c.From)
 	if err != nil {
 		return fmt.Errorf("FROM: %w", err)
 	}

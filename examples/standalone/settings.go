@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -70,6 +71,31 @@ func (s *Settings) open(ctx context.Context) (storage.Store, error) {
 	store, err := s.openStore(ctx, s.Store)
 	if err != nil {
 		return nil, fmt.Errorf("-store: %w", err)
+	}
+	return store, nil
+}
+
+// openExisting opens a store that has to be there: a mistyped path must not pass for an empty store.
+func (s *Settings) openExisting(ctx context.Context, spec string) (storage.Store, error) {
+	path := strings.TrimPrefix(spec, "bolt:")
+	if spec == "bolt" {
+		path = filepath.Join(s.Data, "gatehouse.db")
+	}
+	if spec == "bolt" || path != spec {
+		if _, err := os.Stat(path); err != nil {
+			return nil, err
+		}
+	}
+	store, err := s.openStore(ctx, spec)
+	if err != nil {
+		return nil, err
+	}
+	tables, err := store.Tables(ctx)
+	if err == nil && len(tables) == 0 {
+		err = errors.New("there is nothing of Gatehouse in it")
+	}
+	if err != nil {
+		return nil, errors.Join(err, store.Close())
 	}
 	return store, nil
 }

@@ -31,9 +31,9 @@ type checkCmd struct{}
 
 // Run checks the configured store.
 func (checkCmd) Run(ctx context.Context, s *Settings) (err error) {
-	store, err := s.open(ctx)
+	store, err := s.openExisting(ctx, s.Store)
 	if err != nil {
-		return err
+		return fmt.Errorf("-store: %w", err)
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
 	problems, err := storage.Check(ctx, store, gatehouse.Collections()...)

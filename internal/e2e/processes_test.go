@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -339,6 +340,24 @@ func TestCopyBetweenBackends(t *testing.T) {
 	out, err := exec.Command(path, "copy", first, url).CombinedOutput()
 	if err == nil || !strings.Contains(string(out), "not empty") {
 		t.Errorf("a copy onto another: %v %s", err, out)
+	}
+	// A mistyped name is not an empty store.
+	missing := filepath.Join(dir, "missing.db")
+	for _, args := range [][]string{
+		{"copy", "bolt:" + missing, "bolt:" + filepath.Join(dir, "third.db")},
+		{"copy", pgcluster.URL(t), "bolt:" + filepath.Join(dir, "third.db")},
+		{"check", "-store", "bolt:" + missing},
+		{"check", "-data", missing},
+	} {
+		if out, err := exec.Command(path, args...).CombinedOutput(); err == nil {
+			t.Errorf("%v: %s", args, out)
+		}
+		if _, err := os.Stat(missing); err == nil {
+			t.Errorf("%v made what was missing", args)
+		}
+	}
+	if out, err := exec.Command(path, "check", "-store", url).CombinedOutput(); err != nil || !strings.Contains(string(out), "consistent") {
+		t.Errorf("check: %v %s", err, out)
 	}
 	problems, err := storage.Check(context.Background(), closing(t, openPostgres(t, url)), gatehouse.Collections()...)
 	if err != nil || len(problems) > 0 {
