@@ -99,14 +99,25 @@ func (s *Settings) openStore(ctx context.Context, spec string) (storage.Store, e
 	return nil, fmt.Errorf("%q is neither bolt nor memory nor the URL of a PostgreSQL database", redacted(spec))
 }
 
-// openExisting opens a store that is to be read: a file that isn't there is a mistake, and not made.
+// openExisting opens a store that has to be there: a mistyped path must not pass for an empty store, nor be made.
 func (s *Settings) openExisting(ctx context.Context, spec string) (storage.Store, error) {
 	if path, isFile := s.file(spec); isFile {
 		if _, err := os.Stat(path); err != nil {
 			return nil, err
 		}
 	}
-	return s.openStore(ctx, spec)
+	store, err := s.openStore(ctx, spec)
+	if err != nil {
+		return nil, err
+	}
+	tables, err := store.Tables(ctx)
+	if err == nil && len(tables) == 0 {
+		err = errors.New("there is nothing of Gatehouse in it")
+	}
+	if err != nil {
+		return nil, errors.Join(err, store.Close())
+	}
+	return store, nil
 }
 
 // file returns the file of a store on bbolt.

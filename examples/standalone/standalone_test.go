@@ -16,6 +16,7 @@ import (
 
 	"github.com/gatehouse-at/gatehouse"
 	"github.com/gatehouse-at/gatehouse/accounts/mail"
+	"github.com/gatehouse-at/gatehouse/storage/bolt"
 )
 
 var quiet = slog.New(slog.DiscardHandler)
@@ -159,12 +160,27 @@ func TestToolsMakeNoStoreOfAMistypedName(t *testing.T) {
 	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
 		t.Errorf("%v, %v", left, err)
 	}
-	there := "bolt:" + filepath.Join(dir, "there.db")
-	if err := run(t.Context(), []string{"copy", "memory", there}); err != nil {
-		t.Error(err)
+	// One that is there.
+	there := filepath.Join(dir, "there.db")
+	store, err := bolt.Open(there)
+	if err != nil {
+		t.Fatal(err)
 	}
-	if err := run(t.Context(), []string{"check", "-store", there}); err != nil {
-		t.Error(err)
+	srv, err := gatehouse.New(store, gatehouse.Config{Hostname: "localhost", HandleDomains: []string{".test"}, Logger: quiet})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(srv.Close(), store.Close()); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{
+		{"check", "-store", "bolt:" + there},
+		{"copy", "bolt:" + there, "bolt:" + filepath.Join(dir, "copy.db")},
+		{"check", "-store", "bolt:" + filepath.Join(dir, "copy.db")},
+	} {
+		if err := run(t.Context(), args); err != nil {
+			t.Errorf("%v: %v", args, err)
+		}
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -174,36 +175,79 @@ func TestProcessesCountRateLimitsTogether(t *testing.T) {
 	}
 }
 
-// TestBackgroundWorkMoves kills the process that does it: it is done by one at a
-// time, and another takes over.
+// TestBackgroundWorkMoves kills the process that does it: another takes over as soon as the lease has expired, and
+// does what has become due.
 func TestBackgroundWorkMoves(t *testing.T) {
-	url := pgcluster.URL(t)
-	ctx := context.Background()
-	now := time.Now()
-	leases := func() *storage.Leases {
-		s := openPostgres(t, url)
-		t.Cleanup(func() { s.Close() })
-		l, err := storage.NewLeases(ctx, s, func() time.Time { return now })
+	if testing.Short() {
+		t.Skip("takes some seconds")
+	}
+	f := startFleet(t) // the first to start has the lease
+	store := openPostgres(t, f.base)
+	closing(t, store)
+	type lease struct {
+		Name      string    `json:"name"`
+		Holder    string    `json:"holder"`
+		ExpiresAt time.Time `json:"expiresAt"`
+	}
+	read := func(tx storage.Tx) (l lease, err error) {
+		doc, err := tx.Get("leases", "maintenance")
+		if err == nil {
+			err = json.Unmarshal(doc, &l)
+		}
+		return l, err
+	}
+	holder := func() (who string) {
+		t.Helper()
+		err := store.View(t.Context(), func(tx storage.Tx) error {
+			l, err := read(tx)
+			who = l.Holder
+			return err
+		})
 		if err != nil {
 			t.Fatal(err)
 		}
-		return l
+		return who
 	}
-	a, b := leases(), leases()
-	acquire := func(l *storage.Leases, holder string, want bool) {
-		t.Helper()
-		if held, err := l.Acquire(ctx, "maintenance", holder, 90*time.Second); err != nil || held != want {
-			t.Errorf("%s: %v, %v; want %v", holder, held, err, want)
+	_, alice := f.do(1, nobody, "createAccount", object{"handle": "alice.test", "email": "alice@example.com", "password": "password"})
+	first := holder()
+	f.all[0].kill()
+	f.all = f.all[1:]
+	due := object{"deleteAfter": time.Now().UTC().Format(time.RFC3339)}
+	if status, out := f.do(0, bearer(alice["accessJwt"].(string)), "deactivateAccount", due); status != http.StatusOK {
+		t.Fatalf("deactivateAccount: %d %v", status, out)
+	}
+	if now := holder(); now != first {
+		t.Fatalf("%s took over from %s, whose lease has not expired", now, first)
+	}
+	// The lease's time passes.
+	err := store.Update(t.Context(), func(tx storage.Tx) error {
+		l, err := read(tx)
+		if err != nil {
+			return err
 		}
+		l.ExpiresAt = time.Now().Add(-time.Second)
+		doc, err := json.Marshal(l)
+		if err != nil {
+			return err
+		}
+		return tx.Put("leases", storage.Document{Key: l.Name, Value: doc})
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
-	acquire(a, "a", true)
-	acquire(b, "b", false)
-	now = now.Add(time.Minute)
-	acquire(a, "a", true)
-	acquire(b, "b", false)
-	now = now.Add(90 * time.Second) // a is dead
-	acquire(b, "b", true)
-	acquire(a, "a", false)
+	login := object{"identifier": "alice.test", "password": "password"}
+	for tries := 0; ; tries++ { // they look every ten seconds
+		if status, _ := f.do(0, nobody, "createSession", login); status == http.StatusUnauthorized {
+			break
+		}
+		if tries == 600 {
+			t.Fatal("nobody does what the killed process left")
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	if now := holder(); now == first {
+		t.Errorf("%s was killed and holds the lease", now)
+	}
 }
 
 // TestRoundTrips counts how often the database is asked for what servers do most.
@@ -296,6 +340,24 @@ func TestCopyBetweenBackends(t *testing.T) {
 	out, err := exec.Command(path, "copy", first, url).CombinedOutput()
 	if err == nil || !strings.Contains(string(out), "not empty") {
 		t.Errorf("a copy onto another: %v %s", err, out)
+	}
+	// A mistyped name is not an empty store.
+	missing := filepath.Join(dir, "missing.db")
+	for _, args := range [][]string{
+		{"copy", "bolt:" + missing, "bolt:" + filepath.Join(dir, "third.db")},
+		{"copy", pgcluster.URL(t), "bolt:" + filepath.Join(dir, "third.db")},
+		{"check", "-store", "bolt:" + missing},
+		{"check", "-data", missing},
+	} {
+		if out, err := exec.Command(path, args...).CombinedOutput(); err == nil {
+			t.Errorf("%v: %s", args, out)
+		}
+		if _, err := os.Stat(missing); err == nil {
+			t.Errorf("%v made what was missing", args)
+		}
+	}
+	if out, err := exec.Command(path, "check", "-store", url).CombinedOutput(); err != nil || !strings.Contains(string(out), "consistent") {
+		t.Errorf("check: %v %s", err, out)
 	}
 	problems, err := storage.Check(context.Background(), closing(t, openPostgres(t, url)), gatehouse.Collections()...)
 	if err != nil || len(problems) > 0 {

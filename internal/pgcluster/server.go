@@ -64,9 +64,8 @@ func start(bin string, settings ...string) (*Server, error) {
 	for _, set := range settings {
 		s.args = append(s.args, "-c", set)
 	}
-	initdb := s.command("initdb", "-D", s.data(), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync")
-	if out, err := initdb.CombinedOutput(); err != nil {
-		return nil, errors.Join(fmt.Errorf("pgcluster: initdb: %w: %s", err, out), os.RemoveAll(dir))
+	if err := s.initialize(); err != nil {
+		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
 	for range 5 { // another program may take the port before the server does
 		if s.port, err = freePort(); err == nil {
@@ -76,6 +75,19 @@ func start(bin string, settings ...string) (*Server, error) {
 		}
 	}
 	return nil, errors.Join(err, os.RemoveAll(dir))
+}
+
+// initialize makes the server's files. The database sorts text as a dictionary does, where
+// PostgreSQL can (from version 15 on, with ICU): what has to be in the order of bytes must say so.
+func (s *Server) initialize() error {
+	args := []string{"-D", s.data(), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync"}
+	if s.command("initdb", append(args, "--locale-provider=icu", "--icu-locale=en-US")...).Run() == nil {
+		return nil
+	}
+	if out, err := s.command("initdb", args...).CombinedOutput(); err != nil {
+		return fmt.Errorf("pgcluster: initdb: %w: %s", err, out)
+	}
+	return nil
 }
 
 func (s *Server) data() string { return filepath.Join(s.dir, "data") }

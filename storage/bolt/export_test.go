@@ -7,3 +7,6 @@ func (s *Store) Commits() (id int) {
 	_ = s.db.View(func(tx *bbolt.Tx) error { id = tx.ID(); return nil })
 	return id
 }
+
+// Synced reports whether each commit is flushed to the disk before it is acknowledged.
+func (s *Store) Synced() bool { return !s.db.NoSync && !s.db.NoGrowSync }

@@ -272,7 +272,7 @@ func TestUnreachable(t *testing.T) {
 
 func TestStatementTimeout(t *testing.T) {
 	u := pgcluster.URL(t)
-	s := open(t, u, postgres.WithTimeout(200*time.Millisecond))
+	s := open(t, u, postgres.WithTimeout(time.Second)) // a third of it to connect
 	defer s.Close()
 	ctx := context.Background()
 	if err := storage.Define(ctx, s, items); err != nil {
@@ -309,7 +309,7 @@ func TestStatementTimeout(t *testing.T) {
 }
 
 func TestPoolIsBounded(t *testing.T) {
-	s := open(t, pgcluster.URL(t), postgres.WithMaxConns(1), postgres.WithTimeout(100*time.Millisecond))
+	s := open(t, pgcluster.URL(t), postgres.WithMaxConns(1), postgres.WithTimeout(time.Second))
 	defer s.Close()
 	ctx := context.Background()
 	if err := storage.Define(ctx, s, items); err != nil {

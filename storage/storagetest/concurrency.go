@@ -162,6 +162,22 @@ func testUniquePhantom(t *testing.T, f *fixture) {
 			t.Errorf("%d of 8 got the unique value, want 1", won)
 		}
 	}
+	// Those that look first see the winner's document: a conflict is for those that don't.
+	for round := range 5 {
+		name := fmt.Sprintf("L%d", round)
+		errs := together(8, func(i int) error {
+			return f.Update(f.ctx, func(tx storage.Tx) error {
+				switch _, err := tx.GetBy("things", "name", name); {
+				case err == nil:
+					return errRefused
+				case !errors.Is(err, storage.ErrNotFound):
+					return err
+				}
+				return tx.Insert("things", doc(fmt.Sprintf("l%d-%d", round, i), `{}`, "name="+name))
+			})
+		})
+		oneWins(t, errs, "got the unique value that they had looked for")
+	}
 	// The same through a range that was empty when it was read.
 	errs := together(8, func(i int) error {
 		return f.Update(f.ctx, func(tx storage.Tx) error {
@@ -175,6 +191,12 @@ func testUniquePhantom(t *testing.T, f *fixture) {
 			return tx.Insert("things", doc(fmt.Sprintf("p%d", i), `{}`, "kind=phantom"))
 		})
 	})
+	oneWins(t, errs, "found the range empty")
+}
+
+// oneWins checks that one of several callers did what only one can do, and the others were refused.
+func oneWins(t *testing.T, errs []error, what string) {
+	t.Helper()
 	won := 0
 	for _, err := range errs {
 		if err == nil {
@@ -184,7 +206,7 @@ func testUniquePhantom(t *testing.T, f *fixture) {
 		}
 	}
 	if won != 1 {
-		t.Errorf("%d of 8 found the range empty, want 1", won)
+		t.Errorf("%d of %d %s, want 1", won, len(errs), what)
 	}
 }
 
