@@ -119,10 +119,17 @@ func (s *Service) upgradeHash(ctx context.Context, old *record, password string)
 		current = r.PasswordHash
 		return put(tx, r)
 	})
-	if err == nil && current == hash {
-		old.PasswordHash = hash
+	if err != nil {
+		return err
 	}
-	return err
+	if current != hash {
+		// Another login was first, or the password was changed meanwhile.
+		if ok, _, err := s.cfg.Passwords.Verify(ctx, current, password); err != nil || !ok {
+			return err
+		}
+	}
+	old.PasswordHash = current
+	return nil
 }
 
 // SetPassword gives an account a new password; all its sessions end

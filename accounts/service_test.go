@@ -16,6 +16,7 @@ import (
 	"github.com/gatehouse-at/gatehouse"
 	"github.com/gatehouse-at/gatehouse/accounts"
 	"github.com/gatehouse-at/gatehouse/internal/domaintest"
+	"github.com/gatehouse-at/gatehouse/sessions"
 	"github.com/gatehouse-at/gatehouse/storage"
 )
 
@@ -231,6 +232,19 @@ func TestPasswordsOfTheReferenceServer(t *testing.T) {
 		return got
 	}
 	hash(text + ":" + hex.EncodeToString(key))
+	// Those who log in for the first time at once all get in, though only one replaces the hash.
+	refused := make(chan error, 8)
+	for range cap(refused) {
+		go func() {
+			_, err := s.Sessions.Login(ctx, sessions.Credentials{Identifier: "alice.test", Password: "an old password"})
+			refused <- err
+		}()
+	}
+	for range cap(refused) {
+		if err := <-refused; err != nil {
+			t.Errorf("a login beside others: %v", err)
+		}
+	}
 	for range 2 {
 		if _, err := s.Accounts.Authenticate(ctx, alice.DID.String(), "an old password"); err != nil {
 			t.Fatal(err)

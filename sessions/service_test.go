@@ -294,5 +294,35 @@ func TestAServiceTokenIsMissing(t *testing.T) {
 	var refused *sessions.ServiceAuthError
 	if !errors.Is(err, sessions.ErrMissingJWT) || !errors.Is(err, sessions.ErrServiceAuth) || !errors.As(err, &refused) || refused.Name != "MissingJwt" || err.Error() != "missing jwt" {
 		t.Errorf("no token: %v", err)
+
+func TestTokensForLeavingHaveNoSession(t *testing.T) {
+	s := domaintest.New(t)
+	did := s.SignUp("alice").Account.DID
+	if err := s.Accounts.TakeDown(ctx, did, "case 17"); err != nil {
+		t.Fatal(err)
+	}
+	c := login("alice.test", "password")
+	c.AllowTakendown = true
+	tokens, err := s.Sessions.Login(ctx, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if list, err := s.Sessions.List(ctx, did); err != nil || len(list) != 0 || tokens.Session != nil {
+		t.Errorf("sessions %v, %v; with the tokens %v", list, err, tokens.Session)
+	}
+	if err := s.Sessions.End(ctx, tokens.RefreshJWT); err != nil {
+		t.Errorf("ending what isn't stored: %v", err)
+	}
+	if _, err := s.Sessions.Refresh(ctx, tokens.RefreshJWT); !errors.Is(err, sessions.ErrAccountTakedown) {
+		t.Errorf("a refresh: %v", err)
+	}
+	if err := s.Accounts.Restore(ctx, did); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Sessions.Refresh(ctx, tokens.RefreshJWT); !errors.Is(err, sessions.ErrExpiredToken) {
+		t.Errorf("a refresh after the account was restored: %v", err)
+	}
+	if _, err := s.Sessions.Verify(ctx, tokens.AccessJWT, sessions.ScopeTakendown); !errors.Is(err, sessions.ErrExpiredToken) {
+		t.Errorf("an access token for leaving after the account was restored: %v", err)
 	}
 }

@@ -36,8 +36,12 @@ func (s *Service) Verify(ctx context.Context, accessJWT string, scopes ...Scope)
 		did := syntax.DID(c.Sub)
 		if c.Scope == ScopeTakendown {
 			auth.Account, err = s.accounts.GetTx(tx, did)
-			if errors.Is(err, accounts.ErrNotFound) {
+			switch {
+			case errors.Is(err, accounts.ErrNotFound):
 				return errAccountGone
+			case err == nil && auth.Account.Takedown == nil:
+				// There is no session to end: the token ends with the takedown.
+				return errRevoked
 			}
 			return err
 		}
