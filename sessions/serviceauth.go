@@ -187,6 +187,9 @@ type ServiceVerifier struct {
 // Verify checks a token for a method and returns its issuer. Only issuers of a list are trusted, if it isn't
 // empty. Errors: [ErrServiceAuth].
 func (v *ServiceVerifier) Verify(ctx context.Context, raw, method string, trusted ...string) (syntax.DID, error) {
+	if raw == "" {
+		return "", ErrMissingJWT
+	}
 	now := time.Now
 	if v.Now != nil {
 		now = v.Now
