@@ -289,12 +289,6 @@ func TestSecondFactor(t *testing.T) {
 	}
 }
 
-func TestAServiceTokenIsMissing(t *testing.T) {
-	_, err := (&sessions.ServiceVerifier{}).Verify(ctx, "", "com.example.method")
-	var refused *sessions.ServiceAuthError
-	if !errors.Is(err, sessions.ErrMissingJWT) || !errors.Is(err, sessions.ErrServiceAuth) || !errors.As(err, &refused) || refused.Name != "MissingJwt" || err.Error() != "missing jwt" {
-		t.Errorf("no token: %v", err)
-
 func TestTokensForLeavingHaveNoSession(t *testing.T) {
 	s := domaintest.New(t)
 	did := s.SignUp("alice").Account.DID

@@ -51,15 +51,3 @@ func TestActivationLooksAtTheDID(t *testing.T) {
 		}
 	}, config(func(c *gatehouse.Config) { c.PLCSigner = rotationKey }))
 }
-
-// TestServiceAuthOfAnUnknownDID presents the word of a server whose directory isn't ours.
-func TestServiceAuthOfAnUnknownDID(t *testing.T) {
-	onEach(t, func(t *testing.T, s *api) {
-		elsewhere := newAPI(t)
-		alice := elsewhere.signUp("alice.test")
-		token := elsewhere.do(bearer(alice.AccessJWT), "server.getServiceAuth",
-			object{"aud": s.Gatehouse.ServiceDID(), "lxm": "com.atproto.server.createAccount"}).text("token")
-		s.do(bearer(token), "server.createAccount", object{"did": alice.DID, "handle": "alice.test", "email": "alice@example.com", "password": "password"}).
-			refused(401, "AuthenticationRequired", "could not resolve iss did")
-	})
-}

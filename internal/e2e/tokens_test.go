@@ -1,0 +1,65 @@
+package e2e
+
+import (
+	"testing"
+	"time"
+
+	"github.com/bluesky-social/indigo/atproto/atcrypto"
+	"github.com/bluesky-social/indigo/atproto/auth"
+	"github.com/bluesky-social/indigo/atproto/syntax"
+	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/gatehouse-at/gatehouse"
+)
+
+// Tokens with a good signature that are not what the server issues.
+func TestTokensOfAnotherShape(t *testing.T) {
+	secret := []byte("a secret of thirty-two characters")
+	onEach(t, func(t *testing.T, s *api) {
+		alice := s.signUp("alice.test")
+		var issued jwt.MapClaims
+		old, _, err := jwt.NewParser().ParseUnverified(alice.AccessJWT, &issued)
+		if err != nil {
+			t.Fatal(err)
+		}
+		get := func(claim string, value any) *answer {
+			t.Helper()
+			token := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.MapClaims{})
+			token.Header = old.Header
+			claims := token.Claims.(jwt.MapClaims)
+			for name, v := range issued {
+				claims[name] = v
+			}
+			claims[claim] = value
+			signed, err := token.SignedString(secret)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return s.do(bearer(signed), "server.getSession", nil)
+		}
+		get("sub", alice.DID).ok() // nothing else is wrong with these tokens
+		get("lxm", "com.atproto.server.getSession").refused(400, "InvalidToken", "Malformed token")
+		get("cnf", object{"jkt": "x"}).refused(400, "InvalidToken", "Malformed token")
+		get("sub", "nonsense").refused(400, "InvalidToken", "Malformed token")
+		get("aud", "did:web:elsewhere.test").refused(400, "InvalidToken", "Token could not be verified")
+		get("scope", "com.atproto.refresh").refused(400, "InvalidToken", "Bad token scope")
+	}, config(func(c *gatehouse.Config) { c.JWTSecret = secret }))
+}
+
+func TestServiceTokenOfAnUnknownIssuer(t *testing.T) {
+	onEach(t, func(t *testing.T, s *api) {
+		const issuer, method = "did:plc:iowu64gp7dw45k7uky3m3yos", "com.atproto.server.createAccount"
+		key, err := atcrypto.GeneratePrivateKeyK256()
+		if err != nil {
+			t.Fatal(err)
+		}
+		lxm := syntax.NSID(method)
+		token, err := auth.SignServiceAuth(syntax.DID(issuer), "did:web:localhost", 24*time.Hour*3650, &lxm, key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.do(bearer(token), "server.createAccount", object{
+			"did": issuer, "handle": "mover.test", "email": "mover@example.com", "password": "long enough",
+		}).refused(401, "AuthenticationRequired", "could not resolve iss did")
+	})
+}
