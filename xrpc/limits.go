@@ -23,11 +23,16 @@ var globalLimit = []ratelimit.Window{{Points: 3000, Per: 5 * time.Minute}}
 
 // take charges the caller: the account of a valid token, or else the address.
 func (s *Server) take(c *call, nsid string, windows []ratelimit.Window) error {
-	who := string(c.did())
-	if who == "" {
-		who = ipKey(c.ip)
+	return s.takeFor(c, nsid, payer(c), windows)
+}
+
+// payer is whom a call is charged to. Service tokens of others than moderators don't count: anybody can
+// make DIDs, as many as they like.
+func payer(c *call) string {
+	if id := c.did(); id != "" && (c.service == "" || c.admin != "") {
+		return string(id)
 	}
-	return s.takeFor(c, nsid, who, windows)
+	return ipKey(c.ip)
 }
 
 // takeFor charges a key of a method. If it refuses, it has charged none of the windows; what the

@@ -11,6 +11,8 @@ import (
 	"github.com/bluesky-social/indigo/api/atproto"
 	"github.com/bluesky-social/indigo/atproto/syntax"
 
+	"github.com/gatehouse-at/gatehouse/accounts"
+	"github.com/gatehouse-at/gatehouse/sessions"
 	"github.com/gatehouse-at/gatehouse/xrpc/ratelimit"
 )
 
@@ -42,14 +44,30 @@ type sampleParams struct {
 
 var errSample = errors.New("a cause that clients must not see")
 
-// sampleDID is the caller that the samples' Authorization header names.
+// sampleAuth takes the DID in the Authorization header for that of an account.
 func sampleAuth(c *call) (caller, error) {
 	private(c)
 	_, raw, err := authorization(c.Request)
 	if err != nil || raw == "" {
 		return caller{}, errAuthMissing
 	}
-	return caller{service: syntax.DID(raw)}, nil
+	return caller{session: &sessions.Auth{Account: &accounts.Account{DID: syntax.DID(raw)}}}, nil
+}
+
+// sampleServiceAuth takes it for that of a service.
+func sampleServiceAuth(c *call) (caller, error) {
+	who, err := sampleAuth(c)
+	if err != nil {
+		return caller{}, nil
+	}
+	return caller{service: who.did()}, nil
+}
+
+// sampleModerator takes it for that of a moderation service.
+func sampleModerator(c *call) (caller, error) {
+	who, err := sampleServiceAuth(c)
+	who.admin = string(who.service)
+	return who, err
 }
 
 // echo answers with its input. Of an unknown member of the open union indigo keeps nothing, and encodes no empty union.
@@ -78,6 +96,8 @@ func sampleTable(*Server) []*method {
 		query("com.example.private", sampleAuth, func(c *call, _ *nothing) (*map[string]string, error) {
 			return &map[string]string{"did": string(c.did())}, nil
 		}).costs(per(5, time.Minute)),
+		procedure("com.example.arrive", sampleServiceAuth, func(c *call, _ *nothing) (*nothing, error) { return nil, nil }).costs(per(5, time.Minute)),
+		procedure("com.example.moderate", sampleModerator, func(c *call, _ *nothing) (*nothing, error) { return nil, nil }),
 		query("com.example.fails", anyone, func(c *call, _ *nothing) (*nothing, error) { return nil, errSample }),
 		query("com.example.panics", anyone, func(c *call, _ *nothing) (*nothing, error) { panic(errSample) }),
 		query("com.example.aborts", anyone, func(c *call, _ *nothing) (*nothing, error) { panic(http.ErrAbortHandler) }),
