@@ -1,6 +1,9 @@
 package accounts
 
 import (
+	"crypto/sha256"
+	"encoding/base64"
+	"io"
 	"strings"
 	"time"
 
@@ -38,8 +41,19 @@ type Account struct {
 	// DeleteAfter is when a deactivated account wishes to be deleted.
 	DeleteAfter *time.Time `json:"deleteAfter,omitempty"`
 
-	// passwordHash is that which [Service.Authenticate] checked.
+	// passwordHash is that of the record, or that which [Service.Authenticate] checked.
 	passwordHash string
+}
+
+// Stamp is a text that is another one as soon as the account's password or its takedown is. It tells nothing
+// about either.
+func (a *Account) Stamp() string {
+	h := sha256.New()
+	_, _ = io.WriteString(h, a.passwordHash)
+	if a.Takedown != nil {
+		_, _ = io.WriteString(h, " "+storage.TimeKey(a.Takedown.At))
+	}
+	return base64.RawURLEncoding.EncodeToString(h.Sum(nil))
 }
 
 // Takedown says when and under which reference an account was taken down.

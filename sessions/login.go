@@ -85,25 +85,42 @@ func (s *Service) loginPassword(ctx context.Context, c Credentials) (*Tokens, er
 		}
 	}
 	if a.Takedown != nil {
-		// Nothing is stored: these tokens can't be refreshed.
-		return s.tokens(a, &record{Session: Session{Grant: Grant{Scope: ScopeTakendown}}}, "none")
+		return s.leavingTokens(a)
 	}
 	var t *Tokens
+	factorSince := false // the account has had a second factor only since
 	err = s.store.Update(ctx, func(tx storage.Tx) error {
 		// The password was checked outside the transaction: it may have been
 		// changed since, and the account deleted or taken down.
-		a, err := s.accounts.StillTx(tx, a)
+		now, err := s.accounts.StillTx(tx, a)
 		if err != nil {
 			return err
 		}
-		if a.Takedown != nil {
+		if now.Takedown != nil {
 			return errTakedown
 		}
-		t, err = s.Open(tx, a, Grant{Method: MethodPassword})
+		if factorSince = now.EmailAuthFactor && !a.EmailAuthFactor; factorSince {
+			return nil
+		}
+		t, err = s.Open(tx, now, Grant{Method: MethodPassword})
 		return err
 	})
+	switch {
+	case err != nil:
+		return nil, err
+	case factorSince:
+		return s.loginPassword(ctx, c)
+	}
+	return t, nil
+}
+
+// leavingTokens are those of an account that is taken down. Nothing is stored, and they can't be refreshed: the
+// access token is good as long as the takedown and the password are the same.
+func (s *Service) leavingTokens(a *accounts.Account) (*Tokens, error) {
+	t, err := s.tokens(a, &record{Session: Session{ID: a.Stamp(), Grant: Grant{Scope: ScopeTakendown}}}, "none")
 	if err != nil {
 		return nil, err
 	}
+	t.Session = nil
 	return t, nil
 }

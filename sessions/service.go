@@ -224,11 +224,7 @@ func (s *Service) tokens(a *accounts.Account, r *record, refreshID string) (*Tok
 	if err != nil {
 		return nil, err
 	}
-	out := &Tokens{AccessJWT: access, RefreshJWT: refresh, Account: a}
-	if r.ID != "" {
-		out.Session = &r.Session
-	}
-	return out, nil
+	return &Tokens{AccessJWT: access, RefreshJWT: refresh, Account: a, Session: &r.Session}, nil
 }
 
 func (s *Service) hash(refreshID string) string {

@@ -320,3 +320,88 @@ func TestTokensForLeavingHaveNoSession(t *testing.T) {
 		t.Errorf("an access token for leaving after the account was restored: %v", err)
 	}
 }
+
+func TestTokensForLeavingEndWithWhatTheyDependOn(t *testing.T) {
+	s := domaintest.New(t)
+	did := s.SignUp("alice").Account.DID
+	takeDown := func() {
+		t.Helper()
+		s.Advance(time.Second)
+		if err := s.Accounts.TakeDown(ctx, did, ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	verify := func(k *sessions.Tokens) error {
+		_, err := s.Sessions.Verify(ctx, k.AccessJWT, sessions.ScopeTakendown)
+		return err
+	}
+	takeDown()
+	for name, end := range map[string]func() error{
+		"another password": func() error { return s.Accounts.SetPassword(ctx, did, "password") },
+		"another takedown": func() error {
+			err := s.Accounts.Restore(ctx, did)
+			takeDown()
+			return err
+		},
+	} {
+		c := login("alice.test", "password")
+		c.AllowTakendown = true
+		k, err := s.Sessions.Login(ctx, c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := verify(k); err != nil {
+			t.Errorf("before %s: %v", name, err)
+		}
+		if err := end(); err != nil {
+			t.Fatal(err)
+		}
+		if err := verify(k); !errors.Is(err, sessions.ErrExpiredToken) {
+			t.Errorf("after %s: %v", name, err)
+		}
+	}
+}
+
+// interposed lets something happen before the first Update.
+type interposed struct {
+	storage.Store
+	before func()
+}
+
+func (i *interposed) Update(ctx context.Context, fn func(storage.Tx) error) error {
+	if before := i.before; before != nil {
+		i.before = nil
+		before()
+	}
+	return i.Store.Update(ctx, fn)
+}
+
+// TestAFactorThatIsSwitchedOnMeanwhile has an account get a second factor while somebody who has its password logs in.
+func TestAFactorThatIsSwitchedOnMeanwhile(t *testing.T) {
+	s := domaintest.New(t)
+	did := s.SignUp("alice").Account.DID
+	if err := s.Accounts.RequestEmailConfirmation(ctx, did); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Accounts.ConfirmEmail(ctx, did, "alice@example.com", s.Code("alice")); err != nil {
+		t.Fatal(err)
+	}
+	on := true
+	store := &interposed{Store: s.Store, before: func() {
+		if err := s.Accounts.UpdateEmail(ctx, did, "alice@example.com", "", &on); err != nil {
+			t.Error(err)
+		}
+	}}
+	service, err := sessions.New(ctx, store, s.Accounts, s.AppPasswords, sessions.Config{
+		ServiceDID: "did:web:pds.test", Keys: []sessions.Key{{Secret: make([]byte, 32)}}, Secret: make([]byte, 32), Now: s.Now,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := service.Login(ctx, login("alice.test", "password")); !errors.Is(err, accounts.ErrAuthFactorRequired) {
+		t.Errorf("a login without a code: %v", err)
+	}
+	if all, err := s.Sessions.List(ctx, did); err != nil || len(all) != 1 {
+		t.Errorf("%d sessions, %v; want the one of the sign-up", len(all), err)
+	}
+}

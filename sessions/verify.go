@@ -39,8 +39,8 @@ func (s *Service) Verify(ctx context.Context, accessJWT string, scopes ...Scope)
 			switch {
 			case errors.Is(err, accounts.ErrNotFound):
 				return errAccountGone
-			case err == nil && auth.Account.Takedown == nil:
-				// There is no session to end: the token ends with the takedown.
+			case err == nil && (auth.Account.Takedown == nil || auth.Account.Stamp() != c.Session):
+				// There is no session to end: the token ends with the takedown, or with another password.
 				return errRevoked
 			}
 			return err
