@@ -19,6 +19,7 @@ const (
 	conflict              // run it once more, then report: the other document may be newer than the snapshot
 	contended             // run it again after a pause: it met another transaction
 	lost                  // run it again on another connection: this one is gone, before COMMIT was sent
+	stale                 // run it again with the definitions of now: another process has added to them
 )
 
 // failure is an error of the database, in the words of the contract.
@@ -62,6 +63,9 @@ func (s *Store) fail(ctx context.Context, err error, unknown bool) *failure {
 		return unavailable(lost)
 	case "57014", "55P03", "40003": // statement time-out, lock time-out, completion unknown
 		return unavailable(final)
+	}
+	if pg.Code == outdated {
+		return &failure{stale, fmt.Errorf("%w: %w", storage.ErrUnavailable, err)}
 	}
 	switch pg.Code[:2] {
 	case "08": // connection, also whatever pgbouncer reports

@@ -16,7 +16,7 @@ import (
 
 // layout is the version of what is in the schema besides the collections' documents.
 // A change of it is a step in migrate.
-const layout = 1
+const layout = 2
 
 // migrate makes the schema, or brings it up to date.
 func (s *Store) migrate(ctx context.Context) error {
@@ -27,6 +27,16 @@ func (s *Store) migrate(ctx context.Context) error {
 		}
 		if err != nil {
 			return err
+		}
+		if version == 1 { // had no version of the definitions
+			version = 2
+			err := run(ctx, tx, []string{
+				"INSERT INTO " + s.in("_meta") + ` (name, value) VALUES ('definitions', '0') ON CONFLICT (name) DO NOTHING`,
+				"UPDATE " + s.in("_meta") + ` SET value = '2' WHERE name = 'layout'`,
+			})
+			if err != nil {
+				return err
+			}
 		}
 		if version != layout {
 			return fmt.Errorf("postgres: the schema has version %d; this program knows %d", version, layout)
@@ -52,7 +62,7 @@ func (s *Store) create(ctx context.Context, tx pgx.Tx) error {
 	statements = append(statements,
 		"CREATE TABLE IF NOT EXISTS "+s.in("_meta")+` (name text PRIMARY KEY, value text NOT NULL)`,
 		"CREATE TABLE IF NOT EXISTS "+s.in("_tables")+` (name text PRIMARY KEY, definition jsonb NOT NULL)`,
-		"INSERT INTO "+s.in("_meta")+` (name, value) VALUES ('layout', '`+strconv.Itoa(layout)+`') ON CONFLICT (name) DO NOTHING`,
+		"INSERT INTO "+s.in("_meta")+` (name, value) VALUES ('layout', '`+strconv.Itoa(layout)+`'), ('definitions', '0') ON CONFLICT (name) DO NOTHING`,
 	)
 	return run(ctx, tx, statements)
 }
@@ -137,10 +147,20 @@ func isCode(err error, codes ...string) bool {
 	return false
 }
 
-// load reads the definitions of all tables.
+// load reads the definitions of all tables, and their version before: if they are newer than that, they are
+// read again when it matters.
 func (s *Store) load(ctx context.Context, q interface {
 	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
 }) error {
+	var text string
+	if err := q.QueryRow(ctx, "SELECT value FROM "+s.in("_meta")+" WHERE name = 'definitions'").Scan(&text); err != nil {
+		return err
+	}
+	version, err := strconv.Atoi(text)
+	if err != nil {
+		return fmt.Errorf("postgres: the version of the definitions is damaged: %w", err)
+	}
 	rows, err := q.Query(ctx, "SELECT definition FROM "+s.in("_tables"))
 	if err != nil {
 		return err
@@ -156,7 +176,7 @@ func (s *Store) load(ctx context.Context, q interface {
 		return nil
 	})
 	if err == nil {
-		s.tables.Store(s.compile(defs))
+		s.tables.Store(s.compile(defs, version))
 	}
 	return err
 }
@@ -173,6 +193,7 @@ func (s *Store) Define(ctx context.Context, more ...storage.Table) error {
 	if err != nil || s.tables.Load().holds(want) {
 		return err
 	}
+	var version int
 	err = s.exclusively(ctx, func(tx pgx.Tx) (err error) {
 		if _, err := s.lock(ctx, tx); err != nil {
 			return err
@@ -199,12 +220,18 @@ func (s *Store) Define(ctx context.Context, more ...storage.Table) error {
 				return err
 			}
 		}
-		return nil
+		version = have.version
+		if have.holds(want) { // another process came first
+			return nil
+		}
+		version++
+		_, err = tx.Exec(ctx, "UPDATE "+s.in("_meta")+" SET value = $1 WHERE name = 'definitions'", strconv.Itoa(version))
+		return err
 	})
 	if err != nil {
 		return fmt.Errorf("postgres: defining tables: %w", err)
 	}
-	s.tables.Store(s.compile(want))
+	s.tables.Store(s.compile(want, version))
 	return nil
 }
 

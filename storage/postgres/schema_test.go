@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -82,6 +83,86 @@ func TestIndexesOfAnotherProcess(t *testing.T) {
 	var conflict *storage.ConflictError
 	if err := put(b, "2"); !errors.As(err, &conflict) || conflict.Index != "y" {
 		t.Errorf("Put of a taken value = %v", err)
+	}
+}
+
+// A process that doesn't know of an index yet keeps it right all the same: what it writes and deletes leaves nothing behind.
+func TestIndexesAddedBesideARunningProcess(t *testing.T) {
+	ctx, u := context.Background(), pgcluster.URL(t)
+	before := storage.Table{Name: "things", Indexes: []storage.Index{{Name: "x"}}}
+	after := storage.Table{Name: "things", Indexes: []storage.Index{
+		{Name: "x"}, {Name: "single"}, {Name: "alone", Unique: true}, {Name: "many", Multi: true}, {Name: "manyalone", Unique: true, Multi: true},
+	}}
+	fresh, stale := open(t, u), open(t, u)
+	defer fresh.Close()
+	defer stale.Close()
+	for _, s := range []*postgres.Store{fresh, stale} {
+		if err := s.Define(ctx, before); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := fresh.Define(ctx, after); err != nil {
+		t.Fatal(err)
+	}
+	put := func(s *postgres.Store, key string, indexes ...string) {
+		t.Helper()
+		d := storage.Document{Key: key, Value: []byte(`{}`)}
+		for _, ix := range indexes {
+			d.Entries = append(d.Entries, storage.Entry{Index: ix, Value: "v"})
+		}
+		if err := s.Update(ctx, func(tx storage.Tx) error { return tx.Put("things", d) }); err != nil {
+			t.Errorf("putting %s: %v", key, err)
+		}
+	}
+	count := func(index string) (n int) {
+		t.Helper()
+		err := fresh.View(ctx, func(tx storage.Tx) error {
+			n = 0
+			for _, err := range tx.Scan("things", storage.Range{Index: index}) {
+				if err != nil {
+					return err
+				}
+				n++
+			}
+			return nil
+		})
+		if err != nil {
+			t.Error(err)
+		}
+		return n
+	}
+	all := []string{"alone", "many", "manyalone", "single", "x"}
+	put(fresh, "one", all...)
+	put(stale, "one", "x")
+	for _, index := range []string{"alone", "many", "manyalone", "single"} {
+		if n := count(index); n != 0 {
+			t.Errorf("index %s still holds %d of what was written without it", index, n)
+		}
+	}
+	put(fresh, "two", all...)
+	another := open(t, u)
+	defer another.Close()
+	if err := fresh.Define(ctx, storage.Table{Name: "things", Indexes: append(slices.Clone(after.Indexes), storage.Index{Name: "later", Multi: true})}); err != nil {
+		t.Fatal(err)
+	}
+	put(fresh, "two", append(all, "later")...)
+	for _, s := range []*postgres.Store{stale, another} {
+		err := s.Update(ctx, func(tx storage.Tx) error { // one that reads before it writes, too
+			if _, err := tx.Get("things", "two"); err != nil && s == stale {
+				return err
+			}
+			return tx.Delete("things", "two")
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	if n := count("later"); n != 0 {
+		t.Errorf("index later still holds %d of what was deleted", n)
+	}
+	put(fresh, "three", all...)
+	if problems, err := storage.Check(ctx, fresh); err != nil || len(problems) > 0 {
+		t.Errorf("%v, %v", problems, err)
 	}
 }
 
@@ -213,5 +294,36 @@ func TestNewerLayoutIsRefused(t *testing.T) {
 	}
 	if _, err := postgres.Open(ctx, u); err == nil || !strings.Contains(err.Error(), "version 999") {
 		t.Errorf("Open = %v, want an error about the version", err)
+	}
+}
+
+// A schema of the first layout, which had no version of the definitions, is brought up to date.
+func TestOlderLayoutIsBroughtUpToDate(t *testing.T) {
+	ctx, u := context.Background(), pgcluster.URL(t)
+	s := open(t, u)
+	if err := s.Define(ctx, items.Table()); err != nil {
+		t.Fatal(err)
+	}
+	s.Close()
+	db, err := pgx.Connect(ctx, plain(t, u))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close(ctx)
+	meta := schemaOf(t, u) + "._meta"
+	for _, sql := range []string{"DELETE FROM " + meta + " WHERE name = 'definitions'", "UPDATE " + meta + " SET value = '1' WHERE name = 'layout'"} {
+		if _, err := db.Exec(ctx, sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s = open(t, u)
+	defer s.Close()
+	err = s.Update(ctx, func(tx storage.Tx) error { return tx.Delete(items.Table().Name, "nothing") })
+	if tables, terr := s.Tables(ctx); err != nil || terr != nil || len(tables) != 1 {
+		t.Errorf("%v; %v, %v", err, tables, terr)
+	}
+	var layout string
+	if err := db.QueryRow(ctx, "SELECT value FROM "+meta+" WHERE name = 'layout'").Scan(&layout); err != nil || layout != "2" {
+		t.Errorf("the layout is %s, %v", layout, err)
 	}
 }

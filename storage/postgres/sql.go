@@ -13,6 +13,7 @@ import (
 // tables are all definitions with their statements. A tables is never changed.
 type tables struct {
 	defs        kv.Tables
+	version     int // of the definitions, which grows with each change
 	byName      map[string]*table
 	constraints map[string]*storage.ConflictError // by their names
 }
@@ -40,8 +41,8 @@ type index struct {
 }
 
 // compile writes the statements of all tables.
-func (s *Store) compile(defs kv.Tables) *tables {
-	ts := &tables{defs: defs, byName: map[string]*table{}, constraints: map[string]*storage.ConflictError{}}
+func (s *Store) compile(defs kv.Tables, version int) *tables {
+	ts := &tables{defs: defs, version: version, byName: map[string]*table{}, constraints: map[string]*storage.ConflictError{}}
 	for _, def := range defs {
 		t := s.compileTable(def)
 		ts.byName[def.Name] = t

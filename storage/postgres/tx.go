@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -87,6 +88,9 @@ func (tx *transaction) exchangeOnce(statements []*statement, commit bool) *failu
 		}
 		for _, sql := range tx.s.begins[tx.writable] {
 			batch.Queue(sql).Exec(command)
+		}
+		if tx.writable {
+			batch.Queue(tx.s.checkDefinitions(), strconv.Itoa(tx.tables.version)).Exec(command)
 		}
 	}
 	for _, st := range statements {

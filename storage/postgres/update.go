@@ -14,6 +14,9 @@ import (
 // [storage.ErrUnavailable].
 const MaxAttempts = 40
 
+// maxStale is how often a transaction may find the definitions of tables changed before it fails.
+const maxStale = 10
+
 // maxLost is how many connections a transaction may lose before it fails.
 const maxLost = 3
 
@@ -52,6 +55,10 @@ func (s *Store) Update(ctx context.Context, fn func(storage.Tx) error) error {
 			}
 		case broken.kind == conflict && met[conflict] == 1 && attempt < MaxAttempts:
 		case broken.kind == lost && met[lost] < maxLost:
+		case broken.kind == stale && met[stale] < maxStale:
+			if err := s.reload(ctx); err != nil {
+				return err
+			}
 		case broken.kind == contended:
 			return fmt.Errorf("postgres: gave up after %d attempts: %w", attempt, broken.err)
 		default:
@@ -90,4 +97,23 @@ func pause(ctx context.Context, attempt int) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+}
+
+// outdated is the error of a division by zero, which nothing but checkDefinitions asks for.
+const outdated = "22012"
+
+// checkDefinitions is the statement that fails as [outdated] if the definitions of tables have another version. It
+// goes with the first statements of each Update: one that doesn't know of an index would leave old entries in it.
+func (s *Store) checkDefinitions() string {
+	return "SELECT 1 / count(*) FROM " + s.in("_meta") + " WHERE name = 'definitions' AND value = $1"
+}
+
+// reload reads the definitions anew.
+func (s *Store) reload(ctx context.Context) error {
+	s.define.Lock()
+	defer s.define.Unlock()
+	if err := s.load(ctx, s.pool); err != nil {
+		return s.fail(ctx, err, false)
+	}
+	return nil
 }
