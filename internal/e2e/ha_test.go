@@ -37,7 +37,11 @@ func startCluster(t *testing.T) *cluster {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &cluster{dir: dir, first: 20000 + os.Getpid()%20000}
+	first, err := pgcluster.FreePorts(0, 1, 11, 12, 13, 21, 22, 23) // those of databases.sh
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &cluster{dir: dir, first: first}
 	cmd := exec.Command("../../examples/cluster/databases.sh", dir, strconv.Itoa(c.first))
 	var log bytes.Buffer
 	cmd.Stderr = &log

@@ -23,7 +23,7 @@ func StartPgbouncer(t testing.TB, s *Server) (addr string) {
 	if _, err := os.Stat(path); err != nil {
 		t.Skip("skipped: no pgbouncer on this machine (apt-get install pgbouncer)")
 	}
-	port, err := freePort()
+	port, err := FreePorts(0)
 	if err != nil {
 		t.Fatal(err)
 	}
