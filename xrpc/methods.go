@@ -88,7 +88,8 @@ func (s *Server) table() []*method {
 		procedure("com.atproto.admin.enableAccountInvites", s.moderator, s.enableAccountInvites).format("account=did"),
 		query("com.atproto.admin.getSubjectStatus", s.moderator, s.getSubjectStatus).
 			format("did=did", "uri=at-uri", "blob=cid"),
-		procedure("com.atproto.admin.updateSubjectStatus", s.moderator, s.updateSubjectStatus),
+		procedure("com.atproto.admin.updateSubjectStatus", s.moderator, s.updateSubjectStatus).
+			format("subject/did=did", "subject/uri=at-uri", "subject/cid=cid", "subject/recordUri=at-uri"),
 		procedure("com.atproto.admin.sendEmail", s.moderator, s.sendEmail).format("recipientDid=did", "senderDid=did"),
 
 		// com.atproto.admin: those that change credentials or delete

@@ -124,6 +124,10 @@ func TestAdmin(t *testing.T) {
 		set(object{"deactivated": object{"applied": false}}).ok()
 		s.do(admin, "admin.getSubjectStatus", nil).refused(400, "InvalidRequest", "No provided subject")
 		s.do(admin, "admin.getSubjectStatus", object{"did": nobodyDID}).refused(400, "NotFound", "Subject not found")
+		for _, id := range []string{"bob.test", "bob@example.com", "nonsense"} {
+			subject = object{"$type": "com.atproto.admin.defs#repoRef", "did": id}
+			set(object{"takedown": object{"applied": true}}).refused(400, "InvalidRequest", "Input/subject/did must be a valid did")
+		}
 		subject = object{"$type": "com.atproto.repo.strongRef", "uri": "at://" + bob.DID + "/app.bsky.feed.post/1", "cid": "bafyreidsjgdosuszzuwrcrsrssb6mol6iinbpyznvfqyp4a4idis22kofi"}
 		set(object{"takedown": object{"applied": true}}).refused(400, "InvalidRequest", "Invalid subject (com.atproto.repo.strongRef)")
 
