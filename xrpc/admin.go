@@ -97,21 +97,17 @@ func (s *Server) accountView(c *call, id syntax.DID) (*atproto.AdminDefs_Account
 type searchAccountsParams struct {
 	Email  *string `json:"email,omitempty"`
 	Cursor *string `json:"cursor,omitempty"`
-	Limit  *int64  `json:"limit,omitempty"`
+	Limit  int64   `json:"limit"`
 }
 
 // searchAccounts finds accounts by the beginning of their e-mail address.
 func (s *Server) searchAccounts(c *call, in *searchAccountsParams) (*atproto.AdminSearchAccounts_Output, error) {
-	limit := 50 // the lexicon's default
-	if in.Limit != nil {
-		limit = int(*in.Limit)
-	}
 	var page accounts.Page
 	var err error
 	if email := value(in.Email); email != "" {
-		page, err = s.cfg.Accounts.SearchByEmail(c.Context(), email, value(in.Cursor), limit)
+		page, err = s.cfg.Accounts.SearchByEmail(c.Context(), email, value(in.Cursor), int(in.Limit))
 	} else {
-		page, err = s.cfg.Accounts.List(c.Context(), value(in.Cursor), limit)
+		page, err = s.cfg.Accounts.List(c.Context(), value(in.Cursor), int(in.Limit))
 	}
 	if errors.Is(err, storage.ErrInvalid) {
 		return nil, invalid("Malformed cursor")
@@ -183,20 +179,13 @@ func (s *Server) disableInviteCodes(c *call, in *atproto.AdminDisableInviteCodes
 }
 
 type inviteCodesParams struct {
-	Sort   *string `json:"sort,omitempty"`
-	Limit  *int64  `json:"limit,omitempty"`
+	Sort   string  `json:"sort"`
+	Limit  int64   `json:"limit"`
 	Cursor *string `json:"cursor,omitempty"`
 }
 
 func (s *Server) getInviteCodes(c *call, in *inviteCodesParams) (*atproto.AdminGetInviteCodes_Output, error) {
-	sort, limit := "recent", 100 // the lexicon's defaults
-	if in.Sort != nil {
-		sort = *in.Sort
-	}
-	if in.Limit != nil {
-		limit = int(*in.Limit)
-	}
-	page, err := s.cfg.Invites.List(c.Context(), sort, value(in.Cursor), limit)
+	page, err := s.cfg.Invites.List(c.Context(), in.Sort, value(in.Cursor), int(in.Limit))
 	if err != nil {
 		return nil, err
 	}

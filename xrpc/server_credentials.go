@@ -46,39 +46,28 @@ func (s *Server) createInviteCode(c *call, in *atproto.ServerCreateInviteCode_In
 	return &atproto.ServerCreateInviteCode_Output{Code: made[0].Codes[0]}, nil
 }
 
-func (s *Server) createInviteCodes(c *call, in *inviteCodesInput) (*atproto.ServerCreateInviteCodes_Output, error) {
-	count := 1 // the lexicon's default
-	if in.CodeCount != nil {
-		count = int(*in.CodeCount)
+func (s *Server) createInviteCodes(c *call, in *atproto.ServerCreateInviteCodes_Input) (*atproto.ServerCreateInviteCodes_Output, error) {
+	out := &atproto.ServerCreateInviteCodes_Output{Codes: []*atproto.ServerCreateInviteCodes_AccountCodes{}}
+	if in.ForAccounts != nil && len(in.ForAccounts) == 0 {
+		return out, nil // for nobody, which is not the same as for nobody in particular
 	}
-	made, err := s.cfg.Invites.Create(c.Context(), count, int(in.UseCount), in.ForAccounts...)
+	made, err := s.cfg.Invites.Create(c.Context(), int(in.CodeCount), int(in.UseCount), in.ForAccounts...)
 	if err != nil {
 		return nil, err
 	}
-	out := &atproto.ServerCreateInviteCodes_Output{}
 	for _, m := range made {
 		out.Codes = append(out.Codes, &atproto.ServerCreateInviteCodes_AccountCodes{Account: m.Account, Codes: m.Codes})
 	}
 	return out, nil
 }
 
-// inviteCodesInput is the lexicon's input with a default for the number of codes: it is
-// both required and has one.
-type inviteCodesInput struct {
-	CodeCount   *int64   `json:"codeCount,omitempty"`
-	UseCount    int64    `json:"useCount"`
-	ForAccounts []string `json:"forAccounts,omitempty"`
-}
-
-// accountInviteCodesParams are the parameters of getAccountInviteCodes, both true by default.
 type accountInviteCodesParams struct {
-	IncludeUsed     *bool `json:"includeUsed,omitempty"`
-	CreateAvailable *bool `json:"createAvailable,omitempty"`
+	IncludeUsed     bool `json:"includeUsed"`
+	CreateAvailable bool `json:"createAvailable"`
 }
 
 func (s *Server) getAccountInviteCodes(c *call, in *accountInviteCodesParams) (*atproto.ServerGetAccountInviteCodes_Output, error) {
-	isTrue := func(b *bool) bool { return b == nil || *b }
-	all, err := s.cfg.Invites.ForAccount(c.Context(), c.did(), isTrue(in.IncludeUsed), isTrue(in.CreateAvailable))
+	all, err := s.cfg.Invites.ForAccount(c.Context(), c.did(), in.IncludeUsed, in.CreateAvailable)
 	if err != nil {
 		return nil, err
 	}
