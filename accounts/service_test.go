@@ -432,6 +432,20 @@ func TestStatus(t *testing.T) {
 	want(accounts.StatusDeactivated)
 	do(s.Accounts.Reactivate(ctx, did))
 	want(accounts.StatusActive)
+	yes, no := true, false
+	do(s.Accounts.UpdateStatus(ctx, did, accounts.StatusUpdate{Takedown: &yes, Ref: "case 3", Deactivated: &yes}))
+	want(accounts.StatusTakendown)
+	if err := s.Accounts.UpdateStatus(ctx, did, accounts.StatusUpdate{Deactivated: &no}); !errors.Is(err, accounts.ErrNotFound) {
+		t.Errorf("activating what is taken down: %v", err)
+	}
+	do(s.Accounts.UpdateStatus(ctx, did, accounts.StatusUpdate{Takedown: &no}))
+	want(accounts.StatusDeactivated)
+	do(s.Accounts.UpdateStatus(ctx, did, accounts.StatusUpdate{Deactivated: &no}))
+	do(s.Accounts.UpdateStatus(ctx, did, accounts.StatusUpdate{}))
+	want(accounts.StatusActive)
+	if err := s.Accounts.UpdateStatus(ctx, "did:plc:nobody", accounts.StatusUpdate{}); !errors.Is(err, accounts.ErrNotFound) {
+		t.Errorf("nobody: %v", err)
+	}
 	for _, zone := range []int{-1, 1} { // to the west of Greenwich it is the year 10000 there
 		last := time.Date(9999, 12, 31, 23, 59, 59, 0, time.FixedZone("", zone*3600))
 		if err := s.Accounts.Deactivate(ctx, did, &last); errors.Is(err, accounts.ErrInvalidRequest) != (zone < 0) {

@@ -1,7 +1,6 @@
 package xrpc
 
 import (
-	"context"
 	"errors"
 	"net/http"
 	"strings"
@@ -251,19 +250,14 @@ func (s *Server) updateSubjectStatus(c *call, in *atproto.AdminUpdateSubjectStat
 		return nil, invalid("Invalid subject (" + kind + ")")
 	}
 	err := s.onAccount(c, ref.Did, func(a *accounts.Account) error {
-		ctx := c.Context()
+		var u accounts.StatusUpdate
 		if takedown != nil {
-			if err := s.setTakedown(ctx, a.DID, takedown); err != nil {
-				return err
-			}
+			u.Takedown, u.Ref = &takedown.Applied, value(takedown.Ref)
 		}
-		switch {
-		case deactivated == nil:
-			return nil
-		case deactivated.Applied:
-			return s.cfg.Accounts.Deactivate(ctx, a.DID, nil)
+		if deactivated != nil {
+			u.Deactivated = &deactivated.Applied
 		}
-		return s.cfg.Accounts.Activate(ctx, a.DID)
+		return s.cfg.Accounts.UpdateStatus(c.Context(), a.DID, u)
 	})
 	if err != nil {
 		return nil, err
@@ -273,13 +267,6 @@ func (s *Server) updateSubjectStatus(c *call, in *atproto.AdminUpdateSubjectStat
 		Subject:  &atproto.AdminUpdateSubjectStatus_Output_Subject{AdminDefs_RepoRef: ref},
 		Takedown: takedown,
 	}, nil
-}
-
-func (s *Server) setTakedown(ctx context.Context, id syntax.DID, t *atproto.AdminDefs_StatusAttr) error {
-	if t.Applied {
-		return s.cfg.Accounts.TakeDown(ctx, id, value(t.Ref))
-	}
-	return s.cfg.Accounts.Restore(ctx, id)
 }
 
 func (s *Server) sendEmail(c *call, in *atproto.AdminSendEmail_Input) (*atproto.AdminSendEmail_Output, error) {
