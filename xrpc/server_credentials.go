@@ -1,6 +1,8 @@
 package xrpc
 
 import (
+	"strings"
+
 	"github.com/bluesky-social/indigo/api/atproto"
 
 	"github.com/gatehouse-at/gatehouse/invites"
@@ -39,7 +41,7 @@ func (s *Server) createInviteCode(c *call, in *atproto.ServerCreateInviteCode_In
 	if in.ForAccount != nil {
 		forAccounts = []string{*in.ForAccount}
 	}
-	made, err := s.cfg.Invites.Create(c.Context(), 1, int(in.UseCount), forAccounts...)
+	made, err := s.createInvites(c, 1, in.UseCount, forAccounts)
 	if err != nil {
 		return nil, err
 	}
@@ -51,7 +53,7 @@ func (s *Server) createInviteCodes(c *call, in *atproto.ServerCreateInviteCodes_
 	if in.ForAccounts != nil && len(in.ForAccounts) == 0 {
 		return out, nil // for nobody, which is not the same as for nobody in particular
 	}
-	made, err := s.cfg.Invites.Create(c.Context(), int(in.CodeCount), int(in.UseCount), in.ForAccounts...)
+	made, err := s.createInvites(c, in.CodeCount, in.UseCount, in.ForAccounts)
 	if err != nil {
 		return nil, err
 	}
@@ -59,6 +61,19 @@ func (s *Server) createInviteCodes(c *call, in *atproto.ServerCreateInviteCodes_
 		out.Codes = append(out.Codes, &atproto.ServerCreateInviteCodes_AccountCodes{Account: m.Account, Codes: m.Codes})
 	}
 	return out, nil
+}
+
+// createInvites makes codes, and logs for whom.
+func (s *Server) createInvites(c *call, codeCount, useCount int64, forAccounts []string) (made []invites.AccountCodes, err error) {
+	subject := invites.Admin
+	if len(forAccounts) > 0 {
+		subject = strings.Join(forAccounts, " ")
+	}
+	err = s.logged(c, subject, func() error {
+		made, err = s.cfg.Invites.Create(c.Context(), int(codeCount), int(useCount), forAccounts...)
+		return err
+	})
+	return made, err
 }
 
 type accountInviteCodesParams struct {

@@ -2,11 +2,13 @@ package e2e
 
 import (
 	"encoding/base64"
+	"slices"
 	"testing"
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
 
 	"github.com/gatehouse-at/gatehouse"
+	"github.com/gatehouse-at/gatehouse/accounts/audit"
 	"github.com/gatehouse-at/gatehouse/accounts/did"
 )
 
@@ -152,6 +154,15 @@ func TestAdmin(t *testing.T) {
 		s.do(admin, "admin.deleteAccount", object{"did": bob.DID}).refused(400, "InvalidRequest", "Account does not exist: "+bob.DID)
 
 		// All of it was written down.
+		s.do(admin, "server.createInviteCodes", object{"useCount": 1, "forAccounts": []string{alice.DID}}).ok()
+		for subject, action := range map[string]string{"admin": "createInviteCode", alice.DID: "createInviteCodes"} {
+			log, err := s.Gatehouse.Audit.List(t.Context(), subject, "", 100)
+			if err != nil || !slices.ContainsFunc(log.Entries, func(e *audit.Entry) bool {
+				return e.Action == "com.atproto.server."+action && e.Admin == "admin" && e.Outcome == "ok"
+			}) {
+				t.Errorf("%s isn't in the audit log: %v, %v", action, log, err)
+			}
+		}
 		log, err := s.Gatehouse.Audit.List(t.Context(), bob.DID, "", 100)
 		if err != nil || len(log.Entries) < 7 {
 			t.Fatalf("the audit log: %v, %v", log, err)
