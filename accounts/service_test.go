@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -522,6 +523,38 @@ func TestTheServersOwnNameIsNobodysHandle(t *testing.T) {
 				t.Errorf("did:%s: a change (by an admin: %t): %v", method, admin, err)
 			}
 		}
+	}
+}
+
+// TestKeysThatStayDontHideOthers reserves more keys that are kept than a step of the housekeeping looks at.
+func TestKeysThatStayDontHideOthers(t *testing.T) {
+	s := domaintest.New(t)
+	for i := range 501 {
+		id := syntax.DID("did:web:a" + strconv.Itoa(i) + ".example.org")
+		p := params("alice" + strconv.Itoa(i))
+		p.DID, p.ProvenDID = id, id
+		if _, err := s.Accounts.Create(ctx, p); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Accounts.ReserveSigningKey(ctx, id); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.Advance(time.Hour)
+	key, err := s.Accounts.ReserveSigningKey(ctx, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Advance(91 * 24 * time.Hour)
+	if err := s.Accounts.PurgeReservedKeys(ctx); err != nil {
+		t.Fatal(err)
+	}
+	err = s.Store.View(ctx, func(tx storage.Tx) error {
+		_, err := tx.Get("reserved_keys", key)
+		return err
+	})
+	if !errors.Is(err, storage.ErrNotFound) {
+		t.Errorf("a key that nobody took: %v", err)
 	}
 }
 
