@@ -1,13 +1,17 @@
 package e2e
 
 import (
+	"context"
 	"encoding/base64"
+	"encoding/json"
 	"slices"
+	"sync/atomic"
 	"testing"
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
 
 	"github.com/gatehouse-at/gatehouse"
+	"github.com/gatehouse-at/gatehouse/accounts"
 	"github.com/gatehouse-at/gatehouse/accounts/audit"
 	"github.com/gatehouse-at/gatehouse/accounts/did"
 )
@@ -344,6 +348,32 @@ func TestHandles(t *testing.T) {
 			t.Errorf("checkSignupQueue: %v", got)
 		}
 	}, config(func(c *gatehouse.Config) { c.HandleResolver, c.PLCRotationKey = resolver, rotationKeyHex }))
+}
+
+// TestForeignDocumentsAreNotServed asks for the document of an account whose did:web is on a host of its own. Where that
+// host leads here, resolving it would ask this server again, which would resolve it, and so on.
+func TestForeignDocumentsAreNotServed(t *testing.T) {
+	const id = syntax.DID("did:web:alice.example.org")
+	var resolved atomic.Int32
+	s := newAPI(t, config(func(c *gatehouse.Config) {
+		c.DIDResolver = func(context.Context, syntax.DID) (json.RawMessage, error) {
+			resolved.Add(1)
+			return json.RawMessage(`{"id":"did:web:alice.example.org"}`), nil
+		}
+	}))
+	_, err := s.Gatehouse.Accounts.Create(t.Context(), accounts.CreateParams{
+		Handle: "alice.test", Email: "alice@example.com", Password: "password", DID: id, ProvenDID: id,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	resolved.Store(0)
+	if status, body := s.get("alice.example.org", "/.well-known/did.json"); status != 404 || resolved.Load() != 0 {
+		t.Errorf("did.json: %d %s, resolved %d times", status, body, resolved.Load())
+	}
+	if doc := s.do(nobody, "identity.resolveDid", object{"did": id}).ok()["didDoc"].(object); doc["id"] != id.String() {
+		t.Errorf("resolveDid: %v", doc)
+	}
 }
 
 const rotationKeyHex = "9085d2bef69286a6cbb51623c8fa258629945cd55ca705cc4e66700396894e0c"
