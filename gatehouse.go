@@ -87,7 +87,7 @@ func (s *Server) PLCDirectory() http.Handler {
 
 // WellKnown serves /.well-known/atproto-did, by which a handle on one of the
 // server's domains leads to its account, and /.well-known/did.json, the document of the
-// server's own DID and of accounts with a did:web. Mount it for all these hosts.
+// server's own DID and of accounts with a did:web on its domains. Mount it for all these hosts.
 func (s *Server) WellKnown() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /.well-known/atproto-did", s.handler.AtprotoDID)

@@ -17,6 +17,8 @@ import (
 	"github.com/gatehouse-at/gatehouse/storage"
 )
 
+var errNotActivated = refusal.New(ErrNotFound, "user not found")
+
 // Activate ends a deactivation, or begins the life of an account that was brought here, if
 // its DID names this server, its signing key, and for a did:plc the server's rotation key.
 // Errors: [ErrNotFound], also for an account that is taken down, [ErrInvalidRequest], [ErrDirectory]
@@ -25,7 +27,7 @@ func (s *Service) Activate(ctx context.Context, id syntax.DID) error {
 	a, err := s.Get(ctx, id)
 	switch {
 	case errors.Is(err, ErrNotFound), err == nil && a.Takedown != nil:
-		return refusal.New(ErrNotFound, "user not found")
+		return errNotActivated
 	case err != nil:
 		return err
 	}

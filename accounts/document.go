@@ -12,15 +12,26 @@ import (
 // Document returns the DID document of an account as JSON, or nil if it can't be
 // had: sessions are handed out without it rather than not at all.
 func (s *Service) Document(ctx context.Context, a *Account) json.RawMessage {
-	var doc json.RawMessage
-	var err error
-	if s.hostedWeb(a.DID) {
-		doc, err = json.Marshal(did.AtprotoData(a.DID, a.Handle.String(), a.SigningKey, s.cfg.Endpoint).Document())
-	} else if s.cfg.Resolver != nil {
-		doc, err = s.cfg.Resolver.Resolve(ctx, a.DID)
+	if doc := s.HostedDocument(a); doc != nil || s.cfg.Resolver == nil {
+		return doc
 	}
+	doc, err := s.cfg.Resolver.Resolve(ctx, a.DID)
 	if err != nil {
 		s.cfg.Logger.WarnContext(ctx, "DID document not resolved", "did", a.DID, "error", err)
+		return nil
+	}
+	return doc
+}
+
+// HostedDocument returns the DID document that the server itself serves for an account, as JSON: that of a did:web on
+// one of its handle domains. It is nil for any other DID.
+func (s *Service) HostedDocument(a *Account) json.RawMessage {
+	if !s.hostedWeb(a.DID) {
+		return nil
+	}
+	doc, err := json.Marshal(did.AtprotoData(a.DID, a.Handle.String(), a.SigningKey, s.cfg.Endpoint).Document())
+	if err != nil {
+		s.cfg.Logger.Error("DID document not encoded", "did", a.DID, "error", err)
 		return nil
 	}
 	return doc

@@ -103,8 +103,8 @@ func (s *Service) List(ctx context.Context, cursor string, limit int) (Page, err
 	return s.page(ctx, storage.Range{Index: "created", After: cursor, Limit: limit})
 }
 
-// SearchByEmail returns the accounts whose address begins with a prefix, in the order of
-// their addresses (source: com.atproto.admin.searchAccounts).
+// SearchByEmail returns the accounts whose address begins with a prefix, in the order of their addresses: one
+// whose address is the prefix itself comes first (source: com.atproto.admin.searchAccounts).
 func (s *Service) SearchByEmail(ctx context.Context, prefix, cursor string, limit int) (Page, error) {
 	prefix = normalIdentifier(prefix)
 	if storage.ValidKey(prefix) != nil {
@@ -114,18 +114,25 @@ func (s *Service) SearchByEmail(ctx context.Context, prefix, cursor string, limi
 }
 
 func (s *Service) page(ctx context.Context, r storage.Range) (Page, error) {
-	r.Limit = min(max(r.Limit, 1), 500)
+	limit := min(max(r.Limit, 1), 500)
 	var p Page
 	err := s.store.View(ctx, func(tx storage.Tx) error {
-		p = Page{}
-		records, cursor, err := accountsTable.Page(tx, r)
-		if err != nil {
-			return err
-		}
-		p.Cursor = cursor
-		for _, r := range records {
-			if r.Pending == nil {
-				p.Accounts = append(p.Accounts, &r.Account)
+		p = Page{Cursor: r.After}
+		// Pending accounts take no place on the page.
+		for len(p.Accounts) < limit {
+			rest := r
+			rest.After, rest.Limit = p.Cursor, limit-len(p.Accounts)
+			records, cursor, err := accountsTable.Page(tx, rest)
+			if err != nil {
+				return err
+			}
+			for _, r := range records {
+				if r.Pending == nil {
+					p.Accounts = append(p.Accounts, &r.Account)
+				}
+			}
+			if p.Cursor = cursor; cursor == "" {
+				break
 			}
 		}
 		return nil

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -176,6 +177,78 @@ func TestListAndSearch(t *testing.T) {
 	page, err := s.Accounts.SearchByEmail(ctx, "ALI", "", 10)
 	if err != nil || len(page.Accounts) != 2 || page.Accounts[0].Handle != "alice.test" || page.Cursor != "" {
 		t.Errorf("SearchByEmail: %+v, %v", page, err)
+	}
+}
+
+func TestPagesAreFull(t *testing.T) {
+	dir := watch(t)
+	s := domaintest.New(t, dir.in)
+	for _, label := range []string{"bob", "carol"} {
+		s.SignUp(label)
+		s.Advance(time.Second)
+	}
+	// While alice is signing up, she takes no place on a page.
+	dir.submitted = func(context.Context) error {
+		page, err := s.Accounts.SearchByEmail(ctx, "", "", 1)
+		if err != nil || len(page.Accounts) != 0 { // no prefix is no search
+			t.Errorf("without a prefix: %+v, %v", page, err)
+		}
+		for _, list := range []func(cursor string) (accounts.Page, error){
+			func(cursor string) (accounts.Page, error) { return s.Accounts.List(ctx, cursor, 1) },
+			func(cursor string) (accounts.Page, error) {
+				return s.Accounts.SearchByEmail(ctx, "sign-up-", cursor, 1)
+			},
+		} {
+			cursor := ""
+			for _, want := range []syntax.Handle{"bob.test", "carol.test"} {
+				page, err := list(cursor)
+				if err != nil || len(page.Accounts) != 1 || page.Accounts[0].Handle != want {
+					t.Errorf("a page: %+v, %v; want %s", page, err, want)
+				}
+				cursor = page.Cursor
+			}
+		}
+		return nil
+	}
+	for label, address := range map[string]string{"bob": "sign-up-2@example.com", "carol": "sign-up-3@example.com"} {
+		a, err := s.Accounts.Find(ctx, label+".test")
+		if err == nil {
+			err = s.Accounts.SetEmail(ctx, a.DID, address)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	p := params("alice")
+	p.Email = "sign-up-1@example.com"
+	s.Advance(-time.Hour) // the oldest, too
+	if _, err := s.Accounts.Create(ctx, p); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestTheAddressItselfIsFoundFirst(t *testing.T) {
+	s := domaintest.New(t)
+	for label, address := range map[string]string{"alice": "a@example.co.uk", "bob": "a@example.co", "carol": "a@example.com"} {
+		p := params(label)
+		p.Email = address
+		if _, err := s.Accounts.Create(ctx, p); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var got []string
+	for cursor, more := "", true; more; more = cursor != "" {
+		page, err := s.Accounts.SearchByEmail(ctx, "A@Example.co", cursor, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, a := range page.Accounts {
+			got = append(got, a.Email)
+		}
+		cursor = page.Cursor
+	}
+	if strings.Join(got, " ") != "a@example.co a@example.co.uk a@example.com" {
+		t.Errorf("found: %v", got)
 	}
 }
 
@@ -360,6 +433,26 @@ func TestStatus(t *testing.T) {
 	want(accounts.StatusDeactivated)
 	do(s.Accounts.Reactivate(ctx, did))
 	want(accounts.StatusActive)
+	yes, no := true, false
+	do(s.Accounts.UpdateStatus(ctx, did, accounts.StatusUpdate{Takedown: &yes, Ref: "case 3", Deactivated: &yes}))
+	want(accounts.StatusTakendown)
+	if err := s.Accounts.UpdateStatus(ctx, did, accounts.StatusUpdate{Deactivated: &no}); !errors.Is(err, accounts.ErrNotFound) {
+		t.Errorf("activating what is taken down: %v", err)
+	}
+	do(s.Accounts.UpdateStatus(ctx, did, accounts.StatusUpdate{Takedown: &no}))
+	want(accounts.StatusDeactivated)
+	do(s.Accounts.UpdateStatus(ctx, did, accounts.StatusUpdate{Deactivated: &no}))
+	do(s.Accounts.UpdateStatus(ctx, did, accounts.StatusUpdate{}))
+	want(accounts.StatusActive)
+	if err := s.Accounts.UpdateStatus(ctx, "did:plc:nobody", accounts.StatusUpdate{}); !errors.Is(err, accounts.ErrNotFound) {
+		t.Errorf("nobody: %v", err)
+	}
+	for _, zone := range []int{-1, 1} { // to the west of Greenwich it is the year 10000 there
+		last := time.Date(9999, 12, 31, 23, 59, 59, 0, time.FixedZone("", zone*3600))
+		if err := s.Accounts.Deactivate(ctx, did, &last); errors.Is(err, accounts.ErrInvalidRequest) != (zone < 0) {
+			t.Errorf("deleted after %v: %v", last, err)
+		}
+	}
 	if err := s.Accounts.TakeDown(ctx, "did:plc:nobody", ""); !errors.Is(err, accounts.ErrNotFound) {
 		t.Errorf("nobody: %v", err)
 	}
@@ -430,6 +523,38 @@ func TestTheServersOwnNameIsNobodysHandle(t *testing.T) {
 				t.Errorf("did:%s: a change (by an admin: %t): %v", method, admin, err)
 			}
 		}
+	}
+}
+
+// TestKeysThatStayDontHideOthers reserves more keys that are kept than a step of the housekeeping looks at.
+func TestKeysThatStayDontHideOthers(t *testing.T) {
+	s := domaintest.New(t)
+	for i := range 501 {
+		id := syntax.DID("did:web:a" + strconv.Itoa(i) + ".example.org")
+		p := params("alice" + strconv.Itoa(i))
+		p.DID, p.ProvenDID = id, id
+		if _, err := s.Accounts.Create(ctx, p); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Accounts.ReserveSigningKey(ctx, id); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.Advance(time.Hour)
+	key, err := s.Accounts.ReserveSigningKey(ctx, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Advance(91 * 24 * time.Hour)
+	if err := s.Accounts.PurgeReservedKeys(ctx); err != nil {
+		t.Fatal(err)
+	}
+	err = s.Store.View(ctx, func(tx storage.Tx) error {
+		_, err := tx.Get("reserved_keys", key)
+		return err
+	})
+	if !errors.Is(err, storage.ErrNotFound) {
+		t.Errorf("a key that nobody took: %v", err)
 	}
 }
 

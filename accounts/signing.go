@@ -75,23 +75,37 @@ const keepReservedFor = 90 * 24 * time.Hour
 // PurgeReservedKeys removes keys that were reserved long ago for accounts that never came. It is
 // housekeeping, to be run now and then.
 func (s *Service) PurgeReservedKeys(ctx context.Context) error {
-	return s.store.Update(ctx, func(tx storage.Tx) error {
-		old, err := reservedTable.All(tx, storage.Range{Index: "created", To: storage.TimeKey(s.now().Add(-keepReservedFor)), Limit: 500})
-		if err != nil {
+	old := storage.Range{Index: "created", To: storage.TimeKey(s.now().Add(-keepReservedFor)), Limit: 500}
+	for {
+		var next string
+		err := s.store.Update(ctx, func(tx storage.Tx) (err error) {
+			next, err = purgeReservedKeys(tx, old)
+			return err
+		})
+		if err != nil || next == "" {
 			return err
 		}
-		for _, k := range old {
-			// That of an account may be in its DID already, where a rotation was cut short.
-			_, err := accountsTable.Get(tx, k.DID.String())
-			if errors.Is(err, storage.ErrNotFound) {
-				err = reservedTable.Delete(tx, k.Public)
-			}
-			if err != nil {
-				return err
-			}
+		old.After = next
+	}
+}
+
+// purgeReservedKeys goes through a page of old keys, and returns where the next begins.
+func purgeReservedKeys(tx storage.Tx, r storage.Range) (next string, err error) {
+	old, next, err := reservedTable.Page(tx, r)
+	if err != nil {
+		return "", err
+	}
+	for _, k := range old {
+		// That of an account may be in its DID already, where a rotation was cut short.
+		_, err := accountsTable.Get(tx, k.DID.String())
+		if errors.Is(err, storage.ErrNotFound) {
+			err = reservedTable.Delete(tx, k.Public)
 		}
-		return nil
-	})
+		if err != nil {
+			return "", err
+		}
+	}
+	return next, nil
 }
 
 // signingKey makes the key of a new account, or takes the one that was reserved for its DID.

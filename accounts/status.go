@@ -31,9 +31,17 @@ func (s *Service) Restore(ctx context.Context, did syntax.DID) error {
 }
 
 // Deactivate makes an account inactive at its owner's wish. A deleteAfter that
-// is not nil has it deleted then, unless it is activated before
+// is not nil has it deleted then, unless it is activated before. Errors: [ErrNotFound],
+// [ErrInvalidRequest] for a time that can't be stored
 // (source: com.atproto.server.deactivateAccount).
 func (s *Service) Deactivate(ctx context.Context, did syntax.DID, deleteAfter *time.Time) error {
+	if deleteAfter != nil {
+		after := deleteAfter.UTC().Truncate(time.Millisecond)
+		if y := after.Year(); y < 0 || y > 9999 { // a year has four digits in JSON, and in the index
+			return refusal.New(ErrInvalidRequest, "deleteAfter must be in the years 0 to 9999")
+		}
+		deleteAfter = &after
+	}
 	return s.modify(ctx, did, StatusChanged, func(tx storage.Tx, r *record) error {
 		now := s.now()
 		r.DeactivatedAt, r.DeleteAfter = &now, deleteAfter

@@ -1,7 +1,6 @@
 package xrpc
 
 import (
-	"context"
 	"errors"
 	"net/http"
 	"strings"
@@ -97,21 +96,17 @@ func (s *Server) accountView(c *call, id syntax.DID) (*atproto.AdminDefs_Account
 type searchAccountsParams struct {
 	Email  *string `json:"email,omitempty"`
 	Cursor *string `json:"cursor,omitempty"`
-	Limit  *int64  `json:"limit,omitempty"`
+	Limit  int64   `json:"limit"`
 }
 
 // searchAccounts finds accounts by the beginning of their e-mail address.
 func (s *Server) searchAccounts(c *call, in *searchAccountsParams) (*atproto.AdminSearchAccounts_Output, error) {
-	limit := 50 // the lexicon's default
-	if in.Limit != nil {
-		limit = int(*in.Limit)
-	}
 	var page accounts.Page
 	var err error
 	if email := value(in.Email); email != "" {
-		page, err = s.cfg.Accounts.SearchByEmail(c.Context(), email, value(in.Cursor), limit)
+		page, err = s.cfg.Accounts.SearchByEmail(c.Context(), email, value(in.Cursor), int(in.Limit))
 	} else {
-		page, err = s.cfg.Accounts.List(c.Context(), value(in.Cursor), limit)
+		page, err = s.cfg.Accounts.List(c.Context(), value(in.Cursor), int(in.Limit))
 	}
 	if errors.Is(err, storage.ErrInvalid) {
 		return nil, invalid("Malformed cursor")
@@ -183,20 +178,13 @@ func (s *Server) disableInviteCodes(c *call, in *atproto.AdminDisableInviteCodes
 }
 
 type inviteCodesParams struct {
-	Sort   *string `json:"sort,omitempty"`
-	Limit  *int64  `json:"limit,omitempty"`
+	Sort   string  `json:"sort"`
+	Limit  int64   `json:"limit"`
 	Cursor *string `json:"cursor,omitempty"`
 }
 
 func (s *Server) getInviteCodes(c *call, in *inviteCodesParams) (*atproto.AdminGetInviteCodes_Output, error) {
-	sort, limit := "recent", 100 // the lexicon's defaults
-	if in.Sort != nil {
-		sort = *in.Sort
-	}
-	if in.Limit != nil {
-		limit = int(*in.Limit)
-	}
-	page, err := s.cfg.Invites.List(c.Context(), sort, value(in.Cursor), limit)
+	page, err := s.cfg.Invites.List(c.Context(), in.Sort, value(in.Cursor), int(in.Limit))
 	if err != nil {
 		return nil, err
 	}
@@ -262,19 +250,14 @@ func (s *Server) updateSubjectStatus(c *call, in *atproto.AdminUpdateSubjectStat
 		return nil, invalid("Invalid subject (" + kind + ")")
 	}
 	err := s.onAccount(c, ref.Did, func(a *accounts.Account) error {
-		ctx := c.Context()
+		var u accounts.StatusUpdate
 		if takedown != nil {
-			if err := s.setTakedown(ctx, a.DID, takedown); err != nil {
-				return err
-			}
+			u.Takedown, u.Ref = &takedown.Applied, value(takedown.Ref)
 		}
-		switch {
-		case deactivated == nil:
-			return nil
-		case deactivated.Applied:
-			return s.cfg.Accounts.Deactivate(ctx, a.DID, nil)
+		if deactivated != nil {
+			u.Deactivated = &deactivated.Applied
 		}
-		return s.cfg.Accounts.Activate(ctx, a.DID)
+		return s.cfg.Accounts.UpdateStatus(c.Context(), a.DID, u)
 	})
 	if err != nil {
 		return nil, err
@@ -284,13 +267,6 @@ func (s *Server) updateSubjectStatus(c *call, in *atproto.AdminUpdateSubjectStat
 		Subject:  &atproto.AdminUpdateSubjectStatus_Output_Subject{AdminDefs_RepoRef: ref},
 		Takedown: takedown,
 	}, nil
-}
-
-func (s *Server) setTakedown(ctx context.Context, id syntax.DID, t *atproto.AdminDefs_StatusAttr) error {
-	if t.Applied {
-		return s.cfg.Accounts.TakeDown(ctx, id, value(t.Ref))
-	}
-	return s.cfg.Accounts.Restore(ctx, id)
 }
 
 func (s *Server) sendEmail(c *call, in *atproto.AdminSendEmail_Input) (*atproto.AdminSendEmail_Output, error) {

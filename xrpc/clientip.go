@@ -3,6 +3,7 @@ package xrpc
 import (
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 )
 
@@ -37,6 +38,18 @@ func parseAddr(text string) (netip.Addr, error) {
 	}
 	addr, err := netip.ParseAddr(strings.Trim(text, "[]"))
 	return addr.Unmap().WithZone(""), err
+}
+
+// unmapped writes networks of IPv4 addresses as such that are written as parts of IPv6, as parseAddr does with
+// addresses.
+func unmapped(prefixes []netip.Prefix) []netip.Prefix {
+	plain := slices.Clone(prefixes)
+	for i, p := range plain {
+		if p.Addr().Is4In6() && p.Bits() >= 96 {
+			plain[i] = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
+		}
+	}
+	return plain
 }
 
 func contains(prefixes []netip.Prefix, a netip.Addr) bool {

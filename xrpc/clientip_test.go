@@ -41,6 +41,11 @@ func TestClientIP(t *testing.T) {
 			t.Errorf("%s: %s, want %s", c.name, got, c.want)
 		}
 	}
+	mapped := unmapped([]netip.Prefix{netip.MustParsePrefix("::ffff:10.0.0.0/104"), netip.MustParsePrefix("::/0")})
+	proxied := &http.Request{RemoteAddr: "[::ffff:10.0.0.1]:1", Header: http.Header{"X-Forwarded-For": {"198.51.100.1"}}}
+	if a := clientIP(proxied, mapped); a.String() != "198.51.100.1" {
+		t.Errorf("behind a proxy that is trusted as IPv4 in IPv6: %v", a)
+	}
 	socket := &http.Request{RemoteAddr: "@", Header: http.Header{"X-Forwarded-For": {"198.51.100.1"}}}
 	if a := clientIP(socket, nil); a.IsValid() {
 		t.Errorf("without trusted proxies, a Unix socket's header is believed: %v", a)

@@ -120,7 +120,7 @@ func (s *Server) resolveDid(c *call, in *didParams) (*didDocOutput, error) {
 // document resolves any DID. An account's of a hosted did:web is made here.
 func (s *Server) document(c *call, id syntax.DID) (json.RawMessage, error) {
 	if a, err := s.cfg.Accounts.Get(c.Context(), id); err == nil {
-		if doc := s.cfg.Accounts.Document(c.Context(), a); doc != nil {
+		if doc := s.cfg.Accounts.HostedDocument(a); doc != nil {
 			return doc, nil
 		}
 	}
@@ -201,7 +201,7 @@ func (s *Server) AtprotoDID(w http.ResponseWriter, r *http.Request) {
 }
 
 // DIDDocument serves /.well-known/did.json: the document of the server's own did:web, and those of
-// accounts whose did:web is the host that is asked (source: the did:web method specification).
+// accounts whose did:web is the host that is asked, on one of the server's domains (source: the did:web method specification).
 func (s *Server) DIDDocument(w http.ResponseWriter, r *http.Request) {
 	id, err := did.WebDID(r.Host)
 	var doc any
@@ -212,7 +212,8 @@ func (s *Server) DIDDocument(w http.ResponseWriter, r *http.Request) {
 		doc = data.Document()
 	default:
 		if a, err := s.cfg.Accounts.Get(r.Context(), id); err == nil && a.Takedown == nil {
-			if raw := s.cfg.Accounts.Document(r.Context(), a); raw != nil {
+			// Any other document is its host's affair: to resolve it may lead back here.
+			if raw := s.cfg.Accounts.HostedDocument(a); raw != nil {
 				doc = raw
 			}
 		}

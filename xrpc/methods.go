@@ -44,8 +44,9 @@ func (s *Server) table() []*method {
 		procedure("com.atproto.server.createInviteCode", s.admin, s.createInviteCode).
 			format("forAccount=did"),
 		procedure("com.atproto.server.createInviteCodes", s.admin, s.createInviteCodes).
-			format("forAccounts=did"),
-		query("com.atproto.server.getAccountInviteCodes", full, s.getAccountInviteCodes),
+			format("forAccounts=did").byDefault("codeCount=1"),
+		query("com.atproto.server.getAccountInviteCodes", full, s.getAccountInviteCodes).
+			byDefault("includeUsed=true", "createAvailable=true"),
 
 		// com.atproto.server: e-mail
 		procedure("com.atproto.server.requestEmailConfirmation", access, s.requestEmailConfirmation).
@@ -82,17 +83,20 @@ func (s *Server) table() []*method {
 		// com.atproto.admin: those that a moderation service may call too
 		query("com.atproto.admin.getAccountInfo", s.moderator, s.getAccountInfo).format("did=did"),
 		query("com.atproto.admin.getAccountInfos", s.moderator, s.getAccountInfos).format("dids=did"),
-		query("com.atproto.admin.getInviteCodes", s.moderator, s.getInviteCodes).between("limit", 1, 500),
+		query("com.atproto.admin.getInviteCodes", s.moderator, s.getInviteCodes).
+			byDefault("sort=recent", "limit=100").between("limit", 1, 500),
 		procedure("com.atproto.admin.disableInviteCodes", s.moderator, s.disableInviteCodes),
 		procedure("com.atproto.admin.disableAccountInvites", s.moderator, s.disableAccountInvites).format("account=did"),
 		procedure("com.atproto.admin.enableAccountInvites", s.moderator, s.enableAccountInvites).format("account=did"),
 		query("com.atproto.admin.getSubjectStatus", s.moderator, s.getSubjectStatus).
 			format("did=did", "uri=at-uri", "blob=cid"),
-		procedure("com.atproto.admin.updateSubjectStatus", s.moderator, s.updateSubjectStatus),
+		procedure("com.atproto.admin.updateSubjectStatus", s.moderator, s.updateSubjectStatus).
+			format("subject/did=did", "subject/uri=at-uri", "subject/cid=cid", "subject/recordUri=at-uri"),
 		procedure("com.atproto.admin.sendEmail", s.moderator, s.sendEmail).format("recipientDid=did", "senderDid=did"),
 
 		// com.atproto.admin: those that change credentials or delete
-		query("com.atproto.admin.searchAccounts", s.admin, s.searchAccounts).between("limit", 1, 100),
+		query("com.atproto.admin.searchAccounts", s.admin, s.searchAccounts).
+			byDefault("limit=50").between("limit", 1, 100),
 		procedure("com.atproto.admin.updateAccountEmail", s.admin, s.updateAccountEmail).format("account=at-identifier"),
 		procedure("com.atproto.admin.updateAccountHandle", s.admin, s.updateAccountHandle).
 			format("did=did", "handle=handle"),

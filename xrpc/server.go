@@ -125,6 +125,7 @@ func newServer(cfg Config, table func(*Server) []*method) (*Server, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
+	cfg.TrustedProxies = unmapped(cfg.TrustedProxies)
 	s := &Server{cfg: cfg, methods: map[string]*method{}}
 	for _, m := range table(s) {
 		if s.methods[m.nsid] != nil {

@@ -1,6 +1,8 @@
 package xrpc
 
 import (
+	"strings"
+
 	"github.com/bluesky-social/indigo/api/atproto"
 
 	"github.com/gatehouse-at/gatehouse/invites"
@@ -39,46 +41,48 @@ func (s *Server) createInviteCode(c *call, in *atproto.ServerCreateInviteCode_In
 	if in.ForAccount != nil {
 		forAccounts = []string{*in.ForAccount}
 	}
-	made, err := s.cfg.Invites.Create(c.Context(), 1, int(in.UseCount), forAccounts...)
+	made, err := s.createInvites(c, 1, in.UseCount, forAccounts)
 	if err != nil {
 		return nil, err
 	}
 	return &atproto.ServerCreateInviteCode_Output{Code: made[0].Codes[0]}, nil
 }
 
-func (s *Server) createInviteCodes(c *call, in *inviteCodesInput) (*atproto.ServerCreateInviteCodes_Output, error) {
-	count := 1 // the lexicon's default
-	if in.CodeCount != nil {
-		count = int(*in.CodeCount)
+func (s *Server) createInviteCodes(c *call, in *atproto.ServerCreateInviteCodes_Input) (*atproto.ServerCreateInviteCodes_Output, error) {
+	out := &atproto.ServerCreateInviteCodes_Output{Codes: []*atproto.ServerCreateInviteCodes_AccountCodes{}}
+	if in.ForAccounts != nil && len(in.ForAccounts) == 0 {
+		return out, nil // for nobody, which is not the same as for nobody in particular
 	}
-	made, err := s.cfg.Invites.Create(c.Context(), count, int(in.UseCount), in.ForAccounts...)
+	made, err := s.createInvites(c, in.CodeCount, in.UseCount, in.ForAccounts)
 	if err != nil {
 		return nil, err
 	}
-	out := &atproto.ServerCreateInviteCodes_Output{}
 	for _, m := range made {
 		out.Codes = append(out.Codes, &atproto.ServerCreateInviteCodes_AccountCodes{Account: m.Account, Codes: m.Codes})
 	}
 	return out, nil
 }
 
-// inviteCodesInput is the lexicon's input with a default for the number of codes: it is
-// both required and has one.
-type inviteCodesInput struct {
-	CodeCount   *int64   `json:"codeCount,omitempty"`
-	UseCount    int64    `json:"useCount"`
-	ForAccounts []string `json:"forAccounts,omitempty"`
+// createInvites makes codes, and logs for whom.
+func (s *Server) createInvites(c *call, codeCount, useCount int64, forAccounts []string) (made []invites.AccountCodes, err error) {
+	subject := invites.Admin
+	if len(forAccounts) > 0 {
+		subject = strings.Join(forAccounts, " ")
+	}
+	err = s.logged(c, subject, func() error {
+		made, err = s.cfg.Invites.Create(c.Context(), int(codeCount), int(useCount), forAccounts...)
+		return err
+	})
+	return made, err
 }
 
-// accountInviteCodesParams are the parameters of getAccountInviteCodes, both true by default.
 type accountInviteCodesParams struct {
-	IncludeUsed     *bool `json:"includeUsed,omitempty"`
-	CreateAvailable *bool `json:"createAvailable,omitempty"`
+	IncludeUsed     bool `json:"includeUsed"`
+	CreateAvailable bool `json:"createAvailable"`
 }
 
 func (s *Server) getAccountInviteCodes(c *call, in *accountInviteCodesParams) (*atproto.ServerGetAccountInviteCodes_Output, error) {
-	isTrue := func(b *bool) bool { return b == nil || *b }
-	all, err := s.cfg.Invites.ForAccount(c.Context(), c.did(), isTrue(in.IncludeUsed), isTrue(in.CreateAvailable))
+	all, err := s.cfg.Invites.ForAccount(c.Context(), c.did(), in.IncludeUsed, in.CreateAvailable)
 	if err != nil {
 		return nil, err
 	}

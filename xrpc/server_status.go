@@ -35,7 +35,6 @@ func (s *Server) deactivateAccount(c *call, in *atproto.ServerDeactivateAccount_
 		if err != nil {
 			return nil, invalid("Input/deleteAfter must be a valid datetime")
 		}
-		t = t.UTC().Truncate(time.Millisecond)
 		after = &t
 	}
 	return nil, s.cfg.Accounts.Deactivate(c.Context(), c.did(), after)

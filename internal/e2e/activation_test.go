@@ -42,9 +42,33 @@ func TestActivationLooksAtTheDID(t *testing.T) {
 		if got := s.do(me, "server.checkAccountStatus", nil).ok(); got["activated"] != false || got["validDid"] != false {
 			t.Errorf("checkAccountStatus: %v", got)
 		}
+		// Of what an admin decides at once, nothing happens if a part of it can't.
+		decide := func(takedown, deactivated bool) *answer {
+			t.Helper()
+			return s.do(admin, "admin.updateSubjectStatus", object{
+				"subject":  object{"$type": "com.atproto.admin.defs#repoRef", "did": alice.DID},
+				"takedown": object{"applied": takedown}, "deactivated": object{"applied": deactivated},
+			})
+		}
+		taken := func() bool {
+			t.Helper()
+			return s.do(admin, "admin.getSubjectStatus", object{"did": alice.DID}).ok()["takedown"].(object)["applied"] == true
+		}
+		decide(true, true).ok()
+		decide(false, false).refused(400, "InvalidRequest", "DID document atproto_pds service endpoint does not match PDS public url")
+		if !taken() {
+			t.Error("a decision was refused, and half of it was carried out")
+		}
 		change(func(op *did.Operation) {
 			op.Services[did.AtprotoPDS] = did.Service{Type: did.AtprotoPDSType, Endpoint: s.URL}
 		})
+		decide(false, false).ok()
+		if taken() {
+			t.Error("the takedown was not lifted")
+		}
+		alice.AccessJWT = s.login("alice.test", alice.Password).text("accessJwt")
+		me = bearer(alice.AccessJWT)
+		s.do(me, "server.deactivateAccount", object{}).ok()
 		s.do(me, "server.activateAccount", nil).ok()
 		if got := s.do(me, "server.getSession", nil).ok(); got["active"] != true {
 			t.Errorf("getSession: %v", got)

@@ -1,12 +1,18 @@
 package e2e
 
 import (
+	"context"
 	"encoding/base64"
+	"encoding/json"
+	"slices"
+	"sync/atomic"
 	"testing"
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
 
 	"github.com/gatehouse-at/gatehouse"
+	"github.com/gatehouse-at/gatehouse/accounts"
+	"github.com/gatehouse-at/gatehouse/accounts/audit"
 	"github.com/gatehouse-at/gatehouse/accounts/did"
 )
 
@@ -124,6 +130,10 @@ func TestAdmin(t *testing.T) {
 		set(object{"deactivated": object{"applied": false}}).ok()
 		s.do(admin, "admin.getSubjectStatus", nil).refused(400, "InvalidRequest", "No provided subject")
 		s.do(admin, "admin.getSubjectStatus", object{"did": nobodyDID}).refused(400, "NotFound", "Subject not found")
+		for _, id := range []string{"bob.test", "bob@example.com", "nonsense"} {
+			subject = object{"$type": "com.atproto.admin.defs#repoRef", "did": id}
+			set(object{"takedown": object{"applied": true}}).refused(400, "InvalidRequest", "Input/subject/did must be a valid did")
+		}
 		subject = object{"$type": "com.atproto.repo.strongRef", "uri": "at://" + bob.DID + "/app.bsky.feed.post/1", "cid": "bafyreidsjgdosuszzuwrcrsrssb6mol6iinbpyznvfqyp4a4idis22kofi"}
 		set(object{"takedown": object{"applied": true}}).refused(400, "InvalidRequest", "Invalid subject (com.atproto.repo.strongRef)")
 
@@ -148,6 +158,15 @@ func TestAdmin(t *testing.T) {
 		s.do(admin, "admin.deleteAccount", object{"did": bob.DID}).refused(400, "InvalidRequest", "Account does not exist: "+bob.DID)
 
 		// All of it was written down.
+		s.do(admin, "server.createInviteCodes", object{"useCount": 1, "forAccounts": []string{alice.DID}}).ok()
+		for subject, action := range map[string]string{"admin": "createInviteCode", alice.DID: "createInviteCodes"} {
+			log, err := s.Gatehouse.Audit.List(t.Context(), subject, "", 100)
+			if err != nil || !slices.ContainsFunc(log.Entries, func(e *audit.Entry) bool {
+				return e.Action == "com.atproto.server."+action && e.Admin == "admin" && e.Outcome == "ok"
+			}) {
+				t.Errorf("%s isn't in the audit log: %v, %v", action, log, err)
+			}
+		}
 		log, err := s.Gatehouse.Audit.List(t.Context(), bob.DID, "", 100)
 		if err != nil || len(log.Entries) < 7 {
 			t.Fatalf("the audit log: %v, %v", log, err)
@@ -329,6 +348,32 @@ func TestHandles(t *testing.T) {
 			t.Errorf("checkSignupQueue: %v", got)
 		}
 	}, config(func(c *gatehouse.Config) { c.HandleResolver, c.PLCRotationKey = resolver, rotationKeyHex }))
+}
+
+// TestForeignDocumentsAreNotServed asks for the document of an account whose did:web is on a host of its own. Where that
+// host leads here, resolving it would ask this server again, which would resolve it, and so on.
+func TestForeignDocumentsAreNotServed(t *testing.T) {
+	const id = syntax.DID("did:web:alice.example.org")
+	var resolved atomic.Int32
+	s := newAPI(t, config(func(c *gatehouse.Config) {
+		c.DIDResolver = func(context.Context, syntax.DID) (json.RawMessage, error) {
+			resolved.Add(1)
+			return json.RawMessage(`{"id":"did:web:alice.example.org"}`), nil
+		}
+	}))
+	_, err := s.Gatehouse.Accounts.Create(t.Context(), accounts.CreateParams{
+		Handle: "alice.test", Email: "alice@example.com", Password: "password", DID: id, ProvenDID: id,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	resolved.Store(0)
+	if status, body := s.get("alice.example.org", "/.well-known/did.json"); status != 404 || resolved.Load() != 0 {
+		t.Errorf("did.json: %d %s, resolved %d times", status, body, resolved.Load())
+	}
+	if doc := s.do(nobody, "identity.resolveDid", object{"did": id}).ok()["didDoc"].(object); doc["id"] != id.String() {
+		t.Errorf("resolveDid: %v", doc)
+	}
 }
 
 const rotationKeyHex = "9085d2bef69286a6cbb51623c8fa258629945cd55ca705cc4e66700396894e0c"

@@ -107,6 +107,7 @@ func TestDeactivationAndDeletionInTime(t *testing.T) {
 		}
 		status(object{"activated": true, "validDid": true, "repoBlocks": 0.0})
 		s.do(me, "server.deactivateAccount", object{"deleteAfter": "yesterday"}).refused(400, "InvalidRequest")
+		s.do(me, "server.deactivateAccount", object{"deleteAfter": "9999-12-31T23:59:59-01:00"}).refused(400, "InvalidRequest")
 		later := s.Clock.Now().Add(24 * time.Hour).UTC().Format(time.RFC3339)
 		s.do(me, "server.deactivateAccount", object{"deleteAfter": later}).ok()
 		status(object{"activated": false, "validDid": true})

@@ -267,6 +267,9 @@ func TestAdminAuth(t *testing.T) {
 			t.Errorf("by default: %v", got)
 		}
 		s.do(admin, "server.createInviteCodes", object{"useCount": 1, "codeCount": 1 << 30}).refused(400, "InvalidRequest")
+		if made := s.do(admin, "server.createInviteCodes", object{"useCount": 1, "forAccounts": []string{}}).ok(); len(made["codes"].([]any)) != 0 {
+			t.Errorf("codes for nobody: %v", made)
+		}
 		s.do(admin, "server.createInviteCodes", object{"useCount": 1, "codeCount": 1, "forAccounts": []string{"x"}}).
 			refused(400, "InvalidRequest", "Input/forAccounts/0 must be a valid did")
 	})

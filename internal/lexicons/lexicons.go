@@ -21,6 +21,7 @@ import (
 type Catalog struct {
 	catalog *lexicon.BaseCatalog
 	methods map[string]Method
+	defs    map[string]json.RawMessage // by NSID#name
 }
 
 // Method is what a lexicon says of a method, beside the types.
@@ -47,7 +48,7 @@ var load = sync.OnceValues(func() (*Catalog, error) {
 	if err != nil {
 		return nil, fmt.Errorf("finding the indigo module: %w", err)
 	}
-	c := &Catalog{lexicon.NewBaseCatalog(), map[string]Method{}}
+	c := &Catalog{lexicon.NewBaseCatalog(), map[string]Method{}, map[string]json.RawMessage{}}
 	root := filepath.Join(strings.TrimSpace(string(out)), "lexicons", "com", "atproto")
 	err = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".json") {
@@ -78,6 +79,9 @@ func (c *Catalog) add(b []byte) error {
 	}
 	if err := json.Unmarshal(b, &file); err != nil {
 		return err
+	}
+	for name, def := range file.Defs {
+		c.defs[file.ID+"#"+name] = def
 	}
 	var main struct {
 		Type       string     `json:"type"`
@@ -144,6 +148,9 @@ func (c *Catalog) Method(nsid string) (Method, bool) {
 	m, ok := c.methods[nsid]
 	return m, ok
 }
+
+// Def returns a definition as it is written, by its NSID#name, or nil.
+func (c *Catalog) Def(ref string) json.RawMessage { return c.defs[ref] }
 
 // CheckOutput validates the body of a successful answer.
 func (c *Catalog) CheckOutput(nsid string, body []byte) error {
