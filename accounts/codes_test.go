@@ -8,6 +8,7 @@ import (
 
 	"github.com/gatehouse-at/gatehouse"
 	"github.com/gatehouse-at/gatehouse/accounts"
+	"github.com/gatehouse-at/gatehouse/accounts/did"
 	"github.com/gatehouse-at/gatehouse/internal/domaintest"
 	"github.com/gatehouse-at/gatehouse/storage"
 )
@@ -92,4 +93,49 @@ func records(t *testing.T, s *domaintest.Services, table string) (n int) {
 		t.Fatal(err)
 	}
 	return n
+}
+
+// A change of the address voids all codes, those mailed for another purpose too.
+func TestAnotherAddressVoidsAllCodes(t *testing.T) {
+	for name, change := range map[string]func(s *domaintest.Services, a *accounts.Account) error{
+		"by its owner": func(s *domaintest.Services, a *accounts.Account) error {
+			return s.Accounts.UpdateEmail(ctx, a.DID, "alice2@example.com", "", nil)
+		},
+		"by an admin": func(s *domaintest.Services, a *accounts.Account) error {
+			return s.Accounts.SetEmail(ctx, a.DID, "alice2@example.com")
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := domaintest.New(t)
+			alice := s.SignUp("alice").Account
+			code := func(request error) string {
+				t.Helper()
+				if request != nil {
+					t.Fatal(request)
+				}
+				return s.Code("alice")
+			}
+			reset := code(s.Accounts.RequestPasswordReset(ctx, "alice@example.com"))
+			deletion := code(s.Accounts.RequestDelete(ctx, alice.DID))
+			confirmation := code(s.Accounts.RequestEmailConfirmation(ctx, alice.DID))
+			operation := code(s.Accounts.RequestPLCSignature(ctx, alice.DID))
+			if err := change(s, alice); err != nil {
+				t.Fatal(err)
+			}
+			_, signing := s.Accounts.SignPLCOperation(ctx, alice.DID, operation, func(*did.Operation) {})
+			for what, err := range map[string]error{
+				"reset":        s.Accounts.ResetPassword(ctx, reset, "another password"),
+				"deletion":     s.Accounts.Delete(ctx, alice.DID, "password", deletion),
+				"confirmation": s.Accounts.ConfirmEmail(ctx, alice.DID, "alice2@example.com", confirmation),
+				"operation":    signing,
+			} {
+				if !errors.Is(err, accounts.ErrInvalidToken) {
+					t.Errorf("the code for the %s: %v", what, err)
+				}
+			}
+			if n := records(t, s, "email_codes"); n != 0 {
+				t.Errorf("%d codes are left", n)
+			}
+		})
+	}
 }
