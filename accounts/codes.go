@@ -57,25 +57,36 @@ func (s *Service) hashCode(purpose mail.Kind, code string) (selector, whole stri
 		token.Hash(s.cfg.CodeSecret, "code", string(purpose), code)
 }
 
-// newCode makes and stores a code for an account, and returns it for sending.
-func (s *Service) newCode(ctx context.Context, did syntax.DID, purpose mail.Kind) (string, error) {
+// newCode makes and stores a code for an account, and returns it for sending with the account as
+// it was then: an address given up before must not get a code that is good after.
+func (s *Service) newCode(ctx context.Context, did syntax.DID, purpose mail.Kind) (*Account, string, error) {
 	for {
 		code, err := token.Grouped(s.cfg.Rand, 2, 5)
 		if err != nil {
-			return "", err
+			return nil, "", err
 		}
 		code = normalCode(code)
 		selector, whole := s.hashCode(purpose, code)
-		err = s.store.Update(ctx, func(tx storage.Tx) error {
+		var r *record
+		err = s.store.Update(ctx, func(tx storage.Tx) (err error) {
+			if r, err = get(tx, did); err != nil {
+				return err
+			}
+			if r.Email == "" {
+				return errNoEmail
+			}
 			return codesTable.Put(tx, &emailCode{
 				DID: did, Purpose: purpose, Selector: selector, Code: whole,
 				ExpiresAt: s.now().Add(s.cfg.CodeLifetime),
 			})
 		})
-		// Once in a long while two live codes begin alike: take another.
-		if !errors.Is(err, storage.ErrConflict) {
-			return code, err
+		switch {
+		case err == nil:
+			return &r.Account, code, nil
+		case !errors.Is(err, storage.ErrConflict):
+			return nil, "", err
 		}
+		// Once in a long while two live codes begin alike: take another.
 	}
 }
 
@@ -178,11 +189,8 @@ func (s *Service) deliver(ctx context.Context, a *Account, kind mail.Kind, d mai
 var errNoEmail = refusal.New(ErrInvalidRequest, "account does not have an email address")
 
 // sendCode makes a code for an account and mails it.
-func (s *Service) sendCode(ctx context.Context, a *Account, purpose mail.Kind) error {
-	if a.Email == "" {
-		return errNoEmail
-	}
-	code, err := s.newCode(ctx, a.DID, purpose)
+func (s *Service) sendCode(ctx context.Context, did syntax.DID, purpose mail.Kind) error {
+	a, code, err := s.newCode(ctx, did, purpose)
 	if err != nil {
 		return err
 	}

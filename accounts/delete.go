@@ -14,11 +14,7 @@ import (
 // RequestDelete mails a code with which the account can be deleted
 // (source: com.atproto.server.requestAccountDelete).
 func (s *Service) RequestDelete(ctx context.Context, did syntax.DID) error {
-	a, err := s.Get(ctx, did)
-	if err != nil {
-		return err
-	}
-	return s.sendCode(ctx, a, mail.DeleteAccount)
+	return s.sendCode(ctx, did, mail.DeleteAccount)
 }
 
 // Delete removes an account, given its password and a code of [Service.RequestDelete].

@@ -29,11 +29,7 @@ var (
 // RequestEmailConfirmation mails a code to the account's address, to prove that
 // it arrives (source: com.atproto.server.requestEmailConfirmation).
 func (s *Service) RequestEmailConfirmation(ctx context.Context, did syntax.DID) error {
-	a, err := s.Get(ctx, did)
-	if err != nil {
-		return err
-	}
-	return s.sendCode(ctx, a, mail.ConfirmEmail)
+	return s.sendCode(ctx, did, mail.ConfirmEmail)
 }
 
 // ConfirmEmail confirms the account's address with a code. Errors: [ErrNotFound],
@@ -69,7 +65,7 @@ func (s *Service) RequestEmailUpdate(ctx context.Context, did syntax.DID) (codeR
 	if a.EmailConfirmedAt == nil {
 		return false, nil
 	}
-	return true, s.sendCode(ctx, a, mail.UpdateEmail)
+	return true, s.sendCode(ctx, a.DID, mail.UpdateEmail)
 }
 
 // UpdateEmail gives the account another address, which is then unconfirmed and no

@@ -21,7 +21,7 @@ func (s *Service) CheckSignIn(ctx context.Context, a *Account, code string) erro
 	if code != "" {
 		return s.redeem(ctx, mail.SignIn, a.DID, code, func(storage.Tx, *record) error { return nil })
 	}
-	if err := s.sendCode(ctx, a, mail.SignIn); err != nil {
+	if err := s.sendCode(ctx, a.DID, mail.SignIn); err != nil {
 		return err
 	}
 	return errAuthFactorRequired

@@ -155,7 +155,7 @@ func (s *Service) RequestPasswordReset(ctx context.Context, email string) error 
 	return s.inBackground(ctx, func(ctx context.Context) {
 		a, err := s.Find(ctx, email)
 		if err == nil && a.Email == normalIdentifier(email) {
-			err = s.sendCode(ctx, a, mail.ResetPassword)
+			err = s.sendCode(ctx, a.DID, mail.ResetPassword)
 		}
 		if err != nil && !errors.Is(err, ErrNotFound) {
 			s.cfg.Logger.ErrorContext(ctx, "password reset not sent", "error", err)

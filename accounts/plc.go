@@ -43,11 +43,7 @@ func (s *Service) Recommend(ctx context.Context, id syntax.DID) (*RecommendedCre
 // RequestPLCSignature mails a code with which an operation can be signed
 // (source: com.atproto.identity.requestPlcOperationSignature).
 func (s *Service) RequestPLCSignature(ctx context.Context, id syntax.DID) error {
-	a, err := s.Get(ctx, id)
-	if err != nil {
-		return err
-	}
-	return s.sendCode(ctx, a, mail.PLCOperation)
+	return s.sendCode(ctx, id, mail.PLCOperation)
 }
 
 // SignPLCOperation makes the operation that follows the last one of an account's

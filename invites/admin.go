@@ -113,28 +113,31 @@ func (s *Service) Disable(ctx context.Context, codeNames, accounts []string) err
 }
 
 // Of returns all codes of an account with their uses, disabled ones too, and the
-// code with which it was invited, if any.
+// code with which it was invited, if any: the last, if it left and came back.
 func (s *Service) Of(ctx context.Context, did syntax.DID) (own []*Code, invitedBy *Code, err error) {
 	err = s.store.View(ctx, func(tx storage.Tx) error {
 		invitedBy = nil
 		if own, err = ofAccount(tx, did); err != nil {
 			return err
 		}
+		var last *use
 		for u, err := range uses.Scan(tx, storage.Exactly("used_by", did.String())) {
 			if err != nil {
 				return err
 			}
-			c, err := codes.Get(tx, u.Code)
-			if errors.Is(err, storage.ErrNotFound) {
-				return nil
+			if last == nil || !u.UsedAt.Before(last.UsedAt) {
+				last = u
 			}
-			if err != nil {
-				return err
-			}
-			invitedBy = c
-			return withUses(tx, c)
 		}
-		return nil
+		if last == nil {
+			return nil
+		}
+		c, err := codes.Get(tx, last.Code)
+		if err != nil {
+			return ignoreNotFound(err)
+		}
+		invitedBy = c
+		return withUses(tx, c)
 	})
 	return own, invitedBy, err
 }

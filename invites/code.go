@@ -1,7 +1,9 @@
 package invites
 
 import (
+	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
@@ -54,10 +56,31 @@ type use struct {
 	Code string `json:"code"`
 	// Owner is the code's ForAccount.
 	Owner string `json:"owner"`
+	// Before is how often the account had used the code before: one that left and
+	// comes back with its DID may use it again.
+	Before int `json:"before,omitempty"`
 	Use
 }
 
-func (u *use) key() string { return storage.Join(u.Code, u.UsedBy.String()) }
+func (u *use) key() string {
+	key := storage.Join(u.Code, u.UsedBy.String())
+	if u.Before > 0 {
+		key = storage.Join(key, strconv.Itoa(u.Before))
+	}
+	return key
+}
+
+// usesBy counts the uses of a code by an account.
+func usesBy(tx storage.Tx, code string, did syntax.DID) (int, error) {
+	for u := (&use{Code: code, Use: Use{UsedBy: did}}); ; u.Before++ {
+		switch _, err := uses.Get(tx, u.key()); {
+		case errors.Is(err, storage.ErrNotFound):
+			return u.Before, nil
+		case err != nil:
+			return 0, err
+		}
+	}
+}
 
 var uses = storage.NewCollection("invite_uses",
 	(*use).key,

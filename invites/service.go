@@ -212,19 +212,24 @@ func (s *Service) Redeem(tx storage.Tx, code string, did syntax.DID) error {
 	if err != nil {
 		return err
 	}
+	before, err := usesBy(tx, code, did)
+	if err != nil {
+		return err
+	}
 	c.Used++
 	if err := codes.Put(tx, c); err != nil {
 		return err
 	}
-	return uses.Insert(tx, &use{Code: c.Code, Owner: c.ForAccount, Use: Use{UsedBy: did, UsedAt: s.now()}})
+	return uses.Insert(tx, &use{Code: c.Code, Owner: c.ForAccount, Before: before, Use: Use{UsedBy: did, UsedAt: s.now()}})
 }
 
-// Release takes back a use of Redeem, if it was made.
+// Release takes back the last use of Redeem, if one was made.
 func (s *Service) Release(tx storage.Tx, code string, did syntax.DID) error {
-	u := &use{Code: code, Use: Use{UsedBy: did}}
-	if _, err := uses.Get(tx, u.key()); err != nil {
-		return ignoreNotFound(err)
+	n, err := usesBy(tx, code, did)
+	if err != nil || n == 0 {
+		return err
 	}
+	u := &use{Code: code, Before: n - 1, Use: Use{UsedBy: did}}
 	if err := uses.Delete(tx, u.key()); err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -13,6 +14,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -95,30 +97,85 @@ func (p *process) kill() {
 
 // post calls a procedure; it returns status 0 if there was no answer.
 func (p *process) post(method string, input object) (int, object) {
-	body, _ := json.Marshal(input)
-	resp, err := http.Post(p.url+"/xrpc/com.atproto.server."+method, "application/json", bytes.NewReader(body))
+	return p.call(method, "", input)
+}
+
+// call calls a procedure with a token.
+func (p *process) call(method, token string, input object) (int, object) {
+	var body io.Reader
+	if input != nil {
+		b, _ := json.Marshal(input)
+		body = bytes.NewReader(b)
+	}
+	req, err := http.NewRequest("POST", p.url+"/xrpc/com.atproto.server."+method, body)
+	if err != nil {
+		return 0, nil
+	}
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	if token != "" {
+		req.Header.Set("Authorization", bearer(token))
+	}
+	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		return 0, nil
 	}
 	defer resp.Body.Close()
 	var out object
-	if err := json.NewDecoder(resp.Body).Decode(&out); err != nil {
+	if err := json.NewDecoder(resp.Body).Decode(&out); err != nil && !errors.Is(err, io.EOF) {
 		return 0, nil
 	}
 	return resp.StatusCode, out
 }
 
-// TestKillUnderLoad kills a server with kill -9 while many sign up, several times over on
-// one database: whatever was acknowledged is there, and the file is consistent.
+// TestKillUnderLoad kills a server with kill -9 while many sign up, make app passwords and log
+// out, several times over on one database: whatever was acknowledged is there, what was ended stays
+// ended, and the file is consistent.
 func TestKillUnderLoad(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes some seconds")
 	}
 	data := t.TempDir()
-	type account struct{ handle, did, refresh string }
+	// What a client was told: an empty app password or a false ended says nothing.
+	type account struct {
+		handle, did, refresh, app string
+		ended                     bool
+	}
 	var mu sync.Mutex
-	var acknowledged []account
+	var acknowledged []*account
 	const rounds, clients = 4, 8
+	// live does one thing after the other with a new account, until one isn't answered.
+	live := func(p *process, handle string, logout bool) (a *account, alive bool) {
+		ok := func(method, token string, input object) (object, bool) {
+			status, out := p.call(method, token, input)
+			if status != 0 && status != http.StatusOK {
+				t.Errorf("%s: %d %v", method, status, out)
+			}
+			return out, status == http.StatusOK
+		}
+		out, alive := ok("createAccount", "", object{
+			"handle": handle, "email": strings.ReplaceAll(handle, ".test", "@example.com"), "password": "password",
+		})
+		if !alive {
+			return nil, false
+		}
+		a = &account{handle: handle, did: out["did"].(string), refresh: out["refreshJwt"].(string)}
+		made, alive := ok("createAppPassword", out["accessJwt"].(string), object{"name": "app"})
+		if !alive {
+			return a, false
+		}
+		a.app = made["password"].(string)
+		if !logout {
+			return a, true
+		}
+		token := a.refresh
+		a.refresh = "" // from here on it is unknown whether it is good
+		if _, alive = ok("deleteSession", token, nil); alive {
+			a.refresh, a.ended = token, true
+		}
+		return a, alive
+	}
 	for round := range rounds {
 		p := start(t, "-data", data)
 		var wg sync.WaitGroup
@@ -128,20 +185,13 @@ func TestKillUnderLoad(t *testing.T) {
 			wg.Add(1)
 			go func() {
 				defer wg.Done()
-				for n := 0; ; n++ {
-					handle := fmt.Sprintf("r%dc%dn%d.test", round, c, n)
-					status, out := p.post("createAccount", object{
-						"handle": handle, "email": strings.ReplaceAll(handle, ".test", "@example.com"), "password": "password",
-					})
-					if status == 0 {
-						return // killed
-					}
-					if status != http.StatusOK {
-						t.Errorf("createAccount: %d %v", status, out)
+				for n, alive := 0, true; alive; n++ {
+					var a *account
+					if a, alive = live(p, fmt.Sprintf("r%dc%dn%d.test", round, c, n), n%2 == 0); a == nil {
 						return
 					}
 					mu.Lock()
-					acknowledged = append(acknowledged, account{handle, out["did"].(string), out["refreshJwt"].(string)})
+					acknowledged = append(acknowledged, a)
 					if len(acknowledged) >= (round+1)*20 {
 						once.Do(func() { close(enough) })
 					}
@@ -157,22 +207,35 @@ func TestKillUnderLoad(t *testing.T) {
 		p.kill() // in the midst of requests
 		wg.Wait()
 	}
-	t.Logf("%d sign-ups acknowledged", len(acknowledged))
 
 	p := start(t, "-data", data)
+	apps, ended := 0, 0
 	for _, a := range acknowledged {
-		req, _ := http.NewRequest("POST", p.url+"/xrpc/com.atproto.server.refreshSession", nil)
-		req.Header.Set("Authorization", "Bearer "+a.refresh)
-		resp, err := http.DefaultClient.Do(req)
-		if err != nil {
-			t.Fatal(err)
+		login := object{"identifier": a.did, "password": "password"}
+		if a.app != "" {
+			login["password"] = a.app
+			apps++
 		}
-		var out object
-		err = json.NewDecoder(resp.Body).Decode(&out)
-		resp.Body.Close()
-		if err != nil || out["did"] != a.did || out["handle"] != a.handle {
-			t.Errorf("%s was acknowledged and is %v (%v)", a.handle, out, err)
+		if status, out := p.post("createSession", login); status != http.StatusOK || out["did"] != a.did || out["handle"] != a.handle {
+			t.Errorf("%s was acknowledged, and a login is answered %d %v", a.handle, status, out)
 		}
+		if a.refresh == "" {
+			continue
+		}
+		status, out := p.call("refreshSession", a.refresh, nil)
+		switch {
+		case a.ended:
+			ended++
+			if status != http.StatusBadRequest || out["error"] != "ExpiredToken" {
+				t.Errorf("%s logged out, and a refresh is answered %d %v", a.handle, status, out)
+			}
+		case status != http.StatusOK || out["did"] != a.did || out["handle"] != a.handle:
+			t.Errorf("%s has a session, and a refresh is answered %d %v", a.handle, status, out)
+		}
+	}
+	t.Logf("acknowledged: %d sign-ups, %d app passwords, %d logouts", len(acknowledged), apps, ended)
+	if apps == 0 || ended == 0 {
+		t.Error("too little was acknowledged to show anything")
 	}
 	p.kill()
 	store, err := bolt.Open(filepath.Join(data, "gatehouse.db"))
@@ -200,13 +263,19 @@ func TestStandaloneRefusesASecondProcess(t *testing.T) {
 }
 
 func TestStandaloneStopsCleanly(t *testing.T) {
+	for _, signal := range []os.Signal{os.Interrupt, syscall.SIGTERM} {
+		t.Run(signal.String(), func(t *testing.T) { stopsCleanly(t, signal) })
+	}
+}
+
+func stopsCleanly(t *testing.T, signal os.Signal) {
 	data := t.TempDir()
 	p := start(t, "-data", data)
 	if status, out := p.post("createAccount", object{"handle": "alice.test", "email": "alice@example.com", "password": "a secret password"}); status != 200 {
 		t.Fatalf("createAccount: %d %v", status, out)
 	}
 	_, out := p.post("createSession", object{"identifier": "alice.test", "password": "a secret password"})
-	if err := p.cmd.Process.Signal(os.Interrupt); err != nil {
+	if err := p.cmd.Process.Signal(signal); err != nil {
 		t.Fatal(err)
 	}
 	if err := p.cmd.Wait(); err != nil {

@@ -1,6 +1,7 @@
 // The life of an account, as the official client lives it. The client checks
 // every answer against the lexicons, and here it is checked once more by hand.
 import assert from 'node:assert/strict'
+import { createHmac } from 'node:crypto'
 import { after, before, describe, test } from 'node:test'
 import { AtpAgent, CredentialSession, XRPCError, lexicons } from '@atproto/api'
 import { asAdmin, start } from './server.mjs'
@@ -21,10 +22,22 @@ function refused(status, error) {
   }
 }
 
+const jwtSecret = 'a secret of the tests'
+
+// The same access token as if its time were over.
+function expired(token) {
+  const [header, payload] = token.split('.')
+  const claims = JSON.parse(Buffer.from(payload, 'base64url'))
+  claims.iat -= 3 * 3600
+  claims.exp -= 3 * 3600
+  const said = `${header}.${Buffer.from(JSON.stringify(claims)).toString('base64url')}`
+  return `${said}.${createHmac('sha256', jwtSecret).update(said).digest('base64url')}`
+}
+
 for (const store of ['memory', 'bolt']) {
   describe(`on ${store}`, () => {
     let server
-    before(async () => { server = await start('-store', store) })
+    before(async () => { server = await start('-store', store, '-jwt-secret', jwtSecret) })
     after(() => server.stop())
 
     const agent = () => new AtpAgent({ service: server.url })
@@ -57,11 +70,33 @@ for (const store of ['memory', 'bolt']) {
       const old = credentials.session.refreshJwt
       await credentials.refreshSession()
       assert.notEqual(credentials.session.refreshJwt, old)
+      // The client's logout says nothing of a failure: see what became of the session.
+      const ended = credentials.session
       await credentials.logout()
+      const with_ = (token) => ({ headers: { authorization: `Bearer ${token}` } })
+      await assert.rejects(server_(agent()).getSession({}, with_(ended.accessJwt)), refused(400, 'ExpiredToken'))
+      await assert.rejects(server_(agent()).refreshSession(undefined, with_(ended.refreshJwt)), refused(400, 'ExpiredToken'))
+      await server_(b).getSession()
       await assert.rejects(
         server_(agent()).getSession({}, { headers: { authorization: `Bearer ${session.accessJwt}x` } }),
         refused(400, 'InvalidToken'),
       )
+    })
+
+    test('an access token that expired is refreshed by the client itself', async () => {
+      const events = []
+      const a = new AtpAgent({ service: server.url, persistSession: (event) => { events.push(event) } })
+      await a.login({ identifier: 'alice.test', password: 'correct horse' })
+      const { refreshJwt } = a.session
+      a.session.accessJwt = expired(a.session.accessJwt)
+      await assert.rejects(
+        server_(agent()).getSession({}, { headers: { authorization: `Bearer ${a.session.accessJwt}` } }),
+        refused(400, 'ExpiredToken'),
+      )
+      const got = await server_(a).getSession()
+      assert.equal(got.data.did, a.session.did)
+      assert.deepEqual(events, ['create', 'update'])
+      assert.notEqual(a.session.refreshJwt, refreshJwt)
     })
 
     test('errors have their names', async () => {
@@ -91,7 +126,7 @@ for (const store of ['memory', 'bolt']) {
       assert.equal(phone.session.email, undefined)
       await assert.rejects(server_(phone).createAppPassword({ name: 'more' }), refused(400, 'InvalidToken'))
       await server_(a).revokeAppPassword({ name: 'phone' })
-      await assert.rejects(server_(phone).getSession(), XRPCError)
+      await assert.rejects(server_(phone).getSession(), refused(400, 'ExpiredToken'))
       await assert.rejects(agent().login({ identifier: 'alice.test', password: made.password }), refused(401, 'AuthenticationRequired'))
     })
 
@@ -137,6 +172,13 @@ describe('by invitation', () => {
     assert.equal(gift.codes[0].codes.length, 2)
     await a.login({ identifier: 'alice.test', password: 'correct horse' })
     const codes = valid('com.atproto.server.getAccountInviteCodes', await a.com.atproto.server.getAccountInviteCodes({ includeUsed: true }))
-    assert.equal(codes.codes.length, 2)
+    assert.deepEqual(codes.codes.map((c) => [c.code, c.available, c.uses.length]), gift.codes[0].codes.map((code) => [code, 1, 0]))
+    const bob = await new AtpAgent({ service: server.url }).createAccount({
+      handle: 'bob.test', email: 'bob@example.com', password: 'correct horse', inviteCode: codes.codes[0].code,
+    })
+    const after = valid('com.atproto.server.getAccountInviteCodes', await a.com.atproto.server.getAccountInviteCodes({ includeUsed: true }))
+    assert.deepEqual(after.codes.map((c) => c.uses.map((u) => u.usedBy)), [[bob.data.did], []])
+    const left = await a.com.atproto.server.getAccountInviteCodes({ includeUsed: false })
+    assert.deepEqual(left.data.codes.map((c) => c.code), [codes.codes[1].code])
   })
 })

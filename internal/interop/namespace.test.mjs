@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
 import { AtpAgent, XRPCError, lexicons } from '@atproto/api'
 import plc from '@did-plc/server'
-import { asAdmin, start } from './server.mjs'
+import { asAdmin, start, verified } from './server.mjs'
 
 function valid(nsid, result) {
   assert.equal(result.success, true)
@@ -38,6 +38,7 @@ describe('an account later on', () => {
     await a.createAccount({ handle: `${name}.test`, email: `${name}@example.com`, password: 'correct horse' })
     return a
   }
+  const verifiedOf = (token, aud, lxm) => verified(plcURL, aud, lxm, token)
   const doc = async (did) => (await fetch(`${plcURL}/${did}`)).json()
 
   test('e-mail: confirm, change, second factor', async () => {
@@ -95,6 +96,23 @@ describe('an account later on', () => {
     valid('com.atproto.server.checkAccountStatus', await s.checkAccountStatus())
   })
 
+  test('service auth, as another service checks it', async () => {
+    const a = await signUp('grace')
+    const aud = 'did:web:service.example.com'
+    const lxm = 'app.bsky.feed.getTimeline'
+    const ask = async (params) => valid('com.atproto.server.getServiceAuth', await a.com.atproto.server.getServiceAuth(params)).token
+    const token = await ask({ aud, lxm })
+    assert.equal(await verifiedOf(token, aud, lxm), a.session.did)
+    await assert.rejects(verifiedOf(token, 'did:web:other.example.com', lxm), /not verified/)
+    await assert.rejects(verifiedOf(token, aud, 'app.bsky.feed.getFeed'), /not verified/)
+    await assert.rejects(ask({ aud, lxm, exp: 1 }), refused(400, 'BadExpiration'))
+    // A key that is rotated away signs no more; the next one does, once the directory has it.
+    const { signingKey } = (await a.com.atproto.server.reserveSigningKey({})).data
+    await a.com.atproto.admin.updateAccountSigningKey({ did: a.session.did, signingKey }, asAdmin)
+    await assert.rejects(verifiedOf(token, aud, lxm), /not verified/)
+    assert.equal(await verifiedOf(await ask({ aud, lxm }), aud, lxm), a.session.did)
+  })
+
   test('move to another server', async () => {
     const a = await signUp('erin')
     const { did } = a.session
@@ -121,6 +139,11 @@ describe('an account later on', () => {
     await a.com.atproto.server.deactivateAccount({})
     const moved = await doc(did)
     assert.deepEqual(moved.alsoKnownAs, ['at://erin.other.test'])
+    assert.equal(new URL(moved.service[0].serviceEndpoint).port, new URL(other.url).port)
+    // From now on the new server signs for the account, and the old one doesn't.
+    const call = { aud: 'did:web:service.example.com', lxm: 'app.bsky.feed.getTimeline' }
+    const proof = await b.com.atproto.server.getServiceAuth(call, auth)
+    assert.equal(await verifiedOf(proof.data.token, call.aud, call.lxm), did)
     const got = valid('com.atproto.server.getSession', await b.com.atproto.server.getSession({}, auth))
     assert.deepEqual([got.active, got.handle], [true, 'erin.other.test'])
   })

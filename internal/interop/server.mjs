@@ -8,6 +8,8 @@ import { createInterface } from 'node:readline'
 
 const binary = process.env.GATEHOUSE_BIN
 if (!binary) throw new Error('GATEHOUSE_BIN must be the path of the built examples/standalone')
+const verifier = process.env.VERIFY_BIN
+if (!verifier) throw new Error('VERIFY_BIN must be the path of the built verify')
 
 export const adminPassword = 'admin-password'
 
@@ -56,4 +58,16 @@ export async function start(...flags) {
 export const asAdmin = {
   encoding: 'application/json',
   headers: { authorization: 'Basic ' + Buffer.from(`admin:${adminPassword}`).toString('base64') },
+}
+
+// The DID that a service token proves to indigo, which looks its issuer up in a PLC directory.
+export async function verified(plcURL, audience, lxm, token) {
+  const child = spawn(verifier, [plcURL, audience, lxm], { timeout: 30_000 })
+  let out = '', err = ''
+  child.stdout.on('data', (chunk) => { out += chunk })
+  child.stderr.on('data', (chunk) => { err += chunk })
+  child.stdin.end(token)
+  const [code] = await once(child, 'close')
+  if (code !== 0) throw new Error(`not verified: ${err}`)
+  return out.trim()
 }

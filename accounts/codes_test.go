@@ -1,0 +1,141 @@
+package accounts_test
+
+import (
+	"crypto/rand"
+	"errors"
+	"sync/atomic"
+	"testing"
+
+	"github.com/gatehouse-at/gatehouse"
+	"github.com/gatehouse-at/gatehouse/accounts"
+	"github.com/gatehouse-at/gatehouse/accounts/did"
+	"github.com/gatehouse-at/gatehouse/internal/domaintest"
+	"github.com/gatehouse-at/gatehouse/storage"
+)
+
+// meanwhile is a source of randomness that does something, once, when the next code is drawn.
+type meanwhile struct{ do atomic.Pointer[func()] }
+
+func (m *meanwhile) Read(b []byte) (int, error) {
+	if do := m.do.Swap(nil); do != nil {
+		(*do)()
+	}
+	return rand.Read(b)
+}
+
+// A code for the old address, asked for just before the address changed, would be good for the
+// account although the change voids all codes.
+func TestACodeGoesToTheAddressOfNow(t *testing.T) {
+	var random meanwhile
+	s := domaintest.New(t, func(c *gatehouse.Config) { c.Rand = &random })
+	alice := s.SignUp("alice").Account.DID
+	change := func(label string) {
+		do := func() {
+			if err := s.Accounts.SetEmail(ctx, alice, label+"@example.com"); err != nil {
+				t.Error(err)
+			}
+		}
+		random.do.Store(&do)
+	}
+	for _, c := range []struct {
+		old, fresh string
+		request    func() error
+	}{
+		{"alice", "alice2", func() error { return s.Accounts.RequestDelete(ctx, alice) }},
+		{"alice2", "alice3", func() error { return s.Accounts.RequestPasswordReset(ctx, "alice2@example.com") }},
+	} {
+		change(c.fresh)
+		if err := c.request(); err != nil {
+			t.Fatal(err)
+		}
+		s.Code(c.fresh)
+		if m, ok := s.Mail.Last(c.old + "@example.com"); ok {
+			t.Errorf("the old address got %q", m.Subject)
+		}
+	}
+}
+
+func TestADeletedAccountGetsNoCode(t *testing.T) {
+	var random meanwhile
+	s := domaintest.New(t, func(c *gatehouse.Config) { c.Rand = &random })
+	alice := s.SignUp("alice").Account.DID
+	do := func() {
+		if err := s.Accounts.DeleteNow(ctx, alice); err != nil {
+			t.Error(err)
+		}
+	}
+	random.do.Store(&do)
+	if err := s.Accounts.RequestDelete(ctx, alice); !errors.Is(err, accounts.ErrNotFound) {
+		t.Errorf("a code for an account that went meanwhile: %v", err)
+	}
+	if left := records(t, s, "email_codes"); left != 0 {
+		t.Errorf("%d codes of an account that is gone", left)
+	}
+	if m := s.Mail.Messages(); len(m) != 0 {
+		t.Errorf("mailed: %v", m)
+	}
+}
+
+// records counts the documents of a table.
+func records(t *testing.T, s *domaintest.Services, table string) (n int) {
+	t.Helper()
+	err := s.Store.View(ctx, func(tx storage.Tx) error {
+		n = 0
+		for _, err := range tx.Scan(table, storage.Range{}) {
+			if err != nil {
+				return err
+			}
+			n++
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// A change of the address voids all codes, those mailed for another purpose too.
+func TestAnotherAddressVoidsAllCodes(t *testing.T) {
+	for name, change := range map[string]func(s *domaintest.Services, a *accounts.Account) error{
+		"by its owner": func(s *domaintest.Services, a *accounts.Account) error {
+			return s.Accounts.UpdateEmail(ctx, a.DID, "alice2@example.com", "", nil)
+		},
+		"by an admin": func(s *domaintest.Services, a *accounts.Account) error {
+			return s.Accounts.SetEmail(ctx, a.DID, "alice2@example.com")
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := domaintest.New(t)
+			alice := s.SignUp("alice").Account
+			code := func(request error) string {
+				t.Helper()
+				if request != nil {
+					t.Fatal(request)
+				}
+				return s.Code("alice")
+			}
+			reset := code(s.Accounts.RequestPasswordReset(ctx, "alice@example.com"))
+			deletion := code(s.Accounts.RequestDelete(ctx, alice.DID))
+			confirmation := code(s.Accounts.RequestEmailConfirmation(ctx, alice.DID))
+			operation := code(s.Accounts.RequestPLCSignature(ctx, alice.DID))
+			if err := change(s, alice); err != nil {
+				t.Fatal(err)
+			}
+			_, signing := s.Accounts.SignPLCOperation(ctx, alice.DID, operation, func(*did.Operation) {})
+			for what, err := range map[string]error{
+				"reset":        s.Accounts.ResetPassword(ctx, reset, "another password"),
+				"deletion":     s.Accounts.Delete(ctx, alice.DID, "password", deletion),
+				"confirmation": s.Accounts.ConfirmEmail(ctx, alice.DID, "alice2@example.com", confirmation),
+				"operation":    signing,
+			} {
+				if !errors.Is(err, accounts.ErrInvalidToken) {
+					t.Errorf("the code for the %s: %v", what, err)
+				}
+			}
+			if n := records(t, s, "email_codes"); n != 0 {
+				t.Errorf("%d codes are left", n)
+			}
+		})
+	}
+}

@@ -1,0 +1,213 @@
+package invites_test
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/bluesky-social/indigo/atproto/syntax"
+
+	"github.com/gatehouse-at/gatehouse/internal/domaintest"
+	"github.com/gatehouse-at/gatehouse/invites"
+	"github.com/gatehouse-at/gatehouse/storage"
+)
+
+// create makes codes with some uses for an account.
+func create(t *testing.T, s *domaintest.Services, n, useCount int, account ...string) []string {
+	t.Helper()
+	made, err := s.Invites.Create(ctx, n, useCount, account...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return made[0].Codes
+}
+
+// redeem uses a code for an account.
+func redeem(s *domaintest.Services, code string, did syntax.DID) error {
+	return s.Store.Update(ctx, func(tx storage.Tx) error { return s.Invites.Redeem(tx, code, did) })
+}
+
+func release(s *domaintest.Services, code string, did syntax.DID) error {
+	return s.Store.Update(ctx, func(tx storage.Tx) error { return s.Invites.Release(tx, code, did) })
+}
+
+// names are the codes of a list.
+func names(list []*invites.Code) []string {
+	var out []string
+	for _, c := range list {
+		out = append(out, c.Code)
+	}
+	return out
+}
+
+func TestListIsPagedAndSorted(t *testing.T) {
+	s := domaintest.New(t)
+	var made []string
+	for range 5 {
+		s.Advance(time.Second)
+		made = append(made, create(t, s, 1, 3)[0])
+	}
+	for code, users := range map[int][]syntax.DID{1: {"did:web:a", "did:web:b"}, 3: {"did:web:c"}} {
+		for _, did := range users {
+			s.Advance(time.Second)
+			if err := redeem(s, made[code], did); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for sort, first := range map[string][]string{
+		invites.SortRecent: {made[4], made[3], made[2], made[1], made[0]},
+		invites.SortUsage:  {made[1], made[3]},
+	} {
+		var got []string
+		cursor := ""
+		for pages := 1; ; pages++ {
+			p, err := s.Invites.List(ctx, sort, cursor, 2)
+			if err != nil || len(p.Codes) > 2 || pages > 3 {
+				t.Fatalf("%s: page %d: %+v, %v", sort, pages, p, err)
+			}
+			for _, c := range p.Codes {
+				if len(c.Uses) != c.Used {
+					t.Errorf("%s: %s shows %d uses of %d", sort, c.Code, len(c.Uses), c.Used)
+				}
+				if c.Code == made[1] && (c.Uses[0].UsedBy != "did:web:b" || c.Uses[1].UsedBy != "did:web:a") {
+					t.Errorf("%s: the uses aren't newest first: %+v", sort, c.Uses)
+				}
+			}
+			got = append(got, names(p.Codes)...)
+			if cursor = p.Cursor; cursor == "" {
+				break
+			}
+		}
+		if !slices.Equal(got[:len(first)], first) {
+			t.Errorf("%s: %v, want first %v", sort, got, first)
+		}
+		slices.Sort(got)
+		if len(slices.Compact(got)) != len(made) {
+			t.Errorf("%s: %v, want each of %v once", sort, got, made)
+		}
+	}
+	if _, err := s.Invites.List(ctx, "age", "", 1); !errors.Is(err, invites.ErrInvalidRequest) {
+		t.Errorf("an unknown order: %v", err)
+	}
+	if _, err := s.Invites.List(ctx, invites.SortRecent, "x", 1); !errors.Is(err, invites.ErrInvalidRequest) {
+		t.Errorf("a malformed cursor: %v", err)
+	}
+}
+
+func TestDisable(t *testing.T) {
+	s := domaintest.New(t)
+	byName, kept := create(t, s, 1, 1)[0], create(t, s, 1, 1)[0]
+	alices := create(t, s, 2, 1, "did:web:a")
+	near := create(t, s, 1, 1, "did:web:ab")[0]
+	if err := s.Invites.Disable(ctx, []string{byName}, []string{invites.Admin}); !errors.Is(err, invites.ErrInvalidRequest) {
+		t.Errorf("all of the admin's: %v", err)
+	}
+	if err := redeem(s, byName, "did:web:x"); err != nil {
+		t.Errorf("a refused call disabled a code: %v", err)
+	}
+	for range 2 {
+		err := s.Invites.Disable(ctx, []string{byName, "unknown", alices[0], "", strings.Repeat("x", storage.MaxKey+1), "\x00"}, []string{"did:web:a", ""})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, code := range append(alices, byName) {
+		if err := redeem(s, code, "did:web:y"); !errors.Is(err, invites.ErrUnavailable) {
+			t.Errorf("%s was disabled: %v", code, err)
+		}
+	}
+	for _, code := range []string{kept, near} {
+		if err := redeem(s, code, "did:web:y"); err != nil {
+			t.Errorf("%s wasn't disabled: %v", code, err)
+		}
+	}
+}
+
+func TestACodeThatIsNoKeyIsUnavailable(t *testing.T) {
+	s := domaintest.New(t)
+	for _, code := range []string{"", "\x00", "\xff", strings.Repeat("x", storage.MaxKey+1)} {
+		if err := redeem(s, code, "did:web:a"); !errors.Is(err, invites.ErrUnavailable) {
+			t.Errorf("%.10q: %v", code, err)
+		}
+	}
+}
+
+// An account that moved away and comes back has the DID that it had, and may have the code too.
+func TestACodeIsUsedAgainByOneWhoComesBack(t *testing.T) {
+	s := domaintest.New(t)
+	code := create(t, s, 1, 3)[0]
+	const did = syntax.DID("did:web:a")
+	uses := func(want int) {
+		t.Helper()
+		p, err := s.Invites.List(ctx, invites.SortRecent, "", 1)
+		if err != nil || p.Codes[0].Used != want || len(p.Codes[0].Uses) != want {
+			t.Errorf("the code is %+v, %v; want %d uses", p.Codes[0], err, want)
+		}
+	}
+	for n := range 2 {
+		if err := redeem(s, code, did); err != nil {
+			t.Fatal(err)
+		}
+		uses(n + 1)
+	}
+	if err := release(s, code, did); err != nil {
+		t.Fatal(err)
+	}
+	uses(1)
+	for range 2 {
+		if err := redeem(s, code, did); err != nil {
+			t.Fatal(err)
+		}
+	}
+	uses(3)
+	if err := redeem(s, code, did); !errors.Is(err, invites.ErrUnavailable) {
+		t.Errorf("a fourth use of three: %v", err)
+	}
+	// Another code later on is the one that it was invited with.
+	s.Advance(time.Second)
+	last := create(t, s, 1, 1)[0]
+	for _, c := range create(t, s, 8, 1) { // keys are random: one of these may sort before
+		s.Advance(time.Second)
+		last = c
+		if err := redeem(s, c, did); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, invitedBy, err := s.Invites.Of(ctx, did)
+	if err != nil || invitedBy == nil || invitedBy.Code != last {
+		t.Errorf("invited by %+v, %v; want %s", invitedBy, err, last)
+	}
+}
+
+func TestTheCodesOfAnAccountGoWithIt(t *testing.T) {
+	s := domaintest.New(t)
+	alice := s.SignUp("alice").Account.DID
+	mine, gift := create(t, s, 2, 2, alice.String()), create(t, s, 1, 1)[0]
+	for code, did := range map[string]syntax.DID{mine[0]: "did:web:guest", gift: alice} {
+		if err := redeem(s, code, did); err != nil {
+			t.Fatal(err)
+		}
+	}
+	own, invitedBy, err := s.Invites.Of(ctx, alice)
+	if err != nil || len(own) != 2 || invitedBy == nil || invitedBy.Code != gift || len(invitedBy.Uses) != 1 {
+		t.Fatalf("Of: %v, %+v, %v", names(own), invitedBy, err)
+	}
+	if err := s.Accounts.DeleteNow(ctx, alice); err != nil {
+		t.Fatal(err)
+	}
+	own, _, err = s.Invites.Of(ctx, alice)
+	if err != nil || len(own) != 0 {
+		t.Errorf("a deleted account has %v, %v", names(own), err)
+	}
+	for _, code := range []string{mine[0], mine[1], gift} {
+		if err := redeem(s, code, "did:web:other"); !errors.Is(err, invites.ErrUnavailable) {
+			t.Errorf("%s: %v", code, err)
+		}
+	}
+	if _, invitedBy, err := s.Invites.Of(ctx, "did:web:guest"); invitedBy != nil || err != nil {
+		t.Errorf("the guest was invited by %+v, %v", invitedBy, err)
+	}
+}
