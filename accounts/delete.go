@@ -41,7 +41,12 @@ func (s *Service) Delete(ctx context.Context, did syntax.DID, password, code str
 	case err != nil:
 		return err
 	}
-	return s.redeem(ctx, mail.DeleteAccount, did, code, s.remove)
+	return s.redeem(ctx, mail.DeleteAccount, did, code, func(tx storage.Tx, now *record) error {
+		if now.PasswordHash != r.PasswordHash { // changed meanwhile
+			return errBadDIDOrPassword
+		}
+		return s.remove(tx, now)
+	})
 }
 
 // DeleteNow removes an account without asking its owner

@@ -10,7 +10,7 @@ import (
 	"github.com/bluesky-social/indigo/atproto/atclient"
 )
 
-// TestOfficialClient drives the server with indigo's client.
+// TestOfficialClient drives all methods of the first edition with indigo's client.
 func TestOfficialClient(t *testing.T) {
 	onEach(t, func(t *testing.T, s *api) {
 		ctx := context.Background()
@@ -72,9 +72,48 @@ func TestOfficialClient(t *testing.T) {
 		if !errors.As(err, &refused) || refused.StatusCode != 401 {
 			t.Errorf("a wrong password: %v", err)
 		}
+		if err := atproto.ServerRevokeAppPassword(ctx, c, &atproto.ServerRevokeAppPassword_Input{Name: "app"}); err != nil {
+			t.Fatal(err)
+		}
+		_, err = atproto.ServerGetSession(ctx, withApp)
+		if !errors.As(err, &refused) || refused.StatusCode != 400 || refused.Name != "ExpiredToken" {
+			t.Errorf("a session of a revoked app password: %v", err)
+		}
+
+		if err := atproto.ServerRequestPasswordReset(ctx, public, &atproto.ServerRequestPasswordReset_Input{Email: "alice@example.com"}); err != nil {
+			t.Fatal(err)
+		}
+		reset := &atproto.ServerResetPassword_Input{Token: s.Mail.Code("alice@example.com"), Password: "another password"}
+		if err := atproto.ServerResetPassword(ctx, public, reset); err != nil {
+			t.Fatal(err)
+		}
+		err = atproto.ServerResetPassword(ctx, public, reset)
+		if !errors.As(err, &refused) || refused.StatusCode != 400 || refused.Name != "InvalidToken" {
+			t.Errorf("a code used twice: %v", err)
+		}
+		if _, err := atproto.ServerGetSession(ctx, c); err == nil {
+			t.Error("a session outlives the password")
+		}
+		if c, err = atclient.LoginWithPasswordHost(ctx, s.URL, "alice.test", "another password", "", nil); err != nil {
+			t.Fatal(err)
+		}
+		other, err := atclient.LoginWithPasswordHost(ctx, s.URL, "alice.test", "another password", "", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := other.Auth.(*atclient.PasswordAuth).Logout(ctx, other.Client); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := atproto.ServerGetSession(ctx, other); err == nil {
+			t.Error("a session outlives its logout")
+		}
+		get()
 
 		boss := &atclient.AdminAuth{Password: "admin-password"}
 		office := &atclient.APIClient{Client: s.Client(), Host: s.URL, Auth: boss}
+		if one, err := atproto.ServerCreateInviteCode(ctx, office, &atproto.ServerCreateInviteCode_Input{UseCount: 1}); err != nil || one.Code == "" {
+			t.Fatalf("createInviteCode: %+v, %v", one, err)
+		}
 		codes, err := atproto.ServerCreateInviteCodes(ctx, office, &atproto.ServerCreateInviteCodes_Input{CodeCount: 2, UseCount: 1, ForAccounts: []string{created.Did}})
 		if err != nil || len(codes.Codes[0].Codes) != 2 {
 			t.Fatalf("createInviteCodes: %+v, %v", codes, err)
@@ -88,7 +127,7 @@ func TestOfficialClient(t *testing.T) {
 			t.Fatal(err)
 		}
 		err = atproto.ServerDeleteAccount(ctx, public, &atproto.ServerDeleteAccount_Input{
-			Did: created.Did, Password: "password", Token: s.Mail.Code("alice@example.com"),
+			Did: created.Did, Password: "another password", Token: s.Mail.Code("alice@example.com"),
 		})
 		if err != nil {
 			t.Fatal(err)

@@ -31,4 +31,13 @@ describe('with a PLC directory', () => {
     assert.equal(log.length, 1)
     assert.equal(log[0].prev, null)
   })
+
+  test("a user's recovery key comes before the server's", async () => {
+    const a = new AtpAgent({ service: server.url })
+    const { signingKey: recoveryKey } = (await a.com.atproto.server.reserveSigningKey({})).data // any key will do
+    const created = await a.createAccount({ handle: 'bob.test', email: 'bob@example.com', password: 'correct horse', recoveryKey })
+    const data = await (await fetch(`${url}/${created.data.did}/data`)).json()
+    assert.equal(data.rotationKeys.length, 2)
+    assert.equal(data.rotationKeys[0], recoveryKey)
+  })
 })
