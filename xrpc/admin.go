@@ -243,8 +243,11 @@ func (s *Server) updateSubjectStatus(c *call, in *atproto.AdminUpdateSubjectStat
 	}
 	ref := in.Subject.AdminDefs_RepoRef
 	if ref == nil {
-		kind := "com.atproto.repo.strongRef"
-		if in.Subject.AdminDefs_RepoBlobRef != nil {
+		kind := "of an unknown type" // of which indigo's decoder leaves nothing, not even the name
+		switch {
+		case in.Subject.RepoStrongRef != nil:
+			kind = "com.atproto.repo.strongRef"
+		case in.Subject.AdminDefs_RepoBlobRef != nil:
 			kind = "com.atproto.admin.defs#repoBlobRef"
 		}
 		return nil, invalid("Invalid subject (" + kind + ")")

@@ -136,6 +136,8 @@ func TestAdmin(t *testing.T) {
 		}
 		subject = object{"$type": "com.atproto.repo.strongRef", "uri": "at://" + bob.DID + "/app.bsky.feed.post/1", "cid": "bafyreidsjgdosuszzuwrcrsrssb6mol6iinbpyznvfqyp4a4idis22kofi"}
 		set(object{"takedown": object{"applied": true}}).refused(400, "InvalidRequest", "Invalid subject (com.atproto.repo.strongRef)")
+		subject = object{"$type": "com.example.list", "did": bob.DID}
+		set(object{"takedown": object{"applied": true}}).refused(400, "InvalidRequest", "Invalid subject (of an unknown type)")
 
 		// Mail.
 		send := object{"recipientDid": alice.DID, "senderDid": "did:web:mod.example.com", "content": "Please <stop>."}
