@@ -378,6 +378,20 @@ func TestForeignDocumentsAreNotServed(t *testing.T) {
 	}
 }
 
+// TestWellKnownWithoutAStore: "not found" would be taken for the end of a handle or of a DID.
+func TestWellKnownWithoutAStore(t *testing.T) {
+	s := newAPI(t)
+	s.signUp("alice.test")
+	if err := s.Store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{"/.well-known/atproto-did", "/.well-known/did.json"} {
+		if status, body := s.get("alice.test", path); status != 503 {
+			t.Errorf("%s: %d %s", path, status, body)
+		}
+	}
+}
+
 const rotationKeyHex = "9085d2bef69286a6cbb51623c8fa258629945cd55ca705cc4e66700396894e0c"
 
 func rotationKey(t *testing.T) did.Signer {
