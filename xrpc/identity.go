@@ -119,10 +119,14 @@ func (s *Server) resolveDid(c *call, in *didParams) (*didDocOutput, error) {
 
 // document resolves any DID. An account's of a hosted did:web is made here.
 func (s *Server) document(c *call, id syntax.DID) (json.RawMessage, error) {
-	if a, err := s.cfg.Accounts.Get(c.Context(), id); err == nil {
+	a, err := s.cfg.Accounts.Get(c.Context(), id)
+	switch {
+	case err == nil:
 		if doc := s.cfg.Accounts.HostedDocument(a); doc != nil {
 			return doc, nil
 		}
+	case !errors.Is(err, accounts.ErrNotFound):
+		return nil, err
 	}
 	doc, err := s.cfg.Resolver.Resolve(c.Context(), id)
 	switch {
@@ -180,8 +184,11 @@ func (s *Server) identity(c *call, identifier string) (*identityOutput, error) {
 	ident := identity.ParseIdentity(&doc)
 	out := &identityOutput{Did: id.String(), Handle: syntax.HandleInvalid.String(), DidDoc: raw}
 	if declared, err := ident.DeclaredHandle(); err == nil {
-		if claimed, err := s.cfg.Accounts.ResolveHandle(c.Context(), declared.String()); err == nil && claimed == id {
+		switch claimed, err := s.cfg.Accounts.ResolveHandle(c.Context(), declared.String()); {
+		case err == nil && claimed == id:
 			out.Handle = declared.String()
+		case err != nil && !errors.Is(err, accounts.ErrHandleNotFound) && !errors.Is(err, accounts.ErrInvalidHandle):
+			return nil, err
 		}
 	}
 	return out, nil
