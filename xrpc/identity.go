@@ -119,10 +119,14 @@ func (s *Server) resolveDid(c *call, in *didParams) (*didDocOutput, error) {
 
 // document resolves any DID. An account's of a hosted did:web is made here.
 func (s *Server) document(c *call, id syntax.DID) (json.RawMessage, error) {
-	if a, err := s.cfg.Accounts.Get(c.Context(), id); err == nil {
+	a, err := s.cfg.Accounts.Get(c.Context(), id)
+	switch {
+	case err == nil:
 		if doc := s.cfg.Accounts.HostedDocument(a); doc != nil {
 			return doc, nil
 		}
+	case !errors.Is(err, accounts.ErrNotFound):
+		return nil, err
 	}
 	doc, err := s.cfg.Resolver.Resolve(c.Context(), id)
 	switch {
@@ -180,8 +184,11 @@ func (s *Server) identity(c *call, identifier string) (*identityOutput, error) {
 	ident := identity.ParseIdentity(&doc)
 	out := &identityOutput{Did: id.String(), Handle: syntax.HandleInvalid.String(), DidDoc: raw}
 	if declared, err := ident.DeclaredHandle(); err == nil {
-		if claimed, err := s.cfg.Accounts.ResolveHandle(c.Context(), declared.String()); err == nil && claimed == id {
+		switch claimed, err := s.cfg.Accounts.ResolveHandle(c.Context(), declared.String()); {
+		case err == nil && claimed == id:
 			out.Handle = declared.String()
+		case err != nil && !errors.Is(err, accounts.ErrHandleNotFound) && !errors.Is(err, accounts.ErrInvalidHandle):
+			return nil, err
 		}
 	}
 	return out, nil
@@ -190,9 +197,9 @@ func (s *Server) identity(c *call, identifier string) (*identityOutput, error) {
 // AtprotoDID serves /.well-known/atproto-did: the DID of the account whose handle is
 // the host that is asked (source: the atproto handle specification).
 func (s *Server) AtprotoDID(w http.ResponseWriter, r *http.Request) {
-	a := s.accountOfHost(r)
-	if a == nil {
-		http.Error(w, "User not found", http.StatusNotFound)
+	a, err := s.accountOfHost(r)
+	if err != nil {
+		s.noWellKnown(w, r, err, "User not found")
 		return
 	}
 	w.Header().Set("Access-Control-Allow-Origin", "*")
@@ -201,30 +208,12 @@ func (s *Server) AtprotoDID(w http.ResponseWriter, r *http.Request) {
 }
 
 // DIDDocument serves /.well-known/did.json: the document of the server's own did:web, and those of
-// accounts whose did:web is the host that is asked, on one of the server's domains (source: the did:web method specification).
+// accounts whose did:web is the host that is asked, on one of the server's domains
+// (source: the did:web method specification).
 func (s *Server) DIDDocument(w http.ResponseWriter, r *http.Request) {
-	id, err := did.WebDID(r.Host)
-	var doc any
-	switch {
-	case err != nil:
-	case id.String() == s.cfg.Sessions.ServiceDID():
-		data := did.Data{DID: id, Services: map[string]did.Service{did.AtprotoPDS: {Type: did.AtprotoPDSType, Endpoint: s.cfg.Accounts.Endpoint()}}}
-		doc = data.Document()
-	default:
-		if a, err := s.cfg.Accounts.Get(r.Context(), id); err == nil && a.Takedown == nil {
-			// Any other document is its host's affair: to resolve it may lead back here.
-			if raw := s.cfg.Accounts.HostedDocument(a); raw != nil {
-				doc = raw
-			}
-		}
-	}
-	if doc == nil {
-		http.Error(w, "Not found", http.StatusNotFound)
-		return
-	}
-	body, err := json.Marshal(doc)
+	body, err := s.documentOfHost(r)
 	if err != nil {
-		http.Error(w, "Internal Server Error", http.StatusInternalServerError)
+		s.noWellKnown(w, r, err, "Not found")
 		return
 	}
 	w.Header().Set("Access-Control-Allow-Origin", "*")
@@ -232,16 +221,51 @@ func (s *Server) DIDDocument(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write(body)
 }
 
-// accountOfHost returns the account whose handle is the host of a request, or nil.
-func (s *Server) accountOfHost(r *http.Request) *accounts.Account {
+func (s *Server) documentOfHost(r *http.Request) (json.RawMessage, error) {
+	id, err := did.WebDID(r.Host)
+	if err != nil {
+		return nil, accounts.ErrNotFound
+	}
+	if id.String() == s.cfg.Sessions.ServiceDID() {
+		data := did.Data{DID: id, Services: map[string]did.Service{did.AtprotoPDS: {Type: did.AtprotoPDSType, Endpoint: s.cfg.Accounts.Endpoint()}}}
+		return json.Marshal(data.Document())
+	}
+	a, err := s.cfg.Accounts.Get(r.Context(), id)
+	if err != nil {
+		return nil, err
+	}
+	// Any other document is its host's affair: to resolve it may lead back here.
+	doc := s.cfg.Accounts.HostedDocument(a)
+	if doc == nil || a.Takedown != nil {
+		return nil, accounts.ErrNotFound
+	}
+	return doc, nil
+}
+
+// accountOfHost returns the account whose handle is the host of a request.
+func (s *Server) accountOfHost(r *http.Request) (*accounts.Account, error) {
 	host, _, _ := strings.Cut(r.Host, ":")
 	handle, err := accounts.NormalizeHandle(host)
 	if err != nil {
-		return nil
+		return nil, accounts.ErrNotFound
 	}
 	a, err := s.cfg.Accounts.Find(r.Context(), handle.String())
-	if err != nil || a.Takedown != nil {
-		return nil
+	if err == nil && a.Takedown != nil {
+		return nil, accounts.ErrNotFound
 	}
-	return a
+	return a, err
+}
+
+// noWellKnown answers that there is nothing here, which is taken for the end of a handle or a DID; so it must not
+// stand for a failure.
+func (s *Server) noWellKnown(w http.ResponseWriter, r *http.Request, err error, notFound string) {
+	if errors.Is(err, accounts.ErrNotFound) {
+		http.Error(w, notFound, http.StatusNotFound)
+		return
+	}
+	e := public(err)
+	if e.Status >= 500 {
+		s.cfg.Logger.ErrorContext(r.Context(), "request failed", "path", r.URL.Path, "status", e.Status, "error", err)
+	}
+	http.Error(w, e.Message, e.Status)
 }

@@ -378,6 +378,28 @@ func TestForeignDocumentsAreNotServed(t *testing.T) {
 	}
 }
 
+// TestIdentityWithoutAStore: "not found" would be taken for the end of a handle or of a DID.
+func TestIdentityWithoutAStore(t *testing.T) {
+	s := newAPI(t, config(func(c *gatehouse.Config) {
+		c.DIDResolver = func(context.Context, syntax.DID) (json.RawMessage, error) {
+			return json.RawMessage(`{"id":"did:web:alice.example.org","alsoKnownAs":["at://alice.test"]}`), nil
+		}
+	}))
+	s.signUp("alice.test")
+	if err := s.Store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, method := range []string{"resolveDid", "resolveIdentity"} {
+		const id = "did:web:alice.example.org"
+		s.do(nobody, "identity."+method, object{"did": id, "identifier": id}).refused(503, "ServiceUnavailable")
+	}
+	for _, path := range []string{"/.well-known/atproto-did", "/.well-known/did.json"} {
+		if status, body := s.get("alice.test", path); status != 503 {
+			t.Errorf("%s: %d %s", path, status, body)
+		}
+	}
+}
+
 const rotationKeyHex = "9085d2bef69286a6cbb51623c8fa258629945cd55ca705cc4e66700396894e0c"
 
 func rotationKey(t *testing.T) did.Signer {
