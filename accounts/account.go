@@ -41,15 +41,30 @@ type Account struct {
 	// DeleteAfter is when a deactivated account wishes to be deleted.
 	DeleteAfter *time.Time `json:"deleteAfter,omitempty"`
 
-	// passwordHash is that of the record, or that which [Service.Authenticate] checked.
-	passwordHash string
+	// passwordHash is that of the record when it was read, or that which [Service.Authenticate] checked. It is
+	// behind a pointer so that an account that is printed doesn't show it.
+	passwordHash *string
+}
+
+// remember has the account know the record's hash.
+func (r *record) remember() {
+	hash := r.PasswordHash
+	r.passwordHash = &hash
+}
+
+// hash is the password hash that the account remembers.
+func (a *Account) hash() string {
+	if a.passwordHash == nil {
+		return ""
+	}
+	return *a.passwordHash
 }
 
 // Stamp is a text that is another one as soon as the account's password or its takedown is. It tells nothing
 // about either.
 func (a *Account) Stamp() string {
 	h := sha256.New()
-	_, _ = io.WriteString(h, a.passwordHash)
+	_, _ = io.WriteString(h, a.hash())
 	if a.Takedown != nil {
 		_, _ = io.WriteString(h, " "+storage.TimeKey(a.Takedown.At))
 	}

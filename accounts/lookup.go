@@ -87,7 +87,7 @@ func visible(r *record, err error) (*record, error) {
 	case r.Pending != nil:
 		return nil, ErrNotFound
 	}
-	r.passwordHash = r.PasswordHash
+	r.remember()
 	return r, nil
 }
 

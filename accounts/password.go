@@ -58,7 +58,7 @@ func (s *Service) Authenticate(ctx context.Context, identifier, password string)
 	if err := s.verifyPassword(ctx, r, password); err != nil {
 		return nil, err
 	}
-	r.passwordHash = r.PasswordHash
+	r.remember() // it may have been upgraded
 	return &r.Account, nil
 }
 
@@ -72,7 +72,7 @@ func (s *Service) StillTx(tx storage.Tx, a *Account) (*Account, error) {
 		return nil, errBadCredentials
 	case err != nil:
 		return nil, err
-	case r.PasswordHash != a.passwordHash:
+	case r.PasswordHash != a.hash():
 		return nil, errBadCredentials
 	}
 	return &r.Account, nil

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -598,5 +599,25 @@ func TestPurgeReservedKeys(t *testing.T) {
 	left(alices, late) // alice's may be in her DID
 	if reserve(mover) == movers {
 		t.Error("a key that was removed was given out again")
+	}
+}
+
+func TestAnAccountThatIsPrintedShowsNoHash(t *testing.T) {
+	s := domaintest.New(t)
+	k := s.SignUp("alice")
+	auth, err := s.Sessions.Verify(ctx, k.AccessJWT)
+	if err != nil {
+		t.Fatal(err)
+	}
+	authenticated, err := s.Accounts.Authenticate(ctx, "alice.test", "password")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range []*accounts.Account{k.Account, auth.Account, authenticated} {
+		for _, format := range []string{"%v", "%+v", "%#v"} {
+			if got := fmt.Sprintf(format, a); strings.Contains(got, "argon2") {
+				t.Errorf("%s: %s", format, got)
+			}
+		}
 	}
 }
