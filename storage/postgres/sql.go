@@ -13,7 +13,8 @@ import (
 // tables are all definitions with their statements. A tables is never changed.
 type tables struct {
 	defs        kv.Tables
-	version     int // of the definitions, which grows with each change
+	version     int    // of the definitions, which grows with each change
+	check       string // the statement that fails as outdated if they have another version now
 	byName      map[string]*table
 	constraints map[string]*storage.ConflictError // by their names
 }
@@ -42,7 +43,7 @@ type index struct {
 
 // compile writes the statements of all tables.
 func (s *Store) compile(defs kv.Tables, version int) *tables {
-	ts := &tables{defs: defs, version: version, byName: map[string]*table{}, constraints: map[string]*storage.ConflictError{}}
+	ts := &tables{defs: defs, version: version, check: s.checkVersion(version), byName: map[string]*table{}, constraints: map[string]*storage.ConflictError{}}
 	for _, def := range defs {
 		t := s.compileTable(def)
 		ts.byName[def.Name] = t

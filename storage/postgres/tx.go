@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strconv"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -90,7 +89,7 @@ func (tx *transaction) exchangeOnce(statements []*statement, commit bool) *failu
 			batch.Queue(sql).Exec(command)
 		}
 		if tx.writable {
-			batch.Queue(tx.s.checkDefinitions(), strconv.Itoa(tx.tables.version)).Exec(command)
+			batch.Queue(tx.tables.check).Exec(command)
 		}
 	}
 	for _, st := range statements {
