@@ -24,17 +24,12 @@ var errNotActivated = refusal.New(ErrNotFound, "user not found")
 // Errors: [ErrNotFound], also for an account that is taken down, [ErrInvalidRequest], [ErrDirectory]
 // (source: com.atproto.server.activateAccount).
 func (s *Service) Activate(ctx context.Context, id syntax.DID) error {
-	a, err := s.Get(ctx, id)
-	switch {
-	case errors.Is(err, ErrNotFound), err == nil && a.Takedown != nil:
+	deactivated := false
+	err := s.UpdateStatus(ctx, id, StatusUpdate{Deactivated: &deactivated})
+	if errors.Is(err, ErrNotFound) {
 		return errNotActivated
-	case err != nil:
-		return err
 	}
-	if err := s.checkDocument(ctx, a); err != nil {
-		return err
-	}
-	return s.Reactivate(ctx, id)
+	return err
 }
 
 // Hosting is how far an account's move to this server has come.

@@ -33,8 +33,8 @@ var errHandleBusy = refusal.New(ErrInvalidRequest, "Another handle change of thi
 
 // UpdateHandle gives an account another handle: the handle is set aside, the DID changed, and then the account. If it is
 // cut short, doing it again ends it, and so does [Service.Recover]. A handle on a foreign domain has to resolve to the
-// account's DID, and a did:web that isn't hosted here has to name it already. AllowReserved lets an admin give reserved and offensive handles. Errors: [ErrNotFound],
-// [ErrInvalidHandle], [ErrHandleNotAvailable], [ErrInvalidRequest], [ErrDirectory]
+// account's DID, and a did:web that isn't hosted here has to name it already. AllowReserved lets an admin give reserved and
+// offensive handles. Errors: [ErrNotFound], [ErrInvalidHandle], [ErrHandleNotAvailable], [ErrInvalidRequest], [ErrDirectory]
 // (source: com.atproto.identity.updateHandle).
 func (s *Service) UpdateHandle(ctx context.Context, id syntax.DID, raw string, allowReserved bool) error {
 	if _, err := s.Get(ctx, id); err != nil {
@@ -165,15 +165,11 @@ func (s *Service) finishOrRevert(ctx context.Context, id syntax.DID, handle synt
 	if err == nil || outage(ctx, err) || errors.Is(err, errHandleBusy) || errors.Is(err, ErrNotFound) {
 		return err
 	}
-	a, undone := s.Get(ctx, id)
-	if undone == nil {
-		undone = s.changeDID(ctx, id, func(op *did.Operation) { op.SetHandle(a.Handle) })
+	if !s.takeBack(ctx, id, HandleChanged, func(op *did.Operation, a *Account) { op.SetHandle(a.Handle) }) {
+		return err // the recovery pass tries again
 	}
-	if undone == nil {
-		undone = s.leaveHandle(ctx, id, handle, true)
-	}
-	if undone != nil { // the recovery pass tries again
-		s.cfg.Logger.ErrorContext(ctx, "a refused handle change was not undone", "did", id, "error", undone)
+	if left := s.leaveHandle(ctx, id, handle, true); left != nil {
+		s.cfg.Logger.ErrorContext(ctx, "a refused handle change was not undone", "did", id, "error", left)
 	}
 	return err
 }
@@ -216,21 +212,20 @@ func (s *Service) recoverHandles(ctx context.Context) error {
 }
 
 func (s *Service) recoverHandle(ctx context.Context, c *handleChange) error {
-	data := &did.Data{}
+	changed := true // a DID that isn't in the directory needs no change there
 	if c.DID.Method() == "plc" {
-		var err error
-		data, err = s.cfg.DIDs.Data(ctx, c.DID)
+		data, err := s.cfg.DIDs.Data(ctx, c.DID)
 		switch {
 		case errors.Is(err, did.ErrNotFound), errors.Is(err, did.ErrTombstoned):
-			data = &did.Data{}
+			changed = false
 		case err != nil:
 			return err
+		default:
+			changed = data.Handle() == c.Handle.String()
 		}
-	} else {
-		data.AlsoKnownAs = []string{"at://" + c.Handle.String()} // there is nothing to ask
 	}
 	switch {
-	case len(data.AlsoKnownAs) > 0 && data.AlsoKnownAs[0] == "at://"+c.Handle.String():
+	case changed:
 		s.cfg.Logger.InfoContext(ctx, "finishing a handle change that was cut short", "did", c.DID)
 		err := s.finishOrRevert(ctx, c.DID, c.Handle)
 		if errors.Is(err, errHandleBusy) {

@@ -202,33 +202,28 @@ func (s *Service) useSigningKey(ctx context.Context, id syntax.DID, key keys.Key
 		}
 		op.VerificationMethods[did.AtprotoKey] = public
 	}
-	return s.changeWithDID(ctx, id, KeyChanged,
-		func(op *did.Operation) { set(op, key.Public) },
-		func(tx storage.Tx, r *record) error {
-			r.SigningKey, r.SealedKey = key.Public, key.Sealed
-			return reservedTable.Delete(tx, key.Public)
-		},
-		func(op *did.Operation, a *Account) { set(op, a.SigningKey) },
-	)
-}
-
-// changeWithDID changes an account's DID and then the account. A change that is cut short in
-// between can be made again; one that is refused there is taken back in the DID, by what the account says.
-func (s *Service) changeWithDID(ctx context.Context, id syntax.DID, kind Kind, outside func(*did.Operation),
-	inside func(storage.Tx, *record) error, back func(*did.Operation, *Account)) error {
 	// A client that hangs up must not leave things half done.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), submitTimeout)
 	defer cancel()
-	if err := s.changeDID(ctx, id, outside); err != nil {
+	if err := s.changeDID(ctx, id, func(op *did.Operation) { set(op, key.Public) }); err != nil {
 		return err
 	}
-	refused := s.modify(ctx, id, kind, inside)
-	if refused == nil || outage(ctx, refused) {
-		return refused
+	err := s.modify(ctx, id, KeyChanged, func(tx storage.Tx, r *record) error {
+		r.SigningKey, r.SealedKey = key.Public, key.Sealed
+		return reservedTable.Delete(tx, key.Public)
+	})
+	if err != nil && !outage(ctx, err) { // else it can be made again
+		s.takeBack(ctx, id, KeyChanged, func(op *did.Operation, a *Account) { set(op, a.SigningKey) })
 	}
+	return err
+}
+
+// takeBack brings an account's DID back to what the account says, after a change that was refused when the DID had it
+// already, and reports whether that is done.
+func (s *Service) takeBack(ctx context.Context, id syntax.DID, kind Kind, back func(*did.Operation, *Account)) bool {
 	a, err := s.Get(ctx, id)
 	if errors.Is(err, ErrNotFound) { // deleted meanwhile
-		return refused
+		return true
 	}
 	if err == nil {
 		err = s.changeDID(ctx, id, func(op *did.Operation) { back(op, a) })
@@ -236,7 +231,7 @@ func (s *Service) changeWithDID(ctx context.Context, id syntax.DID, kind Kind, o
 	if err != nil {
 		s.cfg.Logger.ErrorContext(ctx, "a refused change was not taken back in the DID", "did", id, "change", kind, "error", err)
 	}
-	return refused
+	return err == nil
 }
 
 // changeDID changes an account's DID in the directory.

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/bluesky-social/indigo/atproto/atcrypto"
 	"github.com/bluesky-social/indigo/atproto/syntax"
 
 	"github.com/gatehouse-at/gatehouse"
@@ -33,7 +34,12 @@ func TestHandleChangeWithAFaultyDirectory(t *testing.T) {
 	for _, b := range backends {
 		t.Run(b.name, func(t *testing.T) {
 			directory := newFaulty(t)
-			s := newAPI(t, withStore(b.open(t)), config(func(c *gatehouse.Config) { c.PLCDirectory = directory }))
+			rotationKey, err := atcrypto.GeneratePrivateKeyK256()
+			if err != nil {
+				t.Fatal(err)
+			}
+			plc := &did.PLC{Directory: directory, Signer: rotationKey}
+			s := newAPI(t, withStore(b.open(t)), config(func(c *gatehouse.Config) { c.PLCDirectory, c.PLCSigner = directory, rotationKey }))
 			alice, bob := s.signUp("alice.test"), s.signUp("bob.test")
 			rename := func(a *gatehousetest.Account, handle string) *answer {
 				t.Helper()
@@ -91,6 +97,25 @@ func TestHandleChangeWithAFaultyDirectory(t *testing.T) {
 			rename(alice, "asked.test").ok()
 			directory.mode.Store(works)
 			agree("asked.test")
+
+			// A DID may have other names before its handle.
+			if err := plc.Change(context.Background(), syntax.DID(alice.DID), func(op *did.Operation) {
+				op.AlsoKnownAs = append([]string{"https://alice.example.com"}, op.AlsoKnownAs...)
+			}); err != nil {
+				t.Fatal(err)
+			}
+			directory.mode.Store(dying)
+			rename(alice, "named.test").refused(502, "UpstreamFailure")
+			directory.mode.Store(works)
+			maintain()
+			if a, err := s.Gatehouse.Accounts.Get(context.Background(), syntax.DID(alice.DID)); err != nil || a.Handle != "named.test" {
+				t.Errorf("the account with other names: %+v, %v", a, err)
+			}
+			if err := plc.Change(context.Background(), syntax.DID(alice.DID), func(op *did.Operation) {
+				op.AlsoKnownAs = op.AlsoKnownAs[1:]
+			}); err != nil {
+				t.Fatal(err)
+			}
 
 			// Another wish while it isn't known what came of the first.
 			directory.mode.Store(dying)
