@@ -362,20 +362,6 @@ func TestTokensForLeavingEndWithWhatTheyDependOn(t *testing.T) {
 	}
 }
 
-// interposed lets something happen before the first Update.
-type interposed struct {
-	storage.Store
-	before func()
-}
-
-func (i *interposed) Update(ctx context.Context, fn func(storage.Tx) error) error {
-	if before := i.before; before != nil {
-		i.before = nil
-		before()
-	}
-	return i.Store.Update(ctx, fn)
-}
-
 // TestAFactorThatIsSwitchedOnMeanwhile has an account get a second factor while somebody who has its password logs in.
 func TestAFactorThatIsSwitchedOnMeanwhile(t *testing.T) {
 	s := domaintest.New(t)
@@ -387,18 +373,12 @@ func TestAFactorThatIsSwitchedOnMeanwhile(t *testing.T) {
 		t.Fatal(err)
 	}
 	on := true
-	store := &interposed{Store: s.Store, before: func() {
+	meanwhile := domaintest.Before(ctx, func() {
 		if err := s.Accounts.UpdateEmail(ctx, did, "alice@example.com", "", &on); err != nil {
 			t.Error(err)
 		}
-	}}
-	service, err := sessions.New(ctx, store, s.Accounts, s.AppPasswords, sessions.Config{
-		ServiceDID: "did:web:pds.test", Keys: []sessions.Key{{Secret: make([]byte, 32)}}, Secret: make([]byte, 32), Now: s.Now,
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := service.Login(ctx, login("alice.test", "password")); !errors.Is(err, accounts.ErrAuthFactorRequired) {
+	if _, err := s.Sessions.Login(meanwhile, login("alice.test", "password")); !errors.Is(err, accounts.ErrAuthFactorRequired) {
 		t.Errorf("a login without a code: %v", err)
 	}
 	if all, err := s.Sessions.List(ctx, did); err != nil || len(all) != 1 {

@@ -30,7 +30,7 @@ type Services struct {
 // New makes the services. The functions change the configuration.
 func New(t testing.TB, change ...func(*gatehouse.Config)) *Services {
 	t.Helper()
-	s := &Services{Store: memory.New(), Mail: mail.NewMemory(), t: t, now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)}
+	s := &Services{Store: interposed{memory.New()}, Mail: mail.NewMemory(), t: t, now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)}
 	cfg := gatehouse.Config{
 		Hostname: "pds.test", HandleDomains: []string{".test"},
 		PasswordMemory: 8, PasswordTime: 1,
@@ -92,4 +92,23 @@ func (s *Services) Code(label string) string {
 		s.t.Fatalf("no e-mail to %s: %v", label, err)
 	}
 	return m.Code
+}
+
+// interposed is a store in memory that lets something happen just before an
+// update: before one of its own caller, never one of the background work.
+type interposed struct{ *memory.Store }
+
+type beforeKey struct{}
+
+// Before returns a context: what is called with it lets fn happen just before
+// its first update of the store.
+func Before(ctx context.Context, fn func()) context.Context {
+	return context.WithValue(ctx, beforeKey{}, sync.OnceFunc(fn))
+}
+
+func (i interposed) Update(ctx context.Context, fn func(storage.Tx) error) error {
+	if before, ok := ctx.Value(beforeKey{}).(func()); ok {
+		before()
+	}
+	return i.Store.Update(ctx, fn)
 }
