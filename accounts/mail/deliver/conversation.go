@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	netmail "net/mail"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -55,13 +56,27 @@ func (s *SMTP) converse(ctx context.Context, passed func(Stage), do func(*conver
 	if c.conn != nil {
 		_ = c.conn.Close()
 	}
-	if f := (*Failure)(nil); errors.As(err, &f) && ctx.Err() != nil {
-		f.err = fmt.Errorf("%w: %w", ctx.Err(), f.err)
+	if f := (*Failure)(nil); errors.As(err, &f) {
+		if ended := ended(ctx, err); ended != nil {
+			f.err = fmt.Errorf("%w: %w", ended, f.err)
+		}
 		if errors.Is(err, context.Canceled) {
 			f.Hint = "" // the server is not to blame
 		}
 	}
 	return err
+}
+
+// ended says how the context ended, if it did. A dialer meets the context's
+// deadline by a timer of its own, which may be the first to fire.
+func ended(ctx context.Context, err error) error {
+	if cause := ctx.Err(); cause != nil {
+		return cause
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return context.DeadlineExceeded
+	}
+	return nil
 }
 
 // step does what a stage is about.
