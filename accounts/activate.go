@@ -2,11 +2,9 @@ package accounts
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/bluesky-social/indigo/atproto/identity"
@@ -81,7 +79,7 @@ func (s *Service) checkDocument(ctx context.Context, a *Account) error {
 		}
 	}
 	switch {
-	case strings.TrimSuffix(endpoint, "/") != s.cfg.Endpoint:
+	case !s.isHere(endpoint):
 		return refusal.New(ErrInvalidRequest, "DID document atproto_pds service endpoint does not match PDS public url")
 	case key == "" || key != a.SigningKey:
 		return refusal.New(ErrInvalidRequest, "DID document verification method does not match expected signing key")
@@ -95,16 +93,7 @@ func (s *Service) identity(ctx context.Context, id syntax.DID) (*identity.Identi
 		return nil, did.ErrNotFound
 	}
 	s.cfg.Resolver.Forget(id)
-	raw, err := s.cfg.Resolver.Resolve(ctx, id)
-	if err != nil {
-		return nil, err
-	}
-	var doc identity.DIDDocument
-	if err := json.Unmarshal(raw, &doc); err != nil {
-		return nil, fmt.Errorf("accounts: the document of %s: %w", id, err)
-	}
-	ident := identity.ParseIdentity(&doc)
-	return &ident, nil
+	return s.cfg.Resolver.Identity(ctx, id)
 }
 
 // DeleteDue deletes the deactivated accounts whose time has come. It is to be run now and then.

@@ -3,14 +3,17 @@ package accounts
 import (
 	"context"
 	"encoding/json"
+	"strings"
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
 
 	"github.com/gatehouse-at/gatehouse/accounts/did"
 )
 
-// Document returns the DID document of an account as JSON, or nil if it can't be
-// had: sessions are handed out without it rather than not at all.
+// Document returns the DID document of an account as JSON for those who log in. It is nil if
+// it can't be had: sessions are handed out without it rather than not at all. It is nil also
+// if it doesn't name this server, as while an account moves: clients go where it leads, and
+// their session is good only here.
 func (s *Service) Document(ctx context.Context, a *Account) json.RawMessage {
 	if doc := s.HostedDocument(a); doc != nil || s.cfg.Resolver == nil {
 		return doc
@@ -20,8 +23,14 @@ func (s *Service) Document(ctx context.Context, a *Account) json.RawMessage {
 		s.cfg.Logger.WarnContext(ctx, "DID document not resolved", "did", a.DID, "error", err)
 		return nil
 	}
+	if ident, err := s.cfg.Resolver.Identity(ctx, a.DID); err != nil || !s.isHere(ident.PDSEndpoint()) {
+		return nil
+	}
 	return doc
 }
+
+// isHere reports whether an endpoint in a DID document is this server's.
+func (s *Service) isHere(endpoint string) bool { return strings.TrimSuffix(endpoint, "/") == s.cfg.Endpoint }
 
 // HostedDocument returns the DID document that the server itself serves for an account, as JSON: that of a did:web on
 // one of its handle domains. It is nil for any other DID.

@@ -12,14 +12,21 @@ import (
 	"github.com/gatehouse-at/gatehouse/storage"
 )
 
-// TakeDown takes an account down, under a reference of the moderators' own. Its
-// sessions end, and only tokens for leaving the server are issued until
+// TakeDown takes an account down, under a reference of the moderators' own, or the time
+// if that is empty. Its sessions end, and only tokens for leaving the server are issued until
 // [Service.Restore] (source: com.atproto.admin.updateSubjectStatus).
 func (s *Service) TakeDown(ctx context.Context, did syntax.DID, ref string) error {
 	return s.modify(ctx, did, StatusChanged, func(tx storage.Tx, r *record) error {
-		r.Takedown = &Takedown{Ref: storage.Text(ref), At: s.now()}
+		r.Takedown = takedown(ref, s.now())
 		return nil
 	})
+}
+
+func takedown(ref string, now time.Time) *Takedown {
+	if ref == "" {
+		ref = now.Format(syntax.AtprotoDatetimeLayout)
+	}
+	return &Takedown{Ref: storage.Text(ref), At: now}
 }
 
 // Restore ends a takedown.

@@ -10,7 +10,7 @@ import (
 
 // StatusUpdate is what an admin decides about an account at once. What is nil stays as it is.
 type StatusUpdate struct {
-	// Takedown takes the account down, under the reference Ref, or ends a takedown.
+	// Takedown takes the account down, under the reference Ref (empty: the time), or ends a takedown.
 	Takedown *bool
 	Ref      string
 	// Deactivated deactivates the account, or activates it as [Service.Activate] does.
@@ -47,7 +47,7 @@ func (s *Service) UpdateStatus(ctx context.Context, id syntax.DID, u StatusUpdat
 		switch {
 		case u.Takedown == nil:
 		case *u.Takedown:
-			r.Takedown = &Takedown{Ref: storage.Text(u.Ref), At: now}
+			r.Takedown = takedown(u.Ref, now)
 		default:
 			r.Takedown = nil
 		}

@@ -2,7 +2,6 @@ package sessions
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -10,7 +9,6 @@ import (
 	"time"
 
 	"github.com/bluesky-social/indigo/atproto/atcrypto"
-	"github.com/bluesky-social/indigo/atproto/identity"
 	"github.com/bluesky-social/indigo/atproto/syntax"
 	"github.com/golang-jwt/jwt/v5"
 
@@ -42,7 +40,7 @@ type ServiceTokenParams struct {
 }
 
 // protected are the methods that manage an account: they are called with its own
-// session and no other way.
+// session and no other way. Compare them by [sameMethod].
 var protected = []string{
 	"com.atproto.admin.sendEmail",
 	"com.atproto.identity.requestPlcOperationSignature",
@@ -67,8 +65,12 @@ const methodCreateAccount = "com.atproto.server.createAccount"
 
 // privileged reports whether a method needs more than a plain app password.
 func privileged(method string) bool {
-	return method == methodCreateAccount || strings.HasPrefix(method, "chat.bsky.")
+	return sameMethod(method, methodCreateAccount) || strings.HasPrefix(strings.ToLower(method), "chat.bsky.")
 }
+
+// sameMethod compares methods as the most lenient service may: whoever may not
+// ask for one gets it in no other case either.
+func sameMethod(a, b string) bool { return strings.EqualFold(a, b) }
 
 // ServiceToken returns a token that proves to another service that it is the
 // account that calls, signed with the account's key. Errors: [ErrInvalidRequest],
@@ -95,7 +97,7 @@ func (s *Service) ServiceToken(ctx context.Context, auth *Auth, p ServiceTokenPa
 	case p.Method == "" && left > time.Minute:
 		return "", refusal.New(ErrBadExpiration, "cannot request a method-less token with an expiration more than a minute in the future")
 	}
-	if slices.Contains(protected, p.Method) {
+	if slices.ContainsFunc(protected, func(m string) bool { return sameMethod(m, p.Method) }) {
 		return "", refusal.Newf(ErrInvalidRequest, "cannot request a service auth token for the following protected method: %s", p.Method)
 	}
 	signer, err := s.accounts.Signer(ctx, auth.Account.DID)
@@ -247,15 +249,10 @@ func (v *ServiceVerifier) Verify(ctx context.Context, raw, method string, truste
 
 // key returns the key that an issuer's DID document names.
 func (v *ServiceVerifier) key(ctx context.Context, issuer syntax.DID, keyID string) (atcrypto.PublicKey, error) {
-	raw, err := v.Resolver.Resolve(ctx, issuer)
+	ident, err := v.Resolver.Identity(ctx, issuer)
 	if err != nil {
 		return nil, serviceAuth("AuthenticationRequired", "could not resolve iss did")
 	}
-	var doc identity.DIDDocument
-	if err := json.Unmarshal(raw, &doc); err != nil {
-		return nil, serviceAuth("AuthenticationRequired", "could not resolve iss did")
-	}
-	ident := identity.ParseIdentity(&doc)
 	key, err := ident.GetPublicKey(keyID)
 	if err != nil {
 		return nil, serviceAuth("AuthenticationRequired", "missing or bad key in did doc")

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/bluesky-social/indigo/atproto/identity"
 	"github.com/bluesky-social/indigo/atproto/syntax"
 	lru "github.com/hashicorp/golang-lru/v2"
 )
@@ -25,6 +26,7 @@ type Resolver struct {
 // cached is the result of a resolution: a document, or an error if there never was one.
 type cached struct {
 	doc   json.RawMessage
+	ident *identity.Identity // what the document says, if it is of the usual form
 	err   error
 	until time.Time
 }
@@ -65,31 +67,51 @@ func NewResolver(cfg ResolverConfig) (*Resolver, error) {
 // Resolve returns the document of a DID as JSON, which must not be changed.
 // Errors: [ErrNotFound], [ErrTombstoned], [ErrUnavailable].
 func (r *Resolver) Resolve(ctx context.Context, id syntax.DID) (json.RawMessage, error) {
+	c := r.resolve(ctx, id)
+	return c.doc, c.err
+}
+
+// Identity returns what the document of a DID says, which must not be changed.
+// Errors: those of Resolve; [ErrNotFound] also if the document isn't one of the atproto form.
+func (r *Resolver) Identity(ctx context.Context, id syntax.DID) (*identity.Identity, error) {
+	c := r.resolve(ctx, id)
+	if c.err == nil && c.ident == nil {
+		return nil, fmt.Errorf("%w: the document of %s can't be read", ErrNotFound, id)
+	}
+	return c.ident, c.err
+}
+
+func (r *Resolver) resolve(ctx context.Context, id syntax.DID) cached {
 	old, known := r.cache.Get(id)
 	if known && r.cfg.Now().Before(old.until) {
-		return old.doc, old.err
+		return old
 	}
 	forgets := r.forgets.Load()
 	doc, err := r.fetch(ctx, id)
 	fresh := cached{doc: doc, until: r.cfg.Now().Add(r.cfg.TTL)}
 	switch {
 	case err == nil:
+		var parsed identity.DIDDocument
+		if json.Unmarshal(doc, &parsed) == nil {
+			ident := identity.ParseIdentity(&parsed)
+			fresh.ident = &ident
+		}
 	case ctx.Err() != nil: // the caller has gone, which says nothing about the DID
-		return nil, err
+		return cached{err: err}
 	case errors.Is(err, ErrUnavailable):
-		fresh = cached{doc: old.doc, until: r.cfg.Now().Add(r.cfg.Retry)}
+		fresh = cached{doc: old.doc, ident: old.ident, until: r.cfg.Now().Add(r.cfg.Retry)}
 		if old.doc == nil {
 			fresh.err = err
 		}
 	default:
 		r.cache.Remove(id)
-		return nil, err
+		return cached{err: err}
 	}
 	// What was fetched before a Forget may be what was to be forgotten.
 	if forgets == r.forgets.Load() {
 		r.cache.Add(id, fresh)
 	}
-	return fresh.doc, fresh.err
+	return fresh
 }
 
 func (r *Resolver) fetch(ctx context.Context, id syntax.DID) (json.RawMessage, error) {

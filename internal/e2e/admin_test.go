@@ -117,6 +117,10 @@ func TestAdmin(t *testing.T) {
 		status := func() object { t.Helper(); return s.do(admin, "admin.getSubjectStatus", object{"did": bob.DID}).ok() }
 		set(object{"takedown": object{"applied": true}, "deactivated": object{"applied": false}}).
 			refused(400, "InvalidRequest", "Cannot activate and takedown an account at the same time")
+		set(object{"takedown": object{"applied": true}}).ok()
+		if got := status()["takedown"].(object); got["applied"] != true || got["ref"] != s.Clock.Now().UTC().Format(syntax.AtprotoDatetimeLayout) {
+			t.Errorf("without a reference of its own: %v", got)
+		}
 		set(object{"takedown": object{"applied": true, "ref": "case 1"}}).ok()
 		if got := status()["takedown"].(object); got["applied"] != true || got["ref"] != "case 1" {
 			t.Errorf("getSubjectStatus: %v", got)

@@ -80,15 +80,21 @@ func TestServiceAuth(t *testing.T) {
 		for _, bad := range []string{"nonsense", "did:key:zQ3", service + "%23"} {
 			ask(me, object{"aud": bad}).refused(400, "InvalidRequest", "aud must be a valid atproto DID or did#serviceId reference")
 		}
-		ask(me, object{"aud": service, "lxm": "com.atproto.server.updateEmail"}).refused(400, "InvalidRequest",
-			"cannot request a service auth token for the following protected method: com.atproto.server.updateEmail")
+		// Somewhere methods may be compared without their case.
+		for _, m := range []string{"com.atproto.server.updateEmail", "com.atproto.server.updateemail"} {
+			ask(me, object{"aud": service, "lxm": m}).refused(400, "InvalidRequest",
+				"cannot request a service auth token for the following protected method: "+m)
+		}
 		app := func(privileged bool) string {
 			t.Helper()
 			made := s.do(me, "server.createAppPassword", object{"name": map[bool]string{true: "p", false: "n"}[privileged], "privileged": privileged})
 			return bearer(s.login("alice.test", made.text("password")).text("accessJwt"))
 		}
 		chat := object{"aud": service, "lxm": "chat.bsky.convo.listConvos"}
-		ask(app(false), chat).refused(400, "InvalidRequest", "insufficient access to request a service auth token for the following method: chat.bsky.convo.listConvos")
+		plain := app(false)
+		for _, m := range []string{"chat.bsky.convo.listConvos", "Chat.Bsky.convo.listConvos", "com.atproto.server.createAccount", "com.atproto.server.createaccount"} {
+			ask(plain, object{"aud": service, "lxm": m}).refused(400, "InvalidRequest", "insufficient access to request a service auth token for the following method: "+m)
+		}
 		ask(app(true), chat).ok()
 		ask(me, chat).ok()
 		s.do(admin, "admin.updateSubjectStatus", object{
@@ -151,8 +157,12 @@ func TestMigration(t *testing.T) {
 				t.Fatalf("createAccount: %s", created.body)
 			}
 			me := bearer(created.text("accessJwt"))
-			if got := to.do(me, "server.getSession", nil).ok(); got["active"] != false || got["status"] != "deactivated" {
+			// The DID still leads to the old server: clients would follow it there.
+			if got := to.do(me, "server.getSession", nil).ok(); got["active"] != false || got["status"] != "deactivated" || got["didDoc"] != nil {
 				t.Errorf("getSession: %v", got)
+			}
+			if got := to.login("alice.new.test", "password").ok(); got["didDoc"] != nil || created.ok()["didDoc"] != nil {
+				t.Errorf("createSession: %v; createAccount: %v", got, created.ok())
 			}
 			if got := to.do(me, "server.checkAccountStatus", nil).ok(); got["activated"] != false || got["validDid"] != false {
 				t.Errorf("checkAccountStatus: %v", got)
@@ -199,7 +209,7 @@ func TestMigration(t *testing.T) {
 			if got := to.do(me, "server.checkAccountStatus", nil).ok(); got["activated"] != true || got["validDid"] != true {
 				t.Errorf("checkAccountStatus: %v", got)
 			}
-			if got := to.do(me, "server.getSession", nil).ok(); got["active"] != true || got["handle"] != "alice.new.test" {
+			if got := to.do(me, "server.getSession", nil).ok(); got["active"] != true || got["handle"] != "alice.new.test" || got["didDoc"] == nil {
 				t.Errorf("getSession: %v", got)
 			}
 			from.do(bearer(from.login(alice.DID, alice.Password).text("accessJwt")), "server.deactivateAccount", object{}).ok()

@@ -125,26 +125,25 @@ describe('an account later on', () => {
       { encoding: 'application/json', headers: { authorization: `Bearer ${token}` } },
     )
     assert.equal(created.data.did, did)
-    // Until the DID has moved a client with a session would follow it to the old server.
-    const auth = { headers: { authorization: `Bearer ${created.data.accessJwt}` } }
-    const asJSON = { encoding: 'application/json', ...auth }
-    await assert.rejects(b.com.atproto.server.activateAccount(undefined, auth), refused(400, 'InvalidRequest'))
-    const recommended = valid('com.atproto.identity.getRecommendedDidCredentials', await b.com.atproto.identity.getRecommendedDidCredentials({}, auth))
+    // Although the DID still leads to the old server, the client stays with the new one.
+    await b.login({ identifier: 'erin.other.test', password: 'correct horse' })
+    await assert.rejects(b.com.atproto.server.activateAccount(), refused(400, 'InvalidRequest'))
+    const recommended = valid('com.atproto.identity.getRecommendedDidCredentials', await b.com.atproto.identity.getRecommendedDidCredentials())
     await a.com.atproto.identity.requestPlcOperationSignature()
     const signed = valid('com.atproto.identity.signPlcOperation', await a.com.atproto.identity.signPlcOperation({
       ...recommended, token: await server.code('erin@example.com'),
     }))
-    await b.com.atproto.identity.submitPlcOperation({ operation: signed.operation }, asJSON)
-    await b.com.atproto.server.activateAccount(undefined, auth)
+    await b.com.atproto.identity.submitPlcOperation({ operation: signed.operation })
+    await b.com.atproto.server.activateAccount()
     await a.com.atproto.server.deactivateAccount({})
     const moved = await doc(did)
     assert.deepEqual(moved.alsoKnownAs, ['at://erin.other.test'])
     assert.equal(new URL(moved.service[0].serviceEndpoint).port, new URL(other.url).port)
     // From now on the new server signs for the account, and the old one doesn't.
     const call = { aud: 'did:web:service.example.com', lxm: 'app.bsky.feed.getTimeline' }
-    const proof = await b.com.atproto.server.getServiceAuth(call, auth)
+    const proof = await b.com.atproto.server.getServiceAuth(call)
     assert.equal(await verifiedOf(proof.data.token, call.aud, call.lxm), did)
-    const got = valid('com.atproto.server.getSession', await b.com.atproto.server.getSession({}, auth))
+    const got = valid('com.atproto.server.getSession', await b.com.atproto.server.getSession())
     assert.deepEqual([got.active, got.handle], [true, 'erin.other.test'])
   })
 
