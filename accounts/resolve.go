@@ -9,7 +9,7 @@ import (
 	"github.com/gatehouse-at/gatehouse/internal/refusal"
 )
 
-// ResolveHandle returns the DID of a handle: an account's here, or what the network
+// ResolveHandle returns the DID of a handle: that of an active account here, or what the network
 // says. Error: [ErrHandleNotFound] (source: com.atproto.identity.resolveHandle).
 func (s *Service) ResolveHandle(ctx context.Context, raw string) (syntax.DID, error) {
 	handle, err := NormalizeHandle(raw)
@@ -17,14 +17,14 @@ func (s *Service) ResolveHandle(ctx context.Context, raw string) (syntax.DID, er
 		return "", err
 	}
 	a, err := s.Find(ctx, handle.String())
-	if err == nil && a.Takedown == nil {
+	if err == nil && a.Active() {
 		return a.DID, nil
 	}
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		return "", err
 	}
 	notFound := refusal.New(ErrHandleNotFound, "Unable to resolve handle")
-	if _, hosted := hostedLabel(handle, s.cfg.HandleDomains); hosted || err == nil || s.cfg.Handles == nil {
+	if _, hosted := hostedLabel(handle, s.cfg.HandleDomains); hosted || s.cfg.Handles == nil {
 		return "", notFound
 	}
 	id, err := s.cfg.Handles.ResolveHandle(ctx, handle)

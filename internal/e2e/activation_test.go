@@ -20,6 +20,16 @@ func TestActivationLooksAtTheDID(t *testing.T) {
 	onEach(t, func(t *testing.T, s *api) {
 		alice := s.signUp("alice.test")
 		me := bearer(alice.AccessJWT)
+		resolves := func(want int) {
+			t.Helper()
+			if a := s.do(nobody, "identity.resolveHandle", object{"handle": alice.Handle}); a.status != want {
+				t.Errorf("resolveHandle: %d %s; want %d", a.status, a.body, want)
+			}
+			if status, body := s.get(alice.Handle, "/.well-known/atproto-did"); (status == 200) != (want == 200) {
+				t.Errorf("atproto-did: %d %s", status, body)
+			}
+		}
+		resolves(200)
 		plc := &did.PLC{Directory: s.Gatehouse.Directory, Signer: rotationKey}
 		change := func(f func(*did.Operation)) {
 			t.Helper()
@@ -28,6 +38,7 @@ func TestActivationLooksAtTheDID(t *testing.T) {
 			}
 		}
 		s.do(me, "server.deactivateAccount", object{}).ok()
+		resolves(400)
 		var key string
 		change(func(op *did.Operation) {
 			key = op.VerificationMethods[did.AtprotoKey]
