@@ -106,6 +106,7 @@ func NewServer(t testing.TB, opts ...Option) *Server {
 	mux.Handle("/.well-known/", srv.WellKnown())
 	if plc := srv.PLCDirectory(); plc != nil {
 		mux.Handle("/plc/", http.StripPrefix("/plc", plc))
+		mux.Handle("GET /{did}", plc) // @atproto/identity leaves out the path of its plcUrl
 	}
 	s.server.Config.Handler = o.wrap(mux)
 	s.server.Start()

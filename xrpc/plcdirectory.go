@@ -109,7 +109,7 @@ func inForce(audit []*did.Logged) []*did.Operation {
 func plcMessage(text string) map[string]string { return map[string]string{"message": clean(text)} }
 
 func plcFail(w http.ResponseWriter, id syntax.DID, err error) {
-	status, text := http.StatusInternalServerError, "Internal Server Error"
+	status, text := public(err).Status, public(err).Message
 	switch {
 	case errors.Is(err, did.ErrNotFound):
 		status, text = http.StatusNotFound, "DID not registered: "+id.String()

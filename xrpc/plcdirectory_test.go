@@ -1,7 +1,9 @@
 package xrpc_test
 
 import (
+	"encoding/json"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 
@@ -26,12 +28,16 @@ func TestTheLocalDirectoryIsNoPlaceToFill(t *testing.T) {
 			t.Fatalf("operation %d: %d, want %d", i, resp.StatusCode, want)
 		}
 	}
-	resp, err := srv.Client().Get(srv.URL + "/plc/" + alice.DID)
-	if err != nil {
-		t.Fatal(err)
-	}
-	resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		t.Errorf("a document, then: %d", resp.StatusCode)
+	// Documents can be read all the same, also where @atproto/identity looks for them.
+	for _, path := range []string{"/plc/" + alice.DID, "/" + url.QueryEscape(alice.DID)} {
+		resp, err := srv.Client().Get(srv.URL + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var doc struct{ ID string }
+		if err := json.NewDecoder(resp.Body).Decode(&doc); err != nil || resp.StatusCode != http.StatusOK || doc.ID != alice.DID {
+			t.Errorf("%s: %d %v %v", path, resp.StatusCode, doc, err)
+		}
+		resp.Body.Close()
 	}
 }

@@ -95,6 +95,7 @@ func routes(srv *gatehouse.Server) http.Handler {
 	mux.Handle("/.well-known/", srv.WellKnown())
 	if plc := srv.PLCDirectory(); plc != nil {
 		mux.Handle("/plc/", http.StripPrefix("/plc", plc))
+		mux.Handle("GET /{did}", plc) // @atproto/identity leaves out the path of its plcUrl
 	}
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintln(w, "This is an AT Protocol account server. Its methods are below /xrpc/.")
