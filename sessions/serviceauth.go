@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -125,10 +126,14 @@ func (s *Service) ServiceToken(ctx context.Context, auth *Auth, p ServiceTokenPa
 	return signed, nil
 }
 
+// audienceForm is the DID of a service, with the id of one of its services if need be: a did:plc, or a did:web
+// without a path, which has a port only on localhost (source: the atproto DID specification).
+var audienceForm = regexp.MustCompile(`^did:(plc:[a-z2-7]{24}|web:localhost(%3A[0-9]+)?|web:[a-zA-Z0-9._-]+)(#[^#\s]+)?$`)
+
 func validAudience(aud string) bool {
-	id, fragment, has := strings.Cut(aud, "#")
-	parsed, err := syntax.ParseDID(id)
-	return err == nil && (parsed.Method() == "plc" || parsed.Method() == "web") && (!has || fragment != "" && !strings.Contains(fragment, "#"))
+	id, _, _ := strings.Cut(aud, "#")
+	_, err := syntax.ParseDID(id)
+	return err == nil && audienceForm.MatchString(aud)
 }
 
 // accountMethod signs JWTs with an account's key, wherever that is kept.

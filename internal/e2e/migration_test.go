@@ -77,7 +77,8 @@ func TestServiceAuth(t *testing.T) {
 		ask(me, object{"aud": service, "lxm": method, "exp": now + 3600}).ok()
 		ask(me, object{"aud": service}).ok()
 		ask(me, object{"aud": service + "%23bsky_appview"}).ok()
-		for _, bad := range []string{"nonsense", "did:key:zQ3", service + "%23"} {
+		ask(me, object{"aud": "did:web:localhost%253A2583"}).ok()
+		for _, bad := range []string{"nonsense", "did:key:zQ3", "did:plc:abc", service + ":path", service + "%253A8080", service + "%23", service + "%23a%23b"} {
 			ask(me, object{"aud": bad}).refused(400, "InvalidRequest", "aud must be a valid atproto DID or did#serviceId reference")
 		}
 		// Somewhere methods may be compared without their case.
