@@ -12,9 +12,10 @@ import (
 // ResolveHandle returns the DID of a handle: that of an active account here, or what the network
 // says. Error: [ErrHandleNotFound] (source: com.atproto.identity.resolveHandle).
 func (s *Service) ResolveHandle(ctx context.Context, raw string) (syntax.DID, error) {
+	notFound := refusal.New(ErrHandleNotFound, "Unable to resolve handle")
 	handle, err := NormalizeHandle(raw)
 	if err != nil {
-		return "", err
+		return "", notFound // nobody can have it
 	}
 	a, err := s.Find(ctx, handle.String())
 	if err == nil && a.Active() {
@@ -23,7 +24,6 @@ func (s *Service) ResolveHandle(ctx context.Context, raw string) (syntax.DID, er
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		return "", err
 	}
-	notFound := refusal.New(ErrHandleNotFound, "Unable to resolve handle")
 	if _, hosted := hostedLabel(handle, s.cfg.HandleDomains); hosted || s.cfg.Handles == nil {
 		return "", notFound
 	}

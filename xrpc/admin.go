@@ -38,7 +38,13 @@ func (s *Server) onAccount(c *call, identifier string, act func(*accounts.Accoun
 
 var errAdminNotFound = &Error{http.StatusBadRequest, "NotFound", "Account not found"}
 
-func (s *Server) getAccountInfo(c *call, in *didParams) (*atproto.AdminDefs_AccountView, error) {
+// accountView is com.atproto.admin.defs#accountView. It has invites even if there are none.
+type accountView struct {
+	atproto.AdminDefs_AccountView
+	Invites []*atproto.ServerDefs_InviteCode `json:"invites"`
+}
+
+func (s *Server) getAccountInfo(c *call, in *didParams) (*accountView, error) {
 	view, err := s.accountView(c, syntax.DID(in.Did))
 	if errors.Is(err, accounts.ErrNotFound) {
 		return nil, errAdminNotFound
@@ -50,8 +56,12 @@ type didsParams struct {
 	Dids []string `json:"dids"`
 }
 
-func (s *Server) getAccountInfos(c *call, in *didsParams) (*atproto.AdminGetAccountInfos_Output, error) {
-	out := &atproto.AdminGetAccountInfos_Output{Infos: []*atproto.AdminDefs_AccountView{}}
+type accountInfosOutput struct {
+	Infos []*accountView `json:"infos"`
+}
+
+func (s *Server) getAccountInfos(c *call, in *didsParams) (*accountInfosOutput, error) {
+	out := &accountInfosOutput{Infos: []*accountView{}}
 	for _, id := range in.Dids {
 		view, err := s.accountView(c, syntax.DID(id))
 		if errors.Is(err, accounts.ErrNotFound) {
@@ -65,7 +75,7 @@ func (s *Server) getAccountInfos(c *call, in *didsParams) (*atproto.AdminGetAcco
 	return out, nil
 }
 
-func (s *Server) accountView(c *call, id syntax.DID) (*atproto.AdminDefs_AccountView, error) {
+func (s *Server) accountView(c *call, id syntax.DID) (*accountView, error) {
 	a, err := s.cfg.Accounts.Get(c.Context(), id)
 	if err != nil {
 		return nil, err
@@ -74,10 +84,10 @@ func (s *Server) accountView(c *call, id syntax.DID) (*atproto.AdminDefs_Account
 	if err != nil {
 		return nil, err
 	}
-	view := &atproto.AdminDefs_AccountView{
+	view := &accountView{AdminDefs_AccountView: atproto.AdminDefs_AccountView{
 		Did: a.DID.String(), Handle: a.Handle.String(), Email: pointer(a.Email),
 		IndexedAt: datetime(a.CreatedAt), InvitesDisabled: &a.InvitesDisabled, InviteNote: pointer(a.InviteNote),
-	}
+	}, Invites: []*atproto.ServerDefs_InviteCode{}}
 	if a.EmailConfirmedAt != nil {
 		view.EmailConfirmedAt = pointer(datetime(*a.EmailConfirmedAt))
 	}
@@ -99,8 +109,13 @@ type searchAccountsParams struct {
 	Limit  int64   `json:"limit"`
 }
 
+type searchAccountsOutput struct {
+	Accounts []*accountView `json:"accounts"`
+	Cursor   *string        `json:"cursor,omitempty"`
+}
+
 // searchAccounts finds accounts by the beginning of their e-mail address.
-func (s *Server) searchAccounts(c *call, in *searchAccountsParams) (*atproto.AdminSearchAccounts_Output, error) {
+func (s *Server) searchAccounts(c *call, in *searchAccountsParams) (*searchAccountsOutput, error) {
 	var page accounts.Page
 	var err error
 	if email := value(in.Email); email != "" {
@@ -114,7 +129,7 @@ func (s *Server) searchAccounts(c *call, in *searchAccountsParams) (*atproto.Adm
 	if err != nil {
 		return nil, err
 	}
-	out := &atproto.AdminSearchAccounts_Output{Accounts: []*atproto.AdminDefs_AccountView{}, Cursor: pointer(page.Cursor)}
+	out := &searchAccountsOutput{Accounts: []*accountView{}, Cursor: pointer(page.Cursor)}
 	for _, a := range page.Accounts {
 		view, err := s.accountView(c, a.DID)
 		if errors.Is(err, accounts.ErrNotFound) {

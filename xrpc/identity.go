@@ -187,7 +187,7 @@ func (s *Server) identity(c *call, identifier string) (*identityOutput, error) {
 		switch claimed, err := s.cfg.Accounts.ResolveHandle(c.Context(), declared.String()); {
 		case err == nil && claimed == id:
 			out.Handle = declared.String()
-		case err != nil && !errors.Is(err, accounts.ErrHandleNotFound) && !errors.Is(err, accounts.ErrInvalidHandle):
+		case err != nil && !errors.Is(err, accounts.ErrHandleNotFound):
 			return nil, err
 		}
 	}

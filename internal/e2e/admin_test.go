@@ -37,6 +37,9 @@ func TestAdmin(t *testing.T) {
 		if len(infos) != 2 || infos[0].(object)["did"] != bob.DID {
 			t.Errorf("getAccountInfos: %v", infos)
 		}
+		if none, ok := infos[0].(object)["invites"].([]any); !ok || len(none) != 0 {
+			t.Errorf("the invite codes of one who has none: %v", infos[0])
+		}
 
 		// searchAccounts, which the reference declares and never built.
 		search := func(params object) object { t.Helper(); return s.do(admin, "admin.searchAccounts", params).ok() }
@@ -279,7 +282,9 @@ func TestHandles(t *testing.T) {
 		if resolve("bob.test").text("did") == alice.DID || resolve("ALICE.example.com").text("did") != alice.DID || resolve("other.example.com").text("did") != "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa" {
 			t.Error("resolveHandle is wrong")
 		}
-		resolve("alice2.test").refused(400, "HandleNotFound", "Unable to resolve handle")
+		for _, unknown := range []string{"alice2.test", "alice.invalid", "alice.onion"} {
+			resolve(unknown).refused(400, "HandleNotFound", "Unable to resolve handle")
+		}
 		resolve("unknown.example.com").refused(400, "HandleNotFound", "Unable to resolve handle")
 
 		for _, identifier := range []string{"alice.example.com", alice.DID} {
