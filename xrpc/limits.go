@@ -60,8 +60,8 @@ func (s *Server) takeFor(c *call, nsid, key string, windows []ratelimit.Window) 
 	if state.Allowed {
 		return nil
 	}
-	wait := max(1, ceilUnix(state.Reset)-s.cfg.Now().Unix())
-	c.header.Set("Retry-After", strconv.FormatInt(wait, 10))
+	wait := state.Reset.Sub(s.cfg.Now()) + time.Second - 1 // rounded up to whole seconds
+	c.header.Set("Retry-After", strconv.Itoa(max(1, int(wait/time.Second))))
 	return ratelimit.ErrLimited
 }
 

@@ -442,9 +442,9 @@ func TestHeadersOfLimits(t *testing.T) {
 		{0, 200, "3 2 61 3;w=60 "},
 		{0, 200, "3 1 61 3;w=60 "},
 		{10 * time.Second, 200, "3 0 61 3;w=60 "},
-		{10 * time.Second, 429, "3 0 61 3;w=60 41"},
+		{10 * time.Second, 429, "3 0 61 3;w=60 40"},
 		{40 * time.Second, 200, "4 0 3601 4;w=3600 "},
-		{0, 429, "4 0 3601 4;w=3600 3541"},
+		{0, 429, "4 0 3601 4;w=3600 3540"},
 		{3539*time.Second + time.Second - time.Nanosecond, 429, "4 0 3601 4;w=3600 1"},
 		{time.Nanosecond, 200, "3 2 3661 3;w=60 "},
 	} {
