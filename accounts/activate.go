@@ -101,7 +101,7 @@ func (s *Service) DeleteDue(ctx context.Context) error {
 	var due []syntax.DID
 	err := s.store.View(ctx, func(tx storage.Tx) error {
 		due = nil
-		for r, err := range accountsTable.Scan(tx, storage.Range{Index: "delete_after", To: storage.TimeKey(s.now().Add(time.Millisecond)), Limit: 1000}) {
+		for r, err := range accountsTable.Scan(tx, storage.Range{Index: "delete_after", To: storage.TimeKey(s.now().Add(time.Millisecond))}) {
 			if err != nil {
 				return err
 			}
@@ -126,6 +126,9 @@ func (s *Service) DeleteDue(ctx context.Context) error {
 			s.cfg.Logger.InfoContext(ctx, "deleted an account whose time had come", "did", id)
 		}
 		err = errors.Join(err, derr)
+		if ctx.Err() != nil {
+			break // the next pass goes on
+		}
 	}
 	return err
 }

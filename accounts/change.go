@@ -21,8 +21,10 @@ const (
 	HandleChanged Kind = "handle"
 	// EmailChanged: the address is another one, or was confirmed, or its use as a second factor changed.
 	EmailChanged Kind = "email"
-	// PasswordChanged: the account has another password, or none. Its sessions end.
+	// PasswordChanged: the account has another password. Its sessions end.
 	PasswordChanged Kind = "password"
+	// CredentialsRevoked: the account has no password until it is reset. Its sessions end, and its app passwords go.
+	CredentialsRevoked Kind = "credentials"
 	// StatusChanged: a takedown, a deactivation, or the end of one.
 	StatusChanged Kind = "status"
 	// KeyChanged: the account signs with another key.

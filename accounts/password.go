@@ -185,10 +185,10 @@ func (s *Service) ResetPassword(ctx context.Context, code, password string) erro
 	})
 }
 
-// VoidPassword leaves an account without a password until it is reset; all its sessions end
-// (source: com.atproto.temp.revokeAccountCredentials).
-func (s *Service) VoidPassword(ctx context.Context, did syntax.DID) error {
-	return s.modify(ctx, did, PasswordChanged, func(tx storage.Tx, r *record) error {
+// RevokeCredentials leaves an account without a password until it is reset; all its sessions end, and its
+// app passwords are revoked (source: com.atproto.temp.revokeAccountCredentials).
+func (s *Service) RevokeCredentials(ctx context.Context, did syntax.DID) error {
+	return s.modify(ctx, did, CredentialsRevoked, func(tx storage.Tx, r *record) error {
 		r.PasswordHash = ""
 		return nil
 	})

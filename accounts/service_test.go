@@ -264,7 +264,7 @@ func TestAuthenticate(t *testing.T) {
 	if !errors.Is(wrong, accounts.ErrBadCredentials) || wrong.Error() != unknown.Error() {
 		t.Errorf("a wrong password: %v; an unknown account: %v", wrong, unknown)
 	}
-	if err := s.Accounts.VoidPassword(ctx, alice.DID); err != nil {
+	if err := s.Accounts.RevokeCredentials(ctx, alice.DID); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := s.Accounts.Authenticate(ctx, "alice.test", "password"); !errors.Is(err, accounts.ErrBadCredentials) {

@@ -94,7 +94,7 @@ func New(ctx context.Context, store storage.Store, a *accounts.Service, cfg Conf
 	}
 	s := &Service{store: store, cfg: cfg}
 	a.OnChange(func(tx storage.Tx, c accounts.Change) error {
-		if c.Kind != accounts.Deleted {
+		if c.Kind != accounts.Deleted && c.Kind != accounts.CredentialsRevoked {
 			return nil
 		}
 		_, err := table.DeleteAll(tx, ofAccount(c.Account.DID))
@@ -176,36 +176,16 @@ func (s *Service) Revoke(ctx context.Context, did syntax.DID, name string) error
 		if err != nil {
 			return err
 		}
-		return s.revoke(tx, r)
-	})
-}
-
-// RevokeAll removes all app passwords of an account and ends their sessions.
-func (s *Service) RevokeAll(ctx context.Context, did syntax.DID) error {
-	return s.store.Update(ctx, func(tx storage.Tx) error {
-		all, err := table.All(tx, ofAccount(did))
-		if err != nil {
+		if err := table.Delete(tx, r.ID); err != nil {
 			return err
 		}
-		for _, r := range all {
-			if err := s.revoke(tx, r); err != nil {
+		for _, f := range s.onRevoke {
+			if err := f(tx, r.DID, r.Name); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
-}
-
-func (s *Service) revoke(tx storage.Tx, r *record) error {
-	if err := table.Delete(tx, r.ID); err != nil {
-		return err
-	}
-	for _, f := range s.onRevoke {
-		if err := f(tx, r.DID, r.Name); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 var form = regexp.MustCompile(`^[a-z2-7]{4}-[a-z2-7]{4}-[a-z2-7]{4}-[a-z2-7]{4}$`)

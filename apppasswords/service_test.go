@@ -57,11 +57,11 @@ func TestLifeOfAnAppPassword(t *testing.T) {
 	if _, err := login("alice.test"); !errors.Is(err, accounts.ErrBadCredentials) {
 		t.Errorf("a revoked app password: %v", err)
 	}
-	if err := s.AppPasswords.RevokeAll(ctx, alice); err != nil {
+	if err := s.Accounts.RevokeCredentials(ctx, alice); err != nil {
 		t.Error(err)
 	}
 	if list, _ := s.AppPasswords.List(ctx, alice); len(list) != 0 {
-		t.Errorf("after RevokeAll: %v", list)
+		t.Errorf("after all credentials were revoked: %v", list)
 	}
 	if list, _ := s.AppPasswords.List(ctx, bob); len(list) != 1 {
 		t.Errorf("bob's: %v", list)

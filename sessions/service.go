@@ -129,7 +129,7 @@ func (s *Service) ServiceDID() string { return s.cfg.ServiceDID }
 // follow ends the sessions of an account whose standing changed.
 func (s *Service) follow(tx storage.Tx, c accounts.Change) error {
 	switch {
-	case c.Kind == accounts.Deleted, c.Kind == accounts.PasswordChanged,
+	case c.Kind == accounts.Deleted, c.Kind == accounts.PasswordChanged, c.Kind == accounts.CredentialsRevoked,
 		c.Kind == accounts.StatusChanged && c.Account.Takedown != nil:
 		return s.EndAllTx(tx, c.Account.DID)
 	}

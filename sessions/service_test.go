@@ -86,8 +86,8 @@ func TestSessionsEndWithWhatTheyDependOn(t *testing.T) {
 		"the password changes": func(s *domaintest.Services, k *sessions.Tokens) error {
 			return s.Accounts.SetPassword(ctx, k.Account.DID, "another password")
 		},
-		"the password is voided": func(s *domaintest.Services, k *sessions.Tokens) error {
-			return s.Accounts.VoidPassword(ctx, k.Account.DID)
+		"the credentials are revoked": func(s *domaintest.Services, k *sessions.Tokens) error {
+			return s.Accounts.RevokeCredentials(ctx, k.Account.DID)
 		},
 		"the account is taken down": func(s *domaintest.Services, k *sessions.Tokens) error {
 			return s.Accounts.TakeDown(ctx, k.Account.DID, "")

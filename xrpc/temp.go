@@ -50,9 +50,6 @@ func (s *Server) addReservedHandle(c *call, in *atproto.TempAddReservedHandle_In
 
 func (s *Server) revokeAccountCredentials(c *call, in *atproto.TempRevokeAccountCredentials_Input) (*nothing, error) {
 	return nil, s.onAccount(c, in.Account, func(a *accounts.Account) error {
-		if err := s.cfg.Accounts.VoidPassword(c.Context(), a.DID); err != nil {
-			return err
-		}
-		return s.cfg.AppPasswords.RevokeAll(c.Context(), a.DID)
+		return s.cfg.Accounts.RevokeCredentials(c.Context(), a.DID)
 	})
 }
