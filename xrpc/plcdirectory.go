@@ -91,7 +91,8 @@ func PLCDirectory(l *did.Local) http.Handler {
 			plcFail(w, id, err)
 			return
 		}
-		w.WriteHeader(http.StatusOK)
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		_, _ = w.Write([]byte("OK"))
 	})
 	return mux
 }
