@@ -28,6 +28,7 @@ func (s *Server) createAccount(c *call, in *atproto.ServerCreateAccount_Input) (
 	if err != nil {
 		return nil, err
 	}
+	c.subject = t.Account.DID // for the log
 	return &atproto.ServerCreateAccount_Output{
 		AccessJwt:  t.AccessJWT,
 		RefreshJwt: t.RefreshJWT,

@@ -26,6 +26,7 @@ func (s *Server) createSession(c *call, in *atproto.ServerCreateSession_Input) (
 	if err != nil {
 		return nil, err
 	}
+	c.subject = t.Account.DID // for the log
 	info := s.sessionInfo(c, t.Account, scopeOf(t))
 	return &atproto.ServerCreateSession_Output{
 		AccessJwt: t.AccessJWT, RefreshJwt: t.RefreshJWT,

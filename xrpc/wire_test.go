@@ -6,8 +6,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -362,6 +364,45 @@ func TestRequireAuth(t *testing.T) {
 		protected.ServeHTTP(w, r)
 		if w.Code != c.status || !strings.Contains(w.Body.String(), c.body) {
 			t.Errorf("%q: %d %s", c.authorization, w.Code, w.Body)
+		}
+	}
+}
+
+// TestTheLogNamesAccountsAndNoSecrets looks at what is logged of a sign-up, a login and the use of a session.
+func TestTheLogNamesAccountsAndNoSecrets(t *testing.T) {
+	var log bytes.Buffer
+	srv := gatehousetest.NewServer(t, gatehousetest.WithConfig(func(c *gatehouse.Config) {
+		c.Logger = slog.New(slog.NewJSONHandler(&log, nil))
+	}))
+	type session struct{ DID, AccessJwt, RefreshJwt string }
+	open := func(path, body string) (s session) {
+		t.Helper()
+		resp, out := do(t, srv, request{path: path, header: asJSON(), body: body})
+		if err := json.Unmarshal(out, &s); err != nil || resp.StatusCode != 200 {
+			t.Fatalf("%s: %d %s, %v", path, resp.StatusCode, out, err)
+		}
+		return s
+	}
+	alice := open("/xrpc/com.atproto.server.createAccount", `{"handle":"alice.test","email":"alice@example.com","password":"correct horse"}`)
+	tokens := open(createSession, `{"identifier":"alice.test","password":"correct horse"}`)
+	do(t, srv, request{path: getSession, header: asJSON("Authorization", "Bearer "+tokens.AccessJwt)})
+	srv.Close() // the log is written
+	var named []string
+	for line := range strings.Lines(log.String()) {
+		var r struct{ Msg, Method, DID string }
+		if err := json.Unmarshal([]byte(line), &r); err != nil {
+			t.Fatalf("%s: %v", line, err)
+		}
+		if r.Msg == "request" && r.DID == alice.DID {
+			named = append(named, strings.TrimPrefix(r.Method, "com.atproto.server."))
+		}
+	}
+	if want := []string{"createAccount", "createSession", "getSession"}; !slices.Equal(named, want) {
+		t.Errorf("the account is named with %v, want %v: %s", named, want, &log)
+	}
+	for _, secret := range []string{"correct horse", alice.AccessJwt, alice.RefreshJwt, tokens.AccessJwt, tokens.RefreshJwt} {
+		if strings.Contains(log.String(), secret) {
+			t.Errorf("the log has a secret: %s", &log)
 		}
 	}
 }
