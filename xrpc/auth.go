@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/bluesky-social/indigo/atproto/syntax"
+
 	"github.com/gatehouse-at/gatehouse/sessions"
 )
 
@@ -122,7 +124,7 @@ func (s *Server) moderator(c *call) (caller, error) {
 	if s.cfg.ModService == "" {
 		return caller{}, &Error{http.StatusUnauthorized, "UntrustedIss", "Untrusted issuer"}
 	}
-	id, err := s.verifier().Verify(c.Context(), raw, c.nsid, s.cfg.ModService, s.cfg.ModService+"#atproto_labeler")
+	id, err := s.verify(c, raw, s.cfg.ModService, s.cfg.ModService+"#atproto_labeler")
 	if err != nil {
 		return caller{}, err
 	}
@@ -141,12 +143,17 @@ func (s *Server) serviceOrNobody(c *call) (caller, error) {
 	case scheme != schemeBearer:
 		return caller{}, &Error{Status: http.StatusUnauthorized, Message: "Invalid authorization header"}
 	}
-	id, err := s.verifier().Verify(c.Context(), raw, c.nsid)
+	id, err := s.verify(c, raw)
 	return caller{service: id}, err
 }
 
-func (s *Server) verifier() *sessions.ServiceVerifier {
-	return &sessions.ServiceVerifier{Audience: s.cfg.Sessions.ServiceDID(), Resolver: s.cfg.Resolver, Now: s.cfg.Now}
+// verify checks a service token, of some issuers or of any.
+func (s *Server) verify(c *call, raw string, issuers ...string) (syntax.DID, error) {
+	if err := s.chargeAddress(c); err != nil {
+		return "", err
+	}
+	v := sessions.ServiceVerifier{Audience: s.cfg.Sessions.ServiceDID(), Resolver: s.cfg.Resolver, Now: s.cfg.Now}
+	return v.Verify(c.Context(), raw, c.nsid, issuers...)
 }
 
 func basic(credentials string) (name, password string, ok bool) {

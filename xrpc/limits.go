@@ -26,13 +26,30 @@ func (s *Server) take(c *call, nsid string, windows []ratelimit.Window) error {
 	return s.takeFor(c, nsid, payer(c), windows)
 }
 
-// payer is whom a call is charged to. Service tokens of others than moderators don't count: anybody can
-// make DIDs, as many as they like.
+// payer is whom a call is charged to.
 func payer(c *call) string {
-	if id := c.did(); id != "" && (c.service == "" || c.admin != "") {
+	if id := c.did(); id != "" {
 		return string(id)
 	}
 	return ipKey(c.ip)
+}
+
+// takeOwn charges the caller what the method costs by itself, whatever its input.
+func (s *Server) takeOwn(c *call) error {
+	if c.limit == nil || c.limit.key != nil {
+		return nil
+	}
+	return s.take(c, c.nsid, c.limit.windows)
+}
+
+// chargeAddress charges the address for the call before its service token is looked at: for that this
+// server asks others, and anybody can write tokens of as many DIDs as they like.
+func (s *Server) chargeAddress(c *call) error {
+	c.charged = true
+	if err := s.take(c, "", globalLimit); err != nil {
+		return err
+	}
+	return s.takeOwn(c)
 }
 
 // takeFor charges a key of a method. If it refuses, it has charged none of the windows; what the

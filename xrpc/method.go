@@ -30,7 +30,7 @@ import (
 // mistake in it panics there.
 //
 // A request goes through the verb, auth, the limit of all methods, the method's own limit (by caller),
-// decoding, the method's own limit (by input), and the handler.
+// decoding, the method's own limit (by input), and the handler. With a service token the limits (by address) come before auth.
 type method struct {
 	nsid  string
 	query bool
@@ -48,8 +48,10 @@ type call struct {
 	nsid   string
 	ip     netip.Addr
 	caller
-	state ratelimit.State // of the tightest limit met so far
-	id    string
+	limit   *limit          // of the method
+	charged bool            // for all but what depends on the input
+	state   ratelimit.State // of the tightest limit met so far
+	id      string
 }
 
 // requestID names the call in logs, and to the client if it fails.

@@ -55,19 +55,17 @@ func sampleAuth(c *call) (caller, error) {
 }
 
 // sampleServiceAuth takes it for that of a service.
-func sampleServiceAuth(c *call) (caller, error) {
-	who, err := sampleAuth(c)
-	if err != nil {
-		return caller{}, nil
+func sampleServiceAuth(s *Server) authFunc {
+	return func(c *call) (caller, error) {
+		if err := s.chargeAddress(c); err != nil {
+			return caller{}, err
+		}
+		who, err := sampleAuth(c)
+		if err != nil {
+			return caller{}, nil
+		}
+		return caller{service: who.did()}, nil
 	}
-	return caller{service: who.did()}, nil
-}
-
-// sampleModerator takes it for that of a moderation service.
-func sampleModerator(c *call) (caller, error) {
-	who, err := sampleServiceAuth(c)
-	who.admin = string(who.service)
-	return who, err
 }
 
 // echo answers with its input. Of an unknown member of the open union indigo keeps nothing, and encodes no empty union.
@@ -78,7 +76,7 @@ func echo(_ *call, in *sampleInput) (*sampleInput, error) {
 	return in, nil
 }
 
-func sampleTable(*Server) []*method {
+func sampleTable(s *Server) []*method {
 	return []*method{
 		procedure("com.example.echo", anyone, echo).
 			format("actor=at-identifier", "dids=did", "when=datetime", "subject/did=did", "subject/uri=at-uri").
@@ -96,8 +94,7 @@ func sampleTable(*Server) []*method {
 		query("com.example.private", sampleAuth, func(c *call, _ *nothing) (*map[string]string, error) {
 			return &map[string]string{"did": string(c.did())}, nil
 		}).costs(per(5, time.Minute)),
-		procedure("com.example.arrive", sampleServiceAuth, func(c *call, _ *nothing) (*nothing, error) { return nil, nil }).costs(per(5, time.Minute)),
-		procedure("com.example.moderate", sampleModerator, func(c *call, _ *nothing) (*nothing, error) { return nil, nil }),
+		procedure("com.example.arrive", sampleServiceAuth(s), func(c *call, _ *nothing) (*nothing, error) { return nil, nil }).costs(per(5, time.Minute)),
 		query("com.example.fails", anyone, func(c *call, _ *nothing) (*nothing, error) { return nil, errSample }),
 		query("com.example.panics", anyone, func(c *call, _ *nothing) (*nothing, error) { panic(errSample) }),
 		query("com.example.aborts", anyone, func(c *call, _ *nothing) (*nothing, error) { panic(http.ErrAbortHandler) }),

@@ -209,18 +209,21 @@ func (s *Server) answer(c *call, m *method, below bool) (any, error) {
 	if err := checkVerb(c, want); err != nil {
 		return nil, err
 	}
+	c.limit = m.limit
 	caller, authErr := m.auth(c)
 	if authErr == nil {
 		c.caller = caller
 	}
-	if err := s.take(c, "", globalLimit); err != nil {
-		return nil, err
+	if !c.charged {
+		if err := s.take(c, "", globalLimit); err != nil {
+			return nil, err
+		}
 	}
 	if authErr != nil {
 		return nil, authErr
 	}
-	if m.limit != nil && m.limit.key == nil {
-		if err := s.take(c, m.nsid, m.limit.windows); err != nil {
+	if !c.charged {
+		if err := s.takeOwn(c); err != nil {
 			return nil, err
 		}
 	}

@@ -402,8 +402,7 @@ func TestKeysOfLimits(t *testing.T) {
 	}{
 		{"by address", "GET", "plain", "", forwarded, []string{" 2001:db8:1:2:: 1"}},
 		{"by account", "GET", "private", "", append(forwarded, "Authorization", "Bearer did:web:a.test"), []string{" did:web:a.test 1", "com.example.private did:web:a.test 1"}},
-		{"anybody's service token: by address", "POST", "arrive", "", append(forwarded, "Authorization", "Bearer did:web:a.test"), []string{" 2001:db8:1:2:: 1", "com.example.arrive 2001:db8:1:2:: 1"}},
-		{"the moderation service's", "POST", "moderate", "", append(forwarded, "Authorization", "Bearer did:web:a.test"), []string{" did:web:a.test 1"}},
+		{"a service token: by address, and before it is looked at", "POST", "arrive", "", append(forwarded, "Authorization", "Bearer did:web:a.test"), []string{" 2001:db8:1:2:: 1", "com.example.arrive 2001:db8:1:2:: 1"}},
 		{"refused: by address", "GET", "private", "", forwarded, []string{" 2001:db8:1:2:: 1"}},
 		{"by input", "POST", "login", `{"name":"alice"}`, forwarded, []string{" 2001:db8:1:2:: 1", "com.example.login alice 2001:db8:1:2:: 2"}},
 		{"a bad input costs only the limit of all", "POST", "login", `{}`, forwarded, []string{" 2001:db8:1:2:: 1"}},

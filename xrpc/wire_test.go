@@ -3,6 +3,8 @@ package xrpc_test
 import (
 	"bytes"
 	"compress/gzip"
+	"context"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -12,12 +14,14 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
 
 	"github.com/gatehouse-at/gatehouse"
+	"github.com/gatehouse-at/gatehouse/accounts/did"
 	"github.com/gatehouse-at/gatehouse/gatehousetest"
 	"github.com/gatehouse-at/gatehouse/sessions"
 )
@@ -404,5 +408,53 @@ func TestTheLogNamesAccountsAndNoSecrets(t *testing.T) {
 		if strings.Contains(log.String(), secret) {
 			t.Errorf("the log has a secret: %s", &log)
 		}
+	}
+}
+
+// strangers is a directory that knows nobody, and counts the questions.
+type strangers struct {
+	did.Directory
+	asked atomic.Int32
+}
+
+func (d *strangers) Log(_ context.Context, id syntax.DID) ([]*did.Operation, error) {
+	d.asked.Add(1)
+	return nil, fmt.Errorf("%w: %s", did.ErrNotFound, id)
+}
+
+// TestServiceTokensOfStrangers has many DIDs sign up with tokens that are worth nothing, which only the directory can
+// tell: it is asked no more often than the limit of the method allows.
+func TestServiceTokensOfStrangers(t *testing.T) {
+	var directory strangers
+	srv := gatehousetest.NewServer(t, gatehousetest.WithConfig(func(c *gatehouse.Config) {
+		c.RateLimits = gatehouse.On
+		c.PLCDirectory = &directory
+	}))
+	encode := func(v any) string {
+		b, err := json.Marshal(v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return base64.RawURLEncoding.EncodeToString(b)
+	}
+	for i := range 103 {
+		id := "did:plc:" + strings.NewReplacer("0", "a", "1", "b", "8", "c", "9", "d").Replace(fmt.Sprintf("%024d", i))
+		token := encode(map[string]any{"alg": "ES256K", "typ": "JWT"}) + "." + encode(map[string]any{
+			"iss": id, "aud": "did:web:localhost", "lxm": "com.atproto.server.createAccount", "exp": srv.Clock.Now().Add(time.Minute).Unix(),
+		}) + "." + base64.RawURLEncoding.EncodeToString(make([]byte, 64))
+		resp, body := do(t, srv, request{
+			path: "/xrpc/com.atproto.server.createAccount", header: asJSON("Authorization", "Bearer "+token),
+			body: `{"handle":"alice.test","email":"alice@example.com","password":"password","did":"` + id + `"}`,
+		})
+		want, remaining := 401, strconv.Itoa(99-i)
+		if i >= 100 {
+			want, remaining = 429, "0"
+		}
+		if resp.StatusCode != want || resp.Header.Get("RateLimit-Remaining") != remaining {
+			t.Fatalf("try %d: %d %s, %s left", i, resp.StatusCode, body, resp.Header.Get("RateLimit-Remaining"))
+		}
+	}
+	if n := directory.asked.Load(); n != 100 {
+		t.Errorf("the directory was asked %d times", n)
 	}
 }
