@@ -279,6 +279,39 @@ func TestActivationOfADIDThatIsNotThere(t *testing.T) {
 	}
 }
 
+// TestACodeIsGoodUntilThereIsAnOperation asks for an operation while the directory is gone.
+func TestACodeIsGoodUntilThereIsAnOperation(t *testing.T) {
+	dir := watch(t)
+	s := domaintest.New(t, dir.in)
+	alice := s.SignUp("alice").Account.DID
+	if err := s.Accounts.RequestPLCSignature(ctx, alice); err != nil {
+		t.Fatal(err)
+	}
+	code := s.Code("alice")
+	sign := func(change func(*did.Operation)) error {
+		op, err := s.Accounts.SignPLCOperation(ctx, alice, code, change)
+		if (op == nil) != (err != nil) {
+			t.Errorf("%v, %v", op, err)
+		}
+		return err
+	}
+	same := func(*did.Operation) {}
+	dir.asked = func() error { return did.ErrUnavailable }
+	if err := sign(same); !errors.Is(err, accounts.ErrDirectory) {
+		t.Errorf("without a directory: %v", err)
+	}
+	dir.asked = nil
+	if err := sign(func(op *did.Operation) { op.RotationKeys = nil }); !errors.Is(err, accounts.ErrInvalidRequest) {
+		t.Errorf("an operation that no directory takes: %v", err)
+	}
+	if err := sign(same); err != nil {
+		t.Errorf("afterwards: %v", err)
+	}
+	if err := sign(same); !errors.Is(err, accounts.ErrInvalidToken) {
+		t.Errorf("a code that was used: %v", err)
+	}
+}
+
 // TestAForeignWebDIDHasToNameTheHandle changes the handle of an account whose DID is its owner's affair.
 func TestAForeignWebDIDHasToNameTheHandle(t *testing.T) {
 	const id = syntax.DID("did:web:alice.example.org")
