@@ -292,14 +292,14 @@ func (s *Service) submit(ctx context.Context, id syntax.DID, op *did.Operation) 
 	return err
 }
 
-// Recover ends sign-ups and handle changes that were cut short. Those that the directory knows of are
+// Recover ends sign-ups and changes of handles and signing keys that were cut short. Those that the directory knows of are
 // finished; those that it has not heard of for some minutes are undone. It is to be run at start
 // and now and then. One pass takes a minute at most: with a directory that doesn't answer, each of
 // them would be waited for.
 func (s *Service) Recover(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, recoverTimeout)
 	defer cancel()
-	return errors.Join(s.recoverSignUps(ctx), s.recoverHandles(ctx))
+	return errors.Join(s.recoverSignUps(ctx), s.recoverChanges(ctx))
 }
 
 func (s *Service) recoverSignUps(ctx context.Context) error {
