@@ -13,11 +13,12 @@ import (
 )
 
 // didChange is a change of what both an account and its DID say, between its first and its last step: it is announced,
-// then made in the DID, and then in the account. An account has one of a kind at a time.
+// then made in the DID, and then in the account. An account has one of a kind at a time. If it is of the kind Deleted,
+// there is no account any more, and the DID is to be tombstoned.
 type didChange struct {
 	DID  syntax.DID `json:"did"`
 	Kind Kind       `json:"kind"`
-	// To is the handle or the key that comes. Meanwhile it is kept from other accounts.
+	// To is the handle or the key that comes. Meanwhile it is kept from other accounts. If Kind is Deleted it is the DID.
 	To    string    `json:"to"`
 	Since time.Time `json:"since"`
 	// Until is when nobody is at it any more.
@@ -199,6 +200,9 @@ func (s *Service) recoverChanges(ctx context.Context) error {
 }
 
 func (s *Service) recoverChange(ctx context.Context, c *didChange) error {
+	if c.Kind == Deleted {
+		return s.tombstone(ctx, c.DID)
+	}
 	p := aspects[c.Kind]
 	if p == nil {
 		return errors.New("of a kind that this program doesn't know")
