@@ -33,6 +33,11 @@ var didChanges = storage.NewCollection("did_changes",
 
 func changeKey(id syntax.DID, kind Kind) string { return storage.Join(id.String(), string(kind)) }
 
+// insistFor is how long the recovery pass tries to bring a DID to what its account says.
+const insistFor = 24 * time.Hour
+
+var errGivenUp = fmt.Errorf("%w: the answer took too long", ErrDirectory)
+
 // aspect is what a didChange changes.
 type aspect struct {
 	kind Kind
@@ -112,7 +117,9 @@ func (s *Service) finishChange(ctx context.Context, p *aspect, id syntax.DID, to
 		switch c, err := didChanges.Get(tx, changeKey(id, p.kind)); {
 		case errors.Is(err, storage.ErrNotFound) && has == to:
 			return nil
-		case errors.Is(err, storage.ErrNotFound), err == nil && c.To != to:
+		case errors.Is(err, storage.ErrNotFound):
+			return errGivenUp
+		case err == nil && c.To != to:
 			return p.busy // a later change has overtaken it
 		case err != nil:
 			return err
@@ -137,29 +144,41 @@ func (s *Service) finishOrRevert(ctx context.Context, p *aspect, id syntax.DID, 
 	if err == nil || outage(ctx, err) || errors.Is(err, p.busy) || errors.Is(err, ErrNotFound) {
 		return err
 	}
-	if !s.takeBack(ctx, p, id) {
-		return err // the recovery pass tries again
-	}
-	if left := s.leave(ctx, p, id, to, true); left != nil {
-		s.cfg.Logger.ErrorContext(ctx, "a refused change was not undone", "did", id, "change", p.kind, "error", left)
+	if rerr := s.revert(ctx, p, id, to); rerr != nil { // the recovery pass tries again
+		s.cfg.Logger.ErrorContext(ctx, "a refused change was not taken back in the DID", "did", id, "change", p.kind, "error", rerr)
 	}
 	return err
 }
 
-// takeBack brings an account's DID back to what the account says, after a change that was refused when the DID had it
-// already, and reports whether that is done.
-func (s *Service) takeBack(ctx context.Context, p *aspect, id syntax.DID) bool {
-	a, err := s.Get(ctx, id)
-	if errors.Is(err, ErrNotFound) { // deleted meanwhile
-		return true
+// revert brings an account's DID back to what the account says, after a change that was refused, or given up, when the
+// DID had it already. It is a change in place of that one, in which only the DID takes part.
+func (s *Service) revert(ctx context.Context, p *aspect, id syntax.DID, refused string) error {
+	var to string
+	err := s.store.Update(ctx, func(tx storage.Tx) error {
+		a, err := s.GetTx(tx, id)
+		if err != nil {
+			return err
+		}
+		to = p.of(a)
+		c, err := didChanges.Get(tx, changeKey(id, p.kind))
+		if err == nil && c.To == refused {
+			err = didChanges.Delete(tx, changeKey(id, p.kind))
+		}
+		if err != nil && !errors.Is(err, storage.ErrNotFound) {
+			return err
+		}
+		return s.announce(tx, p, id, to)
+	})
+	switch {
+	case errors.Is(err, ErrNotFound), errors.Is(err, p.busy): // nothing to revert, or the other change sees to it
+		return nil
+	case err != nil:
+		return err
 	}
-	if err == nil {
-		err = s.changeDID(ctx, id, func(op *did.Operation) { p.tell(op, p.of(a)) })
+	if err := s.changeDID(ctx, id, func(op *did.Operation) { p.tell(op, to) }); err != nil {
+		return errors.Join(err, s.leave(ctx, p, id, to, false))
 	}
-	if err != nil {
-		s.cfg.Logger.ErrorContext(ctx, "a refused change was not taken back in the DID", "did", id, "change", p.kind, "error", err)
-	}
-	return err == nil
+	return s.finishChange(ctx, p, id, to)
 }
 
 // leave ends a change that failed: for good if the directory refused, else until it is known what
@@ -180,8 +199,8 @@ func (s *Service) leave(ctx context.Context, p *aspect, id syntax.DID, to string
 	})
 }
 
-// recoverChanges ends changes that were cut short: in the account too, if the DID has them, and nowhere, if
-// some minutes later it still hasn't.
+// recoverChanges ends changes that were cut short: in the account too, if the DID has them; in the DID too, if the account
+// has them; and nowhere, if some minutes later neither has.
 func (s *Service) recoverChanges(ctx context.Context) error {
 	var stuck []*didChange
 	err := s.store.View(ctx, func(tx storage.Tx) (err error) {
@@ -207,6 +226,13 @@ func (s *Service) recoverChange(ctx context.Context, c *didChange) error {
 	if p == nil {
 		return errors.New("of a kind that this program doesn't know")
 	}
+	a, err := s.Get(ctx, c.DID)
+	if errors.Is(err, ErrNotFound) { // deleted meanwhile
+		return nil
+	}
+	if err != nil {
+		return err
+	}
 	changed := true // a DID that isn't in the directory needs no change there
 	if c.DID.Method() == "plc" {
 		data, err := s.cfg.DIDs.Data(ctx, c.DID)
@@ -219,6 +245,7 @@ func (s *Service) recoverChange(ctx context.Context, c *didChange) error {
 			changed = p.in(data) == c.To
 		}
 	}
+	age := s.now().Sub(c.Since)
 	switch {
 	case changed:
 		s.cfg.Logger.InfoContext(ctx, "finishing a change that was cut short", "did", c.DID, "change", c.Kind)
@@ -227,7 +254,13 @@ func (s *Service) recoverChange(ctx context.Context, c *didChange) error {
 			return nil
 		}
 		return err
-	case s.now().Sub(c.Since) < abandonAfter:
+	case p.of(a) == c.To && age < insistFor:
+		s.cfg.Logger.InfoContext(ctx, "bringing a DID to what its account says", "did", c.DID, "change", c.Kind)
+		if err := s.changeDID(ctx, c.DID, func(op *did.Operation) { p.tell(op, c.To) }); err != nil {
+			return err
+		}
+		return s.finishChange(ctx, p, c.DID, c.To)
+	case age < abandonAfter:
 		return nil // it may be on its way
 	}
 	s.cfg.Logger.InfoContext(ctx, "giving up a change that was cut short", "did", c.DID, "change", c.Kind)

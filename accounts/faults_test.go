@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
 
@@ -34,6 +35,7 @@ const (
 	refuses    trouble = "the directory refuses it"
 	hangsUp    trouble = "the client hangs up before it"
 	isRivalled trouble = "another process starts before it, and recovers what it finds"
+	isPaused   trouble = "the process is suspended before it, and meanwhile another recovers what it finds"
 )
 
 // troublesOf are those that make a difference to a step: one that only reads and loses its answer has failed, and what
@@ -44,9 +46,9 @@ func troublesOf(step string) []trouble {
 	case log:
 		all = append(all, gone)
 	case submit:
-		all = append(all, gone, isRivalled, diesAfter, loses, goneAfter, refuses)
+		all = append(all, gone, isRivalled, isPaused, diesAfter, loses, goneAfter, refuses)
 	case update:
-		all = append(all, gone, isRivalled, diesAfter, loses, goneAfter)
+		all = append(all, gone, isRivalled, isPaused, diesAfter, loses, goneAfter)
 	}
 	return all
 }
@@ -66,7 +68,7 @@ type script struct {
 	dead   bool
 	lost   map[bool]bool // whether the store (false) or the directory (true) is gone
 	hangUp func()
-	rival  func()
+	rival  func(time.Duration)
 }
 
 type scriptKey struct{}
@@ -126,7 +128,9 @@ func take(ctx context.Context, step string, do func() error) error {
 	case hangsUp:
 		s.hangUp()
 	case isRivalled:
-		s.rival()
+		s.rival(time.Second)
+	case isPaused:
+		s.rival(6 * time.Minute)
 	}
 	switch trouble {
 	case dies, fails, gone:

@@ -88,6 +88,9 @@ func (s *Service) Create(ctx context.Context, p CreateParams, also ...func(stora
 	var a *Account
 	err = s.store.Update(ctx, func(tx storage.Tx) error {
 		r, err := accountsTable.Get(tx, r.DID.String())
+		if errors.Is(err, storage.ErrNotFound) { // a recovery pass undid it before the operation was published
+			return errGivenUp
+		}
 		if err != nil {
 			return err
 		}
@@ -257,23 +260,24 @@ func join(tx storage.Tx, r *record, also []func(storage.Tx, *Account) error) err
 	return nil
 }
 
-// undo takes the first step back, and reports whether it was still there. A DID that was published is noted, to be
-// tombstoned.
+// undo takes the first step back, and reports whether there is no account then. A DID that was published is noted, to
+// be tombstoned.
 func (s *Service) undo(ctx context.Context, id syntax.DID, published bool) (undone bool, err error) {
 	err = s.store.Update(ctx, func(tx storage.Tx) error {
 		undone = false
 		r, err := accountsTable.Get(tx, id.String())
-		if errors.Is(err, storage.ErrNotFound) || err == nil && r.Pending == nil {
-			return nil
-		}
-		if err != nil {
+		switch {
+		case errors.Is(err, storage.ErrNotFound):
+		case err != nil:
 			return err
-		}
-		if r.InviteCode != "" && s.gate != nil {
+		case r.Pending == nil:
+			return nil
+		case r.InviteCode != "" && s.gate != nil:
 			if err := s.gate.Release(tx, r.InviteCode, r.DID); err != nil {
 				return err
 			}
 		}
+		undone = true
 		if published {
 			now := s.now()
 			gone := &didChange{DID: id, Kind: Deleted, To: id.String(), Since: now, Until: now.Add(submitTimeout)}
@@ -281,7 +285,6 @@ func (s *Service) undo(ctx context.Context, id syntax.DID, published bool) (undo
 				return err
 			}
 		}
-		undone = true
 		return accountsTable.Delete(tx, id.String())
 	})
 	return undone && err == nil, err
