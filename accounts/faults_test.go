@@ -11,15 +11,17 @@ import (
 	"github.com/bluesky-social/indigo/atproto/syntax"
 
 	"github.com/gatehouse-at/gatehouse/accounts/did"
+	"github.com/gatehouse-at/gatehouse/accounts/mail"
 	"github.com/gatehouse-at/gatehouse/storage"
 )
 
-// The outward steps of a use case: its transactions, and its calls of the directory.
+// The outward steps of a use case: its transactions, its calls of the directory, and its e-mails.
 const (
 	view   = "View"
 	update = "Update"
 	log    = "Log"
 	submit = "Submit"
+	send   = "Send"
 )
 
 // trouble is what may befall a step.
@@ -30,8 +32,8 @@ const (
 	diesAfter  trouble = "the process dies after it"
 	fails      trouble = "it fails once"
 	loses      trouble = "its answer is lost"
-	gone       trouble = "the store or the directory is gone from then on"
-	goneAfter  trouble = "the store or the directory takes it and is gone"
+	gone       trouble = "what it asks is gone from then on"
+	goneAfter  trouble = "what it asks takes it and is gone"
 	refuses    trouble = "the directory refuses it"
 	hangsUp    trouble = "the client hangs up before it"
 	isRivalled trouble = "another process starts before it, and recovers what it finds"
@@ -47,6 +49,8 @@ func troublesOf(step string) []trouble {
 		all = append(all, gone)
 	case submit:
 		all = append(all, gone, isRivalled, isPaused, diesAfter, loses, goneAfter, refuses)
+	case send:
+		all = append(all, diesAfter, loses)
 	case update:
 		all = append(all, gone, isRivalled, isPaused, diesAfter, loses, goneAfter)
 	}
@@ -66,7 +70,7 @@ type script struct {
 	taken  []string     // the steps; empty for one that was not to be reached any more
 	undead []syntax.DID // DIDs whose tombstones were refused
 	dead   bool
-	lost   map[bool]bool // whether the store (false) or the directory (true) is gone
+	lost   error // of what is gone
 	hangUp func()
 	rival  func(time.Duration)
 }
@@ -103,18 +107,21 @@ func (s *script) fault(step int) trouble {
 	return ""
 }
 
+var (
+	errStore     = fmt.Errorf("%w: in this test", storage.ErrUnavailable)
+	errDirectory = fmt.Errorf("%w: in this test", did.ErrUnavailable)
+)
+
 // take has a step happen as the script says.
 func take(ctx context.Context, step string, do func() error) error {
 	s, ok := ctx.Value(scriptKey{}).(*script)
 	if !ok {
 		return do()
 	}
-	outside := step == log || step == submit
-	unavailable := fmt.Errorf("%w: in this test", storage.ErrUnavailable)
-	if outside {
-		unavailable = fmt.Errorf("%w: in this test", did.ErrUnavailable)
-	}
-	if s.dead || s.lost[outside] {
+	unavailable := map[string]error{
+		view: errStore, update: errStore, log: errDirectory, submit: errDirectory, send: mail.ErrDelivery,
+	}[step]
+	if s.dead || s.lost == unavailable {
 		s.taken = append(s.taken, "")
 		return unavailable
 	}
@@ -124,7 +131,7 @@ func take(ctx context.Context, step string, do func() error) error {
 	case dies, diesAfter:
 		s.dead = true
 	case gone, goneAfter:
-		s.lost = map[bool]bool{outside: true}
+		s.lost = unavailable
 	case hangsUp:
 		s.hangUp()
 	case isRivalled:
@@ -144,7 +151,7 @@ func take(ctx context.Context, step string, do func() error) error {
 	return do()
 }
 
-// scriptedStore and scriptedDirectory do what scripts say.
+// scriptedStore, scriptedDirectory and scriptedMailer do what scripts say.
 type scriptedStore struct{ storage.Store }
 
 func (s scriptedStore) View(ctx context.Context, fn func(storage.Tx) error) error {
@@ -171,4 +178,10 @@ func (d scriptedDirectory) Log(ctx context.Context, id syntax.DID) (ops []*did.O
 		return err
 	})
 	return ops, err
+}
+
+type scriptedMailer struct{ mail.Mailer }
+
+func (m scriptedMailer) Send(ctx context.Context, msg mail.Message) error {
+	return take(ctx, send, func() error { return m.Mailer.Send(ctx, msg) })
 }

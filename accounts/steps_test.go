@@ -32,6 +32,8 @@ type useCase struct {
 	done, undone func(w *world) error
 	// spent are the refusals that a client may meet that asks again for what was done.
 	spent []error
+	// voids says that asking again voids what was done before, even if that comes to nothing.
+	voids bool
 	// veto is a kind of change that a hook refuses, until the server is sound again.
 	veto accounts.Kind
 	// configure changes the server's configuration.
@@ -104,6 +106,9 @@ func (u *useCase) run(t *testing.T, impatient bool, faults []fault) []string {
 	w.vetoing = u.veto
 	answers := []error{u.act(w.script.in(ctx), w)}
 	if impatient && !w.script.dead {
+		if u.voids {
+			answers = nil
+		}
 		answers = append(answers, u.act(w.script.in(ctx), w))
 	}
 	w.restart(6 * time.Minute) // beyond what anything outside may take
@@ -149,7 +154,8 @@ func (u *useCase) run(t *testing.T, impatient bool, faults []fault) []string {
 
 // definite reports whether an answer is a refusal, and not one that leaves open what has happened.
 func definite(err error) bool {
-	return err != nil && !errors.Is(err, storage.ErrUnavailable) && !errors.Is(err, did.ErrUnavailable) && !errors.Is(err, context.Canceled)
+	return err != nil && !slices.ContainsFunc([]error{storage.ErrUnavailable, did.ErrUnavailable, mail.ErrDelivery, context.Canceled},
+		func(open error) bool { return errors.Is(err, open) })
 }
 
 // world is a server with all that it touches.
@@ -193,7 +199,7 @@ func newWorld(t *testing.T, u *useCase, faults []fault) *world {
 	w.cfg = gatehouse.Config{
 		Hostname: "pds.test", HandleDomains: []string{".test"}, PLCDirectory: scriptedDirectory{w.plc},
 		PasswordMemory: 8, PasswordTime: 1, RateLimits: gatehouse.Off,
-		Mail: w.mail, Logger: slog.New(slog.DiscardHandler), Now: w.clock.Now,
+		Mail: scriptedMailer{w.mail}, Logger: slog.New(slog.DiscardHandler), Now: w.clock.Now,
 		Hooks: []accounts.Hook{func(_ storage.Tx, c accounts.Change) error {
 			if c.Kind == w.vetoing {
 				return errVeto

@@ -162,6 +162,25 @@ var useCases = []useCase{
 		done:   func(w *world) error { return errors.Join(w.hasEmail("alice@example.org", false), w.codeIs(used)) },
 		undone: func(w *world) error { return errors.Join(w.hasEmail("alice@example.com", true), w.codeIs(good)) },
 	}, {
+		name: "request for a code",
+		prepare: func(w *world) {
+			w.ok(w.signUp(ctx, params("bob")))
+			w.alice()
+			w.confirm()
+		},
+		act: func(ctx context.Context, w *world) error {
+			_, err := w.srv.Accounts.RequestEmailUpdate(ctx, w.id)
+			return err
+		},
+		done:  (*world).mayChangeEmail,
+		voids: true,
+		undone: func(w *world) error {
+			if w.mayChangeEmail() == nil {
+				return errors.New("the code is good")
+			}
+			return nil
+		},
+	}, {
 		name: "making of an invite code", configure: withInvites, prepare: func(*world) {},
 		act: func(ctx context.Context, w *world) error {
 			made, err := w.srv.Invites.Create(ctx, 1, 1)
@@ -406,6 +425,20 @@ func (w *world) codeIs(state int) error {
 func (w *world) confirm() {
 	w.ok(w.srv.Accounts.RequestEmailConfirmation(ctx, w.id))
 	w.ok(w.srv.Accounts.ConfirmEmail(ctx, w.id, "alice@example.com", w.mailed("alice@example.com")))
+}
+
+// mayChangeEmail tells why the last code that was mailed isn't good. It is tried with an address that is taken,
+// for which it isn't used up.
+func (w *world) mayChangeEmail() error {
+	m, ok := w.mail.Last("alice@example.com")
+	if !ok {
+		return errors.New("no code was mailed")
+	}
+	err := w.srv.Accounts.UpdateEmail(ctx, w.id, "bob@example.com", m.Code, nil)
+	if errors.Is(err, accounts.ErrEmailTaken) {
+		return nil
+	}
+	return err
 }
 
 func (w *world) hasEmail(address string, confirmed bool) error {
