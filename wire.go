@@ -314,8 +314,8 @@ func (s *Server) maintain(ctx context.Context) {
 	}
 }
 
-// Maintain does one round of background work: it finishes or undoes sign-ups that were cut short,
-// and removes what has expired. The Server does it by itself, once a minute.
+// Maintain does one round of background work: it finishes or undoes sign-ups and changes of handles and keys that were
+// cut short, and removes what has expired. The Server does it by itself, once a minute.
 func (s *Server) Maintain(ctx context.Context) error {
 	return errors.Join(
 		s.Accounts.Recover(ctx),

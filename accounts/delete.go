@@ -70,7 +70,7 @@ func (s *Service) remove(tx storage.Tx, r *record) error {
 	if err := voidCodes(tx, r.DID); err != nil {
 		return err
 	}
-	if err := handleChanges.Delete(tx, r.DID.String()); err != nil {
+	if _, err := didChanges.DeleteAll(tx, storage.Range{Prefix: r.DID.String() + " "}); err != nil {
 		return err
 	}
 	if _, err := reservedTable.DeleteAll(tx, storage.Exactly("did", r.DID.String())); err != nil {

@@ -16,5 +16,5 @@
 // operation is submitted; its hash is the DID, so doing it again changes nothing.
 // A last transaction makes the account visible. A refusal undoes the first step. A
 // crash in between leaves a pending record, which [Service.Recover] finishes
-// or undoes by asking the directory.
+// or undoes by asking the directory. Changes of handles and signing keys go the same way.
 package accounts

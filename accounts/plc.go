@@ -47,14 +47,14 @@ func (s *Service) RequestPLCSignature(ctx context.Context, id syntax.DID) error 
 }
 
 // SignPLCOperation makes the operation that follows the last one of an account's
-// DID, changed as asked and signed with the server's key, for whoever has the code.
-// It isn't submitted. Errors: [ErrNotFound], [ErrInvalidRequest], [ErrInvalidToken], [ErrExpiredToken], [ErrDirectory]
+// DID, changed as asked and signed with the server's key, for whoever has the code, which is used up if
+// there is an operation. It isn't submitted. Errors: [ErrNotFound], [ErrInvalidRequest], [ErrInvalidToken], [ErrExpiredToken], [ErrDirectory]
 // (source: com.atproto.identity.signPlcOperation).
 func (s *Service) SignPLCOperation(ctx context.Context, id syntax.DID, code string, change func(*did.Operation)) (*did.Operation, error) {
 	if code == "" {
 		return nil, refusal.New(ErrInvalidRequest, "email confirmation token required to sign PLC operations")
 	}
-	if err := s.redeem(ctx, mail.PLCOperation, id, code, func(storage.Tx, *record) error { return nil }); err != nil {
+	if err := s.redeem(ctx, mail.PLCOperation, id, code, nil); err != nil {
 		return nil, err
 	}
 	op, err := s.cfg.DIDs.Sign(ctx, id, change)
@@ -67,6 +67,9 @@ func (s *Service) SignPLCOperation(ctx context.Context, id syntax.DID, code stri
 		return nil, refusal.New(ErrInvalidRequest, "Invalid operation")
 	case err != nil:
 		return nil, fmt.Errorf("%w: %w", ErrDirectory, err)
+	}
+	if err := s.redeem(ctx, mail.PLCOperation, id, code, func(storage.Tx, *record) error { return nil }); err != nil {
+		return nil, err
 	}
 	return op, nil
 }

@@ -186,7 +186,7 @@ func New(ctx context.Context, store storage.Store, cfg Config) (*Service, error)
 
 // Tables are the collections of this package.
 func Tables() []storage.Definer {
-	return []storage.Definer{accountsTable, codesTable, handleChanges, reservedTable, reservedHandles}
+	return []storage.Definer{accountsTable, codesTable, didChanges, reservedTable, reservedHandles}
 }
 
 // SetInviteGate puts a gate before sign-up. Set it before the service is used.

@@ -30,6 +30,32 @@ var reservedTable = storage.NewCollection("reserved_keys",
 	storage.Ordered("created", func(k *reservedKey) string { return storage.TimeKey(k.CreatedAt) }),
 )
 
+var keyAspect = &aspect{
+	kind: KeyChanged,
+	busy: refusal.New(ErrInvalidRequest, "Another key change of this account is under way"),
+	of:   func(a *Account) string { return a.SigningKey },
+	in:   func(d *did.Data) string { return d.VerificationMethods[did.AtprotoKey] },
+	tell: func(op *did.Operation, to string) {
+		if op.VerificationMethods == nil {
+			op.VerificationMethods = map[string]string{}
+		}
+		op.VerificationMethods[did.AtprotoKey] = to
+	},
+	give: func(tx storage.Tx, r *record, to string) error {
+		k, err := reservedTable.Get(tx, to)
+		if errors.Is(err, storage.ErrNotFound) {
+			return errNotReserved
+		}
+		if err != nil {
+			return err
+		}
+		r.SigningKey, r.SealedKey = k.Public, k.Sealed
+		return reservedTable.Delete(tx, to)
+	},
+}
+
+var errNotReserved = refusal.New(ErrInvalidRequest, "reserved signing key does not exist")
+
 // ReserveSigningKey makes a signing key for an account that is to be brought
 // here, so that its DID document can name the key before the account exists, and returns
 // it as a did:key. For one DID it is the same key each time; without a DID it is a
@@ -38,35 +64,35 @@ func (s *Service) ReserveSigningKey(ctx context.Context, id syntax.DID) (string,
 	if id != "" && storage.ValidKey(id.String()) != nil {
 		return "", refusal.New(ErrInvalidRequest, "did is too long")
 	}
-	key, err := s.reserveKey(ctx, id)
-	return key.Public, err
+	return s.reserveKey(ctx, id, nil)
 }
 
-// reserveKey makes and stores a key, or returns that which is reserved for the DID.
-func (s *Service) reserveKey(ctx context.Context, id syntax.DID) (keys.Key, error) {
+// reserveKey makes and stores a key, or finds that which is reserved for the DID, and runs then in the same
+// transaction, unless it is nil.
+func (s *Service) reserveKey(ctx context.Context, id syntax.DID, then func(tx storage.Tx, public string) error) (string, error) {
 	fresh, err := s.cfg.Keys.Generate(ctx)
 	if err != nil {
-		return keys.Key{}, fmt.Errorf("accounts: making a signing key: %w", err)
+		return "", fmt.Errorf("accounts: making a signing key: %w", err)
 	}
-	key := fresh
+	public := fresh.Public
 	err = s.store.Update(ctx, func(tx storage.Tx) error {
-		key = fresh
-		if id != "" {
-			k, err := reservedTable.GetBy(tx, "did", id.String())
-			if err == nil {
-				key = keys.Key{Public: k.Public, Sealed: k.Sealed}
-				return nil
-			}
-			if !errors.Is(err, storage.ErrNotFound) {
-				return err
-			}
+		public = fresh.Public
+		k, err := reservedTable.GetBy(tx, "did", id.String())
+		switch {
+		case err == nil:
+			public = k.Public
+		case errors.Is(err, storage.ErrNotFound):
+			err = reservedTable.Insert(tx, &reservedKey{Public: public, Sealed: fresh.Sealed, DID: id, CreatedAt: s.now()})
 		}
-		return reservedTable.Insert(tx, &reservedKey{Public: key.Public, Sealed: key.Sealed, DID: id, CreatedAt: s.now()})
+		if err != nil || then == nil {
+			return err
+		}
+		return then(tx, public)
 	})
 	if err != nil {
-		return keys.Key{}, err
+		return "", err
 	}
-	return key, nil
+	return public, nil
 }
 
 // keepReservedFor is how long a reserved key waits for its account. Anyone may reserve keys.
@@ -148,100 +174,62 @@ func (s *Service) Signer(ctx context.Context, id syntax.DID) (keys.Signer, error
 }
 
 // RotateSigningKey gives an account a new signing key, in its DID first, and returns it as
-// a did:key. The key is stored before: a rotation that is cut short is ended by another, with the
-// same key. Errors: [ErrNotFound], [ErrDirectory].
+// a did:key. The key is stored before. If it is cut short, doing it again ends it, with the same key, and so does
+// [Service.Recover]. In between, what is signed with the old key doesn't verify; the other way round it would be
+// the same with the new one. Errors: [ErrNotFound], [ErrInvalidRequest], [ErrDirectory].
 func (s *Service) RotateSigningKey(ctx context.Context, id syntax.DID) (string, error) {
 	if _, err := s.Get(ctx, id); err != nil {
 		return "", err
 	}
-	key, err := s.reserveKey(ctx, id)
+	key, err := s.reserveKey(ctx, id, func(tx storage.Tx, public string) error {
+		if _, err := get(tx, id); err != nil { // deleted meanwhile
+			return err
+		}
+		return s.announce(tx, keyAspect, id, public)
+	})
 	if err != nil {
 		return "", err
 	}
-	return key.Public, s.useSigningKey(ctx, id, key)
+	return key, s.carryOut(ctx, keyAspect, id, key)
 }
 
-// SetSigningKey has an account use a key that was reserved here, given as a did:key.
-// Errors: [ErrNotFound], [ErrInvalidRequest], [ErrDirectory]
+// SetSigningKey has an account use a key that was reserved here, given as a did:key. If it is cut short, doing it again
+// ends it, and so does [Service.Recover]. Errors: [ErrNotFound], [ErrInvalidRequest], [ErrDirectory]
 // (source: com.atproto.admin.updateAccountSigningKey).
 func (s *Service) SetSigningKey(ctx context.Context, id syntax.DID, public string) error {
 	if _, err := atcrypto.ParsePublicDIDKey(public); err != nil {
 		return refusal.New(ErrInvalidRequest, "signingKey must be a did:key of a supported kind")
 	}
-	var key keys.Key
-	err := s.store.View(ctx, func(tx storage.Tx) error {
+	err := s.store.Update(ctx, func(tx storage.Tx) error {
 		a, err := get(tx, id)
 		if err != nil {
 			return err
 		}
-		if a.SigningKey == public {
-			key = keys.Key{Public: a.SigningKey, Sealed: a.SealedKey}
-			return nil
+		if a.SigningKey != public { // else only its DID may be behind
+			if err := reservedFor(tx, public, id); err != nil {
+				return err
+			}
 		}
-		k, err := reservedTable.Get(tx, public)
-		if errors.Is(err, storage.ErrNotFound) || err == nil && k.DID != "" && k.DID != id {
-			return refusal.New(ErrInvalidRequest, "reserved signing key does not exist")
-		}
-		if err == nil {
-			key = keys.Key{Public: k.Public, Sealed: k.Sealed}
-		}
-		return err
+		return s.announce(tx, keyAspect, id, public)
 	})
 	if err != nil {
 		return err
 	}
-	return s.useSigningKey(ctx, id, key)
+	return s.carryOut(ctx, keyAspect, id, public)
 }
 
-// useSigningKey changes the DID and then the account. In between, what is signed with the old
-// key doesn't verify; the other way round it would be the same with the new one.
-func (s *Service) useSigningKey(ctx context.Context, id syntax.DID, key keys.Key) error {
-	set := func(op *did.Operation, public string) {
-		if op.VerificationMethods == nil {
-			op.VerificationMethods = map[string]string{}
-		}
-		op.VerificationMethods[did.AtprotoKey] = public
-	}
-	// A client that hangs up must not leave things half done.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), submitTimeout)
-	defer cancel()
-	if err := s.changeDID(ctx, id, func(op *did.Operation) { set(op, key.Public) }); err != nil {
+// reservedFor refuses a key that an account can't have.
+func reservedFor(tx storage.Tx, public string, id syntax.DID) error {
+	k, err := reservedTable.Get(tx, public)
+	switch {
+	case errors.Is(err, storage.ErrNotFound), err == nil && k.DID != "" && k.DID != id:
+		return errNotReserved
+	case err != nil:
 		return err
 	}
-	err := s.modify(ctx, id, KeyChanged, func(tx storage.Tx, r *record) error {
-		r.SigningKey, r.SealedKey = key.Public, key.Sealed
-		return reservedTable.Delete(tx, key.Public)
-	})
-	if err != nil && !outage(ctx, err) { // else it can be made again
-		s.takeBack(ctx, id, KeyChanged, func(op *did.Operation, a *Account) { set(op, a.SigningKey) })
+	by, err := keyAspect.under(tx, public)
+	if err == nil && by != "" && by != id {
+		return errNotReserved
 	}
 	return err
-}
-
-// takeBack brings an account's DID back to what the account says, after a change that was refused when the DID had it
-// already, and reports whether that is done.
-func (s *Service) takeBack(ctx context.Context, id syntax.DID, kind Kind, back func(*did.Operation, *Account)) bool {
-	a, err := s.Get(ctx, id)
-	if errors.Is(err, ErrNotFound) { // deleted meanwhile
-		return true
-	}
-	if err == nil {
-		err = s.changeDID(ctx, id, func(op *did.Operation) { back(op, a) })
-	}
-	if err != nil {
-		s.cfg.Logger.ErrorContext(ctx, "a refused change was not taken back in the DID", "did", id, "change", kind, "error", err)
-	}
-	return err == nil
-}
-
-// changeDID changes an account's DID in the directory.
-func (s *Service) changeDID(ctx context.Context, id syntax.DID, change func(*did.Operation)) error {
-	err := s.cfg.DIDs.Change(ctx, id, change)
-	if s.cfg.Resolver != nil {
-		s.cfg.Resolver.Forget(id) // also when it failed: it may have happened all the same
-	}
-	if err != nil {
-		return fmt.Errorf("%w: %w", ErrDirectory, err)
-	}
-	return nil
 }

@@ -80,7 +80,7 @@ func (s *Service) Create(ctx context.Context, p CreateParams, also ...func(stora
 	defer cancel()
 	if err := s.submit(ctx, r.DID, op); err != nil {
 		if errors.Is(err, did.ErrRefused) {
-			_, uerr := s.undo(ctx, r.DID)
+			_, uerr := s.undo(ctx, r.DID, false)
 			err = errors.Join(err, uerr)
 		}
 		return nil, fmt.Errorf("%w: %w", ErrDirectory, err)
@@ -88,6 +88,9 @@ func (s *Service) Create(ctx context.Context, p CreateParams, also ...func(stora
 	var a *Account
 	err = s.store.Update(ctx, func(tx storage.Tx) error {
 		r, err := accountsTable.Get(tx, r.DID.String())
+		if errors.Is(err, storage.ErrNotFound) { // a recovery pass undid it before the operation was published
+			return errGivenUp
+		}
 		if err != nil {
 			return err
 		}
@@ -112,9 +115,9 @@ func (s *Service) giveUp(ctx context.Context, id syntax.DID, cause error) {
 	if outage(ctx, cause) {
 		return
 	}
-	undone, err := s.undo(ctx, id)
+	undone, err := s.undo(ctx, id, true)
 	if undone {
-		err = s.cfg.DIDs.Tombstone(ctx, id)
+		err = s.tombstone(ctx, id)
 	}
 	if err != nil {
 		s.cfg.Logger.ErrorContext(ctx, "a refused sign-up was not undone", "did", id, "error", err)
@@ -257,26 +260,47 @@ func join(tx storage.Tx, r *record, also []func(storage.Tx, *Account) error) err
 	return nil
 }
 
-// undo takes the first step back, and reports whether it was still there.
-func (s *Service) undo(ctx context.Context, id syntax.DID) (undone bool, err error) {
+// undo takes the first step back, and reports whether there is no account then. A DID that was published is noted, to
+// be tombstoned.
+func (s *Service) undo(ctx context.Context, id syntax.DID, published bool) (undone bool, err error) {
 	err = s.store.Update(ctx, func(tx storage.Tx) error {
 		undone = false
 		r, err := accountsTable.Get(tx, id.String())
-		if errors.Is(err, storage.ErrNotFound) || err == nil && r.Pending == nil {
-			return nil
-		}
-		if err != nil {
+		switch {
+		case errors.Is(err, storage.ErrNotFound):
+		case err != nil:
 			return err
-		}
-		if r.InviteCode != "" && s.gate != nil {
+		case r.Pending == nil:
+			return nil
+		case r.InviteCode != "" && s.gate != nil:
 			if err := s.gate.Release(tx, r.InviteCode, r.DID); err != nil {
 				return err
 			}
 		}
 		undone = true
+		if published {
+			now := s.now()
+			gone := &didChange{DID: id, Kind: Deleted, To: id.String(), Since: now, Until: now.Add(submitTimeout)}
+			if err := didChanges.Put(tx, gone); err != nil {
+				return err
+			}
+		}
 		return accountsTable.Delete(tx, id.String())
 	})
 	return undone && err == nil, err
+}
+
+// tombstone gives up the DID of a sign-up that was undone. Until that is done, the recovery pass tries again.
+func (s *Service) tombstone(ctx context.Context, id syntax.DID) error {
+	err := s.cfg.DIDs.Tombstone(ctx, id)
+	switch {
+	case errors.Is(err, did.ErrTombstoned):
+	case errors.Is(err, did.ErrRefused), errors.Is(err, did.ErrNotFound): // it is not ours any more
+		s.cfg.Logger.WarnContext(ctx, "the DID of a refused sign-up was not tombstoned", "did", id, "error", err)
+	case err != nil:
+		return err
+	}
+	return s.store.Update(ctx, func(tx storage.Tx) error { return didChanges.Delete(tx, changeKey(id, Deleted)) })
 }
 
 // submit publishes an operation. When the directory's answer got lost, it asks
@@ -292,14 +316,14 @@ func (s *Service) submit(ctx context.Context, id syntax.DID, op *did.Operation) 
 	return err
 }
 
-// Recover ends sign-ups and handle changes that were cut short. Those that the directory knows of are
-// finished; those that it has not heard of for some minutes are undone. It is to be run at start
-// and now and then. One pass takes a minute at most: with a directory that doesn't answer, each of
+// Recover ends sign-ups and changes of handles and signing keys that were cut short. Those that the directory knows of are
+// finished; those that it has not heard of for some minutes are undone; DIDs that were to be given up are. It is
+// to be run at start and now and then. One pass takes a minute at most: with a directory that doesn't answer, each of
 // them would be waited for.
 func (s *Service) Recover(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, recoverTimeout)
 	defer cancel()
-	return errors.Join(s.recoverSignUps(ctx), s.recoverHandles(ctx))
+	return errors.Join(s.recoverSignUps(ctx), s.recoverChanges(ctx))
 }
 
 func (s *Service) recoverSignUps(ctx context.Context) error {
@@ -351,6 +375,6 @@ func (s *Service) recover(ctx context.Context, r *record) error {
 		return nil // it may be on its way
 	}
 	s.cfg.Logger.InfoContext(ctx, "undoing a sign-up that was cut short", "did", r.DID)
-	_, err = s.undo(ctx, r.DID)
+	_, err = s.undo(ctx, r.DID, false)
 	return err
 }

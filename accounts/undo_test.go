@@ -170,6 +170,47 @@ func TestARotatedKeyIsNeverLost(t *testing.T) {
 	}
 }
 
+// TestAKeyChangeIsAloneWithItsAccountAndItsKey has others begin while the DID has a new key and the account hasn't.
+func TestAKeyChangeIsAloneWithItsAccountAndItsKey(t *testing.T) {
+	dir := watch(t)
+	s := domaintest.New(t, dir.in)
+	alice, bob := s.SignUp("alice").Account.DID, s.SignUp("bob").Account.DID
+	reserve := func() string {
+		t.Helper()
+		key, err := s.Accounts.ReserveSigningKey(ctx, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return key
+	}
+	one, other := reserve(), reserve()
+	dir.submitted = func(context.Context) error {
+		dir.submitted = nil
+		for _, begin := range []func() error{
+			func() error { return s.Accounts.SetSigningKey(ctx, alice, other) },
+			func() error { _, err := s.Accounts.RotateSigningKey(ctx, alice); return err },
+			func() error { return s.Accounts.SetSigningKey(ctx, bob, one) },
+		} {
+			if err := begin(); !errors.Is(err, accounts.ErrInvalidRequest) {
+				t.Errorf("in between: %v", err)
+			}
+		}
+		return s.Accounts.SetSigningKey(ctx, alice, one) // the same may
+	}
+	if err := s.Accounts.SetSigningKey(ctx, alice, one); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Accounts.SetSigningKey(ctx, bob, other); err != nil {
+		t.Fatal(err)
+	}
+	for id, key := range map[syntax.DID]string{alice: one, bob: other} {
+		a, err := s.Accounts.Get(ctx, id)
+		if published := dir.data(t, id).VerificationMethods[did.AtprotoKey]; err != nil || a.SigningKey != key || published != key {
+			t.Errorf("the account has the key %s, %v, and its DID %s; want %s", a.SigningKey, err, published, key)
+		}
+	}
+}
+
 func TestASignUpThatRecoveryFinishedKeepsItsDID(t *testing.T) {
 	dir := watch(t)
 	var cfg gatehouse.Config
@@ -276,6 +317,39 @@ func TestActivationOfADIDThatIsNotThere(t *testing.T) {
 	dir.asked = func() error { return did.ErrUnavailable }
 	if err := s.Accounts.Activate(ctx, id); !errors.Is(err, accounts.ErrDirectory) {
 		t.Errorf("no directory: %v", err)
+	}
+}
+
+// TestACodeIsGoodUntilThereIsAnOperation asks for an operation while the directory is gone.
+func TestACodeIsGoodUntilThereIsAnOperation(t *testing.T) {
+	dir := watch(t)
+	s := domaintest.New(t, dir.in)
+	alice := s.SignUp("alice").Account.DID
+	if err := s.Accounts.RequestPLCSignature(ctx, alice); err != nil {
+		t.Fatal(err)
+	}
+	code := s.Code("alice")
+	sign := func(change func(*did.Operation)) error {
+		op, err := s.Accounts.SignPLCOperation(ctx, alice, code, change)
+		if (op == nil) != (err != nil) {
+			t.Errorf("%v, %v", op, err)
+		}
+		return err
+	}
+	same := func(*did.Operation) {}
+	dir.asked = func() error { return did.ErrUnavailable }
+	if err := sign(same); !errors.Is(err, accounts.ErrDirectory) {
+		t.Errorf("without a directory: %v", err)
+	}
+	dir.asked = nil
+	if err := sign(func(op *did.Operation) { op.RotationKeys = nil }); !errors.Is(err, accounts.ErrInvalidRequest) {
+		t.Errorf("an operation that no directory takes: %v", err)
+	}
+	if err := sign(same); err != nil {
+		t.Errorf("afterwards: %v", err)
+	}
+	if err := sign(same); !errors.Is(err, accounts.ErrInvalidToken) {
+		t.Errorf("a code that was used: %v", err)
 	}
 }
 

@@ -79,17 +79,17 @@ func (s *Service) loginPassword(ctx context.Context, c Credentials) (*Tokens, er
 	if a.Takedown != nil && !c.AllowTakendown {
 		return nil, errTakedown
 	}
-	if a.EmailAuthFactor {
-		if err := s.accounts.CheckSignIn(ctx, a, c.AuthFactorToken); err != nil {
-			return nil, err
-		}
-	}
 	if a.Takedown != nil {
+		if a.EmailAuthFactor {
+			if err := s.accounts.CheckSignIn(ctx, a, c.AuthFactorToken); err != nil {
+				return nil, err
+			}
+		}
 		return s.leavingTokens(a)
 	}
 	var t *Tokens
 	factorSince := false // the account has had a second factor only since
-	err = s.store.Update(ctx, func(tx storage.Tx) error {
+	open := func(tx storage.Tx) error {
 		// The password was checked outside the transaction: it may have been
 		// changed since, and the account deleted or taken down.
 		now, err := s.accounts.StillTx(tx, a)
@@ -104,7 +104,12 @@ func (s *Service) loginPassword(ctx context.Context, c Credentials) (*Tokens, er
 		}
 		t, err = s.Open(tx, now, Grant{Method: MethodPassword})
 		return err
-	})
+	}
+	if a.EmailAuthFactor {
+		err = s.accounts.CheckSignIn(ctx, a, c.AuthFactorToken, open)
+	} else {
+		err = s.store.Update(ctx, open)
+	}
 	switch {
 	case err != nil:
 		return nil, err

@@ -1,0 +1,477 @@
+package accounts_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/bluesky-social/indigo/atproto/syntax"
+
+	"github.com/gatehouse-at/gatehouse"
+	"github.com/gatehouse-at/gatehouse/accounts"
+	"github.com/gatehouse-at/gatehouse/accounts/did"
+	"github.com/gatehouse-at/gatehouse/apppasswords"
+	"github.com/gatehouse-at/gatehouse/invites"
+	"github.com/gatehouse-at/gatehouse/sessions"
+)
+
+func withInvites(c *gatehouse.Config) { c.Invites = true }
+
+// useCases are those of TestEveryStepMayFail.
+var useCases = []useCase{
+	{
+		name: "sign-up", configure: withInvites, prepare: (*world).invite, act: signUp,
+		done: func(w *world) error { return w.signedUp(nil) }, undone: (*world).notSignedUp,
+		spent: []error{invites.ErrUnavailable},
+	}, {
+		name: "sign-up that a hook refuses when its DID is published", configure: withInvites, prepare: (*world).invite, act: signUp,
+		done: func(w *world) error { return w.signedUp(nil) }, undone: (*world).notSignedUp,
+		veto: accounts.Created,
+	}, {
+		name: "sign-up with a did:web", configure: func(c *gatehouse.Config) { c.Invites, c.DIDMethod = true, gatehouse.MethodWeb },
+		prepare: (*world).invite, act: signUp,
+		done: func(w *world) error { return w.signedUp(nil) }, undone: (*world).notSignedUp,
+		spent: []error{invites.ErrUnavailable},
+	}, {
+		name: "sign-up of one who moves here", configure: withInvites,
+		prepare: func(w *world) { w.invite(); w.moving() }, act: moveHere,
+		done: func(w *world) error {
+			return w.signedUp(func(a *accounts.Account) error {
+				return same("its DID, key and status", fmt.Sprint(a.DID, a.SigningKey, a.Status()), fmt.Sprint(w.id, w.key, accounts.StatusDeactivated))
+			})
+		},
+		undone: func(w *world) error {
+			if len(rows[any](w, w.store, "reserved_keys")) != 1 {
+				return errors.New("the key is no longer reserved")
+			}
+			return w.notSignedUp()
+		},
+		spent: []error{invites.ErrUnavailable},
+	}, {
+		name: "activation",
+		prepare: func(w *world) {
+			w.moving()
+			w.ok(moveHere(ctx, w))
+			w.turnHere()
+		},
+		act: func(ctx context.Context, w *world) error { return w.srv.Accounts.Activate(ctx, w.id) },
+		done: func(w *world) error {
+			return same("the status", w.account("alice.test").Status(), accounts.StatusActive)
+		},
+		undone: func(w *world) error {
+			return same("the status", w.account("alice.test").Status(), accounts.StatusDeactivated)
+		},
+	}, {
+		name: "handle change", prepare: (*world).alice, act: changeHandle,
+		done: func(w *world) error { return w.hasHandle("alicia.test") }, undone: func(w *world) error { return w.hasHandle("alice.test") },
+	}, {
+		name: "handle change that a hook refuses when the DID names the handle", prepare: (*world).alice, act: changeHandle,
+		done: func(w *world) error { return w.hasHandle("alicia.test") }, undone: func(w *world) error { return w.hasHandle("alice.test") },
+		veto: accounts.HandleChanged,
+	}, {
+		name: "key rotation", prepare: (*world).alice, act: rotateKey,
+		done: (*world).hasOtherKey, undone: func(w *world) error { return w.hasKey(w.old) },
+	}, {
+		name: "key rotation that a hook refuses when the DID names the key", prepare: (*world).alice, act: rotateKey,
+		done: (*world).hasOtherKey, undone: func(w *world) error { return w.hasKey(w.old) },
+		veto: accounts.KeyChanged,
+	}, {
+		name: "use of a reserved key",
+		prepare: func(w *world) {
+			w.alice()
+			var err error
+			w.key, err = w.srv.Accounts.ReserveSigningKey(ctx, "")
+			w.ok(err)
+		},
+		act:  func(ctx context.Context, w *world) error { return w.srv.Accounts.SetSigningKey(ctx, w.id, w.key) },
+		done: func(w *world) error { return w.hasKey(w.key) },
+		undone: func(w *world) error {
+			if len(rows[any](w, w.store, "reserved_keys")) != 1 {
+				return errors.New("the key is no longer reserved")
+			}
+			return w.hasKey(w.old)
+		},
+	}, {
+		name: "signature of an operation",
+		prepare: func(w *world) {
+			w.alice()
+			w.ok(w.srv.Accounts.RequestPLCSignature(ctx, w.id))
+			w.code = w.mailed("alice@example.com")
+		},
+		// What is asked for is the answer. Without it a code that was used is used all the same: the
+		// client asks for another.
+		act:    func(ctx context.Context, w *world) error { return w.sign(ctx) },
+		done:   func(w *world) error { return w.codeIs(used) },
+		undone: func(w *world) error { return w.codeIs(good) },
+		spent:  []error{accounts.ErrInvalidToken},
+	}, {
+		name: "submission of an operation",
+		prepare: func(w *world) {
+			w.alice()
+			w.ok(w.srv.Accounts.RequestPLCSignature(ctx, w.id))
+			w.code = w.mailed("alice@example.com")
+			w.ok(w.sign(ctx))
+		},
+		act:    func(ctx context.Context, w *world) error { return w.srv.Accounts.SubmitPLCOperation(ctx, w.id, w.op) },
+		done:   func(w *world) error { return same("the other names", len(w.published(w.id).AlsoKnownAs), 2) },
+		undone: func(w *world) error { return same("the other names", len(w.published(w.id).AlsoKnownAs), 1) },
+	}, {
+		name: "deletion",
+		prepare: func(w *world) {
+			w.alice()
+			w.ok(w.srv.Accounts.RequestDelete(ctx, w.id))
+			w.code = w.mailed("alice@example.com")
+			w.strays = append(w.strays, w.id)
+		},
+		act: func(ctx context.Context, w *world) error {
+			return w.srv.Accounts.Delete(ctx, w.id, "password", w.code)
+		},
+		done: func(w *world) error {
+			return errors.Join(w.free("alice.test", "alice@example.com"), w.hasSessions(0))
+		},
+		undone: func(w *world) error { return errors.Join(w.lives(), w.codeIs(good), w.hasSessions(1)) },
+		spent:  []error{accounts.ErrBadCredentials},
+	}, {
+		name: "password reset",
+		prepare: func(w *world) {
+			w.alice()
+			w.ok(w.srv.Accounts.RequestPasswordReset(ctx, "alice@example.com"))
+			w.code = w.mailed("alice@example.com")
+		},
+		act: func(ctx context.Context, w *world) error {
+			return w.srv.Accounts.ResetPassword(ctx, w.code, "another password")
+		},
+		done: func(w *world) error {
+			return errors.Join(w.hasPassword("another password"), w.codeIs(used), w.hasSessions(0))
+		},
+		undone: func(w *world) error { return errors.Join(w.hasPassword("password"), w.codeIs(good), w.hasSessions(1)) },
+		spent:  []error{accounts.ErrInvalidToken},
+	}, {
+		name: "e-mail change",
+		prepare: func(w *world) {
+			w.alice()
+			w.confirm()
+			required, err := w.srv.Accounts.RequestEmailUpdate(ctx, w.id)
+			w.ok(errors.Join(err, same("a code is required", required, true)))
+			w.code = w.mailed("alice@example.com")
+		},
+		act: func(ctx context.Context, w *world) error {
+			return w.srv.Accounts.UpdateEmail(ctx, w.id, "alice@example.org", w.code, nil)
+		},
+		done:   func(w *world) error { return errors.Join(w.hasEmail("alice@example.org", false), w.codeIs(used)) },
+		undone: func(w *world) error { return errors.Join(w.hasEmail("alice@example.com", true), w.codeIs(good)) },
+	}, {
+		name: "request for a code",
+		prepare: func(w *world) {
+			w.ok(w.signUp(ctx, params("bob")))
+			w.alice()
+			w.confirm()
+		},
+		act: func(ctx context.Context, w *world) error {
+			_, err := w.srv.Accounts.RequestEmailUpdate(ctx, w.id)
+			return err
+		},
+		done:  (*world).mayChangeEmail,
+		voids: true,
+		undone: func(w *world) error {
+			if w.mayChangeEmail() == nil {
+				return errors.New("the code is good")
+			}
+			return nil
+		},
+	}, {
+		name: "making of an invite code", configure: withInvites, prepare: func(*world) {},
+		act: func(ctx context.Context, w *world) error {
+			made, err := w.srv.Invites.Create(ctx, 1, 1)
+			if err == nil {
+				w.code = made[0].Codes[0]
+			}
+			return err
+		},
+		done: func(w *world) error {
+			made := rows[any](w, w.store, "invite_codes")
+			if w.code != "" && made[w.code] == nil || len(made) == 0 {
+				return errors.New("there is no code")
+			}
+			return nil
+		},
+		undone: func(w *world) error { return same("the codes", len(rows[any](w, w.store, "invite_codes")), 0) },
+	}, {
+		name: "earning of invite codes", configure: func(c *gatehouse.Config) { c.Invites, c.InviteInterval = true, time.Hour },
+		prepare: func(w *world) {
+			w.invite()
+			w.ok(signUp(ctx, w))
+			w.clock.Advance(3 * time.Hour)
+		},
+		act: func(ctx context.Context, w *world) error {
+			got, err := w.srv.Invites.ForAccount(ctx, w.account("alice.test").DID, true, true)
+			if err == nil && len(got) != 3 {
+				return fmt.Errorf("%d codes", len(got))
+			}
+			return err
+		},
+		done:   func(w *world) error { return same("the codes", len(rows[any](w, w.store, "invite_codes")), 1+3) },
+		undone: func(w *world) error { return same("the codes", len(rows[any](w, w.store, "invite_codes")), 1) },
+	}, {
+		name: "refresh",
+		prepare: func(w *world) {
+			w.alice()
+			w.clock.Advance(time.Minute)
+		},
+		act: func(ctx context.Context, w *world) error {
+			got, err := w.srv.Sessions.Refresh(ctx, w.refresh)
+			if err == nil {
+				w.access = got.AccessJWT
+			}
+			return err
+		},
+		done:   func(w *world) error { return errors.Join(w.wasRefreshed(true), w.hasSessions(1)) },
+		undone: func(w *world) error { return errors.Join(w.wasRefreshed(false), w.hasSessions(1)) },
+	}, {
+		name: "login with a sign-in code",
+		prepare: func(w *world) {
+			w.alice()
+			w.confirm()
+			on := true
+			w.ok(w.srv.Accounts.UpdateEmail(ctx, w.id, "alice@example.com", "", &on))
+			if err := login(ctx, w); !errors.Is(err, accounts.ErrAuthFactorRequired) {
+				w.ok(fmt.Errorf("without a code: %w", err))
+			}
+			w.code = w.mailed("alice@example.com")
+		},
+		act:    login,
+		done:   func(w *world) error { return errors.Join(w.codeIs(used), w.hasSessions(2)) },
+		undone: func(w *world) error { return errors.Join(w.codeIs(good), w.hasSessions(1)) },
+		spent:  []error{accounts.ErrInvalidToken},
+	}, {
+		name: "making of an app password", prepare: (*world).alice,
+		act: func(ctx context.Context, w *world) error {
+			_, _, err := w.srv.AppPasswords.Create(ctx, w.id, "phone", false)
+			return err
+		},
+		done:   func(w *world) error { return same("the app passwords", len(rows[any](w, w.store, "app_passwords")), 1) },
+		undone: func(w *world) error { return same("the app passwords", len(rows[any](w, w.store, "app_passwords")), 0) },
+		spent:  []error{apppasswords.ErrNameTaken},
+	},
+}
+
+// same is an error if something isn't what it should be.
+func same[T comparable](what string, is, should T) error {
+	if is != should {
+		return fmt.Errorf("%s: %v, not %v", what, is, should)
+	}
+	return nil
+}
+
+func (w *world) invite() {
+	made, err := w.srv.Invites.Create(ctx, 1, 1)
+	w.ok(err)
+	w.code = made[0].Codes[0]
+}
+
+func signUp(ctx context.Context, w *world) error {
+	p := params("alice")
+	p.InviteCode = w.code
+	return w.signUp(ctx, p)
+}
+
+func (w *world) signUp(ctx context.Context, p accounts.CreateParams) error {
+	t, err := w.srv.Sessions.SignUp(ctx, p)
+	if err == nil {
+		w.access, w.refresh = t.AccessJWT, t.RefreshJWT
+	}
+	return err
+}
+
+// signedUp tells what is missing of an account alice.
+func (w *world) signedUp(also func(*accounts.Account) error) error {
+	a := w.account("alice.test")
+	if a == nil || w.account("alice@example.com") == nil {
+		return errors.New("there is no account")
+	}
+	if w.access != "" {
+		if _, err := w.srv.Sessions.Verify(ctx, w.access); err != nil {
+			return fmt.Errorf("its token: %w", err)
+		}
+	}
+	if also != nil {
+		if err := also(a); err != nil {
+			return err
+		}
+	}
+	return errors.Join(w.hasPassword("password"), same("its invite code", a.InviteCode, w.code), w.inviteUsed(1))
+}
+
+func (w *world) notSignedUp() error {
+	return errors.Join(w.free("alice.test", "alice@example.com"), w.inviteUsed(0), w.hasSessions(0))
+}
+
+func (w *world) inviteUsed(times int) error {
+	return same("the uses of the code", rows[struct{ Used int }](w, w.store, "invite_codes")[w.code].Used, times)
+}
+
+// free tells who holds a handle or an address, visibly or not.
+func (w *world) free(handle, email string) error {
+	for id, a := range rows[accounts.Account](w, w.store, "accounts") {
+		if a.Handle.String() == handle || a.Email == email {
+			return fmt.Errorf("%s has the handle %s and the address %s", id, a.Handle, a.Email)
+		}
+	}
+	_, available, _, err := w.srv.Accounts.HandleAvailable(ctx, handle)
+	return errors.Join(err, same("the handle is available", available, true))
+}
+
+// owner controls the DIDs that come from elsewhere.
+func (w *world) owner() *did.PLC {
+	key, err := did.ParseRotationKey("0101010101010101010101010101010101010101010101010101010101010101")
+	w.ok(err)
+	return &did.PLC{Directory: w.plc, Signer: key, Endpoint: "https://elsewhere.example.com"}
+}
+
+// moving makes a DID that is of another server yet, and reserves a key for it.
+func (w *world) moving() {
+	const elsewhere = "did:key:zQ3shqwJEJyMBsBXCWyCBpUBMqxcon9oHB7mCvx4sSpMdLJwc"
+	m, err := w.owner().Mint(ctx, did.MintParams{Handle: "alice.example.com", SigningKey: elsewhere})
+	w.ok(err)
+	w.ok(w.plc.Submit(ctx, m.DID, m.Operation))
+	w.id = m.DID
+	w.strays = append(w.strays, w.id)
+	w.key, err = w.srv.Accounts.ReserveSigningKey(ctx, w.id)
+	w.ok(err)
+}
+
+func moveHere(ctx context.Context, w *world) error {
+	p := params("alice")
+	p.InviteCode, p.DID, p.ProvenDID = w.code, w.id, w.id
+	return w.signUp(ctx, p)
+}
+
+// turnHere has the DID of one who moves name this server.
+func (w *world) turnHere() {
+	should, err := w.srv.Accounts.Recommend(ctx, w.id)
+	w.ok(err)
+	w.ok(w.owner().Change(ctx, w.id, func(op *did.Operation) {
+		op.RotationKeys = append(op.RotationKeys, should.RotationKeys...)
+		op.AlsoKnownAs, op.VerificationMethods, op.Services = should.AlsoKnownAs, should.VerificationMethods, should.Services
+	}))
+}
+
+// alice makes an account with a session.
+func (w *world) alice() {
+	w.ok(w.signUp(ctx, params("alice")))
+	a := w.account("alice.test")
+	w.id, w.old = a.DID, a.SigningKey
+}
+
+// lives tells how alice's account is not as it was made.
+func (w *world) lives() error {
+	if _, err := w.srv.Sessions.Verify(ctx, w.access); err != nil {
+		return err
+	}
+	return errors.Join(w.hasPassword("password"), w.hasEmail("alice@example.com", false), w.hasHandle("alice.test"))
+}
+
+func changeHandle(ctx context.Context, w *world) error {
+	return w.srv.Accounts.UpdateHandle(ctx, w.id, "alicia.test", false)
+}
+
+// hasHandle tells if the account has another of the two handles, or holds both.
+func (w *world) hasHandle(handle syntax.Handle) error {
+	if err := same("the handle", w.account(w.id.String()).Handle, handle); err != nil {
+		return err
+	}
+	other := map[syntax.Handle]string{"alice.test": "alicia.test", "alicia.test": "alice.test"}[handle]
+	return w.free(other, "")
+}
+
+// rotateKey remembers the key of the answer.
+func rotateKey(ctx context.Context, w *world) error {
+	key, err := w.srv.Accounts.RotateSigningKey(ctx, w.id)
+	if err == nil && key == w.old {
+		return errors.New("the key is the old one")
+	}
+	return err
+}
+
+func (w *world) hasKey(key string) error {
+	return same("the key", w.account(w.id.String()).SigningKey, key)
+}
+
+func (w *world) hasOtherKey() error {
+	if w.hasKey(w.old) == nil {
+		return errors.New("the key is the old one")
+	}
+	return nil
+}
+
+func (w *world) sign(ctx context.Context) (err error) {
+	w.op, err = w.srv.Accounts.SignPLCOperation(ctx, w.id, w.code, func(op *did.Operation) {
+		op.AlsoKnownAs = append(op.AlsoKnownAs, "https://alice.example.com")
+	})
+	return err
+}
+
+const (
+	good = 1
+	used = 0
+)
+
+// codeIs tells if the one code that was mailed last isn't good, or isn't used.
+func (w *world) codeIs(state int) error {
+	return same("the codes that are good", len(rows[any](w, w.store, "email_codes")), state)
+}
+
+func (w *world) confirm() {
+	w.ok(w.srv.Accounts.RequestEmailConfirmation(ctx, w.id))
+	w.ok(w.srv.Accounts.ConfirmEmail(ctx, w.id, "alice@example.com", w.mailed("alice@example.com")))
+}
+
+// mayChangeEmail tells why the last code that was mailed isn't good. It is tried with an address that is taken,
+// for which it isn't used up.
+func (w *world) mayChangeEmail() error {
+	m, ok := w.mail.Last("alice@example.com")
+	if !ok {
+		return errors.New("no code was mailed")
+	}
+	err := w.srv.Accounts.UpdateEmail(ctx, w.id, "bob@example.com", m.Code, nil)
+	if errors.Is(err, accounts.ErrEmailTaken) {
+		return nil
+	}
+	return err
+}
+
+func (w *world) hasEmail(address string, confirmed bool) error {
+	a := w.account(w.id.String())
+	if a == nil {
+		return errors.New("there is no account")
+	}
+	return errors.Join(same("the address", a.Email, address), same("it is confirmed", a.EmailConfirmedAt != nil, confirmed))
+}
+
+func (w *world) hasPassword(password string) error {
+	_, err := w.srv.Accounts.Authenticate(ctx, "alice.test", password)
+	return err
+}
+
+func (w *world) hasSessions(n int) error {
+	return same("the sessions", len(rows[any](w, w.store, "sessions")), n)
+}
+
+// wasRefreshed tells if the one session was not used since it began, or was; and what is wrong with its tokens.
+func (w *world) wasRefreshed(was bool) error {
+	if _, err := w.srv.Sessions.Verify(ctx, w.access); err != nil {
+		return err
+	}
+	for _, s := range rows[sessions.Session](w, w.store, "sessions") {
+		if err := same("the session was refreshed", s.LastUsedAt.After(s.CreatedAt), was); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func login(ctx context.Context, w *world) error {
+	_, err := w.srv.Sessions.Login(ctx, sessions.Credentials{Identifier: "alice.test", Password: "password", AuthFactorToken: w.code})
+	return err
+}
