@@ -15,11 +15,11 @@ import (
 // api calls the methods of a server, and validates what it answers.
 type api struct {
 	*gatehousetest.Server
-	t        *testing.T
+	t        testing.TB
 	lexicons *lexicons.Catalog
 }
 
-func newAPI(t *testing.T, opts ...gatehousetest.Option) *api {
+func newAPI(t testing.TB, opts ...gatehousetest.Option) *api {
 	t.Helper()
 	catalog, err := lexicons.Load()
 	if err != nil {
@@ -33,7 +33,7 @@ type object = map[string]any
 
 // answer is what a call was answered.
 type answer struct {
-	t      *testing.T
+	t      testing.TB
 	method string
 	status int
 	header http.Header
