@@ -37,13 +37,13 @@ func (s *machine) signUp() {
 	}
 	p := &person{
 		did: a.text("did"), handle: strings.ToLower(input["handle"].(string)), email: strings.ToLower(input["email"].(string)),
-		password: input["password"].(string), created: s.now(), codes: map[string]*mailed{}, invitedBy: s.invite(code),
+		password: input["password"].(string), created: s.now(), codes: map[string]*mailed{},
 	}
-	if p.invitedBy != nil {
-		p.invitedBy.uses = append(p.invitedBy.uses, p.did)
+	if i := s.invite(code); i != nil {
+		i.uses = append(i.uses, use{p.did, s.now()})
 	}
-	if slices.ContainsFunc(s.people, func(other *person) bool { return other.did == p.did }) {
-		s.t.Fatalf("two accounts have the DID %s", p.did)
+	if s.web && p.did != "did:web:"+p.handle || !s.web && slices.ContainsFunc(s.people, func(other *person) bool { return other.did == p.did }) {
+		s.t.Fatalf("%s got the DID %s", p.handle, p.did)
 	}
 	if a.text("handle") != p.handle {
 		s.t.Fatalf("createAccount: %s", a.body)
@@ -322,10 +322,16 @@ func (s *machine) deleteAccount() {
 }
 
 func (s *machine) requestSignature() {
+	if s.web {
+		return
+	}
 	s.request("identity.requestPlcOperationSignature", toSign, leaving)
 }
 
 func (s *machine) sign() {
+	if s.web {
+		return
+	}
 	k, v := s.as(leaving)
 	input, code := object{}, ""
 	if !s.seldom(6, "without saying so") {
@@ -361,7 +367,11 @@ func (s *machine) guess() {
 			s.expect(guess(typed))
 		}
 	}
-	switch one(s, []string{toReset, toConfirm, toDelete, toSign}, "purpose") {
+	purposes := []string{toReset, toConfirm, toDelete}
+	if !s.web {
+		purposes = append(purposes, toSign)
+	}
+	switch one(s, purposes, "purpose") {
 	case toReset:
 		if p.codes[toReset] == nil {
 			s.expect(s.do(nobody, "server.requestPasswordReset", object{"email": p.email}), fine)
@@ -447,9 +457,15 @@ func (s *machine) updateHandle() {
 	k, v := s.as(access)
 	handle := s.someHandle()
 	if v == fine {
-		v = s.renames(k.of, handle)
+		v = s.renames(k.of, handle, false)
 	}
 	s.expect(s.do(bearer(k.jwt), "identity.updateHandle", object{"handle": handle}), v)
+}
+
+func (s *machine) reserveHandle() {
+	handle := one(s, []string{"carol.test", "dylan.test"}, "handle")
+	s.expect(s.do(admin, "temp.addReservedHandle", object{"handle": s.cased(handle)}), fine)
+	s.reserved[handle] = true
 }
 
 func (s *machine) createInvite() {
@@ -548,7 +564,7 @@ func (s *machine) adminHandle() {
 	p, handle := s.anybody(), s.someHandle()
 	v := p.judge()
 	if v == fine {
-		v = s.renames(p, handle)
+		v = s.renames(p, handle, true)
 	}
 	s.expect(s.do(admin, "admin.updateAccountHandle", object{"did": p.did, "handle": handle}), v)
 }

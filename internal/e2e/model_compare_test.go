@@ -28,7 +28,7 @@ func (s *machine) compare(everything bool) {
 		}
 	}
 	for _, p := range s.people {
-		if everything || !p.gone {
+		if !p.gone || everything && s.find(p.did) == nil {
 			s.comparePerson(p)
 		}
 	}
@@ -103,9 +103,9 @@ func (s *machine) comparePerson(p *person) {
 		if i.owner == p.did && !i.gone {
 			wantOwn = append(wantOwn, i.String())
 		}
-		if i == p.invitedBy && !i.gone {
-			wantBy = i.String()
-		}
+	}
+	if i := s.inviter(p); i != nil {
+		wantBy = i.String()
 	}
 	slices.Sort(own)
 	slices.Sort(wantOwn)
@@ -166,7 +166,7 @@ func (s *machine) compareAtLast() {
 	s.same("searchAccounts", all, want)
 	for _, handle := range someHandles {
 		result := s.do(nobody, "temp.checkHandleAvailability", object{"handle": handle}).ok()["result"].(object)
-		if free := strings.HasSuffix(result["$type"].(string), "#resultAvailable"); free != (s.find(handle) == nil) {
+		if free := strings.HasSuffix(result["$type"].(string), "#resultAvailable"); free != s.free(handle) {
 			s.t.Fatalf("checkHandleAvailability of %s: %v", handle, result)
 		}
 	}
@@ -232,9 +232,11 @@ func timeOf(v any) time.Time {
 }
 
 func (i *invite) String() string {
-	uses := slices.Clone(i.uses)
-	slices.Reverse(uses) // the newest first
-	return describe(i.code, i.owner, i.createdBy, i.total, i.disabled, i.created, uses)
+	text := describe(i.code, i.owner, i.createdBy, i.total, i.disabled, i.created)
+	for _, u := range i.uses {
+		text += describe("", u.by, u.at)
+	}
+	return text
 }
 
 // inviteOf is an invite code of an answer.
@@ -245,9 +247,9 @@ func inviteOf(v any) *invite {
 		total: int(o["available"].(float64)), disabled: o["disabled"].(bool), created: timeOf(o["createdAt"]),
 	}
 	for _, u := range o["uses"].([]any) {
-		i.uses = append(i.uses, u.(object)["usedBy"].(string))
+		i.uses = append(i.uses, use{u.(object)["usedBy"].(string), timeOf(u.(object)["usedAt"])})
 	}
-	slices.Reverse(i.uses)
+	slices.Reverse(i.uses) // an answer has the newest first
 	return i
 }
 

@@ -10,8 +10,10 @@ import (
 type model struct {
 	now           func() time.Time
 	inviteOnly    bool
-	people        []*person // also those who are gone
-	keys          []*key    // also those that work no longer
+	web           bool            // DIDs are did:web
+	reserved      map[string]bool // handles
+	people        []*person       // also those who are gone
+	keys          []*key          // also those that work no longer
 	inviteCodes   []*invite
 	takedownsEver int
 }
@@ -42,7 +44,6 @@ type person struct {
 	deleteAfter        time.Time
 	invitesDisabled    bool
 	inviteNote         string
-	invitedBy          *invite
 	apps               []*app
 	sessions           []*session
 	codes              map[string]*mailed
@@ -102,10 +103,16 @@ const (
 type invite struct {
 	code, owner, createdBy string
 	total                  int
-	uses                   []string
+	uses                   []use // the oldest first
 	disabled               bool
 	created                time.Time
 	gone                   bool
+}
+
+// use is one of an invite code.
+type use struct {
+	by string
+	at time.Time
 }
 
 // verdict is how a call has to be answered. An empty message stands for any.
@@ -138,6 +145,7 @@ var (
 	badInvite    = verdict{400, "InvalidInviteCode", "Provided invite code not available"}
 	badHandle    = verdict{400, "InvalidHandle", "Handle too short"}
 	foreign      = verdict{400, "UnsupportedDomain", "Not a supported handle domain"}
+	reservedName = verdict{400, "HandleNotAvailable", "Reserved handle"}
 	unresolved   = verdict{400, "InvalidRequest", "External handle did not resolve to DID"}
 	notActivated = verdict{400, "AccountNotFound", "user not found"}
 	unresolvable = verdict{400, "HandleNotFound", "Unable to resolve handle"}
@@ -197,7 +205,7 @@ func (m *model) allows(k *key, who caller) verdict {
 	case !scopeFits:
 		return badScope
 	case k.of.gone:
-		return accountGone
+		return m.orphaned(k)
 	case k.session == nil && (k.of.takedown != k.takedown || k.of.passwords != k.passwords):
 		return revoked
 	case k.session == nil:
@@ -208,6 +216,17 @@ func (m *model) allows(k *key, who caller) verdict {
 		return revoked
 	}
 	return fine
+}
+
+// orphaned says what becomes of a token whose account is gone. Another account may have its DID.
+func (m *model) orphaned(k *key) verdict {
+	switch heir := m.find(k.of.did); {
+	case heir == nil:
+		return accountGone
+	case heir.takedown != 0 && (k.session != nil || k.refresh):
+		return takenDown
+	}
+	return revoked
 }
 
 func (s *session) over(now time.Time) bool { return s.ended || !now.Before(s.expires) }
@@ -221,7 +240,7 @@ func (m *model) refreshes(k *key) verdict {
 	case !now.Before(k.expires):
 		return expired
 	case k.of.gone:
-		return accountGone
+		return m.orphaned(k)
 	case k.of.takedown != 0:
 		return takenDown
 	case s == nil || s.over(now):
@@ -366,13 +385,38 @@ func (m *model) signsUp(handle, email, code string) verdict {
 	if code != "" && !m.usable(m.invite(code)) {
 		return badInvite
 	}
-	if p := m.find(handle); p != nil {
-		return handleTaken(p.handle)
+	if m.reserved[strings.ToLower(handle)] {
+		return reservedName
+	}
+	if m.find(handle) != nil {
+		return handleTaken(strings.ToLower(handle))
 	}
 	if m.find(email) != nil {
 		return verdict{400, "InvalidRequest", "Email already taken: " + email}
 	}
+	if !m.free(handle) {
+		return handleTaken(strings.ToLower(handle))
+	}
 	return fine
+}
+
+// free reports whether a new account may have a handle.
+func (m *model) free(handle string) bool {
+	handle = strings.ToLower(handle)
+	return !m.reserved[handle] && m.find(handle) == nil && !(m.web && m.find("did:web:"+handle) != nil)
+}
+
+// inviter is the invite code with which an account came, or nil.
+func (m *model) inviter(p *person) (last *invite) {
+	var at time.Time
+	for _, i := range m.inviteCodes {
+		for _, u := range i.uses {
+			if u.by == p.did && !i.gone && !u.at.Before(at) {
+				last, at = i, u.at
+			}
+		}
+	}
+	return last
 }
 
 func (m *model) goodHandle(handle string, elsewhere verdict) verdict {
@@ -421,9 +465,12 @@ func (m *model) earns(p *person) int {
 }
 
 // renames judges a change of an account's handle.
-func (m *model) renames(p *person, handle string) verdict {
+func (m *model) renames(p *person, handle string, byAdmin bool) verdict {
 	if v := m.goodHandle(handle, unresolved); v != fine {
 		return v
+	}
+	if m.reserved[strings.ToLower(handle)] && !byAdmin {
+		return reservedName
 	}
 	if other := m.find(handle); other != nil && other != p {
 		return handleTaken(other.handle)

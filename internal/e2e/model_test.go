@@ -13,6 +13,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/gatehouse-at/gatehouse"
+	"github.com/gatehouse-at/gatehouse/gatehousetest"
 	"github.com/gatehouse-at/gatehouse/storage"
 )
 
@@ -72,13 +73,16 @@ func (s sequence) Fatalf(f string, a ...any) { s.rt.Fatalf(f, a...) }
 type machine struct {
 	*api
 	*model
-	rt   *rapid.T
-	sent []string // codes that were e-mailed, whatever became of them
+	rt    *rapid.T
+	t     testing.TB
+	store storage.Store
+	clock *gatehousetest.Clock
+	sent  []string // codes that were e-mailed, whatever became of them
 }
 
 // What there is to choose from.
 var (
-	someHandles   = []string{"alice.test", "bobby.test", "carol.test"}
+	someHandles   = []string{"alice.test", "bobby.test", "carol.test", "dylan.test"}
 	someEmails    = []string{"one@example.com", "two@example.com", "three@example.com"}
 	somePasswords = []string{"password-one", "password-two", "aaaa-bbbb-cccc-dddd"} // the last looks like an app password
 	someApps      = []string{"phone", "desk top"}
@@ -87,13 +91,9 @@ var (
 
 // live is one sequence.
 func live(rt *rapid.T, t sequence, open func(testing.TB) storage.Store) {
-	store := open(t)
-	s := &machine{rt: rt}
-	inviteOnly := s.flip("invite only")
-	s.api = newAPI(t, withStore(store), config(func(c *gatehouse.Config) {
-		c.Invites, c.InviteInterval, c.MinPasswordLength = inviteOnly, earnTime, minPassword
-	}))
-	s.model = &model{now: s.Clock.Now, inviteOnly: inviteOnly}
+	s := &machine{rt: rt, t: t, store: open(t), clock: gatehousetest.NewClock()}
+	s.model = &model{now: s.clock.Now, inviteOnly: s.flip("invite only"), web: s.seldom(3, "on the web"), reserved: map[string]bool{}}
+	s.start()
 	for len(s.people) == 0 {
 		s.signUp()
 	}
@@ -106,17 +106,38 @@ func live(rt *rapid.T, t sequence, open func(testing.TB) storage.Store) {
 		"": func(*rapid.T) { s.compare(false) },
 	})
 	s.compareAtLast()
-	s.Close()
-	if left := s.Mail.Messages(); len(left) != 0 {
-		t.Errorf("unexpected e-mails: %v", left)
-	}
-	problems, err := storage.Check(context.Background(), store, gatehouse.Collections()...)
+	s.stop()
+	problems, err := storage.Check(context.Background(), s.store, gatehouse.Collections()...)
 	if err != nil {
 		t.Error(err)
 	}
 	for _, p := range problems {
 		t.Errorf("the store is inconsistent: %v", p)
 	}
+}
+
+// start starts a server, the first or another one with the data and the time of the one before.
+func (s *machine) start() {
+	s.api = newAPI(s.t, withStore(s.store), config(func(c *gatehouse.Config) {
+		c.Now, c.PublicURL = s.clock.Now, "http://localhost:2583"
+		c.Invites, c.InviteInterval, c.MinPasswordLength = s.inviteOnly, earnTime, minPassword
+		if s.web {
+			c.DIDMethod = gatehouse.MethodWeb
+		}
+	}))
+}
+
+// stop stops the server, which then has sent all e-mails.
+func (s *machine) stop() {
+	s.Close()
+	if left := s.Mail.Messages(); len(left) != 0 {
+		s.t.Errorf("unexpected e-mails: %v", left)
+	}
+}
+
+func (s *machine) restart() {
+	s.stop()
+	s.start()
 }
 
 // action is one of the things that may happen.
@@ -143,6 +164,7 @@ func (s *machine) actions() []action {
 		{2, action{"requestAccountDelete", s.requestDelete}}, {2, action{"deleteAccount", s.deleteAccount}},
 		{1, action{"requestPlcOperationSignature", s.requestSignature}}, {3, action{"signPlcOperation", s.sign}},
 		{2, action{"guess", s.guess}}, {2, action{"look", s.look}},
+		{1, action{"temp.addReservedHandle", s.reserveHandle}}, {1, action{"restart", s.restart}},
 		{2, action{"deactivateAccount", s.deactivate}}, {2, action{"activateAccount", s.activate}}, {3, action{"updateHandle", s.updateHandle}},
 		{2, action{"createInviteCode", s.createInvite}}, {3, action{"getAccountInviteCodes", s.ownInvites}},
 		{1, action{"admin.updateAccountPassword", s.adminPassword}}, {2, action{"admin.updateAccountEmail", s.adminEmail}},
@@ -210,10 +232,15 @@ func (s *machine) cased(text string) string {
 
 // anybody is an account, mostly one that exists.
 func (s *machine) anybody() *person {
-	if some := s.live(); len(some) > 0 && !s.seldom(10, "gone") {
-		return one(s, some, "whose")
+	some := s.live()
+	if len(some) == 0 || s.seldom(10, "gone") {
+		some = s.people
 	}
-	return one(s, s.people, "whose, gone or not")
+	p := one(s, some, "whose")
+	if heir := s.find(p.did); heir != nil {
+		return heir
+	}
+	return p
 }
 
 // as draws a token to call a method with, mostly one that may, and says how that ends.
@@ -300,7 +327,7 @@ func (s *machine) typed(p *person, purpose string) string {
 // wait lets time pass, and the server do what it then has to.
 func (s *machine) wait(d time.Duration) {
 	s.t.Helper()
-	s.Clock.Advance(d)
+	s.clock.Advance(d)
 	if err := s.Gatehouse.Maintain(context.Background()); err != nil {
 		s.t.Fatal(err)
 	}
