@@ -570,6 +570,7 @@ func (s *machine) adminHandle() {
 }
 
 func (s *machine) adminStatus() {
+	s.wait(time.Second) // two takedowns in a moment would be one
 	p := s.anybody()
 	yes, no := true, false
 	wish := one(s, []struct{ takedown, deactivated *bool }{

@@ -68,6 +68,9 @@ func (s *machine) comparePerson(p *person) {
 		s.t.Fatal(err)
 	}
 	for _, o := range list {
+		if !s.now().Before(o.ExpiresAt) {
+			continue // not yet cleared away
+		}
 		sessions = append(sessions, describe(o.AppPassword, o.CreatedAt, o.ExpiresAt))
 	}
 	for _, o := range slices.Backward(p.sessions) {

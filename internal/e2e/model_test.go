@@ -100,7 +100,7 @@ func live(rt *rapid.T, t sequence, open func(testing.TB) storage.Store) {
 	actions := s.actions()
 	rt.Repeat(map[string]func(*rapid.T){
 		"act": func(*rapid.T) {
-			s.wait(time.Second) // so that things have an order
+			s.wait(one(s, []time.Duration{time.Second, 0}, "after"))
 			one(s, actions, "does").do()
 		},
 		"": func(*rapid.T) { s.compare(false) },
