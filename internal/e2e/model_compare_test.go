@@ -196,11 +196,18 @@ func (s *machine) compareAtLast() {
 			}
 		}
 	}
+	// The codes that were e-mailed last, whether they are good still or not.
 	for _, p := range s.live() {
-		for purpose, c := range p.codes {
-			if purpose == toReset {
-				v, _ := s.resets(c.text, "password-three")
-				s.expect(s.do(nobody, "server.resetPassword", object{"token": c.text, "password": "password-three"}), v)
+		me := ""
+		for _, k := range s.keys {
+			if k.of == p && s.allows(k, full) == fine {
+				me = bearer(k.jwt)
+			}
+		}
+		for _, purpose := range []string{toConfirm, toSign, toReset, toDelete} {
+			code := s.last[p.did+purpose]
+			if code != "" && (me != "" || purpose == toReset || purpose == toDelete) {
+				s.spend(p, me, purpose, code)
 			}
 		}
 	}
