@@ -115,6 +115,7 @@ func live(rt *rapid.T, t sequence, open func(testing.TB) storage.Store) {
 	for _, p := range problems {
 		t.Errorf("the store is inconsistent: %v", p)
 	}
+	s.leftBehind()
 }
 
 // start starts a server, the first or another one with the data and the time of the one before.
@@ -167,7 +168,8 @@ func (s *machine) actions() []action {
 		{2, action{"guess", s.guess}}, {2, action{"look", s.look}},
 		{1, action{"temp.addReservedHandle", s.reserveHandle}}, {1, action{"restart", s.restart}},
 		{2, action{"deactivateAccount", s.deactivate}}, {2, action{"activateAccount", s.activate}}, {3, action{"updateHandle", s.updateHandle}},
-		{2, action{"createInviteCode", s.createInvite}}, {3, action{"getAccountInviteCodes", s.ownInvites}},
+		{2, action{"createInviteCode", s.createInvite}}, {1, action{"getAccountInviteCodes", s.ownInvites}},
+		{3, action{"earn invite codes", s.earn}},
 		{1, action{"admin.updateAccountPassword", s.adminPassword}}, {2, action{"admin.updateAccountEmail", s.adminEmail}},
 		{1, action{"admin.updateAccountHandle", s.adminHandle}}, {6, action{"admin.updateSubjectStatus", s.adminStatus}},
 		{2, action{"admin.disableAccountInvites", s.adminAccountInvites}}, {1, action{"admin.disableInviteCodes", s.adminInviteCodes}},
