@@ -44,6 +44,19 @@ func (s *machine) compare(everything bool) {
 		if s.expect(a, v) && a.object["did"] != p.did {
 			s.t.Fatalf("%s resolves to %v, want %s", handle, a.object, p.did)
 		}
+		if !everything {
+			continue
+		}
+		status, body := s.get(handle, "/.well-known/atproto-did")
+		if (status == 200) != (v == fine) || v == fine && body != p.did {
+			s.t.Fatalf("atproto-did of %s: %d %s", handle, status, body)
+		}
+		if p := s.find("did:web:" + handle); p == nil || p.status() == nil {
+			status, body := s.get(handle, "/.well-known/did.json")
+			if (status == 200) != (p != nil) || p != nil && !contains(body, `"`+p.did+`"`, "at://"+p.handle) {
+				s.t.Fatalf("did.json of %s: %d %s", handle, status, body)
+			}
+		}
 	}
 	var want, got []string
 	for _, i := range s.inviteCodes {
@@ -169,6 +182,12 @@ func (s *machine) compareAtLast() {
 	slices.Sort(all)
 	slices.Sort(want)
 	s.same("searchAccounts", all, want)
+	for _, email := range someEmails {
+		found := s.do(admin, "admin.searchAccounts", object{"email": email}).ok()["accounts"].([]any)
+		if p := s.find(email); (len(found) == 1) != (p != nil) || p != nil && found[0].(object)["did"] != p.did {
+			s.t.Fatalf("searchAccounts for %s: %v", email, found)
+		}
+	}
 	for _, handle := range someHandles {
 		result := s.do(nobody, "temp.checkHandleAvailability", object{"handle": handle}).ok()["result"].(object)
 		if free := strings.HasSuffix(result["$type"].(string), "#resultAvailable"); free != s.free(handle) {

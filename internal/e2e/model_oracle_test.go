@@ -454,7 +454,7 @@ func (m *model) earns(p *person) int {
 	}
 	may, unused := int(m.now().Sub(p.created)/earnTime), 0
 	for _, i := range m.inviteCodes {
-		if i.owner == p.did && i.createdBy == p.did {
+		if i.owner == p.did && i.createdBy == p.did && !i.gone {
 			may--
 			if !i.disabled && len(i.uses) < i.total {
 				unused++

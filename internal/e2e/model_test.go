@@ -127,6 +127,7 @@ func (s *machine) start() {
 			c.DIDMethod = gatehouse.MethodWeb
 		}
 	}))
+	s.random = true
 }
 
 // stop stops the server, which then has sent all e-mails.
