@@ -579,6 +579,27 @@ func (s *machine) adminHandle() {
 	s.expect(s.do(admin, "admin.updateAccountHandle", object{"did": p.did, "handle": handle}), v)
 }
 
+func (s *machine) adminKey() {
+	p := s.anybody()
+	key := p.signingKey // which it may have again
+	switch one(s, []string{"reserved", "own", "another's"}, "key") {
+	case "reserved":
+		key = ""
+	case "another's":
+		key = s.anybody().signingKey
+	}
+	if key == "" {
+		key = s.do(nobody, "server.reserveSigningKey", object{}).text("signingKey")
+	}
+	v := p.judge()
+	if slices.ContainsFunc(s.people, func(other *person) bool { return other != p && other.signingKey == key }) && p.signingKey != key && v == fine {
+		v = notReserved
+	}
+	if s.expect(s.do(admin, "admin.updateAccountSigningKey", object{"did": p.did, "signingKey": key}), v) {
+		p.signingKey = key
+	}
+}
+
 func (s *machine) adminStatus() {
 	s.wait(time.Second) // two takedowns in a moment would be one
 	p := s.anybody()

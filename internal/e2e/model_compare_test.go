@@ -146,6 +146,11 @@ func (s *machine) shows(a *answer, p *person, with *app, where string) {
 	var aka any
 	if doc, ok := o["didDoc"].(object); ok {
 		aka = doc["alsoKnownAs"].([]any)[0]
+		key := "did:key:" + doc["verificationMethod"].([]any)[0].(object)["publicKeyMultibase"].(string)
+		if p.signingKey == "" {
+			p.signingKey = key
+		}
+		s.same(where+", signing key", []string{key}, []string{p.signingKey})
 	}
 	got := describe(o["did"], o["handle"], aka, o["active"], o["status"])
 	want := describe(p.did, p.handle, "at://"+p.handle, p.status() == nil, p.status())

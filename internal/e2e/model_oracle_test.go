@@ -36,6 +36,7 @@ type person struct {
 	did, handle, email string
 	password           string // "" if it was voided
 	passwords          int    // how many it has had
+	signingKey         string // did:key; "" until it is seen
 	created            time.Time
 	confirmed, factor  bool
 	takedown           int // which of all takedowns it is under; 0 for none
@@ -147,6 +148,7 @@ var (
 	foreign      = verdict{400, "UnsupportedDomain", "Not a supported handle domain"}
 	reservedName = verdict{400, "HandleNotAvailable", "Reserved handle"}
 	unresolved   = verdict{400, "InvalidRequest", "External handle did not resolve to DID"}
+	notReserved  = verdict{400, "InvalidRequest", "reserved signing key does not exist"}
 	notActivated = verdict{400, "AccountNotFound", "user not found"}
 	unresolvable = verdict{400, "HandleNotFound", "Unable to resolve handle"}
 	notFound     = verdict{400, "NotFound", ""}

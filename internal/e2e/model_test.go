@@ -172,6 +172,7 @@ func (s *machine) actions() []action {
 		{2, action{"createInviteCode", s.createInvite}}, {1, action{"getAccountInviteCodes", s.ownInvites}},
 		{3, action{"earn invite codes", s.earn}},
 		{1, action{"admin.updateAccountPassword", s.adminPassword}}, {2, action{"admin.updateAccountEmail", s.adminEmail}},
+		{2, action{"admin.updateAccountSigningKey", s.adminKey}},
 		{1, action{"admin.updateAccountHandle", s.adminHandle}}, {6, action{"admin.updateSubjectStatus", s.adminStatus}},
 		{2, action{"admin.disableAccountInvites", s.adminAccountInvites}}, {1, action{"admin.disableInviteCodes", s.adminInviteCodes}},
 		{1, action{"admin.deleteAccount", s.adminDelete}}, {1, action{"temp.revokeAccountCredentials", s.adminRevoke}},
