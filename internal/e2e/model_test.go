@@ -23,7 +23,7 @@ import (
 func TestAccountsAgainstAModel(t *testing.T) {
 	for _, b := range backends {
 		t.Run(b.name, func(t *testing.T) {
-			checks := "12"
+			checks := "20"
 			if b.name != "memory" {
 				checks = "2"
 			}
@@ -168,7 +168,7 @@ func (s *machine) actions() []action {
 		{1, action{"requestPlcOperationSignature", s.requestSignature}}, {3, action{"signPlcOperation", s.sign}},
 		{2, action{"guess", s.guess}}, {2, action{"look", s.look}},
 		{1, action{"temp.addReservedHandle", s.reserveHandle}}, {1, action{"restart", s.restart}},
-		{2, action{"deactivateAccount", s.deactivate}}, {2, action{"activateAccount", s.activate}}, {3, action{"updateHandle", s.updateHandle}},
+		{3, action{"deactivateAccount", s.deactivate}}, {3, action{"activateAccount", s.activate}}, {3, action{"updateHandle", s.updateHandle}},
 		{2, action{"createInviteCode", s.createInvite}}, {1, action{"getAccountInviteCodes", s.ownInvites}},
 		{3, action{"earn invite codes", s.earn}},
 		{1, action{"admin.updateAccountPassword", s.adminPassword}}, {2, action{"admin.updateAccountEmail", s.adminEmail}},
