@@ -2,9 +2,11 @@ package accounts
 
 import (
 	"context"
+	"errors"
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
 
+	"github.com/gatehouse-at/gatehouse/accounts/did"
 	"github.com/gatehouse-at/gatehouse/storage"
 )
 
@@ -63,7 +65,23 @@ func (s *Service) couldHave(tx storage.Tx, raw string) (bool, error) {
 		return false, err
 	}
 	owner, err := ownerOf(tx, handle)
-	return owner == "" && err == nil, err
+	if owner != "" || err != nil {
+		return false, err
+	}
+	namer, ok := s.cfg.DIDs.(did.Namer)
+	if !ok {
+		return true, nil
+	}
+	id, err := namer.Name(handle)
+	if err != nil {
+		return false, err
+	}
+	// Whoever had the handle first may have another one by now, and still has the DID.
+	_, err = accountsTable.Get(tx, id.String())
+	if errors.Is(err, storage.ErrNotFound) {
+		return true, nil
+	}
+	return false, err
 }
 
 // similar makes labels like another, the nearest first.

@@ -225,6 +225,8 @@ func (s *Service) reserve(tx storage.Tx, r *record, p CreateParams) error {
 		return err
 	}
 	switch _, err := accountsTable.Get(tx, r.DID.String()); {
+	case err == nil && p.DID == "": // it was named after the handle, which its account has changed since
+		return refusal.Newf(ErrHandleNotAvailable, "Handle already taken: %s", r.Handle)
 	case err == nil:
 		return refusal.Newf(ErrInvalidRequest, "Account already exists: %s", r.DID)
 	case !errors.Is(err, storage.ErrNotFound):

@@ -17,16 +17,22 @@ import (
 // [Service.Restore] (source: com.atproto.admin.updateSubjectStatus).
 func (s *Service) TakeDown(ctx context.Context, did syntax.DID, ref string) error {
 	return s.modify(ctx, did, StatusChanged, func(tx storage.Tx, r *record) error {
-		r.Takedown = takedown(ref, s.now())
+		r.Takedown = r.Takedown.again(ref, s.now())
 		return nil
 	})
 }
 
-func takedown(ref string, now time.Time) *Takedown {
+// again is a takedown that is decided now. Of an account that is down already it changes the reference only: it is
+// still the same takedown, and the tokens for leaving that depend on it are good.
+func (t *Takedown) again(ref string, now time.Time) *Takedown {
 	if ref == "" {
 		ref = now.Format(syntax.AtprotoDatetimeLayout)
 	}
-	return &Takedown{Ref: storage.Text(ref), At: now}
+	at := now
+	if t != nil {
+		at = t.At
+	}
+	return &Takedown{Ref: storage.Text(ref), At: at}
 }
 
 // Restore ends a takedown.

@@ -47,7 +47,7 @@ func (s *Service) UpdateStatus(ctx context.Context, id syntax.DID, u StatusUpdat
 		switch {
 		case u.Takedown == nil:
 		case *u.Takedown:
-			r.Takedown = takedown(u.Ref, now)
+			r.Takedown = r.Takedown.again(u.Ref, now)
 		default:
 			r.Takedown = nil
 		}

@@ -362,6 +362,37 @@ func TestTokensForLeavingEndWithWhatTheyDependOn(t *testing.T) {
 	}
 }
 
+// TestTokensForLeavingOutliveAnotherReference has moderators give the reason for a takedown anew.
+func TestTokensForLeavingOutliveAnotherReference(t *testing.T) {
+	s := domaintest.New(t)
+	did := s.SignUp("alice").Account.DID
+	if err := s.Accounts.TakeDown(ctx, did, "case 17"); err != nil {
+		t.Fatal(err)
+	}
+	c := login("alice.test", "password")
+	c.AllowTakendown = true
+	k, err := s.Sessions.Login(ctx, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	yes := true
+	for ref, again := range map[string]func() error{
+		"case 18": func() error { return s.Accounts.TakeDown(ctx, did, "case 18") },
+		"case 19": func() error {
+			return s.Accounts.UpdateStatus(ctx, did, accounts.StatusUpdate{Takedown: &yes, Ref: "case 19"})
+		},
+	} {
+		s.Advance(time.Second)
+		if err := again(); err != nil {
+			t.Fatal(err)
+		}
+		auth, err := s.Sessions.Verify(ctx, k.AccessJWT, sessions.ScopeTakendown)
+		if err != nil || auth.Account.Takedown.Ref != ref {
+			t.Errorf("with %s: %+v, %v", ref, auth, err)
+		}
+	}
+}
+
 // TestAFactorThatIsSwitchedOnMeanwhile has an account get a second factor while somebody who has its password logs in.
 func TestAFactorThatIsSwitchedOnMeanwhile(t *testing.T) {
 	s := domaintest.New(t)

@@ -39,6 +39,13 @@ type Registrar interface {
 	RecoveryDIDKey() string
 }
 
+// Namer is a [Registrar] whose new DIDs follow from handles, so that a handle is only free if its DID is: an
+// account keeps its DID when it changes its handle.
+type Namer interface {
+	// Name returns the DID of a new account with a handle.
+	Name(handle syntax.Handle) (syntax.DID, error)
+}
+
 // MintParams are what a DID is made of.
 type MintParams struct {
 	Handle syntax.Handle
@@ -220,10 +227,13 @@ func (p *PLC) RecoveryDIDKey() string { return p.RecoveryKey }
 type Web struct{ PLC }
 
 // Mint implements [Registrar].
-func (*Web) Mint(ctx context.Context, m MintParams) (Minted, error) {
-	id, err := WebDID(m.Handle.String())
+func (w *Web) Mint(ctx context.Context, m MintParams) (Minted, error) {
+	id, err := w.Name(m.Handle)
 	return Minted{DID: id}, err
 }
+
+// Name implements [Namer].
+func (*Web) Name(handle syntax.Handle) (syntax.DID, error) { return WebDID(handle.String()) }
 
 // WebDID returns the did:web of a host name, which may have a port
 // (source: the did:web method specification).

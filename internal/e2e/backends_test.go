@@ -18,20 +18,20 @@ import (
 // ends with the test.
 var backends = []struct {
 	name string
-	open func(t *testing.T) storage.Store
+	open func(t testing.TB) storage.Store
 }{
-	{"memory", func(t *testing.T) storage.Store { return closing(t, memory.New()) }},
-	{"bolt", func(t *testing.T) storage.Store {
+	{"memory", func(t testing.TB) storage.Store { return closing(t, memory.New()) }},
+	{"bolt", func(t testing.TB) storage.Store {
 		s, err := bolt.Open(filepath.Join(t.TempDir(), "gatehouse.db"))
 		if err != nil {
 			t.Fatal(err)
 		}
 		return closing(t, s)
 	}},
-	{"postgres", func(t *testing.T) storage.Store { return closing(t, openPostgres(t, pgcluster.URL(t))) }},
+	{"postgres", func(t testing.TB) storage.Store { return closing(t, openPostgres(t, pgcluster.URL(t))) }},
 }
 
-func openPostgres(t *testing.T, url string) *postgres.Store {
+func openPostgres(t testing.TB, url string) *postgres.Store {
 	t.Helper()
 	s, err := postgres.Open(context.Background(), url)
 	if err != nil {
@@ -41,7 +41,7 @@ func openPostgres(t *testing.T, url string) *postgres.Store {
 }
 
 // closing closes a store with the test, after proving it consistent.
-func closing(t *testing.T, s storage.Store) storage.Store {
+func closing(t testing.TB, s storage.Store) storage.Store {
 	t.Cleanup(func() {
 		problems, err := storage.Check(context.Background(), s, gatehouse.Collections()...)
 		if err == nil {

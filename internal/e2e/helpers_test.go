@@ -23,7 +23,7 @@ func withHandler(wrap func(http.Handler) http.Handler) gatehousetest.Option {
 }
 
 // claimsOf returns what a token says, unverified.
-func claimsOf(t *testing.T, token string) []byte {
+func claimsOf(t testing.TB, token string) []byte {
 	t.Helper()
 	parts := strings.Split(token, ".")
 	if len(parts) != 3 {

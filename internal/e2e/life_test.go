@@ -139,7 +139,7 @@ func TestLifeOfAnAccount(t *testing.T) {
 }
 
 // jti returns the id of a token.
-func jti(t *testing.T, token string) string {
+func jti(t testing.TB, token string) string {
 	t.Helper()
 	var c struct {
 		ID string `json:"jti"`

@@ -177,6 +177,29 @@ func TestWebDIDs(t *testing.T) {
 	}, config(func(c *gatehouse.Config) { c.DIDMethod = gatehouse.MethodWeb }))
 }
 
+// TestAHandleWhoseDIDIsTaken has an account with a did:web take another handle: its first one is still in its DID.
+func TestAHandleWhoseDIDIsTaken(t *testing.T) {
+	onEach(t, func(t *testing.T, s *api) {
+		alice := s.signUp("alice.test")
+		available := func() bool {
+			t.Helper()
+			result := s.do(nobody, "temp.checkHandleAvailability", object{"handle": "alice.test"}).ok()["result"].(object)
+			return result["$type"] == "com.atproto.temp.checkHandleAvailability#resultAvailable"
+		}
+		s.do(bearer(alice.AccessJWT), "identity.updateHandle", object{"handle": "alicia.test"}).ok()
+		if available() {
+			t.Error("the handle is said to be available")
+		}
+		signUp := object{"handle": "alice.test", "email": "other@example.com", "password": "password"}
+		s.do(nobody, "server.createAccount", signUp).refused(400, "HandleNotAvailable", "Handle already taken: alice.test")
+		s.do(admin, "admin.deleteAccount", object{"did": alice.DID}).ok()
+		if !available() {
+			t.Error("the handle isn't available though its account is gone")
+		}
+		s.do(nobody, "server.createAccount", signUp).ok()
+	}, config(func(c *gatehouse.Config) { c.DIDMethod = gatehouse.MethodWeb }))
+}
+
 func TestRecoveryKeyComesFirst(t *testing.T) {
 	const users = "did:key:zDnaembgSGUhZULN2Caob4HLJPaxBh92N7rtH21TErzqf8HQo"
 	const operators = "did:key:zQ3shqwJEJyMBsBXCWyCBpUBMqxcon9oHB7mCvx4sSpMdLJwc"

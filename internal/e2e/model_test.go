@@ -1,0 +1,347 @@
+package e2e
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/gatehouse-at/gatehouse"
+	"github.com/gatehouse-at/gatehouse/gatehousetest"
+	"github.com/gatehouse-at/gatehouse/storage"
+)
+
+// TestAccountsAgainstAModel has a few people do whatever comes to mind, in any order, and compares each answer, and all that can be
+// seen after it, with a model of what the documents say. Give it more time with -rapid.checks=1000 (sequences) and
+// -rapid.steps=80 (about so many calls in each), and another -rapid.seed.
+func TestAccountsAgainstAModel(t *testing.T) {
+	for _, b := range backends {
+		t.Run(b.name, func(t *testing.T) {
+			checks := "20"
+			if b.name != "memory" {
+				checks = "2"
+			}
+			byDefault(t, "rapid.checks", "RAPID_CHECKS", checks)
+			byDefault(t, "rapid.steps", "RAPID_STEPS", "50")
+			byDefault(t, "rapid.seed", "RAPID_SEED", "1") // what guards main does the same each time
+			if b.name == "postgres" {
+				b.open(t) // or skip here
+			}
+			rapid.Check(t, func(rt *rapid.T) { live(rt, sequence{t, rt}, b.open) })
+		})
+	}
+}
+
+// byDefault sets a flag of rapid's for a test, unless whoever runs it chose a value.
+func byDefault(t *testing.T, name, variable, value string) {
+	t.Helper()
+	f := flag.Lookup(name)
+	if f.Value.String() != f.DefValue || os.Getenv(variable) != "" {
+		return
+	}
+	if err := f.Value.Set(value); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = f.Value.Set(f.DefValue) })
+}
+
+// sequence is one sequence of actions as a testing.TB: what fails, fails it, so that rapid can look for a shorter one.
+type sequence struct {
+	testing.TB
+	rt *rapid.T
+}
+
+func (s sequence) Helper()                   { s.rt.Helper() }
+func (s sequence) Cleanup(f func())          { s.rt.Cleanup(f) }
+func (s sequence) Context() context.Context  { return s.rt.Context() }
+func (s sequence) Fail()                     { s.rt.Fail() }
+func (s sequence) FailNow()                  { s.rt.FailNow() }
+func (s sequence) Failed() bool              { return s.rt.Failed() }
+func (s sequence) Log(a ...any)              { s.rt.Log(a...) }
+func (s sequence) Logf(f string, a ...any)   { s.rt.Logf(f, a...) }
+func (s sequence) Error(a ...any)            { s.rt.Error(a...) }
+func (s sequence) Errorf(f string, a ...any) { s.rt.Errorf(f, a...) }
+func (s sequence) Fatal(a ...any)            { s.rt.Fatal(a...) }
+func (s sequence) Fatalf(f string, a ...any) { s.rt.Fatalf(f, a...) }
+
+// machine is a server beside its model.
+type machine struct {
+	*api
+	*model
+	rt    *rapid.T
+	t     testing.TB
+	store storage.Store
+	clock *gatehousetest.Clock
+	sent  []string          // codes that were e-mailed, whatever became of them
+	last  map[string]string // the last of them, by DID and purpose
+}
+
+// What there is to choose from.
+var (
+	someHandles   = []string{"alice.test", "bobby.test", "carol.test", "dylan.test"}
+	someEmails    = []string{"one@example.com", "two@example.com", "three@example.com"}
+	somePasswords = []string{"password-one", "password-two", "aaaa-bbbb-cccc-dddd"} // the last looks like an app password
+	someApps      = []string{"phone", "desk top"}
+	someTimes     = []time.Duration{time.Minute, time.Minute, 15 * time.Minute, time.Hour, 2 * time.Hour, 3 * time.Hour, 26 * time.Hour, 10 * 24 * time.Hour, 91 * 24 * time.Hour}
+)
+
+// live is one sequence.
+func live(rt *rapid.T, t sequence, open func(testing.TB) storage.Store) {
+	s := &machine{rt: rt, t: t, store: open(t), clock: gatehousetest.NewClock(), last: map[string]string{}}
+	s.model = &model{now: s.clock.Now, inviteOnly: s.flip("invite only"), web: s.seldom(3, "on the web"), reserved: map[string]bool{}}
+	s.start()
+	for len(s.people) == 0 {
+		s.signUp()
+	}
+	actions := s.actions()
+	rt.Repeat(map[string]func(*rapid.T){
+		"act": func(*rapid.T) {
+			s.wait(one(s, []time.Duration{time.Second, 0}, "after"))
+			one(s, actions, "does").do()
+		},
+		"": func(*rapid.T) { s.compare(false) },
+	})
+	s.compareAtLast()
+	s.stop()
+	problems, err := storage.Check(context.Background(), s.store, gatehouse.Collections()...)
+	if err != nil {
+		t.Error(err)
+	}
+	for _, p := range problems {
+		t.Errorf("the store is inconsistent: %v", p)
+	}
+	s.leftBehind()
+}
+
+// start starts a server, the first or another one with the data and the time of the one before.
+func (s *machine) start() {
+	s.api = newAPI(s.t, withStore(s.store), config(func(c *gatehouse.Config) {
+		c.Now, c.PublicURL = s.clock.Now, "http://localhost:2583"
+		c.Invites, c.InviteInterval, c.MinPasswordLength = s.inviteOnly, earnTime, minPassword
+		if s.web {
+			c.DIDMethod = gatehouse.MethodWeb
+		}
+	}))
+	s.random = true
+}
+
+// stop stops the server, which then has sent all e-mails.
+func (s *machine) stop() {
+	s.Close()
+	if left := s.Mail.Messages(); len(left) != 0 {
+		s.t.Errorf("unexpected e-mails: %v", left)
+	}
+}
+
+func (s *machine) restart() {
+	s.stop()
+	s.start()
+}
+
+// action is one of the things that may happen.
+type action struct {
+	name string
+	do   func()
+}
+
+func (a action) GoString() string { return a.name }
+
+// actions are what may happen, the usual things more often.
+func (s *machine) actions() []action {
+	var all []action
+	for _, a := range []struct {
+		often int
+		action
+	}{
+		{5, action{"createAccount", s.signUp}}, {8, action{"createSession", s.logIn}}, {6, action{"refreshSession", s.refresh}},
+		{2, action{"deleteSession", s.deleteSession}}, {6, action{"wait", s.waitLong}},
+		{3, action{"createAppPassword", s.createApp}}, {1, action{"listAppPasswords", s.listApps}}, {2, action{"revokeAppPassword", s.revokeApp}},
+		{2, action{"requestPasswordReset", s.requestReset}}, {4, action{"resetPassword", s.reset}},
+		{1, action{"requestEmailConfirmation", s.requestConfirmation}}, {5, action{"confirmEmail", s.confirmEmail}},
+		{3, action{"requestEmailUpdate", s.requestUpdate}}, {6, action{"updateEmail", s.updateEmail}}, {3, action{"second factor", s.secure}},
+		{2, action{"requestAccountDelete", s.requestDelete}}, {2, action{"deleteAccount", s.deleteAccount}},
+		{1, action{"requestPlcOperationSignature", s.requestSignature}}, {3, action{"signPlcOperation", s.sign}},
+		{2, action{"guess", s.guess}}, {2, action{"look", s.look}},
+		{1, action{"temp.addReservedHandle", s.reserveHandle}}, {1, action{"restart", s.restart}},
+		{3, action{"deactivateAccount", s.deactivate}}, {3, action{"activateAccount", s.activate}}, {3, action{"updateHandle", s.updateHandle}},
+		{2, action{"createInviteCode", s.createInvite}}, {1, action{"getAccountInviteCodes", s.ownInvites}},
+		{3, action{"earn invite codes", s.earn}},
+		{1, action{"admin.updateAccountPassword", s.adminPassword}}, {2, action{"admin.updateAccountEmail", s.adminEmail}},
+		{2, action{"admin.updateAccountSigningKey", s.adminKey}},
+		{1, action{"admin.updateAccountHandle", s.adminHandle}}, {6, action{"admin.updateSubjectStatus", s.adminStatus}},
+		{2, action{"admin.disableAccountInvites", s.adminAccountInvites}}, {1, action{"admin.disableInviteCodes", s.adminInviteCodes}},
+		{1, action{"admin.deleteAccount", s.adminDelete}}, {1, action{"temp.revokeAccountCredentials", s.adminRevoke}},
+	} {
+		for range a.often {
+			all = append(all, a.action)
+		}
+	}
+	return all
+}
+
+// expect holds an answer to a verdict, and reports whether it is a success.
+func (s *machine) expect(a *answer, v verdict) bool {
+	s.t.Helper()
+	var got verdict
+	got.status = a.status
+	got.name, _ = a.object["error"].(string)
+	if v.message != "" {
+		got.message, _ = a.object["message"].(string)
+	}
+	if got != v {
+		s.t.Fatalf("%s: %d %s; want %v", a.method, a.status, a.body, v)
+	}
+	return v == fine
+}
+
+// evenly draws a number below another, all alike: rapid's own ranges prefer their ends.
+func evenly(n int) *rapid.Generator[int] {
+	return rapid.Custom(func(t *rapid.T) int {
+		x := 0
+		for range 12 {
+			x *= 2
+			if rapid.Bool().Draw(t, "bit") {
+				x++
+			}
+		}
+		return x % n
+	})
+}
+
+// choice shows what was drawn, not its number.
+type choice[T any] struct{ is T }
+
+func (c choice[T]) GoString() string { return fmt.Sprintf("%#v", c.is) }
+
+// one draws one of some things.
+func one[T any](s *machine, of []T, label string) T {
+	return rapid.Map(evenly(len(of)), func(i int) choice[T] { return choice[T]{of[i]} }).Draw(s.rt, label).is
+}
+
+func (s *machine) flip(label string) bool { return rapid.Bool().Draw(s.rt, label) }
+
+// seldom is true once in some times.
+func (s *machine) seldom(times int, label string) bool {
+	return rapid.Map(evenly(times), func(i int) bool { return i == times-1 }).Draw(s.rt, label)
+}
+
+// cased writes something in another case.
+func (s *machine) cased(text string) string {
+	return one(s, []string{text, text, strings.ToUpper(text), strings.ToUpper(text[:1]) + text[1:]}, "as typed")
+}
+
+// anybody is an account, mostly one that exists.
+func (s *machine) anybody() *person {
+	some := s.live()
+	if len(some) == 0 || s.seldom(10, "gone") {
+		some = s.people
+	}
+	p := one(s, some, "whose")
+	if heir := s.find(p.did); heir != nil {
+		return heir
+	}
+	return p
+}
+
+// as draws a token to call a method with, mostly one that may, and says how that ends.
+func (s *machine) as(who caller) (*key, verdict) {
+	s.t.Helper()
+	good := s.keysThat(func(k *key) bool { return s.allows(k, who) == fine })
+	if len(good) == 0 {
+		s.logInProperly()
+		good = s.keysThat(func(k *key) bool { return s.allows(k, who) == fine })
+	}
+	if len(good) > 0 && !s.seldom(6, "any token") {
+		return one(s, good, "token"), fine
+	}
+	some := s.keys
+	if !s.seldom(4, "a refresh token too") {
+		some = s.keysThat(func(k *key) bool { return !k.refresh })
+	}
+	k := one(s, some, "any of the tokens")
+	return k, s.allows(k, who)
+}
+
+func (s *machine) keysThat(are func(*key) bool) []*key {
+	return slices.DeleteFunc(slices.Clone(s.keys), func(k *key) bool { return !are(k) })
+}
+
+// logInProperly opens sessions for all who can without further ado.
+func (s *machine) logInProperly() {
+	for _, p := range s.live() {
+		if p.takedown == 0 && p.password != "" && !p.factor {
+			a := s.login(p.did, p.password)
+			s.expect(a, fine)
+			s.open(a, p, nil)
+		}
+	}
+}
+
+// open takes note of a new session and its tokens.
+func (s *machine) open(a *answer, p *person, with *app) {
+	o := &session{
+		of: p, app: with, created: s.now(), expires: s.now().Add(refreshLife),
+		until: map[int]time.Time{}, ids: map[int]string{0: jti(s.t, a.text("refreshJwt"))},
+	}
+	p.sessions = append(p.sessions, o)
+	s.keep(a, p, o, 0)
+}
+
+func (s *machine) keep(a *answer, p *person, o *session, generation int) {
+	k := key{of: p, session: o, generation: generation, takedown: p.takedown, passwords: p.passwords}
+	access, refresh := k, k
+	access.jwt, access.expires = a.text("accessJwt"), s.now().Add(accessLife)
+	refresh.jwt, refresh.expires, refresh.refresh = a.text("refreshJwt"), s.now().Add(refreshLife), true
+	s.keys = append(s.keys, &access, &refresh)
+}
+
+// mailed takes note of a code that has to be in the mailbox.
+func (s *machine) mailed(p *person, purpose string) {
+	s.t.Helper()
+	code := s.Mail.Code(p.email)
+	if len(code) != 11 {
+		s.t.Fatalf("a code is %q", code)
+	}
+	p.codes[purpose] = &mailed{text: code, expires: s.now().Add(codeLife)}
+	s.sent = append(s.sent, code)
+	s.last[p.did+purpose] = code
+}
+
+// typed draws a code that somebody types, mostly the right one.
+func (s *machine) typed(p *person, purpose string) string {
+	const nonsense = "AAAAA-AAAAA"
+	right, stale := nonsense, nonsense
+	if last := s.last[p.did+purpose]; last != "" {
+		right = last
+	}
+	if len(s.sent) > 0 {
+		stale = one(s, s.sent, "any code")
+	}
+	return one(s, []string{right, right, right, right, " " + strings.ToLower(right) + " ", nonsense, almost(right), stale}, "typed")
+}
+
+// almost is a wrong code of which the half is right by which it is found.
+func almost(code string) string {
+	if strings.HasSuffix(code, "22222") {
+		return code[:6] + "33333"
+	}
+	return code[:6] + "22222"
+}
+
+// wait lets time pass, and the server do what it then has to.
+func (s *machine) wait(d time.Duration) {
+	s.t.Helper()
+	s.clock.Advance(d)
+	if err := s.Gatehouse.Maintain(context.Background()); err != nil {
+		s.t.Fatal(err)
+	}
+	s.passes()
+}
+
+func (s *machine) waitLong() { s.wait(one(s, someTimes, "time")) }
