@@ -266,8 +266,9 @@ func TestRoundTrips(t *testing.T) {
 		{"refreshSession", 4, func() { refresh = s.do(bearer(refresh), "server.refreshSession", nil).text("refreshJwt") }},
 		{"app-password login", 4, func() { s.login(alice.Handle, app).ok() }},
 	} {
-		least := ^uint64(0) // statements are prepared once, and connections are checked now and then
-		for range 5 {
+		// Statements are prepared once, connections are checked now and then, and the server's background work asks too.
+		least := ^uint64(0)
+		for tries := 0; tries < 5 || least > c.most && tries < 500; tries++ {
 			before := store.Stats().RoundTrips
 			c.run()
 			least = min(least, store.Stats().RoundTrips-before)
