@@ -289,18 +289,25 @@ func TestSecondFactor(t *testing.T) {
 	}
 }
 
-func TestTokensForLeavingHaveNoSession(t *testing.T) {
-	s := domaintest.New(t)
-	did := s.SignUp("alice").Account.DID
-	if err := s.Accounts.TakeDown(ctx, did, "case 17"); err != nil {
-		t.Fatal(err)
-	}
+// leave logs alice, who is taken down, in to leave.
+func leave(t *testing.T, s *domaintest.Services) *sessions.Tokens {
+	t.Helper()
 	c := login("alice.test", "password")
 	c.AllowTakendown = true
 	tokens, err := s.Sessions.Login(ctx, c)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return tokens
+}
+
+func TestTokensForLeavingHaveNoSession(t *testing.T) {
+	s := domaintest.New(t)
+	did := s.SignUp("alice").Account.DID
+	if err := s.Accounts.TakeDown(ctx, did, "case 17"); err != nil {
+		t.Fatal(err)
+	}
+	tokens := leave(t, s)
 	if list, err := s.Sessions.List(ctx, did); err != nil || len(list) != 0 || tokens.Session != nil {
 		t.Errorf("sessions %v, %v; with the tokens %v", list, err, tokens.Session)
 	}
@@ -344,12 +351,7 @@ func TestTokensForLeavingEndWithWhatTheyDependOn(t *testing.T) {
 			return err
 		},
 	} {
-		c := login("alice.test", "password")
-		c.AllowTakendown = true
-		k, err := s.Sessions.Login(ctx, c)
-		if err != nil {
-			t.Fatal(err)
-		}
+		k := leave(t, s)
 		if err := verify(k); err != nil {
 			t.Errorf("before %s: %v", name, err)
 		}
@@ -369,12 +371,7 @@ func TestTokensForLeavingOutliveAnotherReference(t *testing.T) {
 	if err := s.Accounts.TakeDown(ctx, did, "case 17"); err != nil {
 		t.Fatal(err)
 	}
-	c := login("alice.test", "password")
-	c.AllowTakendown = true
-	k, err := s.Sessions.Login(ctx, c)
-	if err != nil {
-		t.Fatal(err)
-	}
+	k := leave(t, s)
 	yes := true
 	for ref, again := range map[string]func() error{
 		"case 18": func() error { return s.Accounts.TakeDown(ctx, did, "case 18") },
