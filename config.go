@@ -24,10 +24,10 @@ import (
 	"github.com/gatehouse-at/gatehouse/accounts/did"
 	"github.com/gatehouse-at/gatehouse/accounts/keys"
 	"github.com/gatehouse-at/gatehouse/accounts/mail"
+	"github.com/gatehouse-at/gatehouse/accounts/ratelimit"
 	"github.com/gatehouse-at/gatehouse/internal/password"
 	"github.com/gatehouse-at/gatehouse/sessions"
 	"github.com/gatehouse-at/gatehouse/xrpc"
-	"github.com/gatehouse-at/gatehouse/xrpc/ratelimit"
 )
 
 // Values of [Config.PLC] and [Config.RateLimits].

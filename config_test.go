@@ -9,9 +9,9 @@ import (
 
 	"github.com/gatehouse-at/gatehouse"
 	"github.com/gatehouse-at/gatehouse/accounts"
+	"github.com/gatehouse-at/gatehouse/accounts/ratelimit"
 	"github.com/gatehouse-at/gatehouse/sessions"
 	"github.com/gatehouse-at/gatehouse/storage/memory"
-	"github.com/gatehouse-at/gatehouse/xrpc/ratelimit"
 )
 
 func TestBadConfigurationsNameTheField(t *testing.T) {

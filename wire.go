@@ -12,6 +12,7 @@ import (
 	"github.com/gatehouse-at/gatehouse/accounts/audit"
 	"github.com/gatehouse-at/gatehouse/accounts/did"
 	"github.com/gatehouse-at/gatehouse/accounts/keys"
+	"github.com/gatehouse-at/gatehouse/accounts/ratelimit"
 	"github.com/gatehouse-at/gatehouse/apppasswords"
 	"github.com/gatehouse-at/gatehouse/internal/password"
 	"github.com/gatehouse-at/gatehouse/internal/secrets"
@@ -19,7 +20,6 @@ import (
 	"github.com/gatehouse-at/gatehouse/sessions"
 	"github.com/gatehouse-at/gatehouse/storage"
 	"github.com/gatehouse-at/gatehouse/xrpc"
-	"github.com/gatehouse-at/gatehouse/xrpc/ratelimit"
 )
 
 // tables are the collections of all packages.

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gatehouse-at/gatehouse/xrpc/ratelimit"
+	"github.com/gatehouse-at/gatehouse/accounts/ratelimit"
 )
 
 // discard is a ResponseWriter that keeps nothing.

@@ -9,11 +9,11 @@ import (
 	"github.com/gatehouse-at/gatehouse/accounts"
 	"github.com/gatehouse-at/gatehouse/accounts/did"
 	"github.com/gatehouse-at/gatehouse/accounts/mail"
+	"github.com/gatehouse-at/gatehouse/accounts/ratelimit"
 	"github.com/gatehouse-at/gatehouse/apppasswords"
 	"github.com/gatehouse-at/gatehouse/invites"
 	"github.com/gatehouse-at/gatehouse/sessions"
 	"github.com/gatehouse-at/gatehouse/storage"
-	"github.com/gatehouse-at/gatehouse/xrpc/ratelimit"
 )
 
 // Error is what a client is told. Handlers return one where the fault lies in

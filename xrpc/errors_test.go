@@ -7,10 +7,10 @@ import (
 	"net/http"
 	"testing"
 
+	"github.com/gatehouse-at/gatehouse/accounts/ratelimit"
 	"github.com/gatehouse-at/gatehouse/internal/refusal"
 	"github.com/gatehouse-at/gatehouse/sessions"
 	"github.com/gatehouse-at/gatehouse/storage"
-	"github.com/gatehouse-at/gatehouse/xrpc/ratelimit"
 )
 
 func TestErrorsForClients(t *testing.T) {

@@ -7,7 +7,7 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/gatehouse-at/gatehouse/xrpc/ratelimit"
+	"github.com/gatehouse-at/gatehouse/accounts/ratelimit"
 )
 
 // limit is what a method costs beside the limit of all.

@@ -9,8 +9,8 @@ import (
 	"github.com/bluesky-social/indigo/atproto/syntax"
 	"github.com/google/uuid"
 
+	"github.com/gatehouse-at/gatehouse/accounts/ratelimit"
 	"github.com/gatehouse-at/gatehouse/sessions"
-	"github.com/gatehouse-at/gatehouse/xrpc/ratelimit"
 )
 
 // method is one row of the table. A procedure and a query are declared so:

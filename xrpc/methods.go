@@ -3,8 +3,8 @@ package xrpc
 import (
 	"time"
 
+	"github.com/gatehouse-at/gatehouse/accounts/ratelimit"
 	"github.com/gatehouse-at/gatehouse/sessions"
-	"github.com/gatehouse-at/gatehouse/xrpc/ratelimit"
 )
 
 // table lists the methods that are served.

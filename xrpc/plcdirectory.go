@@ -10,7 +10,7 @@ import (
 	"github.com/bluesky-social/indigo/atproto/syntax"
 
 	"github.com/gatehouse-at/gatehouse/accounts/did"
-	"github.com/gatehouse-at/gatehouse/xrpc/ratelimit"
+	"github.com/gatehouse-at/gatehouse/accounts/ratelimit"
 )
 
 // PLCDirectory is the function of the same name, with what anybody may add to the store limited

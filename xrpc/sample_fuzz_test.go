@@ -11,7 +11,7 @@ import (
 	"net/url"
 	"testing"
 
-	"github.com/gatehouse-at/gatehouse/xrpc/ratelimit"
+	"github.com/gatehouse-at/gatehouse/accounts/ratelimit"
 )
 
 // FuzzSampleTable sends anything to the methods of the sample table, which between them have

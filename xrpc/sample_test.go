@@ -12,8 +12,8 @@ import (
 	"github.com/bluesky-social/indigo/atproto/syntax"
 
 	"github.com/gatehouse-at/gatehouse/accounts"
+	"github.com/gatehouse-at/gatehouse/accounts/ratelimit"
 	"github.com/gatehouse-at/gatehouse/sessions"
-	"github.com/gatehouse-at/gatehouse/xrpc/ratelimit"
 )
 
 // A table of methods that between them have everything a row can declare, to test

@@ -16,10 +16,10 @@ import (
 	"github.com/gatehouse-at/gatehouse/accounts"
 	"github.com/gatehouse-at/gatehouse/accounts/audit"
 	"github.com/gatehouse-at/gatehouse/accounts/did"
+	"github.com/gatehouse-at/gatehouse/accounts/ratelimit"
 	"github.com/gatehouse-at/gatehouse/apppasswords"
 	"github.com/gatehouse-at/gatehouse/invites"
 	"github.com/gatehouse-at/gatehouse/sessions"
-	"github.com/gatehouse-at/gatehouse/xrpc/ratelimit"
 )
 
 // Services are what the methods call.

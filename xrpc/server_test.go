@@ -18,7 +18,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gatehouse-at/gatehouse/xrpc/ratelimit"
+	"github.com/gatehouse-at/gatehouse/accounts/ratelimit"
 )
 
 func TestPaths(t *testing.T) {
@@ -382,6 +382,10 @@ func TestRequestLog(t *testing.T) {
 type limiter func(key string, windows []ratelimit.Window) (ratelimit.State, error)
 
 func (l limiter) Take(_ context.Context, key string, windows ...ratelimit.Window) (ratelimit.State, error) {
+	return l(key, windows)
+}
+
+func (l limiter) Peek(_ context.Context, key string, windows ...ratelimit.Window) (ratelimit.State, error) {
 	return l(key, windows)
 }
 

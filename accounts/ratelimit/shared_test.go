@@ -7,9 +7,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatehouse-at/gatehouse/accounts/ratelimit"
 	"github.com/gatehouse-at/gatehouse/storage"
 	"github.com/gatehouse-at/gatehouse/storage/memory"
-	"github.com/gatehouse-at/gatehouse/xrpc/ratelimit"
 )
 
 func TestProcessesCountTogether(t *testing.T) {

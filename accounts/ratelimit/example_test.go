@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/gatehouse-at/gatehouse/xrpc/ratelimit"
+	"github.com/gatehouse-at/gatehouse/accounts/ratelimit"
 )
 
 // Two windows on one key are each kept exactly, and the state speaks of the one

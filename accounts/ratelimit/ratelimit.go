@@ -34,6 +34,9 @@ type Limiter interface {
 	// secrets; it can contain any bytes, at most 256 of them. An error is for
 	// when the counters can't be reached; callers then let the request pass.
 	Take(ctx context.Context, key string, windows ...Window) (State, error)
+	// Peek reports what Take would, and takes nothing. If Take would be allowed, Remaining is
+	// what is left before it.
+	Peek(ctx context.Context, key string, windows ...Window) (State, error)
 }
 
 // Off is a limiter that allows everything.
@@ -41,3 +44,6 @@ type Off struct{}
 
 // Take implements [Limiter].
 func (Off) Take(context.Context, string, ...Window) (State, error) { return State{Allowed: true}, nil }
+
+// Peek implements [Limiter].
+func (Off) Peek(context.Context, string, ...Window) (State, error) { return State{Allowed: true}, nil }

@@ -67,8 +67,7 @@ func NewMemory(size int, now func() time.Time) *Memory {
 // Take implements [Limiter].
 func (m *Memory) Take(ctx context.Context, key string, windows ...Window) (State, error) {
 	now := m.now()
-	h := hash{maphash.String(m.seeds[0], key), maphash.String(m.seeds[1], key)}
-	s := &m.shards[h[0]%shards]
+	h, s := m.find(key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e := s.entries[h]
@@ -77,10 +76,30 @@ func (m *Memory) Take(ctx context.Context, key string, windows ...Window) (State
 		e = &entry{}
 		s.entries[h] = e
 	}
-	return e.take(windows, now), nil
+	return e.take(windows, now, 1), nil
 }
 
-func (e *entry) take(windows []Window, now time.Time) State {
+// Peek implements [Limiter].
+func (m *Memory) Peek(ctx context.Context, key string, windows ...Window) (State, error) {
+	now := m.now()
+	h, s := m.find(key)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := s.entries[h]
+	if e == nil {
+		e = &entry{}
+	}
+	return e.take(windows, now, 0), nil
+}
+
+// find returns where the count of a key is.
+func (m *Memory) find(key string) (hash, *shard) {
+	h := hash{maphash.String(m.seeds[0], key), maphash.String(m.seeds[1], key)}
+	return h, &m.shards[h[0]%shards]
+}
+
+// take takes so many points, one or none, of each window.
+func (e *entry) take(windows []Window, now time.Time, points int) State {
 	if len(e.counts) != len(windows) {
 		e.counts = make([]count, len(windows))
 	}
@@ -96,11 +115,11 @@ func (e *entry) take(windows []Window, now time.Time) State {
 	}
 	for i := range e.counts {
 		c := &e.counts[i]
-		if state.Allowed {
+		if state.Allowed && points > 0 {
 			if c.used == 0 {
 				c.reset = now.Add(c.window.Per)
 			}
-			c.used++
+			c.used += points
 		}
 		left := c.window.Points - c.used
 		if i == 0 || left < state.Remaining || left == state.Remaining && c.reset.After(state.Reset) {

@@ -6,7 +6,10 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
+
+	lru "github.com/hashicorp/golang-lru/v2"
 
 	"github.com/gatehouse-at/gatehouse/storage"
 )
@@ -14,12 +17,17 @@ import (
 // Shared is a limiter of several processes on one store: they count together.
 // Counting costs a write to the store, so only windows of few points are shared, which
 // are those of logins, sign-ups and e-mails; wide ones, such as that of all
-// methods together, are counted in each process.
+// methods together, are counted in each process. A key that has used up its points is refused
+// without asking the store again until its period ends.
 type Shared struct {
-	store storage.Store
-	local Limiter
-	now   func() time.Time
+	store   storage.Store
+	local   Limiter
+	now     func() time.Time
+	refused *lru.Cache[string, State]
 }
+
+// refusals is how many keys that have used up their points are remembered.
+const refusals = 10_000
 
 // sharedPoints is the most points of a window that is shared.
 const sharedPoints = 1000
@@ -56,35 +64,90 @@ func NewShared(ctx context.Context, s storage.Store, local Limiter, now func() t
 	if err := storage.Define(ctx, s, Tables()...); err != nil {
 		return nil, fmt.Errorf("ratelimit: %w", err)
 	}
-	return &Shared{s, local, now}, nil
+	refused, err := lru.New[string, State](refusals)
+	if err != nil {
+		return nil, fmt.Errorf("ratelimit: %w", err)
+	}
+	return &Shared{s, local, now, refused}, nil
 }
 
 // Take implements [Limiter].
 func (s *Shared) Take(ctx context.Context, key string, windows ...Window) (State, error) {
-	for _, w := range windows {
-		if w.Points > sharedPoints {
-			return s.local.Take(ctx, key, windows...)
-		}
+	if wide(windows) {
+		return s.local.Take(ctx, key, windows...)
 	}
-	sum := sha256.Sum256([]byte(key))
-	name := hex.EncodeToString(sum[:])
+	name := keyName(key)
+	if state, ok := s.refusal(name); ok {
+		return state, nil
+	}
 	var state State
 	err := s.store.Update(ctx, func(tx storage.Tx) error {
-		d, err := table.Get(tx, name)
-		if errors.Is(err, storage.ErrNotFound) {
-			d, err = &stored{}, nil
-		}
+		e, err := load(tx, name)
 		if err != nil {
 			return err
 		}
-		e := d.entry()
-		state = e.take(windows, s.now().UTC())
+		state = e.take(windows, s.now().UTC(), 1)
 		if !state.Allowed {
 			return nil
 		}
 		return table.Put(tx, storedEntry(name, e))
 	})
+	if err == nil && !state.Allowed {
+		s.refused.Add(name, state)
+	}
 	return state, err
+}
+
+// Peek implements [Limiter].
+func (s *Shared) Peek(ctx context.Context, key string, windows ...Window) (State, error) {
+	if wide(windows) {
+		return s.local.Peek(ctx, key, windows...)
+	}
+	name := keyName(key)
+	if state, ok := s.refusal(name); ok {
+		return state, nil
+	}
+	var state State
+	err := s.store.View(ctx, func(tx storage.Tx) error {
+		e, err := load(tx, name)
+		if err == nil {
+			state = e.take(windows, s.now().UTC(), 0)
+		}
+		return err
+	})
+	return state, err
+}
+
+// wide reports whether one of some windows has too many points to be shared.
+func wide(windows []Window) bool {
+	return slices.ContainsFunc(windows, func(w Window) bool { return w.Points > sharedPoints })
+}
+
+func keyName(key string) string {
+	sum := sha256.Sum256([]byte(key))
+	return hex.EncodeToString(sum[:])
+}
+
+// refusal returns the refusal of a key whose period goes on: until it ends, nothing gives points back.
+func (s *Shared) refusal(name string) (State, bool) {
+	state, ok := s.refused.Get(name)
+	if ok && !s.now().Before(state.Reset) {
+		s.refused.Remove(name)
+		ok = false
+	}
+	return state, ok
+}
+
+// load returns the entry of a key, which may be empty.
+func load(tx storage.Tx, name string) (*entry, error) {
+	d, err := table.Get(tx, name)
+	if errors.Is(err, storage.ErrNotFound) {
+		return &entry{}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return d.entry(), nil
 }
 
 func (s *stored) entry() *entry {
