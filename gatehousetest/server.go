@@ -171,9 +171,9 @@ type Mailbox struct {
 	t testing.TB
 }
 
-// Code returns the code of the last e-mail with one to an address, and forgets it and the codes before.
-// Notices that came after it don't matter, and stay. It waits for the e-mail if there is none yet, and fails
-// the test if none comes.
+// Code returns the code of the last e-mail with one to an address, and forgets it and the codes
+// before. Notices that came after it don't matter, and stay. It waits for the e-mail if there is
+// none yet, and fails the test if none comes.
 func (m *Mailbox) Code(to string) string {
 	m.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
@@ -185,8 +185,8 @@ func (m *Mailbox) Code(to string) string {
 	return msg.Code
 }
 
-// Notice returns the oldest e-mail of a kind to an address, and takes it out of the mailbox. It waits for the
-// e-mail if there is none yet, and fails the test if none comes.
+// Notice returns the oldest e-mail of a kind to an address, and takes it out of the mailbox. It
+// waits for the e-mail if there is none yet, and fails the test if none comes.
 func (m *Mailbox) Notice(kind mail.Kind, to string) mail.Message {
 	m.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)

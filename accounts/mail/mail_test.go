@@ -67,7 +67,8 @@ func TestMemoryWaitsForMails(t *testing.T) {
 	}
 }
 
-// TestMemoryTellsCodesFromNotices lets a notice come after a code: it hides the code from nobody, and stays.
+// TestMemoryTellsCodesFromNotices lets a notice come after a code: it hides the code from nobody,
+// and stays.
 func TestMemoryTellsCodesFromNotices(t *testing.T) {
 	m := NewMemory()
 	for _, msg := range []Message{

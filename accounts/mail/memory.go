@@ -75,8 +75,8 @@ func (m *Memory) Take(ctx context.Context, to string) (Message, error) {
 	return m.takeLast(ctx, func(msg Message) bool { return strings.EqualFold(msg.To, to) })
 }
 
-// TakeCode is Take for messages that carry a code: it returns the last of them and forgets them all.
-// Messages without a code, such as notices, stay.
+// TakeCode is Take for messages that carry a code: it returns the last of them and forgets them
+// all. Messages without a code, such as notices, stay.
 func (m *Memory) TakeCode(ctx context.Context, to string) (Message, error) {
 	return m.takeLast(ctx, func(msg Message) bool { return msg.Code != "" && strings.EqualFold(msg.To, to) })
 }
@@ -94,8 +94,8 @@ func (m *Memory) takeLast(ctx context.Context, wanted func(Message) bool) (Messa
 	})
 }
 
-// TakeOf returns the oldest message of a kind to an address, and forgets no other. If there is none it waits for
-// one, until ctx ends.
+// TakeOf returns the oldest message of a kind to an address, and forgets no other. If there is none
+// it waits for one, until ctx ends.
 func (m *Memory) TakeOf(ctx context.Context, kind Kind, to string) (Message, error) {
 	return m.wait(ctx, func() (Message, bool) {
 		i := slices.IndexFunc(m.messages, of(kind, to))

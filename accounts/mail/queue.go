@@ -27,17 +27,19 @@ type QueueConfig struct {
 	Timeout time.Duration
 	// Senders is how many deliveries and jobs are under way at the same time. Default 8.
 	Senders int
-	// Size is how many wait for a sender at most, in each of three lines: messages given to [Queue.Send],
-	// messages given to [Queue.Post], and jobs. The lines take turns, so that a flood in one, such as
-	// strangers' requests for password resets, neither holds up the others nor fills them. Default 256.
+	// Size is how many wait for a sender at most, in each of three lines: messages given to
+	// [Queue.Send], messages given to [Queue.Post], and jobs. The lines take turns, so that a flood
+	// in one, such as strangers' requests for password resets, neither holds up the others nor
+	// fills them. Default 256.
 	Size int
 	// Logger receives what operators should know, never addresses, codes or texts. Default: none.
 	Logger *slog.Logger
 }
 
-// Queue is the one way by which a server's mail leaves, outside storage transactions. It is a [Mailer] that
-// bounds how much is under way and how much waits, and takes messages also from callers that can't wait. It
-// has no goroutines while there is nothing to send. Its methods are safe for concurrent use.
+// Queue is the one way by which a server's mail leaves, outside storage transactions. It is a
+// [Mailer] that bounds how much is under way and how much waits, and takes messages also from
+// callers that can't wait. It has no goroutines while there is nothing to send. Its methods are
+// safe for concurrent use.
 type Queue struct {
 	cfg  QueueConfig
 	ctx  context.Context // ends when what is under way is given up
@@ -82,10 +84,10 @@ func NewQueue(cfg QueueConfig) *Queue {
 	return q
 }
 
-// Send implements [Mailer], for callers that have to know whether the message left: it waits for a free
-// sender, and for the delivery. Its error is an [ErrDelivery], which wraps [ErrBusy] if too many are waiting
-// already, and the error of ctx if that ended first. Its text names neither the recipient nor the code. In a
-// job (see [Queue.Do]) it uses the sender that runs the job.
+// Send implements [Mailer], for callers that have to know whether the message left: it waits for a
+// free sender, and for the delivery. Its error is an [ErrDelivery], which wraps [ErrBusy] if too
+// many are waiting already, and the error of ctx if that ended first. Its text names neither the
+// recipient nor the code. In a job (see [Queue.Do]) it uses the sender that runs the job.
 func (q *Queue) Send(ctx context.Context, m Message) error {
 	if ctx.Err() != nil {
 		return fmt.Errorf("%w: %w", ErrDelivery, ctx.Err())
@@ -116,8 +118,9 @@ func (q *Queue) Send(ctx context.Context, m Message) error {
 	}
 }
 
-// Post takes a message to be delivered in the background, and reports whether it did: not if too many are
-// waiting already, or the queue is closed. It never blocks. What can't be delivered is logged.
+// Post takes a message to be delivered in the background, and reports whether it did: not if too
+// many are waiting already, or the queue is closed. It never blocks. What can't be delivered is
+// logged.
 func (q *Queue) Post(m Message) bool {
 	return q.add(posted, &task{kind: m.Kind, do: func() {
 		if err := q.deliver(q.ctx, m); err != nil {
@@ -127,10 +130,10 @@ func (q *Queue) Post(m Message) bool {
 }
 
 // Do takes a job that finds out in the background whether there is a message to send, makes it and
-// hands it to [Queue.Send], so that the caller takes the same time in any case. It reports whether it took the
-// job: not if too many are waiting already, or the queue is closed. It never blocks. The kind is for
-// the log. The job's context ends after twice the time-out of a delivery, and when the queue gives up what
-// is under way. What becomes of the message is the job's to log.
+// hands it to [Queue.Send], so that the caller takes the same time in any case. It reports whether
+// it took the job: not if too many are waiting already, or the queue is closed. It never blocks.
+// The kind is for the log. The job's context ends after twice the time-out of a delivery, and when
+// the queue gives up what is under way. What becomes of the message is the job's to log.
 func (q *Queue) Do(kind Kind, job func(ctx context.Context)) bool {
 	return q.add(jobs, &task{kind: kind, do: func() {
 		ctx, cancel := context.WithTimeout(context.WithValue(q.ctx, jobOf{q}, true), 2*q.cfg.Timeout)
@@ -144,12 +147,13 @@ func (q *Queue) Do(kind Kind, job func(ctx context.Context)) bool {
 	}}) == nil
 }
 
-// jobOf is the key by which a context says that it belongs to a job of a queue, which holds one of its senders.
+// jobOf is the key by which a context says that it belongs to a job of a queue, which holds one of
+// its senders.
 type jobOf struct{ *Queue }
 
-// Close waits until what was taken is delivered, and takes no more. When ctx ends before, it gives up what
-// still waits, ends the contexts of what is under way, and returns the error of ctx once that has ended
-// too, or after a second if it doesn't heed its context.
+// Close waits until what was taken is delivered, and takes no more. When ctx ends before, it gives
+// up what still waits, ends the contexts of what is under way, and returns the error of ctx once
+// that has ended too, or after a second if it doesn't heed its context.
 func (q *Queue) Close(ctx context.Context) error {
 	q.mu.Lock()
 	if !q.closed {
@@ -217,7 +221,8 @@ func (q *Queue) add(line int, t *task) error {
 	q.refused++
 	refused := q.refused
 	q.mu.Unlock()
-	// A line for the first, the tenth, the hundredth… is enough to see what is going on, and no flood itself.
+	// A line for the first, the tenth, the hundredth… is enough to see what is going on, and no
+	// flood itself.
 	if powerOfTen(refused) {
 		q.cfg.Logger.WarnContext(q.ctx, "e-mail dropped, since too many are waiting", "kind", t.kind, "dropped", refused)
 	}
@@ -312,8 +317,9 @@ func redacted(text string, m Message) string {
 	return text
 }
 
-// logPanic logs a panic of a mailer or a job, which must not take the server down. Of what it panicked with
-// only the type is logged, unless it is a mistake that the runtime found: it may be about the message.
+// logPanic logs a panic of a mailer or a job, which must not take the server down. Of what it
+// panicked with only the type is logged, unless it is a mistake that the runtime found: it may be
+// about the message.
 func (q *Queue) logPanic(kind Kind, v any) {
 	what := fmt.Sprintf("%T", v)
 	if err, ok := v.(runtime.Error); ok {

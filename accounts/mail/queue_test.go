@@ -118,7 +118,8 @@ func TestQueueDelivers(t *testing.T) {
 	}
 }
 
-// TestQueueHasNoGoroutinesWhileIdle relies on synctest, which fails the test if some are left when it ends.
+// TestQueueHasNoGoroutinesWhileIdle relies on synctest, which fails the test if some are left when
+// it ends.
 func TestQueueHasNoGoroutinesWhileIdle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		mails := NewMemory()
@@ -138,8 +139,9 @@ func TestQueueHasNoGoroutinesWhileIdle(t *testing.T) {
 	})
 }
 
-// TestQueueUnderAFlood posts a thousand messages while the mail server hangs: no caller waits, what the
-// queue may hold is kept, the rest is dropped, and the log says so without being flooded itself.
+// TestQueueUnderAFlood posts a thousand messages while the mail server hangs: no caller waits, what
+// the queue may hold is kept, the rest is dropped, and the log says so without being flooded
+// itself.
 func TestQueueUnderAFlood(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log journal
@@ -176,8 +178,8 @@ func TestQueueUnderAFlood(t *testing.T) {
 	})
 }
 
-// TestQueueLinesTakeTurns floods the queue with jobs, as strangers can by asking for password resets: messages
-// that somebody waits for, and notices, are sent in between.
+// TestQueueLinesTakeTurns floods the queue with jobs, as strangers can by asking for password
+// resets: messages that somebody waits for, and notices, are sent in between.
 func TestQueueLinesTakeTurns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		mailer := newStuck()
@@ -304,8 +306,8 @@ func TestQueueBoundsDeliveries(t *testing.T) {
 	})
 }
 
-// TestJobsDontWaitForSenders fills all senders with jobs that send: they would wait for each other for good
-// if each needed another one.
+// TestJobsDontWaitForSenders fills all senders with jobs that send: they would wait for each other
+// for good if each needed another one.
 func TestJobsDontWaitForSenders(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		mails := NewMemory()
@@ -529,8 +531,8 @@ func TestCloseLeavesTheDeafBehind(t *testing.T) {
 	})
 }
 
-// TestQueueFromAllSides uses a small queue from many goroutines, of which some give up, and closes it among
-// them: what was taken is delivered or fails, once.
+// TestQueueFromAllSides uses a small queue from many goroutines, of which some give up, and closes
+// it among them: what was taken is delivered or fails, once.
 func TestQueueFromAllSides(t *testing.T) {
 	mails := NewMemory()
 	var deliveries atomic.Int64

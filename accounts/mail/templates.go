@@ -39,14 +39,14 @@ type Data struct {
 	// [DeletionReminder].
 	DeleteAfter time.Time
 	// OldEmail and NewEmail are the account's addresses before and after [EmailChanged]. Without an
-	// OldEmail the account had none. The default templates show neither in full, since the message goes to
-	// both, and one of them may be a stranger's.
+	// OldEmail the account had none. The default templates show neither in full, since the message
+	// goes to both, and one of them may be a stranger's.
 	OldEmail, NewEmail string
 	// On says what a [FactorChanged] did: switch sign-in codes on, or off.
 	On bool
-	// Name is that of the app password of [AppPasswordCreated]. It may be any text; templates see it in one
-	// line of 64 characters at most, without control characters and without the marks of which URLs are
-	// made (: / \ @).
+	// Name is that of the app password of [AppPasswordCreated]. It may be any text; templates see
+	// it in one line of 64 characters at most, without control characters and without the marks of
+	// which URLs are made (: / \ @).
 	Name string
 }
 
@@ -75,10 +75,10 @@ type Templates struct {
 	html map[Kind]*htmltemplate.Template
 }
 
-// NewTemplates returns the default templates, with those files in their place
-// that overrides has (a nil overrides has none). A mistake in one shows here rather than when
-// a mail is due: each is tried, codes have to appear in both bodies of the kinds that have one and in
-// none of the others, and a .txt or .html file in overrides whose name means nothing is an error.
+// NewTemplates returns the default templates, with those files in their place that overrides has (a
+// nil overrides has none). A mistake in one shows here rather than when a mail is due: each is
+// tried, codes have to appear in both bodies of the kinds that have one and in none of the others,
+// and a .txt or .html file in overrides whose name means nothing is an error.
 func NewTemplates(overrides fs.FS) (*Templates, error) {
 	if overrides == nil {
 		return builtinTemplates()
@@ -186,9 +186,9 @@ func checkNames(overrides, builtin fs.FS) error {
 // ErrInvalidData says that no message can be made of some data.
 var ErrInvalidData = errors.New("mail: invalid data")
 
-// Render makes the message of a kind. An [ErrInvalidData] are control characters in the data, but for
-// line breaks and tabs in Body and whatever is in Name; a subject without text; a kind with a code
-// without one, or the other way round; and a notice without its times.
+// Render makes the message of a kind. It is an [ErrInvalidData] if the data holds control characters
+// (but for line breaks and tabs in Body, and for Name), if there is no code for a kind that has one
+// or a code for another, if a notice lacks one of its times, or if the subject is empty.
 func (t *Templates) Render(kind Kind, d Data) (Message, error) {
 	if t.text[kind] == nil {
 		return Message{}, fmt.Errorf("mail: no template for %q", kind)
@@ -244,7 +244,7 @@ func (t *Templates) render(kind Kind, d Data) (Message, error) {
 // timeText shows a time to the minute.
 func timeText(t time.Time) string { return t.UTC().Format("2 January 2006 at 15:04 UTC") }
 
-// masked shows of an address what its owner recognises it by, and no stranger can write to.
+// masked shows enough of an address for its owner to recognise it, and too little to write to it.
 func masked(address string) string {
 	user, domain, ok := strings.Cut(address, "@")
 	if !ok || user == "" {
@@ -257,8 +257,8 @@ func masked(address string) string {
 // maxName is how many characters of a name are shown.
 const maxName = 64
 
-// harmless makes one short line of a name. Otherwise whoever is signed in to an account could write its
-// owner a letter in the name of the server, with a link in it.
+// harmless makes one short line of a name. Otherwise whoever is signed in to an account could write
+// its owner a letter in the name of the server, with a link in it.
 func harmless(name string) string {
 	if name == "" {
 		return ""

@@ -231,8 +231,8 @@ func TestKinds(t *testing.T) {
 	}
 }
 
-// TestNamesCantInject is about whoever may name an app password, and would like to write to its owner in the
-// name of the server.
+// TestNamesCantInject is about whoever may name an app password, and would like to write to its
+// owner in the name of the server.
 func TestNamesCantInject(t *testing.T) {
 	templates := defaultTemplates(t)
 	for name, want := range map[string]string{
