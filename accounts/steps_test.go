@@ -372,7 +372,7 @@ func (w *world) mailed(to string) string {
 	w.t.Helper()
 	waiting, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	m, err := w.mail.Take(waiting, to)
+	m, err := w.mail.TakeCode(waiting, to)
 	w.ok(err)
 	return m.Code
 }

@@ -171,20 +171,31 @@ type Mailbox struct {
 	t testing.TB
 }
 
-// Code returns the code of the last e-mail to an address, and forgets those before.
-// It waits for the e-mail if there is none yet, and fails the test if none comes.
+// Code returns the code of the last e-mail with one to an address, and forgets it and the codes
+// before. Notices that came after it don't matter, and stay. It waits for the e-mail if there is
+// none yet, and fails the test if none comes.
 func (m *Mailbox) Code(to string) string {
 	m.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	msg, err := m.Take(ctx, to)
+	msg, err := m.TakeCode(ctx, to)
 	if err != nil {
-		m.t.Fatalf("gatehousetest: no e-mail to %s", to)
-	}
-	if msg.Code == "" {
-		m.t.Fatalf("gatehousetest: the last e-mail to %s has no code: %q", to, msg.Subject)
+		m.t.Fatalf("gatehousetest: no e-mail with a code to %s", to)
 	}
 	return msg.Code
+}
+
+// Notice returns the oldest e-mail of a kind to an address, and takes it out of the mailbox. It
+// waits for the e-mail if there is none yet, and fails the test if none comes.
+func (m *Mailbox) Notice(kind mail.Kind, to string) mail.Message {
+	m.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	msg, err := m.TakeOf(ctx, kind, to)
+	if err != nil {
+		m.t.Fatalf("gatehousetest: no e-mail of kind %s to %s", kind, to)
+	}
+	return msg
 }
 
 // Clock is a clock that only goes when it is told to. Its methods are safe for concurrent use.

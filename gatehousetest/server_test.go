@@ -9,6 +9,7 @@ import (
 	"github.com/bluesky-social/indigo/atproto/atclient"
 	"github.com/bluesky-social/indigo/atproto/syntax"
 
+	"github.com/gatehouse-at/gatehouse/accounts/mail"
 	"github.com/gatehouse-at/gatehouse/gatehousetest"
 )
 
@@ -44,5 +45,23 @@ func BenchmarkNewServer(b *testing.B) {
 	for b.Loop() {
 		srv := gatehousetest.NewServer(b)
 		srv.Close()
+	}
+}
+
+func TestNoticesDontHideCodes(t *testing.T) {
+	srv := gatehousetest.NewServer(t)
+	const to = "alice@example.com"
+	for _, m := range []mail.Message{
+		{Kind: mail.SignIn, To: to, Code: "ABCDE-FGHIJ"}, {Kind: mail.KeysChanged, To: to, Subject: "first"}, {Kind: mail.KeysChanged, To: to},
+	} {
+		if err := srv.Mail.Send(t.Context(), m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if code := srv.Mail.Code(to); code != "ABCDE-FGHIJ" {
+		t.Errorf("the code is %q", code)
+	}
+	if m := srv.Mail.Notice(mail.KeysChanged, to); m.Subject != "first" || len(srv.Mail.Messages()) != 1 {
+		t.Errorf("the notice is %+v; left: %v", m, srv.Mail.Messages())
 	}
 }

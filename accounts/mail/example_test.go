@@ -53,3 +53,31 @@ func ExampleMemory() {
 	fmt.Println(m.Code)
 	// Output: ABCDE-FGHIJ
 }
+
+// A queue stands before a mailer: what is posted leaves in the background.
+func ExampleQueue() {
+	ctx := context.Background()
+	mailer := mail.NewMemory()
+	queue := mail.NewQueue(mail.QueueConfig{Mailer: mailer})
+
+	// A caller that has to say whether the message left:
+	if err := queue.Send(ctx, mail.Message{Kind: mail.SignIn, To: "alice@example.com"}); err != nil {
+		log.Fatal(err)
+	}
+	// One that goes on at once:
+	fmt.Println(queue.Post(mail.Message{Kind: mail.KeysChanged, To: "alice@example.com"}))
+	// One that must not show, by the time it takes, whether there is an account:
+	fmt.Println(queue.Do(mail.ResetPassword, func(ctx context.Context) {
+		// Look up the account and make a code here, and then:
+		_ = queue.Send(ctx, mail.Message{Kind: mail.ResetPassword, To: "alice@example.com"})
+	}))
+
+	if err := queue.Close(ctx); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(len(mailer.Messages()))
+	// Output:
+	// true
+	// true
+	// 3
+}

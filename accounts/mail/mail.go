@@ -13,6 +13,9 @@ var ErrDelivery = errors.New("mail: not delivered")
 
 // Message is one e-mail.
 type Message struct {
+	// Kind is what the message is for, as [Templates.Render] made it. It isn't part of what is
+	// delivered.
+	Kind Kind
 	// To is the address of the one recipient.
 	To      string
 	Subject string

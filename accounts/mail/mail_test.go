@@ -67,6 +67,52 @@ func TestMemoryWaitsForMails(t *testing.T) {
 	}
 }
 
+// TestMemoryTellsCodesFromNotices lets a notice come after a code: it hides the code from nobody,
+// and stays.
+func TestMemoryTellsCodesFromNotices(t *testing.T) {
+	m := NewMemory()
+	for _, msg := range []Message{
+		{Kind: SignIn, Code: "1"},
+		{Kind: AppPasswordCreated, Text: "first"},
+		{Kind: SignIn, Code: "2"},
+		{Kind: SignIn, Code: "3", To: "bob@example.org"},
+		{Kind: AppPasswordCreated, Text: "second"},
+		{Kind: KeysChanged},
+	} {
+		if msg.To == "" {
+			msg.To = "alice@example.org"
+		}
+		if err := m.Send(t.Context(), msg); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, err := m.TakeCode(t.Context(), "Alice@example.org"); err != nil || got.Code != "2" {
+		t.Errorf("the code: %v, %v", got, err)
+	}
+	if got := m.Of(AppPasswordCreated, "Alice@example.org"); len(got) != 2 || got[0].Text != "first" || got[1].Text != "second" {
+		t.Errorf("the notices: %v", got)
+	}
+	if got := m.Of(SignIn, "alice@example.org"); len(got) != 0 {
+		t.Errorf("codes that were not forgotten: %v", got)
+	}
+	for _, want := range []string{"first", "second"} {
+		if got, err := m.TakeOf(t.Context(), AppPasswordCreated, "Alice@example.org"); err != nil || got.Text != want {
+			t.Errorf("the %s notice: %v, %v", want, got, err)
+		}
+	}
+	if all := m.Messages(); len(all) != 2 || all[0].Code != "3" || all[1].Kind != KeysChanged {
+		t.Errorf("left: %v", all)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if got, err := m.TakeCode(ctx, "alice@example.org"); !errors.Is(err, context.Canceled) {
+		t.Errorf("a code of a notice: %v, %v", got, err)
+	}
+	if got, err := m.TakeOf(ctx, KeysChanged, "bob@example.org"); !errors.Is(err, context.Canceled) {
+		t.Errorf("a notice to somebody else: %v, %v", got, err)
+	}
+}
+
 func TestMemoryFails(t *testing.T) {
 	m := NewMemory()
 	cause := errors.New("out of stamps")

@@ -53,28 +53,72 @@ func (m *Memory) Messages() []Message {
 func (m *Memory) Last(to string) (Message, bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.last(to)
-}
-
-func (m *Memory) last(to string) (Message, bool) {
-	for i := len(m.messages) - 1; i >= 0; i-- {
-		if strings.EqualFold(m.messages[i].To, to) {
-			return m.messages[i], true
+	for _, msg := range slices.Backward(m.messages) {
+		if strings.EqualFold(msg.To, to) {
+			return msg, true
 		}
 	}
 	return Message{}, false
 }
 
+// Of returns the messages of a kind to an address that are there now, the oldest first.
+func (m *Memory) Of(kind Kind, to string) []Message {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	wanted := of(kind, to)
+	return slices.DeleteFunc(slices.Clone(m.messages), func(msg Message) bool { return !wanted(msg) })
+}
+
 // Take returns the last message to an address and forgets all that were sent to it. If
 // there is none it waits for one, until ctx ends.
 func (m *Memory) Take(ctx context.Context, to string) (Message, error) {
+	return m.takeLast(ctx, func(msg Message) bool { return strings.EqualFold(msg.To, to) })
+}
+
+// TakeCode is Take for messages that carry a code: it returns the last of them and forgets them
+// all. Messages without a code, such as notices, stay.
+func (m *Memory) TakeCode(ctx context.Context, to string) (Message, error) {
+	return m.takeLast(ctx, func(msg Message) bool { return msg.Code != "" && strings.EqualFold(msg.To, to) })
+}
+
+func (m *Memory) takeLast(ctx context.Context, wanted func(Message) bool) (Message, error) {
+	return m.wait(ctx, func() (msg Message, ok bool) {
+		m.messages = slices.DeleteFunc(m.messages, func(other Message) bool {
+			if !wanted(other) {
+				return false
+			}
+			msg, ok = other, true
+			return true
+		})
+		return msg, ok
+	})
+}
+
+// TakeOf returns the oldest message of a kind to an address, and forgets no other. If there is none
+// it waits for one, until ctx ends.
+func (m *Memory) TakeOf(ctx context.Context, kind Kind, to string) (Message, error) {
+	return m.wait(ctx, func() (Message, bool) {
+		i := slices.IndexFunc(m.messages, of(kind, to))
+		if i < 0 {
+			return Message{}, false
+		}
+		msg := m.messages[i]
+		m.messages = slices.Delete(m.messages, i, i+1)
+		return msg, true
+	})
+}
+
+// of tells the messages of a kind to an address from others.
+func of(kind Kind, to string) func(Message) bool {
+	return func(msg Message) bool { return msg.Kind == kind && strings.EqualFold(msg.To, to) }
+}
+
+// wait calls take, with m locked, now and after each arrival, until it has a message or ctx ends.
+func (m *Memory) wait(ctx context.Context, take func() (Message, bool)) (Message, error) {
 	for {
 		m.mu.Lock()
-		msg, ok := m.last(to)
+		msg, ok := take()
 		arrived := m.arrived
-		if ok {
-			m.messages = slices.DeleteFunc(m.messages, func(other Message) bool { return strings.EqualFold(other.To, to) })
-		}
 		m.mu.Unlock()
 		if ok {
 			return msg, nil

@@ -8,29 +8,14 @@ import (
 	"io/fs"
 	"math"
 	"path"
+	"slices"
 	"strings"
 	"sync"
 	texttemplate "text/template"
 	"time"
 	"unicode"
+	"unicode/utf8"
 )
-
-// Kind is what an e-mail is for. Its codes are good for nothing else.
-type Kind string
-
-// The kinds of e-mail.
-const (
-	ResetPassword Kind = "reset_password"
-	DeleteAccount Kind = "delete_account"
-	ConfirmEmail  Kind = "confirm_email"
-	UpdateEmail   Kind = "update_email"
-	PLCOperation  Kind = "plc_operation"
-	SignIn        Kind = "sign_in"
-	// Notice is a message of the server's administrators, without a code.
-	Notice Kind = "notice"
-)
-
-var kinds = []Kind{ResetPassword, DeleteAccount, ConfirmEmail, UpdateEmail, PLCOperation, SignIn, Notice}
 
 // Data is what a template can name.
 type Data struct {
@@ -40,16 +25,45 @@ type Data struct {
 	Handle string
 	// ServiceName is what the server calls itself.
 	ServiceName string
-	// Code is to be copied by the recipient.
+	// Code is to be copied by the recipient; see [Kind.HasCode].
 	Code string
 	// Expires is how long the code is good for.
 	Expires time.Duration
 	// Subject and Body are those of a [Notice].
 	Subject, Body string
+
+	// When is the time at which what a notice tells of happened. All of [Notices] but
+	// [DeletionReminder] need it.
+	When time.Time
+	// DeleteAfter is the time from which the account may be deleted, for [DeletionScheduled] and
+	// [DeletionReminder].
+	DeleteAfter time.Time
+	// OldEmail and NewEmail are the account's addresses before and after [EmailChanged]. Without an
+	// OldEmail the account had none. The default templates show neither in full, since the message
+	// goes to both, and one of them may be a stranger's.
+	OldEmail, NewEmail string
+	// On says what a [FactorChanged] did: switch sign-in codes on, or off.
+	On bool
+	// Name is that of the app password of [AppPasswordCreated]. It may be any text; templates see
+	// it in one line of 64 characters at most, without control characters and without the marks of
+	// which URLs are made (: / \ @).
+	Name string
 }
 
 // Minutes is Expires in minutes, rounded up.
 func (d Data) Minutes() int { return int(math.Ceil(d.Expires.Minutes())) }
+
+// WhenUTC is When as people write it, in UTC.
+func (d Data) WhenUTC() string { return timeText(d.When) }
+
+// DeleteAfterUTC is DeleteAfter as people write it, in UTC.
+func (d Data) DeleteAfterUTC() string { return timeText(d.DeleteAfter) }
+
+// MaskedOldEmail is OldEmail with no more than the first letter of what comes before the @.
+func (d Data) MaskedOldEmail() string { return masked(d.OldEmail) }
+
+// MaskedNewEmail is NewEmail, masked in the same way.
+func (d Data) MaskedNewEmail() string { return masked(d.NewEmail) }
 
 //go:embed templates
 var defaults embed.FS
@@ -61,10 +75,10 @@ type Templates struct {
 	html map[Kind]*htmltemplate.Template
 }
 
-// NewTemplates returns the default templates, with those files in their place
-// that overrides has (a nil overrides has none). A mistake in one shows here rather than when
-// a mail is due: each is tried once, codes have to appear in both bodies, and a .txt or .html file
-// in overrides whose name means nothing is an error.
+// NewTemplates returns the default templates, with those files in their place that overrides has (a
+// nil overrides has none). A mistake in one shows here rather than when a mail is due: each is
+// tried, codes have to appear in both bodies of the kinds that have one and in none of the others,
+// and a .txt or .html file in overrides whose name means nothing is an error.
 func NewTemplates(overrides fs.FS) (*Templates, error) {
 	if overrides == nil {
 		return builtinTemplates()
@@ -98,7 +112,7 @@ func newTemplates(overrides fs.FS) (*Templates, error) {
 		return nil, fmt.Errorf("mail: %w", err)
 	}
 	t := &Templates{map[Kind]*texttemplate.Template{}, map[Kind]*htmltemplate.Template{}}
-	for _, kind := range kinds {
+	for _, kind := range Kinds() {
 		text, err := read(string(kind) + ".txt")
 		if err != nil {
 			return nil, fmt.Errorf("mail: %w", err)
@@ -116,18 +130,37 @@ func newTemplates(overrides fs.FS) (*Templates, error) {
 		if _, err = t.html[kind].New("body").Parse(body); err != nil {
 			return nil, fmt.Errorf("mail: %s.html: %w", kind, err)
 		}
-		m, err := t.Render(kind, Data{
-			To: "to@example.com", Handle: "handle.example.com", ServiceName: "Service", Code: "ABCDE-FGHIJ",
-			Expires: time.Hour, Subject: "Subject", Body: "Body",
-		})
-		if err != nil {
+		if err := t.try(kind); err != nil {
 			return nil, err
-		}
-		if kind != Notice && (!strings.Contains(m.Text, "ABCDE-FGHIJ") || !strings.Contains(m.HTML, "ABCDE-FGHIJ")) {
-			return nil, fmt.Errorf("mail: the templates of %s don't show the code", kind)
 		}
 	}
 	return t, nil
+}
+
+// try renders the e-mails of a kind, with both outcomes of what its templates can ask about.
+func (t *Templates) try(kind Kind) error {
+	d := Data{
+		To: "to@example.com", Handle: "handle.example.com", ServiceName: "Service", Code: "ABCDE-FGHIJ",
+		Expires: time.Hour, Subject: "Subject", Body: "Body", When: time.Unix(0, 0), DeleteAfter: time.Unix(0, 0),
+		OldEmail: "old@example.com", NewEmail: "new@example.com", On: true, Name: "Name",
+	}
+	bare := d
+	bare.Subject, bare.OldEmail, bare.On = "", "", false
+	for _, d := range []Data{d, bare} {
+		m, err := t.render(kind, d)
+		if err != nil {
+			return err
+		}
+		for _, body := range []string{m.Text, m.HTML} {
+			switch shown := strings.Contains(body, d.Code); {
+			case kind.HasCode() && !shown:
+				return fmt.Errorf("mail: the templates of %s don't show the code", kind)
+			case !kind.HasCode() && shown:
+				return fmt.Errorf("mail: the templates of %s show a code, and there is none in such an e-mail", kind)
+			}
+		}
+	}
+	return nil
 }
 
 // checkNames refuses overrides that would never be used, such as misspelt ones.
@@ -144,7 +177,7 @@ func checkNames(overrides, builtin fs.FS) error {
 			continue
 		}
 		if _, err := fs.Stat(builtin, e.Name()); err != nil {
-			return fmt.Errorf("mail: no e-mail uses a template %s: there are layout.html, and .txt and .html of %q", e.Name(), kinds)
+			return fmt.Errorf("mail: no e-mail uses a template %s: there are layout.html, and .txt and .html of %q", e.Name(), Kinds())
 		}
 	}
 	return nil
@@ -153,20 +186,44 @@ func checkNames(overrides, builtin fs.FS) error {
 // ErrInvalidData says that no message can be made of some data.
 var ErrInvalidData = errors.New("mail: invalid data")
 
-// Render makes the message of a kind. Control characters in the data, but for line
-// breaks and tabs in Body, and a subject without text are an [ErrInvalidData].
+// Render makes the message of a kind. It is an [ErrInvalidData] if the data holds control characters
+// (but for line breaks and tabs in Body, and for Name), if there is no code for a kind that has one
+// or a code for another, if a notice lacks one of its times, or if the subject is empty.
 func (t *Templates) Render(kind Kind, d Data) (Message, error) {
 	if t.text[kind] == nil {
 		return Message{}, fmt.Errorf("mail: no template for %q", kind)
 	}
-	for _, field := range []string{d.To, d.Handle, d.ServiceName, d.Code, d.Subject} {
+	if err := d.check(kind); err != nil {
+		return Message{}, err
+	}
+	return t.render(kind, d)
+}
+
+// check refuses data of which no message of a kind can be made.
+func (d Data) check(kind Kind) error {
+	for _, field := range []string{d.To, d.Handle, d.ServiceName, d.Code, d.Subject, d.OldEmail, d.NewEmail} {
 		if strings.ContainsFunc(field, unicode.IsControl) {
-			return Message{}, fmt.Errorf("%w: for %s, a control character in %q", ErrInvalidData, kind, field)
+			return fmt.Errorf("%w: for %s, a control character in %q", ErrInvalidData, kind, field)
 		}
 	}
-	if strings.ContainsFunc(d.Body, func(r rune) bool { return unicode.IsControl(r) && !strings.ContainsRune("\r\n\t", r) }) {
-		return Message{}, fmt.Errorf("%w: the body of %s has a control character", ErrInvalidData, kind)
+	deletion := kind == DeletionScheduled || kind == DeletionReminder
+	switch {
+	case strings.ContainsFunc(d.Body, func(r rune) bool { return unicode.IsControl(r) && !strings.ContainsRune("\r\n\t", r) }):
+		return fmt.Errorf("%w: the body of %s has a control character", ErrInvalidData, kind)
+	case kind.HasCode() && d.Code == "":
+		return fmt.Errorf("%w: there is no code for %s", ErrInvalidData, kind)
+	case !kind.HasCode() && d.Code != "":
+		return fmt.Errorf("%w: there is a code for %s, which has none", ErrInvalidData, kind)
+	case slices.Contains(notices, kind) && kind != DeletionReminder && d.When.IsZero():
+		return fmt.Errorf("%w: %s doesn't know when it happened", ErrInvalidData, kind)
+	case deletion && d.DeleteAfter.IsZero():
+		return fmt.Errorf("%w: %s doesn't know the time of the deletion", ErrInvalidData, kind)
 	}
+	return nil
+}
+
+func (t *Templates) render(kind Kind, d Data) (Message, error) {
+	d.Name = harmless(d.Name)
 	var text, html strings.Builder
 	if err := t.text[kind].Execute(&text, d); err != nil {
 		return Message{}, fmt.Errorf("mail: %w", err)
@@ -179,5 +236,48 @@ func (t *Templates) Render(kind Kind, d Data) (Message, error) {
 	if subject == "" || strings.ContainsFunc(subject, unicode.IsControl) {
 		return Message{}, fmt.Errorf("%w: the subject of %s is no single line of text", ErrInvalidData, kind)
 	}
-	return Message{To: d.To, Subject: subject, Text: strings.TrimLeft(body, "\n"), HTML: html.String(), Code: d.Code}, nil
+	return Message{
+		Kind: kind, To: d.To, Subject: subject, Text: strings.TrimLeft(body, "\n"), HTML: html.String(), Code: d.Code,
+	}, nil
+}
+
+// timeText shows a time to the minute.
+func timeText(t time.Time) string { return t.UTC().Format("2 January 2006 at 15:04 UTC") }
+
+// masked shows enough of an address for its owner to recognise it, and too little to write to it.
+func masked(address string) string {
+	user, domain, ok := strings.Cut(address, "@")
+	if !ok || user == "" {
+		return "…"
+	}
+	_, size := utf8.DecodeRuneInString(user)
+	return user[:size] + "…@" + domain
+}
+
+// maxName is how many characters of a name are shown.
+const maxName = 64
+
+// harmless makes one short line of a name. Otherwise whoever is signed in to an account could write
+// its owner a letter in the name of the server, with a link in it.
+func harmless(name string) string {
+	if name == "" {
+		return ""
+	}
+	name = strings.Map(func(r rune) rune {
+		switch {
+		case unicode.Is(unicode.Cf, r): // such as those that turn the direction of writing
+			return -1
+		case !unicode.IsPrint(r), strings.ContainsRune(`:/\@`, r):
+			return ' '
+		}
+		return r
+	}, name)
+	name = strings.Join(strings.Fields(name), " ")
+	switch runes := []rune(name); {
+	case len(runes) == 0:
+		return "…"
+	case len(runes) > maxName:
+		return string(runes[:maxName]) + "…"
+	}
+	return name
 }

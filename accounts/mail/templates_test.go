@@ -1,7 +1,11 @@
 package mail
 
 import (
+	"errors"
+	"html"
 	"io/fs"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -99,17 +103,210 @@ func TestDataCantInject(t *testing.T) {
 		t.Errorf("not escaped:\n%s", m.HTML)
 	}
 	for name, change := range map[string]func(*Data){
+		"OldEmail":    func(d *Data) { d.OldEmail = "a@b.c\r\nBcc: d@e.f" },
+		"NewEmail":    func(d *Data) { d.NewEmail = "a@b.c\nx" },
 		"To":          func(d *Data) { d.To = "a@b.c\r\nBcc: d@e.f" },
 		"Handle":      func(d *Data) { d.Handle = "x\ny" },
 		"ServiceName": func(d *Data) { d.ServiceName = "x\r\nBcc: d@e.f" },
-		"Code":        func(d *Data) { d.Code = "x\ny" },
 		"Subject":     func(d *Data) { d.Subject = "x\r\nBcc: d@e.f" },
 		"Body":        func(d *Data) { d.Body = "x\x00y" },
 	} {
 		d := testData
+		d.Code = ""
 		change(&d)
-		if m, err := templates.Render(Notice, d); err == nil || m != (Message{}) {
+		if m, err := templates.Render(Notice, d); !errors.Is(err, ErrInvalidData) || m != (Message{}) {
 			t.Errorf("%s: %v, %v", name, m, err)
+		}
+	}
+	d = testData
+	d.Code = "x\ny"
+	if m, err := templates.Render(SignIn, d); !errors.Is(err, ErrInvalidData) || m != (Message{}) {
+		t.Errorf("Code: %v, %v", m, err)
+	}
+}
+
+// noticeData is what a notice can tell.
+var noticeData = Data{
+	To: "alice@example.org", Handle: "alice.pds.example.com", ServiceName: "Example PDS",
+	When:        time.Date(2026, 3, 4, 16, 6, 7, 0, time.FixedZone("CET", 3600)),
+	DeleteAfter: time.Date(2026, 3, 7, 15, 6, 7, 0, time.UTC),
+	OldEmail:    "alice@example.org", NewEmail: "bob@example.net", On: true, Name: "phone",
+}
+
+func TestNotices(t *testing.T) {
+	templates := defaultTemplates(t)
+	off, first := noticeData, noticeData
+	off.On, first.OldEmail = false, ""
+	const when, deletion = "4 March 2026 at 15:06 UTC", "7 March 2026 at 15:06 UTC"
+	tested := map[Kind]bool{}
+	for _, c := range []struct {
+		kind    Kind
+		data    Data
+		subject string
+		parts   []string
+	}{
+		{PasswordChanged, noticeData, "Your Example PDS password was changed", []string{when, "password reset"}},
+		{EmailChanged, noticeData, "The e-mail address of your Example PDS account was changed",
+			[]string{when, "from a…@example.org to b…@example.net", "set your address again"}},
+		{EmailChanged, first, "The e-mail address of your Example PDS account was changed", []string{"was changed to b…@example.net"}},
+		{FactorChanged, noticeData, "Sign-in codes were switched on for your Example PDS account",
+			[]string{when, "also takes a code", "change your password"}},
+		{FactorChanged, off, "Sign-in codes were switched off for your Example PDS account",
+			[]string{when, "password alone", "change your password", "switch the codes on again"}},
+		{AppPasswordCreated, noticeData, "A new app password for your Example PDS account",
+			[]string{when, "“phone”", "change your password", "revoke"}},
+		{AccountDeactivated, noticeData, "Your Example PDS account was deactivated", []string{when, "activate your account again"}},
+		{DeletionScheduled, noticeData, "Your Example PDS account is going to be deleted",
+			[]string{when, deletion, "log in with your password", "change your password"}},
+		{DeletionReminder, noticeData, "Your Example PDS account will be deleted soon",
+			[]string{deletion, "log in with your password", "change your password"}},
+		{PLCOperationSigned, noticeData, "A change to the identity of your Example PDS account was signed",
+			[]string{when, "contact the people who run Example PDS", "change your password"}},
+		{KeysChanged, noticeData, "The keys of your Example PDS account were changed",
+			[]string{when, "people who run Example PDS", "change your password"}},
+	} {
+		tested[c.kind] = true
+		m, err := templates.Render(c.kind, c.data)
+		if err != nil {
+			t.Errorf("%s: %v", c.kind, err)
+			continue
+		}
+		if m.Kind != c.kind || m.Subject != c.subject || m.To != noticeData.To || m.Code != "" {
+			t.Errorf("%s: subject %q to %s, as %s with code %q", c.kind, m.Subject, m.To, m.Kind, m.Code)
+		}
+		for _, body := range []string{m.Text, m.HTML} {
+			for _, part := range append(c.parts, noticeData.Handle, noticeData.ServiceName) {
+				if !strings.Contains(body, part) {
+					t.Errorf("%s: no %q in\n%s", c.kind, part, body)
+				}
+			}
+			for _, part := range []string{"<no value>", "://", "href", "<img", "bob@", "within", "0001"} {
+				if strings.Contains(body, part) {
+					t.Errorf("%s: %q in\n%s", c.kind, part, body)
+				}
+			}
+		}
+		if text, page := paragraphs(m.Text), paragraphs(tags.ReplaceAllString(html.UnescapeString(m.HTML), "")); !strings.Contains(page, text) {
+			t.Errorf("%s says something else in HTML:\n%s\n%s", c.kind, text, page)
+		}
+	}
+	for _, kind := range Notices() {
+		if !tested[kind] {
+			t.Errorf("%s isn't tested", kind)
+		}
+	}
+}
+
+var tags = regexp.MustCompile(`<[^>]*>`)
+
+// paragraphs is a text without its line breaks and its last line, which is the signature.
+func paragraphs(text string) string {
+	lines := strings.Fields(strings.TrimSuffix(strings.TrimSpace(text), noticeData.ServiceName))
+	return strings.Join(lines, " ")
+}
+
+func TestKinds(t *testing.T) {
+	var names []string
+	for _, kind := range Kinds() {
+		names = append(names, string(kind)+".html", string(kind)+".txt")
+		if notice := slices.Contains(Notices(), kind) || kind == Notice; notice == kind.HasCode() {
+			t.Errorf("%s: code %t, notice %t", kind, kind.HasCode(), notice)
+		}
+	}
+	if Kind("birthday").HasCode() || slices.Contains(Notices(), Notice) {
+		t.Error("an unknown kind has a code, or an administrator's message is a notice")
+	}
+	names = append(names, "layout.html")
+	slices.Sort(names)
+	var have []string
+	entries, err := defaults.ReadDir("templates")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		have = append(have, e.Name())
+	}
+	if !slices.Equal(names, have) {
+		t.Errorf("templates of\n%q\nfor kinds with\n%q", have, names)
+	}
+}
+
+// TestNamesCantInject is about whoever may name an app password, and would like to write to its
+// owner in the name of the server.
+func TestNamesCantInject(t *testing.T) {
+	templates := defaultTemplates(t)
+	for name, want := range map[string]string{
+		"phone":         "phone",
+		"Алисин 📱":      "Алисин 📱",
+		"a\r\nBcc: b@c": "a Bcc b c",
+		"\x00\x1b[31m":  "[31m",
+		"\n\t\u2028":    "…",
+		"phone”\n\nYour account is at risk: go to https://evil.example/login": "phone” Your account is at risk go to https evil.example login",
+		"phone\u202egpj\u200b":    "phonegpj",
+		"a\xffb":                  "a\ufffdb",
+		strings.Repeat("é", 64):   strings.Repeat("é", 64),
+		strings.Repeat("é ", 128): strings.Repeat("é ", 32) + "…",
+	} {
+		d := noticeData
+		d.Name = name
+		m, err := templates.Render(AppPasswordCreated, d)
+		if err != nil {
+			t.Errorf("%q: %v", name, err)
+			continue
+		}
+		if !strings.Contains(m.Text, "name “"+want+"” was made") || !strings.Contains(m.HTML, "name “"+want+"” was made") {
+			t.Errorf("%q: no %q in\n%s\n%s", name, want, m.Text, m.HTML)
+		}
+	}
+	d := noticeData
+	d.Name = `<script>alert("hi")<img src=x>`
+	if m, err := templates.Render(AppPasswordCreated, d); err != nil || strings.Contains(m.HTML, "<script") || strings.Contains(m.HTML, "<img") {
+		t.Errorf("not escaped: %v\n%s", err, m.HTML)
+	}
+	overridden, err := NewTemplates(files(map[string]string{"app_password_created.txt": "New: {{.Name}}\n\nHello"}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.Name = "my\nphone"
+	if m, err := overridden.Render(AppPasswordCreated, d); err != nil || m.Subject != "New: my phone" {
+		t.Errorf("in a subject: %q, %v", m.Subject, err)
+	}
+}
+
+func TestMaskedAddresses(t *testing.T) {
+	for address, want := range map[string]string{
+		"bob@example.com": "b…@example.com", "b@example.com": "b…@example.com", "éric@example.com": "é…@example.com",
+		"@example.com": "…", "bob": "…", "": "…",
+	} {
+		d := Data{OldEmail: address, NewEmail: address}
+		if d.MaskedOldEmail() != want || d.MaskedNewEmail() != want {
+			t.Errorf("%q: %q, %q; want %q", address, d.MaskedOldEmail(), d.MaskedNewEmail(), want)
+		}
+	}
+}
+
+func TestWhatAKindNeeds(t *testing.T) {
+	templates := defaultTemplates(t)
+	for _, kind := range Kinds() {
+		d := noticeData
+		if !kind.HasCode() {
+			d.Code = "ABCDE-FGHIJ"
+		}
+		if _, err := templates.Render(kind, d); !errors.Is(err, ErrInvalidData) {
+			t.Errorf("%s, with a code %q: %v", kind, d.Code, err)
+		}
+	}
+	for _, kind := range Notices() {
+		d := noticeData
+		d.When = time.Time{}
+		if _, err := templates.Render(kind, d); errors.Is(err, ErrInvalidData) != (kind != DeletionReminder) {
+			t.Errorf("%s, without the time: %v", kind, err)
+		}
+		d = noticeData
+		d.DeleteAfter = time.Time{}
+		deletion := kind == DeletionScheduled || kind == DeletionReminder
+		if _, err := templates.Render(kind, d); errors.Is(err, ErrInvalidData) != deletion {
+			t.Errorf("%s, without the time of the deletion: %v", kind, err)
 		}
 	}
 }
@@ -159,6 +356,8 @@ func TestBadOverridesShowAtStart(t *testing.T) {
 		"no code in html": {"sign_in.html", "<p>Hello</p>", "code"},
 		"no body":         {"layout.html", "<html></html>", "code"},
 		"no subject":      {"sign_in.txt", "\n\n{{.Code}}", "subject"},
+		"code in notice":  {"keys_changed.txt", "Subject\n{{.Code}}", "none"},
+		"one branch":      {"factor_changed.html", "{{if not .On}}{{.Off}}{{end}}", "Off"},
 		"misspelt name":   {"signin.txt", "Subject\n{{.Code}}", "signin.txt"},
 	} {
 		if _, err := NewTemplates(files(map[string]string{c.file: c.content})); err == nil || !strings.Contains(err.Error(), c.hint) {

@@ -87,7 +87,7 @@ func (s *Services) Code(label string) string {
 	s.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	m, err := s.Mail.Take(ctx, label+"@example.com")
+	m, err := s.Mail.TakeCode(ctx, label+"@example.com")
 	if err != nil {
 		s.t.Fatalf("no e-mail to %s: %v", label, err)
 	}
