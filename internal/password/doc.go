@@ -10,5 +10,7 @@
 // the reference PDS (salt:hash) is recognised too, so that its accounts can move here.
 //
 // Hashing is slow and hungry by intent, so a [Hasher] runs a few at once and makes the rest
-// wait in line, until their contexts end.
+// wait, in a line for each network address (that of the client in the context). The lines are served
+// in turn, so that a storm of logins from one address hardly delays those from others, and only
+// so many may wait.
 package password

@@ -9,6 +9,8 @@ import (
 	"io"
 	"runtime"
 	"strings"
+
+	"github.com/gatehouse-at/gatehouse/accounts/ratelimit"
 )
 
 // ErrUnknownFormat says that a stored hash is in no form that this package
@@ -40,6 +42,9 @@ type Config struct {
 	// memory of Params. Default: one processor fewer than there are, so that
 	// a rush of logins leaves room for everything else; at least 1.
 	Workers int
+	// Queue is how many callers may wait for a worker. Beyond it those of the network addresses
+	// with the most waiters get [ErrBusy]. Default: 64 for each worker.
+	Queue int
 	// Rand is the source of salts. Default [rand.Reader].
 	Rand io.Reader
 }
@@ -48,7 +53,7 @@ type Config struct {
 type Hasher struct {
 	params Params
 	rand   io.Reader
-	slots  chan struct{}
+	queue  *queue
 }
 
 // New returns a Hasher.
@@ -59,11 +64,17 @@ func New(cfg Config) (*Hasher, error) {
 	if cfg.Workers == 0 {
 		cfg.Workers = max(1, runtime.GOMAXPROCS(0)-1)
 	}
+	if cfg.Queue == 0 {
+		cfg.Queue = 64 * cfg.Workers
+	}
 	if cfg.Rand == nil {
 		cfg.Rand = rand.Reader
 	}
 	if cfg.Workers < 0 {
 		return nil, fmt.Errorf("password: Config.Workers is %d", cfg.Workers)
+	}
+	if cfg.Queue < 0 {
+		return nil, fmt.Errorf("password: Config.Queue is %d", cfg.Queue)
 	}
 	if err := cfg.Params.check(); err != nil {
 		return nil, fmt.Errorf("password: Config.Params: %w", err)
@@ -71,12 +82,12 @@ func New(cfg Config) (*Hasher, error) {
 	return &Hasher{
 		params: cfg.Params,
 		rand:   cfg.Rand,
-		slots:  make(chan struct{}, cfg.Workers),
+		queue:  newQueue(cfg.Workers, cfg.Queue),
 	}, nil
 }
 
-// Hash returns the encoded hash of a password, with a new salt. It returns the
-// context's error if that ends before the work begins.
+// Hash returns the encoded hash of a password, with a new salt. It returns [ErrBusy] if too many
+// callers wait, and the context's error if that ends before the work begins.
 func (h *Hasher) Hash(ctx context.Context, password string) (string, error) {
 	salt := make([]byte, saltSize)
 	if _, err := io.ReadFull(h.rand, salt); err != nil {
@@ -94,7 +105,7 @@ func (h *Hasher) Hash(ctx context.Context, password string) (string, error) {
 // Verify reports whether a password is the one that was hashed and, if so,
 // whether the hash should be replaced by a new one because it has another form
 // or other costs than those of the configuration. An encoded hash that can't be
-// used is an [ErrUnknownFormat]; the context's error is returned if it ends before the work begins.
+// used is an [ErrUnknownFormat]; the other errors are those of Hash.
 func (h *Hasher) Verify(ctx context.Context, encoded, password string) (ok, rehash bool, err error) {
 	var v verifier
 	if strings.HasPrefix(encoded, "$") {
@@ -139,19 +150,9 @@ type verifier interface {
 
 // compute derives a hash when it is the caller's turn.
 func (h *Hasher) compute(ctx context.Context, v verifier, password string) ([]byte, error) {
-	// A select between two ready cases picks either: look at the context first, so that one
-	// that has ended never costs a hash.
-	if err := ctx.Err(); err != nil {
+	if err := h.queue.enter(ctx, ratelimit.FromContext(ctx).Address); err != nil {
 		return nil, err
 	}
-	select {
-	case h.slots <- struct{}{}:
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-	defer func() { <-h.slots }()
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
+	defer h.queue.leave()
 	return v.derive(password)
 }
