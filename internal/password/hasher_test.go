@@ -31,10 +31,10 @@ func TestHashVerifiesOnlyItsOwnPassword(t *testing.T) {
 		if !strings.HasPrefix(encoded, "$argon2id$v=19$m=8,t=1,p=1$") {
 			t.Errorf("encoded as %q", encoded)
 		}
-		if ok, rehash, err := h.Verify(t.Context(), encoded, pw); !ok || rehash || err != nil {
+		if ok, rehash, err := h.Verify(t.Context(), encoded, pw, 0); !ok || rehash || err != nil {
 			t.Errorf("right password %q: ok %t, rehash %t, %v", pw, ok, rehash, err)
 		}
-		if ok, rehash, err := h.Verify(t.Context(), encoded, pw+" "); ok || rehash || err != nil {
+		if ok, rehash, err := h.Verify(t.Context(), encoded, pw+" ", 0); ok || rehash || err != nil {
 			t.Errorf("wrong password for %q: ok %t, rehash %t, %v", pw, ok, rehash, err)
 		}
 	}
@@ -63,10 +63,10 @@ func TestKnownHashes(t *testing.T) {
 		{"scrypt, not ASCII", "8f3b1c0d9e7a6f5544332211deadbeef:e8a9de6ef57ae5d4daa86f053467123bdd5889eda13cf25ba71f9fef0b5c9cafc25cebd61fb336681d24b809a23704291ac35dfb4e51df5d27e32000eecd5509", "pässwörd-✓"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			if ok, rehash, err := h.Verify(t.Context(), c.encoded, c.password); !ok || !rehash || err != nil {
+			if ok, rehash, err := h.Verify(t.Context(), c.encoded, c.password, 0); !ok || !rehash || err != nil {
 				t.Errorf("right password: ok %t, rehash %t, %v", ok, rehash, err)
 			}
-			if ok, rehash, err := h.Verify(t.Context(), c.encoded, "wrong"); ok || rehash || err != nil {
+			if ok, rehash, err := h.Verify(t.Context(), c.encoded, "wrong", 0); ok || rehash || err != nil {
 				t.Errorf("wrong password: ok %t, rehash %t, %v", ok, rehash, err)
 			}
 		})
@@ -91,7 +91,7 @@ func TestRehashFollowsTheConfiguration(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if ok, rehash, err := h.Verify(t.Context(), old, "pw"); !ok || rehash != c.want || err != nil {
+		if ok, rehash, err := h.Verify(t.Context(), old, "pw", 0); !ok || rehash != c.want || err != nil {
 			t.Errorf("configured %s: ok %t, rehash %t, %v; want rehash %t", c.params, ok, rehash, err, c.want)
 		}
 	}
@@ -126,7 +126,7 @@ func TestUnusableHashesAreErrors(t *testing.T) {
 		"scrypt, huge salt":    strings.Repeat("0", 1<<16) + ":" + strings.Repeat("00", 64),
 	} {
 		t.Run(name, func(t *testing.T) {
-			ok, rehash, err := h.Verify(t.Context(), encoded, "password")
+			ok, rehash, err := h.Verify(t.Context(), encoded, "password", 0)
 			if ok || rehash || !errors.Is(err, ErrUnknownFormat) {
 				t.Errorf("ok %t, rehash %t, %v", ok, rehash, err)
 			}
@@ -160,7 +160,7 @@ func TestZeroConfigMakesAWorkingHasher(t *testing.T) {
 	if err != nil || !strings.HasPrefix(encoded, "$argon2id$v=19$m=19456,t=2,p=1$") {
 		t.Fatalf("%q, %v", encoded, err)
 	}
-	if ok, rehash, err := h.Verify(t.Context(), encoded, "pw"); !ok || rehash || err != nil {
+	if ok, rehash, err := h.Verify(t.Context(), encoded, "pw", 0); !ok || rehash || err != nil {
 		t.Errorf("ok %t, rehash %t, %v", ok, rehash, err)
 	}
 	if h.queue.free < 1 || h.queue.limit != 64*h.queue.free {
@@ -188,14 +188,14 @@ func TestWaitingEndsWithTheContext(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := h.queue.enter(t.Context(), ""); err != nil { // the only worker is busy
+	if err := h.enter(t.Context()); err != nil { // the only worker is busy
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	calls := map[string]func() error{
 		"Hash":   func() error { _, err := h.Hash(ctx, "pw"); return err },
-		"Verify": func() error { _, _, err := h.Verify(ctx, encoded, "pw"); return err },
-		"Dummy":  func() error { return h.Dummy(ctx, "pw") },
+		"Verify": func() error { _, _, err := h.Verify(ctx, encoded, "pw", 0); return err },
+		"Dummy":  func() error { return h.Dummy(ctx, "pw", 0) },
 	}
 	var wg sync.WaitGroup
 	for name, call := range calls {
@@ -214,7 +214,7 @@ func TestWaitingEndsWithTheContext(t *testing.T) {
 			t.Errorf("%s with a free worker: %v", name, err)
 		}
 	}
-	if err := h.Dummy(t.Context(), "pw"); err != nil {
+	if err := h.Dummy(t.Context(), "pw", 0); err != nil {
 		t.Errorf("the pool doesn't recover: %v", err)
 	}
 }
@@ -228,6 +228,8 @@ type counting struct {
 }
 
 func (c counting) want() []byte { return nil }
+
+func (c counting) work() int64 { return 0 }
 
 func (c counting) derive(string) ([]byte, error) {
 	c.mu.Lock()
@@ -249,7 +251,7 @@ func TestOnlySoManyHashesRunAtOnce(t *testing.T) {
 	var wg sync.WaitGroup
 	for range callers {
 		wg.Go(func() {
-			if _, err := h.compute(t.Context(), c, ""); err != nil {
+			if _, err := h.try(t.Context(), c, "", 0); err != nil {
 				t.Error(err)
 			}
 		})
@@ -273,6 +275,8 @@ type blocking struct {
 
 func (b blocking) want() []byte { return []byte(b.name) }
 
+func (b blocking) work() int64 { return 0 }
+
 func (b blocking) derive(string) ([]byte, error) {
 	b.at <- b.name
 	<-b.on
@@ -293,7 +297,7 @@ func TestClientsWaitInLinesByAddress(t *testing.T) {
 			b := b
 			wg.Go(func() {
 				ctx := ratelimit.NewContext(ctx, ratelimit.Client{Address: address})
-				if _, err := h.compute(ctx, b, ""); !errors.Is(err, want) {
+				if _, err := h.try(ctx, b, "", 0); !errors.Is(err, want) {
 					t.Errorf("%s: %v; want %v", name, err, want)
 				}
 			})
@@ -315,10 +319,10 @@ func TestClientsWaitInLinesByAddress(t *testing.T) {
 		if _, err := h.Hash(busy, "pw"); !errors.Is(err, ErrBusy) {
 			t.Errorf("Hash: %v", err)
 		}
-		if _, _, err := h.Verify(busy, "$argon2id$v=19$m=8,t=1,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4", "pw"); !errors.Is(err, ErrBusy) {
+		if _, _, err := h.Verify(busy, cheapest, "pw", 0); !errors.Is(err, ErrBusy) {
 			t.Errorf("Verify: %v", err)
 		}
-		if err := h.Dummy(busy, "pw"); !errors.Is(err, ErrBusy) {
+		if err := h.Dummy(busy, "pw", 0); !errors.Is(err, ErrBusy) {
 			t.Errorf("Dummy: %v", err)
 		}
 
@@ -353,23 +357,37 @@ func TestClientsWaitInLinesByAddress(t *testing.T) {
 
 func FuzzVerify(f *testing.F) {
 	h := cheap(f, 1)
-	f.Add("$argon2id$v=19$m=8,t=1,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4")
-	f.Add("$argon2id$v=19$m=99999999,t=1,p=1$c29tZXNhbHQ$nf65EOgL")
-	f.Add("00112233445566778899aabbccddeeff:" + strings.Repeat("00", 64))
-	f.Add("$$$$$")
+	for _, encoded := range []string{
+		"", "$$$$$", ":", cheapest, knownScrypt,
+		"$argon2id$v=19$m=99999999,t=1,p=1$c29tZXNhbHQ$nf65EOgL",
+		"$argon2id$v=19$m=8,t=4294967295,p=1" + argon2Tail,
+		"00112233445566778899aabbccddeeff:" + strings.Repeat("00", 64),
+	} {
+		f.Add(encoded)
+	}
 	f.Fuzz(func(t *testing.T, encoded string) {
+		work := h.Work(encoded)
+		if work < 0 || work > maxWork {
+			t.Fatalf("%q: work %d", encoded, work)
+		}
 		if a, err := parseArgon2(encoded); err == nil {
 			again, err := parseArgon2(a.String())
 			if err != nil || again.String() != a.String() || again.Params != a.Params {
 				t.Fatalf("%q reads as %q, which reads as %q, %v", encoded, a, again, err)
 			}
+			if want := int64(a.Memory) * int64(a.Time); work != want {
+				t.Fatalf("%q: work %d; want %d", encoded, work, want)
+			}
 			if a.Memory > 1024 || a.Time > 8 {
 				return // allowed, but slow
 			}
 		}
-		ok, rehash, err := h.Verify(t.Context(), encoded, "x")
+		ok, rehash, err := h.Verify(t.Context(), encoded, "x", 0)
 		if err != nil && (ok || !errors.Is(err, ErrUnknownFormat)) || rehash && !ok {
 			t.Fatalf("%q: ok %t, rehash %t, %v", encoded, ok, rehash, err)
+		}
+		if (err == nil) != (work > 0) {
+			t.Fatalf("%q: work %d, but Verify says %v", encoded, work, err)
 		}
 	})
 }
