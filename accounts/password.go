@@ -82,12 +82,12 @@ func (s *Service) StillTx(tx storage.Tx, a *Account) (*Account, error) {
 // work. A hash weaker than today's is replaced.
 func (s *Service) verifyPassword(ctx context.Context, r *record, password string) error {
 	if r.PasswordHash == "" {
-		if err := s.cfg.Passwords.Dummy(ctx, password); err != nil {
+		if err := s.cfg.Passwords.Dummy(ctx, password, 0); err != nil {
 			return err
 		}
 		return errBadCredentials
 	}
-	ok, rehash, err := s.cfg.Passwords.Verify(ctx, r.PasswordHash, password)
+	ok, rehash, err := s.cfg.Passwords.Verify(ctx, r.PasswordHash, password, 0)
 	switch {
 	case err != nil:
 		return err
@@ -124,7 +124,7 @@ func (s *Service) upgradeHash(ctx context.Context, old *record, password string)
 	}
 	if current != hash {
 		// Another login was first, or the password was changed meanwhile.
-		if ok, _, err := s.cfg.Passwords.Verify(ctx, current, password); err != nil || !ok {
+		if ok, _, err := s.cfg.Passwords.Verify(ctx, current, password, 0); err != nil || !ok {
 			return err
 		}
 	}

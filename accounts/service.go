@@ -51,10 +51,14 @@ type PasswordHasher interface {
 	// Hash returns the encoded hash of a password.
 	Hash(ctx context.Context, password string) (string, error)
 	// Verify reports whether the password is the hashed one, and whether the
-	// hash should be replaced because it is weaker than those that Hash makes.
-	Verify(ctx context.Context, encoded, password string) (ok, rehash bool, err error)
-	// Dummy does the work of Verify, for an account that doesn't exist.
-	Dummy(ctx context.Context, password string) error
+	// hash should be replaced because it is weaker than those that Hash makes. A wrong
+	// password costs at least the given work and that of a hash which Hash makes.
+	Verify(ctx context.Context, encoded, password string, work int64) (ok, rehash bool, err error)
+	// Dummy does the work of Verify with a wrong password, for an account that doesn't exist.
+	Dummy(ctx context.Context, password string, work int64) error
+	// Work returns what it costs to verify a password against an encoded hash, as one number
+	// for all forms, or 0 if it knows no such hash.
+	Work(encoded string) int64
 }
 
 // HandleResolver finds out which DID a handle on a foreign domain claims, by DNS

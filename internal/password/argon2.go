@@ -25,16 +25,22 @@ const (
 	minSize    = 8
 )
 
+// minMemory is the least memory of a lane, in KiB (source: RFC 9106, section 3.1).
+const minMemory = 8
+
 // check refuses costs that argon2 can't do or that this package won't.
 func (p Params) check() error {
 	switch {
-	case p.Time < 1 || p.Threads < 1 || p.Memory < 8*uint32(p.Threads):
+	case p.Time < 1 || p.Threads < 1 || p.Memory < minMemory*uint32(p.Threads):
 		return fmt.Errorf("%s is too little: argon2id needs t and p of at least 1, and m of at least 8 times p", p)
-	case p.Memory > maxMemory, p.Threads > maxThreads, uint64(p.Memory)*uint64(p.Time) > maxWork:
+	case p.Memory > maxMemory, p.Threads > maxThreads, p.work() > maxWork:
 		return fmt.Errorf("%s is too much: at most m=%d, p=%d, and m times t of %d", p, maxMemory, maxThreads, maxWork)
 	}
 	return nil
 }
+
+// work is the passes over a KiB of memory.
+func (p Params) work() int64 { return int64(p.Memory) * int64(p.Time) }
 
 // String returns the parameters as they stand in a PHC string.
 func (p Params) String() string {

@@ -9,6 +9,8 @@ import (
 	"io"
 	"runtime"
 	"strings"
+
+	"github.com/gatehouse-at/gatehouse/accounts/ratelimit"
 )
 
 // ErrUnknownFormat says that a stored hash is in no form that this package
@@ -40,6 +42,9 @@ type Config struct {
 	// memory of Params. Default: one processor fewer than there are, so that
 	// a rush of logins leaves room for everything else; at least 1.
 	Workers int
+	// Queue is how many callers may wait for a worker. Beyond it those of the network addresses
+	// with the most waiters get [ErrBusy]. Default: 64 for each worker.
+	Queue int
 	// Rand is the source of salts. Default [rand.Reader].
 	Rand io.Reader
 }
@@ -48,7 +53,8 @@ type Config struct {
 type Hasher struct {
 	params Params
 	rand   io.Reader
-	slots  chan struct{}
+	queue  *queue
+	spent  func(work int64) // told of each derivation; for tests
 }
 
 // New returns a Hasher.
@@ -59,11 +65,17 @@ func New(cfg Config) (*Hasher, error) {
 	if cfg.Workers == 0 {
 		cfg.Workers = max(1, runtime.GOMAXPROCS(0)-1)
 	}
+	if cfg.Queue == 0 {
+		cfg.Queue = 64 * cfg.Workers
+	}
 	if cfg.Rand == nil {
 		cfg.Rand = rand.Reader
 	}
 	if cfg.Workers < 0 {
 		return nil, fmt.Errorf("password: Config.Workers is %d", cfg.Workers)
+	}
+	if cfg.Queue < 0 {
+		return nil, fmt.Errorf("password: Config.Queue is %d", cfg.Queue)
 	}
 	if err := cfg.Params.check(); err != nil {
 		return nil, fmt.Errorf("password: Config.Params: %w", err)
@@ -71,62 +83,65 @@ func New(cfg Config) (*Hasher, error) {
 	return &Hasher{
 		params: cfg.Params,
 		rand:   cfg.Rand,
-		slots:  make(chan struct{}, cfg.Workers),
+		queue:  newQueue(cfg.Workers, cfg.Queue),
 	}, nil
 }
 
-// Hash returns the encoded hash of a password, with a new salt. It returns the
-// context's error if that ends before the work begins.
+// Hash returns the encoded hash of a password, with a new salt. It returns [ErrBusy] if too many
+// callers wait, and the context's error if that ends before the work begins.
 func (h *Hasher) Hash(ctx context.Context, password string) (string, error) {
 	salt := make([]byte, saltSize)
 	if _, err := io.ReadFull(h.rand, salt); err != nil {
 		return "", fmt.Errorf("password: reading a salt: %w", err)
 	}
-	v := &argon2Hash{Params: h.params, salt: salt, size: hashSize}
-	sum, err := h.compute(ctx, v, password)
-	if err != nil {
+	if err := h.enter(ctx); err != nil {
 		return "", err
 	}
-	v.sum = sum
+	defer h.queue.leave()
+	v := &argon2Hash{Params: h.params, salt: salt, size: hashSize}
+	var err error
+	if v.sum, err = h.derive(v, password); err != nil {
+		return "", err
+	}
 	return v.String(), nil
 }
 
-// Verify reports whether a password is the one that was hashed and, if so,
-// whether the hash should be replaced by a new one because it has another form
-// or other costs than those of the configuration. An encoded hash that can't be
-// used is an [ErrUnknownFormat]; the context's error is returned if it ends before the work begins.
-func (h *Hasher) Verify(ctx context.Context, encoded, password string) (ok, rehash bool, err error) {
-	var v verifier
-	if strings.HasPrefix(encoded, "$") {
-		v, err = parseArgon2(encoded)
-	} else {
-		v, err = parseScrypt(encoded)
-	}
+// Verify reports whether a password is the one that was hashed and, if so, whether the hash should
+// be replaced by a new one because it has another form or other costs than those of the
+// configuration. An encoded hash that can't be used is an [ErrUnknownFormat]; the other errors are
+// those of [Hasher.Hash].
+//
+// A wrong password costs at least the given work and that of the configuration, so that it takes as
+// long as one for an account that doesn't exist (see [Hasher.Dummy]); a right one costs what its own
+// hash does. The work to give is the most that [Hasher.Work] says of a hash in use.
+func (h *Hasher) Verify(ctx context.Context, encoded, password string, work int64) (ok, rehash bool, err error) {
+	v, err := parse(encoded)
 	if err != nil {
 		return false, false, err
 	}
-	sum, err := h.compute(ctx, v, password)
-	if err != nil {
+	if ok, err = h.try(ctx, v, password, work); err != nil || !ok {
 		return false, false, err
-	}
-	if subtle.ConstantTimeCompare(sum, v.want()) != 1 {
-		return false, false, nil
 	}
 	a, isArgon2 := v.(*argon2Hash)
 	return true, !isArgon2 || a.Params != h.params || len(a.salt) < saltSize || a.size < hashSize, nil
 }
 
-// Dummy does the work of verifying a password against a hash of the configured
-// costs, and waits in the same line, so that a login to an account that doesn't exist
-// takes as long as one to an account that does.
-func (h *Hasher) Dummy(ctx context.Context, password string) error {
-	v := &argon2Hash{Params: h.params, salt: make([]byte, saltSize), size: hashSize, sum: make([]byte, hashSize)}
-	sum, err := h.compute(ctx, v, password)
+// Dummy does the work of verifying a wrong password, and waits in the same line, so that a login to
+// an account that doesn't exist takes as long as one to an account that does. The work is that of
+// [Hasher.Verify], and the errors are those of [Hasher.Hash].
+func (h *Hasher) Dummy(ctx context.Context, password string, work int64) error {
+	_, err := h.try(ctx, &argon2Hash{Params: h.params, salt: make([]byte, saltSize), size: hashSize}, password, work)
+	return err
+}
+
+// Work returns what it costs to verify a password against an encoded hash, in passes over a KiB of
+// argon2id's memory, or 0 if the hash can't be used.
+func (h *Hasher) Work(encoded string) int64 {
+	v, err := parse(encoded)
 	if err != nil {
-		return err
+		return 0
 	}
-	subtle.ConstantTimeCompare(sum, v.want())
-	return nil
+	return v.work()
 }
 
 // verifier is a stored hash.
@@ -135,23 +150,75 @@ type verifier interface {
 	derive(password string) ([]byte, error)
 	// want is what derive should give.
 	want() []byte
+	// work is what derive costs, as [Hasher.Work] has it.
+	work() int64
 }
 
-// compute derives a hash when it is the caller's turn.
-func (h *Hasher) compute(ctx context.Context, v verifier, password string) ([]byte, error) {
-	// A select between two ready cases picks either: look at the context first, so that one
-	// that has ended never costs a hash.
-	if err := ctx.Err(); err != nil {
-		return nil, err
+func parse(encoded string) (verifier, error) {
+	if strings.HasPrefix(encoded, "$") {
+		return parseArgon2(encoded)
 	}
-	select {
-	case h.slots <- struct{}{}:
-	case <-ctx.Done():
-		return nil, ctx.Err()
+	return parseScrypt(encoded)
+}
+
+// enter waits for the caller's turn.
+func (h *Hasher) enter(ctx context.Context) error {
+	return h.queue.enter(ctx, ratelimit.FromContext(ctx).Address)
+}
+
+// try reports whether a password is the one of a hash, when it is the caller's turn. If it isn't,
+// what is missing of the work is done too.
+func (h *Hasher) try(ctx context.Context, v verifier, password string, work int64) (bool, error) {
+	if err := h.enter(ctx); err != nil {
+		return false, err
 	}
-	defer func() { <-h.slots }()
-	if err := ctx.Err(); err != nil {
-		return nil, err
+	defer h.queue.leave()
+	sum, err := h.derive(v, password)
+	if err != nil {
+		return false, err
+	}
+	if subtle.ConstantTimeCompare(sum, v.want()) == 1 {
+		return true, nil
+	}
+	// The context isn't looked at again: a caller who gives up must not learn either, from how long
+	// the worker stays busy, which hash it was.
+	if rest := h.rest(h.missing(v.work(), work)); rest != nil {
+		_, err = h.derive(rest, password)
+	}
+	return false, err
+}
+
+// missing is what is still to be done after some work, to make it at least as much as the given work
+// and that of the configuration. No work makes it more than a stored hash may ask for.
+func (h *Hasher) missing(done, work int64) int64 {
+	return max(min(work, maxWork), h.params.work()) - done
+}
+
+func (h *Hasher) derive(v verifier, password string) ([]byte, error) {
+	if h.spent != nil {
+		h.spent(v.work())
 	}
 	return v.derive(password)
+}
+
+// rest returns a hash that costs so much work, or nil if that is too little for one. It takes the
+// memory of the configuration in several passes rather than more memory in one: a pass over memory
+// that was never used before costs more for each KiB than hashes in use do. The work is rounded
+// down, by less than a KiB for each pass, and argon2 rounds the memory to 4 KiB for each lane.
+func (h *Hasher) rest(work int64) verifier {
+	if work < minMemory {
+		return nil
+	}
+	configured := int64(h.params.Memory)
+	passes := min((work+configured-1)/configured, work/minMemory)
+	memory := work / passes
+	return &argon2Hash{
+		Params: Params{
+			Time:    uint32(passes),
+			Memory:  uint32(memory),
+			Threads: uint8(min(int64(h.params.Threads), memory/minMemory)),
+		},
+		salt: make([]byte, saltSize),
+		size: hashSize,
+	}
 }

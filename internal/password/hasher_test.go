@@ -7,6 +7,9 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
+
+	"github.com/gatehouse-at/gatehouse/accounts/ratelimit"
 )
 
 func cheap(t testing.TB, workers int) *Hasher {
@@ -28,10 +31,10 @@ func TestHashVerifiesOnlyItsOwnPassword(t *testing.T) {
 		if !strings.HasPrefix(encoded, "$argon2id$v=19$m=8,t=1,p=1$") {
 			t.Errorf("encoded as %q", encoded)
 		}
-		if ok, rehash, err := h.Verify(t.Context(), encoded, pw); !ok || rehash || err != nil {
+		if ok, rehash, err := h.Verify(t.Context(), encoded, pw, 0); !ok || rehash || err != nil {
 			t.Errorf("right password %q: ok %t, rehash %t, %v", pw, ok, rehash, err)
 		}
-		if ok, rehash, err := h.Verify(t.Context(), encoded, pw+" "); ok || rehash || err != nil {
+		if ok, rehash, err := h.Verify(t.Context(), encoded, pw+" ", 0); ok || rehash || err != nil {
 			t.Errorf("wrong password for %q: ok %t, rehash %t, %v", pw, ok, rehash, err)
 		}
 	}
@@ -46,6 +49,9 @@ func TestEqualPasswordsHaveDifferentHashes(t *testing.T) {
 	}
 }
 
+// Computed by Node.js 20: crypto.scryptSync("correct horse battery staple", salt, 64).
+const knownScrypt = "00112233445566778899aabbccddeeff:5699cfee2c5c280e66678242092f368ce88ff05305af2c75a9e629d473deb2165b3797e0e31ec3cda30414573befb697f928384c38b187e8c176107e5be20f01"
+
 func TestKnownHashes(t *testing.T) {
 	h := cheap(t, 1)
 	for _, c := range []struct{ name, encoded, password string }{
@@ -53,15 +59,14 @@ func TestKnownHashes(t *testing.T) {
 		{"argon2id, small", "$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4", "password"},
 		{"argon2id, two lanes", "$argon2id$v=19$m=256,t=2,p=2$c29tZXNhbHQ$bQk8UB/VmZZF4Oo79iDXuL5/0ttZwg2f/5U52iv1cDc", "password"},
 		{"argon2id, 64 MiB", "$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc", "password"},
-		// Computed by Node.js 20: crypto.scryptSync(password, salt, 64).
-		{"scrypt", "00112233445566778899aabbccddeeff:5699cfee2c5c280e66678242092f368ce88ff05305af2c75a9e629d473deb2165b3797e0e31ec3cda30414573befb697f928384c38b187e8c176107e5be20f01", "correct horse battery staple"},
+		{"scrypt", knownScrypt, "correct horse battery staple"},
 		{"scrypt, not ASCII", "8f3b1c0d9e7a6f5544332211deadbeef:e8a9de6ef57ae5d4daa86f053467123bdd5889eda13cf25ba71f9fef0b5c9cafc25cebd61fb336681d24b809a23704291ac35dfb4e51df5d27e32000eecd5509", "pässwörd-✓"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			if ok, rehash, err := h.Verify(t.Context(), c.encoded, c.password); !ok || !rehash || err != nil {
+			if ok, rehash, err := h.Verify(t.Context(), c.encoded, c.password, 0); !ok || !rehash || err != nil {
 				t.Errorf("right password: ok %t, rehash %t, %v", ok, rehash, err)
 			}
-			if ok, rehash, err := h.Verify(t.Context(), c.encoded, "wrong"); ok || rehash || err != nil {
+			if ok, rehash, err := h.Verify(t.Context(), c.encoded, "wrong", 0); ok || rehash || err != nil {
 				t.Errorf("wrong password: ok %t, rehash %t, %v", ok, rehash, err)
 			}
 		})
@@ -86,7 +91,7 @@ func TestRehashFollowsTheConfiguration(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if ok, rehash, err := h.Verify(t.Context(), old, "pw"); !ok || rehash != c.want || err != nil {
+		if ok, rehash, err := h.Verify(t.Context(), old, "pw", 0); !ok || rehash != c.want || err != nil {
 			t.Errorf("configured %s: ok %t, rehash %t, %v; want rehash %t", c.params, ok, rehash, err, c.want)
 		}
 	}
@@ -121,7 +126,7 @@ func TestUnusableHashesAreErrors(t *testing.T) {
 		"scrypt, huge salt":    strings.Repeat("0", 1<<16) + ":" + strings.Repeat("00", 64),
 	} {
 		t.Run(name, func(t *testing.T) {
-			ok, rehash, err := h.Verify(t.Context(), encoded, "password")
+			ok, rehash, err := h.Verify(t.Context(), encoded, "password", 0)
 			if ok || rehash || !errors.Is(err, ErrUnknownFormat) {
 				t.Errorf("ok %t, rehash %t, %v", ok, rehash, err)
 			}
@@ -135,6 +140,7 @@ func TestUnusableHashesAreErrors(t *testing.T) {
 func TestBadConfigurations(t *testing.T) {
 	for name, cfg := range map[string]Config{
 		"negative workers": {Workers: -1},
+		"negative queue":   {Queue: -1},
 		"no passes":        {Params: Params{Memory: 64, Threads: 1}},
 		"too little":       {Params: Params{Time: 1, Memory: 8, Threads: 4}},
 		"too much":         {Params: Params{Time: 1, Memory: 2 << 20, Threads: 1}},
@@ -154,11 +160,11 @@ func TestZeroConfigMakesAWorkingHasher(t *testing.T) {
 	if err != nil || !strings.HasPrefix(encoded, "$argon2id$v=19$m=19456,t=2,p=1$") {
 		t.Fatalf("%q, %v", encoded, err)
 	}
-	if ok, rehash, err := h.Verify(t.Context(), encoded, "pw"); !ok || rehash || err != nil {
+	if ok, rehash, err := h.Verify(t.Context(), encoded, "pw", 0); !ok || rehash || err != nil {
 		t.Errorf("ok %t, rehash %t, %v", ok, rehash, err)
 	}
-	if cap(h.slots) < 1 {
-		t.Error("no workers")
+	if h.queue.free < 1 || h.queue.limit != 64*h.queue.free {
+		t.Errorf("%d workers and room for %d to wait", h.queue.free, h.queue.limit)
 	}
 }
 
@@ -182,12 +188,14 @@ func TestWaitingEndsWithTheContext(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h.slots <- struct{}{} // the only worker is busy
+	if err := h.enter(t.Context()); err != nil { // the only worker is busy
+		t.Fatal(err)
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	calls := map[string]func() error{
 		"Hash":   func() error { _, err := h.Hash(ctx, "pw"); return err },
-		"Verify": func() error { _, _, err := h.Verify(ctx, encoded, "pw"); return err },
-		"Dummy":  func() error { return h.Dummy(ctx, "pw") },
+		"Verify": func() error { _, _, err := h.Verify(ctx, encoded, "pw", 0); return err },
+		"Dummy":  func() error { return h.Dummy(ctx, "pw", 0) },
 	}
 	var wg sync.WaitGroup
 	for name, call := range calls {
@@ -200,13 +208,13 @@ func TestWaitingEndsWithTheContext(t *testing.T) {
 	cancel()
 	wg.Wait()
 
-	<-h.slots // the worker is free, but the contexts have ended
+	h.queue.leave() // the worker is free, but the contexts have ended
 	for name, call := range calls {
 		if err := call(); !errors.Is(err, context.Canceled) {
 			t.Errorf("%s with a free worker: %v", name, err)
 		}
 	}
-	if err := h.Dummy(t.Context(), "pw"); err != nil {
+	if err := h.Dummy(t.Context(), "pw", 0); err != nil {
 		t.Errorf("the pool doesn't recover: %v", err)
 	}
 }
@@ -220,6 +228,8 @@ type counting struct {
 }
 
 func (c counting) want() []byte { return nil }
+
+func (c counting) work() int64 { return 0 }
 
 func (c counting) derive(string) ([]byte, error) {
 	c.mu.Lock()
@@ -241,7 +251,7 @@ func TestOnlySoManyHashesRunAtOnce(t *testing.T) {
 	var wg sync.WaitGroup
 	for range callers {
 		wg.Go(func() {
-			if _, err := h.compute(t.Context(), c, ""); err != nil {
+			if _, err := h.try(t.Context(), c, "", 0); err != nil {
 				t.Error(err)
 			}
 		})
@@ -256,25 +266,128 @@ func TestOnlySoManyHashesRunAtOnce(t *testing.T) {
 	}
 }
 
+// blocking is a verifier that tells when it begins and goes on when it is let.
+type blocking struct {
+	name string
+	at   chan string
+	on   chan struct{}
+}
+
+func (b blocking) want() []byte { return []byte(b.name) }
+
+func (b blocking) work() int64 { return 0 }
+
+func (b blocking) derive(string) ([]byte, error) {
+	b.at <- b.name
+	<-b.on
+	return []byte(b.name), nil
+}
+
+func TestClientsWaitInLinesByAddress(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, err := New(Config{Params: CheapParams, Workers: 1, Queue: 4})
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := blocking{at: make(chan string), on: make(chan struct{})}
+		ctx, cancel := context.WithCancel(t.Context())
+		var wg sync.WaitGroup
+		start := func(name, address string, want error) {
+			b.name = name
+			b := b
+			wg.Go(func() {
+				ctx := ratelimit.NewContext(ctx, ratelimit.Client{Address: address})
+				if _, err := h.try(ctx, b, "", 0); !errors.Is(err, want) {
+					t.Errorf("%s: %v; want %v", name, err, want)
+				}
+			})
+			synctest.Wait() // it is in line, or turned away
+		}
+		const storm, user = "192.0.2.1", "198.51.100.7"
+		start("first", storm, nil)
+		if name := <-b.at; name != "first" {
+			t.Fatal(name)
+		}
+		for range 3 {
+			start("storm", storm, nil)
+		}
+		start("the storm's newest", storm, ErrBusy)
+		start("storm beyond the bound", storm, ErrBusy)
+		start("user", user, nil)
+
+		busy := ratelimit.NewContext(ctx, ratelimit.Client{Address: storm})
+		if _, err := h.Hash(busy, "pw"); !errors.Is(err, ErrBusy) {
+			t.Errorf("Hash: %v", err)
+		}
+		if _, _, err := h.Verify(busy, cheapest, "pw", 0); !errors.Is(err, ErrBusy) {
+			t.Errorf("Verify: %v", err)
+		}
+		if err := h.Dummy(busy, "pw", 0); !errors.Is(err, ErrBusy) {
+			t.Errorf("Dummy: %v", err)
+		}
+
+		for _, want := range []string{"storm", "user", "storm", "storm"} {
+			b.on <- struct{}{}
+			if name := <-b.at; name != want {
+				t.Errorf("%s is served; want %s", name, want)
+			}
+		}
+		b.on <- struct{}{}
+		wg.Wait()
+
+		// Callers without an address share a line, and leave it with their contexts.
+		start("first", "", nil)
+		<-b.at
+		for range 4 {
+			start("nobody's", "", context.Canceled)
+		}
+		start("beyond the bound", "", ErrBusy)
+		cancel()
+		synctest.Wait()
+		if h.queue.waiting != 0 {
+			t.Errorf("%d wait with contexts that ended", h.queue.waiting)
+		}
+		b.on <- struct{}{} // what was begun is finished
+		wg.Wait()
+		if h.queue.free != 1 {
+			t.Errorf("%d workers are free", h.queue.free)
+		}
+	})
+}
+
 func FuzzVerify(f *testing.F) {
 	h := cheap(f, 1)
-	f.Add("$argon2id$v=19$m=8,t=1,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4")
-	f.Add("$argon2id$v=19$m=99999999,t=1,p=1$c29tZXNhbHQ$nf65EOgL")
-	f.Add("00112233445566778899aabbccddeeff:" + strings.Repeat("00", 64))
-	f.Add("$$$$$")
+	for _, encoded := range []string{
+		"", "$$$$$", ":", cheapest, knownScrypt,
+		"$argon2id$v=19$m=99999999,t=1,p=1$c29tZXNhbHQ$nf65EOgL",
+		"$argon2id$v=19$m=8,t=4294967295,p=1" + argon2Tail,
+		"00112233445566778899aabbccddeeff:" + strings.Repeat("00", 64),
+	} {
+		f.Add(encoded)
+	}
 	f.Fuzz(func(t *testing.T, encoded string) {
+		work := h.Work(encoded)
+		if work < 0 || work > maxWork {
+			t.Fatalf("%q: work %d", encoded, work)
+		}
 		if a, err := parseArgon2(encoded); err == nil {
 			again, err := parseArgon2(a.String())
 			if err != nil || again.String() != a.String() || again.Params != a.Params {
 				t.Fatalf("%q reads as %q, which reads as %q, %v", encoded, a, again, err)
 			}
+			if want := int64(a.Memory) * int64(a.Time); work != want {
+				t.Fatalf("%q: work %d; want %d", encoded, work, want)
+			}
 			if a.Memory > 1024 || a.Time > 8 {
 				return // allowed, but slow
 			}
 		}
-		ok, rehash, err := h.Verify(t.Context(), encoded, "x")
+		ok, rehash, err := h.Verify(t.Context(), encoded, "x", 0)
 		if err != nil && (ok || !errors.Is(err, ErrUnknownFormat)) || rehash && !ok {
 			t.Fatalf("%q: ok %t, rehash %t, %v", encoded, ok, rehash, err)
+		}
+		if (err == nil) != (work > 0) {
+			t.Fatalf("%q: work %d, but Verify says %v", encoded, work, err)
 		}
 	})
 }
