@@ -2,7 +2,9 @@ package sessions
 
 import (
 	"context"
+	"crypto/elliptic"
 	"errors"
+	"math/big"
 	"slices"
 	"strings"
 	"time"
@@ -37,86 +39,230 @@ func serviceAuth(name, text string) error { return &ServiceAuthError{name, text}
 // ErrMissingJWT is the refusal of a call without a service token.
 var ErrMissingJWT = serviceAuth("MissingJwt", "missing jwt")
 
+var (
+	errForm       = serviceAuth("BadJwt", "poorly formatted jwt")
+	errJWTExpired = serviceAuth("JwtExpired", "jwt expired")
+	errNoTokenID  = serviceAuth("BadJwt", "missing jwt id (\"jti\")")
+	errUntrusted  = serviceAuth("UntrustedIss", "Untrusted issuer")
+	errSignature  = serviceAuth("BadJwtSignature", "jwt signature does not match jwt issuer")
+)
+
+// Bounds of a service token.
+const (
+	maxServiceToken    = 8 << 10 // bytes
+	maxServiceTokenID  = 256     // bytes
+	maxServiceLifetime = time.Hour
+	// clockSkew is how much the clocks of an issuer and of this server's processes may differ: a token may end that much later
+	// than an hour from now, and that it was used is remembered that much longer than it is good.
+	clockSkew = 5 * time.Second
+)
+
+// ServiceAuth is what a service token proved: who signed it.
+type ServiceAuth struct {
+	// Issuer is the DID whose document has the key.
+	Issuer syntax.DID
+	// Service is the service of the issuer that signed, such as "atproto_labeler", and empty if it was the account
+	// itself: the two have different keys, and the one may not speak for the other.
+	Service string
+	// Key is the key that verified the signature, as a did:key.
+	Key string
+	// ID is the token's jti. It is empty if the token has none and [ServiceVerifier.RequireID] didn't ask for it.
+	ID string
+	// Expires is when the token ends.
+	Expires time.Time
+}
+
+// iss is the issuer as the token has it.
+func (a *ServiceAuth) iss() string {
+	if a.Service == "" {
+		return a.Issuer.String()
+	}
+	return a.Issuer.String() + "#" + a.Service
+}
+
+// serviceKeys are the keys of a DID document that speak for a service of the DID, by the fragment of the service.
+var serviceKeys = map[string]string{"atproto_labeler": "atproto_label"}
+
 // ServiceVerifier checks the service tokens that others present here.
 type ServiceVerifier struct {
 	// Audience is the DID that tokens have to be for.
 	Audience string
 	// Resolver finds the keys of issuers.
 	Resolver *did.Resolver
+	// RequireID refuses tokens without a jti, by which [Service.UseServiceToken] knows one that was used before. It is for
+	// methods that change anything.
+	RequireID bool
 	// Now tells the time. Default [time.Now].
 	Now func() time.Time
 }
 
-// Verify checks a token for a method and returns its issuer. Only issuers of a list are trusted, if it isn't
-// empty. Errors: [ErrServiceAuth].
-func (v *ServiceVerifier) Verify(ctx context.Context, raw, method string, trusted ...string) (syntax.DID, error) {
+// Verify checks a token for a method and tells who signed it. Without a list of trusted issuers any account may be the
+// issuer, but no service of one (did#service); with one, the issuer has to be exactly one of the list. Whatever can be
+// refused without the issuer's document is, before anybody is asked for it.
+//
+// A token that is good has no other spelling: base64 and the signature each have only the one form that is taken.
+// Verify doesn't look whether it was used before (see [Service.UseServiceToken]). Errors: [ErrServiceAuth].
+func (v *ServiceVerifier) Verify(ctx context.Context, raw, method string, trusted ...string) (*ServiceAuth, error) {
 	if raw == "" {
-		return "", ErrMissingJWT
+		return nil, ErrMissingJWT
 	}
+	t, err := parseServiceToken(raw)
+	if err != nil {
+		return nil, err
+	}
+	if err := v.checkClaims(t, method, trusted); err != nil {
+		return nil, err
+	}
+	if !t.canonical() {
+		return nil, errSignature
+	}
+	err = v.checkSignature(ctx, t)
+	// The key may have been changed since the document was read.
+	if errors.Is(err, errSignature) && v.Resolver.Renew(t.auth.Issuer) {
+		err = v.checkSignature(ctx, t)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &t.auth, nil
+}
+
+// serviceToken is a service token of the right form, of which nothing is proved yet.
+type serviceToken struct {
+	auth          ServiceAuth // without the Key
+	iss, aud, lxm string
+	exp           float64
+	alg           string
+	signed        string // what the signature is of
+	signature     []byte
+}
+
+var serviceTokenParser = jwt.NewParser(jwt.WithStrictDecoding())
+
+// parseServiceToken reads a token. A line break in its base64, which the decoder passes over, would be another spelling
+// of the same token.
+func parseServiceToken(raw string) (*serviceToken, error) {
+	if len(raw) > maxServiceToken || strings.ContainsAny(raw, "\r\n") {
+		return nil, errForm
+	}
+	var c jwt.MapClaims
+	parsed, parts, err := serviceTokenParser.ParseUnverified(raw, &c)
+	if err != nil || foreignHeader(parsed.Header) {
+		return nil, errForm
+	}
+	t := &serviceToken{alg: parsed.Method.Alg(), signed: parts[0] + "." + parts[1], signature: parsed.Signature}
+	if curveOrders[t.alg] == nil {
+		return nil, errForm
+	}
+	exp, ok := c["exp"].(float64)
+	if !ok {
+		return nil, errForm
+	}
+	t.exp = exp
+	t.iss, _ = c["iss"].(string)
+	t.aud, _ = c["aud"].(string)
+	t.lxm, _ = c["lxm"].(string)
+	t.auth.ID, _ = c["jti"].(string)
+	id, _, _ := strings.Cut(t.iss, "#")
+	if t.auth.Issuer, err = syntax.ParseDID(id); err != nil {
+		return nil, errForm
+	}
+	return t, nil
+}
+
+// foreignHeader reports whether a header is that of a token of another kind, or asks for what isn't known here
+// (source: RFC 8725, 3.11; RFC 7515, 4.1.11).
+func foreignHeader(h map[string]any) bool {
+	typ, _ := h["typ"].(string)
+	_, critical := h["crit"]
+	return critical || slices.ContainsFunc([]string{typeAccess, typeRefresh, "dpop+jwt"}, func(s string) bool {
+		return strings.EqualFold(s, typ)
+	})
+}
+
+// checkClaims checks what a token says of itself. Since it has to name its method, the rule that others may live for no
+// more than a minute is kept by refusing them.
+func (v *ServiceVerifier) checkClaims(t *serviceToken, method string, trusted []string) error {
 	now := time.Now
 	if v.Now != nil {
 		now = v.Now
 	}
-	parser := jwt.NewParser(jwt.WithValidMethods([]string{"ES256K", "ES256"}), jwt.WithoutClaimsValidation())
-	var c jwt.MapClaims
-	// What the token says has to be right before anybody's DID is resolved.
-	if t, _, err := parser.ParseUnverified(raw, &c); err != nil || t.Header["typ"] == typeAccess || t.Header["typ"] == typeRefresh {
-		return "", serviceAuth("BadJwt", "poorly formatted jwt")
-	}
-	iss, _ := c["iss"].(string)
-	aud, _ := c["aud"].(string)
-	lxm, _ := c["lxm"].(string)
-	expires, err := c.GetExpirationTime()
-	id, fragment, _ := strings.Cut(iss, "#")
-	issuer, derr := syntax.ParseDID(id)
+	left := t.exp - float64(now().UnixMicro())/1e6 // a token can name any number, of which few are times
 	switch {
-	case err != nil || expires == nil || derr != nil:
-		return "", serviceAuth("BadJwt", "poorly formatted jwt")
-	case !now().Before(expires.Time):
-		return "", serviceAuth("JwtExpired", "jwt expired")
-	case aud != v.Audience && !strings.HasPrefix(aud, v.Audience+"#"):
-		return "", serviceAuth("BadJwtAudience", "jwt audience does not match service did")
-	case lxm == "":
-		return "", serviceAuth("BadJwtLexiconMethod", "missing jwt lexicon method (\"lxm\"). must match: "+method)
-	case lxm != method:
-		return "", serviceAuth("BadJwtLexiconMethod", "bad jwt lexicon method (\"lxm\"). must match: "+method)
-	case len(trusted) > 0 && !slices.Contains(trusted, iss):
-		return "", serviceAuth("UntrustedIss", "Untrusted issuer")
+	case left <= 0:
+		return errJWTExpired
+	case left > (maxServiceLifetime + clockSkew).Seconds():
+		return serviceAuth("BadJwtExpiration", "jwt expires more than an hour from now")
+	case t.aud != v.Audience && !strings.HasPrefix(t.aud, v.Audience+"#"):
+		return serviceAuth("BadJwtAudience", "jwt audience does not match service did")
+	case t.lxm == "":
+		return serviceAuth("BadJwtLexiconMethod", "missing jwt lexicon method (\"lxm\"). must match: "+method)
+	case t.lxm != method:
+		return serviceAuth("BadJwtLexiconMethod", "bad jwt lexicon method (\"lxm\"). must match: "+method)
+	case len(trusted) > 0 && !slices.Contains(trusted, t.iss):
+		return errUntrusted
+	case v.RequireID && t.auth.ID == "":
+		return errNoTokenID
+	case len(t.auth.ID) > maxServiceTokenID:
+		return serviceAuth("BadJwt", "jwt id (\"jti\") is too long")
 	}
-	keyID := did.AtprotoKey
-	if fragment == "atproto_labeler" {
-		keyID = "atproto_label"
-	}
-	check := func() error {
-		key, err := v.key(ctx, issuer, keyID)
-		if err != nil {
-			return err
+	if _, service, has := strings.Cut(t.iss, "#"); has {
+		if len(trusted) == 0 || serviceKeys[service] == "" {
+			return errUntrusted
 		}
-		_, err = parser.Parse(raw, func(*jwt.Token) (any, error) { return key, nil })
-		if err != nil {
-			return serviceAuth("BadJwtSignature", "jwt signature does not match jwt issuer")
-		}
-		return nil
+		t.auth.Service = service
 	}
-	err = check()
-	var bad *ServiceAuthError
-	if errors.As(err, &bad) && bad.Name == "BadJwtSignature" {
-		// The key may have been rotated since the document was read.
-		v.Resolver.Forget(issuer)
-		err = check()
-	}
-	return issuer, err
+	t.auth.Expires = time.UnixMilli(int64(t.exp * 1000)).UTC()
+	return nil
 }
 
-// key returns the key that an issuer's DID document names.
-func (v *ServiceVerifier) key(ctx context.Context, issuer syntax.DID, keyID string) (atcrypto.PublicKey, error) {
-	ident, err := v.Resolver.Identity(ctx, issuer)
-	if err != nil {
-		return nil, serviceAuth("AuthenticationRequired", "could not resolve iss did")
+// curveOrders are the orders of the curves of algorithms.
+var curveOrders = map[string]*big.Int{
+	"ES256":  elliptic.P256().Params().N,
+	"ES256K": hexInt("fffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141"), // source: SEC 2, 2.4.1
+}
+
+func hexInt(s string) *big.Int {
+	n, _ := new(big.Int).SetString(s, 16)
+	return n
+}
+
+// canonical reports whether a signature can be one at all, in the only form that is taken: r and s of 32 bytes each and
+// in range, s in the lower half, since (r, n-s) is a signature of the same.
+func (t *serviceToken) canonical() bool {
+	if len(t.signature) != 64 {
+		return false
 	}
-	key, err := ident.GetPublicKey(keyID)
-	if err != nil {
-		return nil, serviceAuth("AuthenticationRequired", "missing or bad key in did doc")
+	n := curveOrders[t.alg]
+	r, s := new(big.Int).SetBytes(t.signature[:32]), new(big.Int).SetBytes(t.signature[32:])
+	return r.Sign() > 0 && r.Cmp(n) < 0 && s.Sign() > 0 && s.Cmp(new(big.Int).Rsh(n, 1)) <= 0
+}
+
+// checkSignature checks the signature with the issuer's key, and notes the key.
+func (v *ServiceVerifier) checkSignature(ctx context.Context, t *serviceToken) error {
+	name := did.AtprotoKey
+	if t.auth.Service != "" {
+		name = serviceKeys[t.auth.Service]
 	}
-	return key, nil
+	ident, err := v.Resolver.Identity(ctx, t.auth.Issuer)
+	if err != nil {
+		return serviceAuth("AuthenticationRequired", "could not resolve iss did")
+	}
+	key, err := ident.GetPublicKey(name)
+	if err != nil {
+		return serviceAuth("AuthenticationRequired", "missing or bad key in did doc")
+	}
+	if algorithmOf(key) != t.alg || key.HashAndVerify([]byte(t.signed), t.signature) != nil {
+		return errSignature
+	}
+	t.auth.Key = key.DIDKey()
+	return nil
+}
+
+// algorithmOf is the algorithm of a key's signatures.
+func algorithmOf(key atcrypto.PublicKey) string {
+	if _, p256 := key.(*atcrypto.PublicKeyP256); p256 {
+		return "ES256"
+	}
+	return "ES256K"
 }

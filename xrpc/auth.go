@@ -8,8 +8,6 @@ import (
 	"net/http"
 	"strings"
 
-	"github.com/bluesky-social/indigo/atproto/syntax"
-
 	"github.com/gatehouse-at/gatehouse/sessions"
 )
 
@@ -124,11 +122,11 @@ func (s *Server) moderator(c *call) (caller, error) {
 	if s.cfg.ModService == "" {
 		return caller{}, &Error{http.StatusUnauthorized, "UntrustedIss", "Untrusted issuer"}
 	}
-	id, err := s.verify(c, raw, s.cfg.ModService, s.cfg.ModService+"#atproto_labeler")
+	proof, err := s.verify(c, raw, s.cfg.ModService, s.cfg.ModService+"#atproto_labeler")
 	if err != nil {
 		return caller{}, err
 	}
-	return caller{service: id, admin: id.String()}, nil
+	return caller{service: proof, admin: proof.Issuer.String()}, nil
 }
 
 // serviceOrNobody takes a service token if there is one.
@@ -143,16 +141,18 @@ func (s *Server) serviceOrNobody(c *call) (caller, error) {
 	case scheme != schemeBearer:
 		return caller{}, &Error{Status: http.StatusUnauthorized, Message: "Invalid authorization header"}
 	}
-	id, err := s.verify(c, raw)
-	return caller{service: id}, err
+	proof, err := s.verify(c, raw)
+	return caller{service: proof}, err
 }
 
-// verify checks a service token, of some issuers or of any.
-func (s *Server) verify(c *call, raw string, issuers ...string) (syntax.DID, error) {
+// verify checks a service token, of some issuers or of any account.
+func (s *Server) verify(c *call, raw string, issuers ...string) (*sessions.ServiceAuth, error) {
 	if err := s.chargeAddress(c); err != nil {
-		return "", err
+		return nil, err
 	}
-	v := sessions.ServiceVerifier{Audience: s.cfg.Sessions.ServiceDID(), Resolver: s.cfg.Resolver, Now: s.cfg.Now}
+	v := sessions.ServiceVerifier{
+		Audience: s.cfg.Sessions.ServiceDID(), Resolver: s.cfg.Resolver, RequireID: c.changes(), Now: s.cfg.Now,
+	}
 	return v.Verify(c.Context(), raw, c.nsid, issuers...)
 }
 

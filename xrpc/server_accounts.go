@@ -16,15 +16,18 @@ func (s *Server) createAccount(c *call, in *atproto.ServerCreateAccount_Input) (
 	case in.Password == nil:
 		return nil, invalid(`Input must have the property "password"`)
 	}
-	t, err := s.cfg.Sessions.SignUp(c.Context(), accounts.CreateParams{
+	params := accounts.CreateParams{
 		Handle:      in.Handle,
 		Email:       value(in.Email),
 		Password:    *in.Password,
 		InviteCode:  value(in.InviteCode),
 		RecoveryKey: value(in.RecoveryKey),
 		DID:         syntax.DID(value(in.Did)),
-		ProvenDID:   c.service,
-	})
+	}
+	if proof := c.service; proof != nil {
+		params.ProvenDID = proof.Issuer
+	}
+	t, err := s.cfg.Sessions.SignUp(c.Context(), params)
 	if err != nil {
 		return nil, err
 	}
