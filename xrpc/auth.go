@@ -109,7 +109,7 @@ func (s *Server) admin(c *call) (caller, error) {
 	return caller{admin: name}, nil
 }
 
-// moderator asks for an admin, or for a service token of the moderation service.
+// moderator asks for an admin, or for a service token of the moderation service. A procedure uses the token up.
 func (s *Server) moderator(c *call) (caller, error) {
 	scheme, raw, err := authorization(c.Request)
 	if err == nil && scheme != schemeBearer {
@@ -123,13 +123,16 @@ func (s *Server) moderator(c *call) (caller, error) {
 		return caller{}, &Error{http.StatusUnauthorized, "UntrustedIss", "Untrusted issuer"}
 	}
 	proof, err := s.verify(c, raw, s.cfg.ModService, s.cfg.ModService+"#atproto_labeler")
+	if err == nil && c.changes() {
+		err = s.cfg.Sessions.UseServiceToken(c.Context(), proof)
+	}
 	if err != nil {
 		return caller{}, err
 	}
 	return caller{service: proof, admin: proof.Issuer.String()}, nil
 }
 
-// serviceOrNobody takes a service token if there is one.
+// serviceOrNobody takes a service token if there is one. The method uses it up.
 func (s *Server) serviceOrNobody(c *call) (caller, error) {
 	private(c)
 	scheme, raw, err := authorization(c.Request)
