@@ -31,6 +31,12 @@ type CreateParams struct {
 	ProvenDID syntax.DID
 	// AllowReserved lets an admin take reserved and offensive handles.
 	AllowReserved bool
+	// Guard runs in the first transaction of the sign-up, before anything else in it. If it returns an error, that
+	// is the sign-up's and nothing has happened; what it writes is written if the transaction takes effect, even
+	// if the directory refuses the DID after that. It is where a proof that works once is used up: who is refused because
+	// the handle is taken can try again with the same proof, and of many who try it at once one gets an account.
+	// It may run more than once, as any function of a transaction. Optional.
+	Guard func(storage.Tx) error
 }
 
 // pending is the state of a sign-up between its first and its last step.
@@ -221,6 +227,11 @@ func (s *Service) checkFree(tx storage.Tx, r *record, p CreateParams) error {
 
 // reserve is the first step: everything is checked again, now for good, and the invite used.
 func (s *Service) reserve(tx storage.Tx, r *record, p CreateParams) error {
+	if p.Guard != nil {
+		if err := p.Guard(tx); err != nil {
+			return err
+		}
+	}
 	if err := s.checkFree(tx, r, p); err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"github.com/bluesky-social/indigo/atproto/syntax"
 
 	"github.com/gatehouse-at/gatehouse/accounts"
+	"github.com/gatehouse-at/gatehouse/storage"
 )
 
 func (s *Server) createAccount(c *call, in *atproto.ServerCreateAccount_Input) (*atproto.ServerCreateAccount_Output, error) {
@@ -26,6 +27,7 @@ func (s *Server) createAccount(c *call, in *atproto.ServerCreateAccount_Input) (
 	}
 	if proof := c.service; proof != nil {
 		params.ProvenDID = proof.Issuer
+		params.Guard = func(tx storage.Tx) error { return s.cfg.Sessions.UseServiceTokenTx(tx, proof) }
 	}
 	t, err := s.cfg.Sessions.SignUp(c.Context(), params)
 	if err != nil {
