@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/bluesky-social/indigo/atproto/atcrypto"
 	"github.com/bluesky-social/indigo/atproto/syntax"
 	"github.com/golang-jwt/jwt/v5"
 
@@ -70,15 +69,36 @@ func privileged(method string) bool {
 // ask for one gets it in no other case either.
 func sameMethod(a, b string) bool { return strings.EqualFold(a, b) }
 
+// sameService reports whether two audiences mean the same server, in any spelling that a lenient reader could take for
+// it: whatever their case, their trailing dots, the service that they name, and with the port's colon encoded or not.
+func sameService(a, b string) bool { return plainAudience(a) == plainAudience(b) }
+
+func plainAudience(aud string) string {
+	id, _, _ := strings.Cut(strings.ToLower(aud), "#")
+	parts := strings.Split(strings.ReplaceAll(id, "%3a", ":"), ":")
+	for i := range parts {
+		parts[i] = strings.TrimRight(parts[i], ".")
+	}
+	return strings.Join(parts, ":")
+}
+
+func errProtected(method string) error {
+	return refusal.Newf(ErrInvalidRequest, "cannot request a service auth token for the following protected method: %s", method)
+}
+
 // ServiceToken returns a token that proves to another service that it is the
-// account that calls, signed with the account's key. Errors: [ErrInvalidRequest],
-// [ErrInvalidToken], [ErrBadExpiration] (source: com.atproto.server.getServiceAuth).
+// account that calls, signed with the account's key. Nobody gets one that would let the account sign up on this
+// server, where it is: it would outlive the account, and let whoever keeps it take the DID. Errors:
+// [ErrInvalidRequest], [ErrInvalidToken], [ErrBadExpiration] (source: com.atproto.server.getServiceAuth).
 func (s *Service) ServiceToken(ctx context.Context, auth *Auth, p ServiceTokenParams) (string, error) {
 	if !validAudience(p.Audience) {
 		return "", refusal.New(ErrInvalidRequest, "aud must be a valid atproto DID or did#serviceId reference")
 	}
 	if auth.Scope == ScopeTakendown && p.Method != methodCreateAccount {
 		return "", errScope
+	}
+	if sameMethod(p.Method, methodCreateAccount) && sameService(p.Audience, s.cfg.ServiceDID) {
+		return "", errProtected(p.Method)
 	}
 	if privileged(p.Method) && auth.Scope == ScopeAppPass {
 		return "", refusal.Newf(ErrInvalidRequest, "insufficient access to request a service auth token for the following method: %s", p.Method)
@@ -96,7 +116,7 @@ func (s *Service) ServiceToken(ctx context.Context, auth *Auth, p ServiceTokenPa
 		return "", refusal.New(ErrBadExpiration, "cannot request a method-less token with an expiration more than a minute in the future")
 	}
 	if slices.ContainsFunc(protected, func(m string) bool { return sameMethod(m, p.Method) }) {
-		return "", refusal.Newf(ErrInvalidRequest, "cannot request a service auth token for the following protected method: %s", p.Method)
+		return "", errProtected(p.Method)
 	}
 	signer, err := s.accounts.Signer(ctx, auth.Account.DID)
 	if err != nil {
@@ -141,10 +161,7 @@ func methodOf(signer keys.Signer) (jwt.SigningMethod, error) {
 	if err != nil {
 		return nil, fmt.Errorf("sessions: the signing key: %w", err)
 	}
-	if _, p256 := public.(*atcrypto.PublicKeyP256); p256 {
-		return accountMethod("ES256"), nil
-	}
-	return accountMethod("ES256K"), nil
+	return accountMethod(algorithmOf(public)), nil
 }
 
 func (m accountMethod) Alg() string { return string(m) }
