@@ -13,8 +13,8 @@ import (
 	"github.com/gatehouse-at/gatehouse/storage"
 )
 
-// TestGuardOfASignUp signs up with a guard that uses up a proof: with a DID that is brought, which takes one transaction,
-// and with one that is made, which takes several.
+// TestGuardOfASignUp signs up with a guard that uses up a proof: with a DID that is brought, which
+// takes one transaction, and with one that is made, which takes several.
 func TestGuardOfASignUp(t *testing.T) {
 	for name, brought := range map[string]syntax.DID{"a DID that is brought": "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa", "a DID that is made": ""} {
 		t.Run(name, func(t *testing.T) {
@@ -37,8 +37,8 @@ func TestGuardOfASignUp(t *testing.T) {
 			if _, err := s.Accounts.Create(ctx, params("alice")); !errors.Is(err, errGuard) {
 				t.Errorf("the guard refuses: %v", err)
 			}
-			// Between the looks at the handle and the transaction somebody else takes it: the guard still comes first,
-			// and what it wrote is undone with the rest.
+			// Between the looks at the handle and the transaction somebody else takes it: the guard
+			// still comes first, and what it wrote is undone with the rest.
 			taken := domaintest.Before(ctx, func() { s.SignUp("alice") })
 			if _, err := s.Accounts.Create(taken, params("alice")); !errors.Is(err, errGuard) {
 				t.Errorf("the guard refuses a handle that was taken meanwhile: %v", err)

@@ -31,11 +31,12 @@ type CreateParams struct {
 	ProvenDID syntax.DID
 	// AllowReserved lets an admin take reserved and offensive handles.
 	AllowReserved bool
-	// Guard runs in the first transaction of the sign-up, before anything else in it. If it returns an error, that
-	// is the sign-up's and nothing has happened; what it writes is written if the transaction takes effect, even
-	// if the directory refuses the DID after that. It is where a proof that works once is used up: who is refused because
-	// the handle is taken can try again with the same proof, and of many who try it at once one gets an account.
-	// It may run more than once, as any function of a transaction. Optional.
+	// Guard runs in the first transaction of the sign-up, before anything else in it. Its error is
+	// returned, and undoes what it wrote. Otherwise its writes last if that transaction does, even
+	// if the directory then refuses the DID. It is the place to use up a proof that works once: if
+	// the handle turns out to be taken, the proof is still good, and of many sign-ups at once with
+	// the same proof one succeeds. Like any function of a transaction it may run more than once.
+	// Optional.
 	Guard func(storage.Tx) error
 }
 

@@ -74,8 +74,8 @@ func (s *Service) List(ctx context.Context, did syntax.DID) ([]*Session, error) 
 	return all, err
 }
 
-// Purge removes sessions whose time is over, and forgets the service tokens that were used and have ended. It is
-// housekeeping, to be run now and then.
+// Purge removes sessions whose time is over, and forgets the service tokens that were used and have
+// ended. It is housekeeping, to be run now and then.
 func (s *Service) Purge(ctx context.Context) error {
 	return errors.Join(
 		purge(ctx, s.store, table, s.now()),

@@ -39,8 +39,8 @@ func FuzzToken(f *testing.F) {
 	})
 }
 
-// FuzzServiceToken gives anything for a service token: what isn't one is refused as such, and what is has only the
-// one spelling.
+// FuzzServiceToken gives anything for a service token: what isn't one is refused as such, and what
+// is has only the one spelling.
 func FuzzServiceToken(f *testing.F) {
 	s := newStrangers(f)
 	for _, token := range []string{

@@ -10,9 +10,10 @@ import (
 	"github.com/gatehouse-at/gatehouse/storage"
 )
 
-// usedToken is a service token that was used, until it would be refused anyway.
+// usedToken is a service token that was used. It is kept until the token has expired.
 type usedToken struct {
-	// Key is a hash of the issuer and the token's id. It can't be the token's, which others might write otherwise.
+	// Key is a hash of the issuer and the token's id. A hash of the token's text would miss the
+	// same token in another spelling.
 	Key     string    `json:"key"`
 	Expires time.Time `json:"expires"`
 }
@@ -22,7 +23,8 @@ var usedTokens = storage.NewCollection("service_tokens",
 	storage.Ordered("expires", func(t *usedToken) string { return storage.TimeKey(t.Expires) }),
 )
 
-// usedTokenKey has the issuer, which can't contain a NUL, set off from the id, which can be any text.
+// usedTokenKey has the issuer, which can't contain a NUL, set off from the id, which can be any
+// text.
 func usedTokenKey(a *ServiceAuth) string {
 	sum := sha256.Sum256([]byte(a.iss() + "\x00" + a.ID))
 	return hex.EncodeToString(sum[:])
@@ -30,15 +32,15 @@ func usedTokenKey(a *ServiceAuth) string {
 
 var errReplayed = serviceAuth("JwtReplayed", "jwt was used before")
 
-// UseServiceTokenTx uses up a service token inside a transaction: if that takes effect, the token works no more for
-// whatever else asks for its use. Tokens are told apart by their issuer and id. It refuses one that was used before,
-// has no id, or has ended since it was checked. Errors: [ErrServiceAuth].
+// UseServiceTokenTx marks a service token as used, inside a transaction, and refuses one that is
+// already. Tokens are told apart by their issuer and id. One without an id is refused, and so is
+// one that has expired since [ServiceVerifier.Verify] checked it. Errors: [ErrServiceAuth].
 func (s *Service) UseServiceTokenTx(tx storage.Tx, a *ServiceAuth) error {
 	now := s.now()
 	switch {
 	case a.ID == "":
 		return errNoTokenID
-	case !now.Before(a.Expires): // what is known of its use may have been purged
+	case !now.Before(a.Expires): // the note of an earlier use may have been purged
 		return errJWTExpired
 	}
 	key := usedTokenKey(a)

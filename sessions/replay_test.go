@@ -98,7 +98,8 @@ func TestServiceTokenIsUsedUpOnlyInTheEnd(t *testing.T) {
 	wantServiceAuth(t, s.Sessions.UseServiceToken(ctx, a), "JwtReplayed", "jwt was used before")
 }
 
-// TestServiceTokenIsForgotten has tokens end: they are remembered as long as they are good, and not much longer.
+// TestServiceTokenIsForgotten has tokens end: they are remembered as long as they are good, and not
+// much longer.
 func TestServiceTokenIsForgotten(t *testing.T) {
 	s := domaintest.New(t)
 	wantServiceAuth(t, s.Sessions.UseServiceToken(ctx, &sessions.ServiceAuth{Issuer: aliceDID, Expires: s.Now().Add(time.Minute)}),

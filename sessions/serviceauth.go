@@ -16,8 +16,8 @@ import (
 	"github.com/gatehouse-at/gatehouse/accounts/did"
 )
 
-// ErrServiceAuth says that a service token that came in isn't good. The error is a [*ServiceAuthError]. Test for it
-// with [errors.Is].
+// ErrServiceAuth says that a service token that came in isn't good. The error is a
+// [*ServiceAuthError]. Test for it with [errors.Is].
 var ErrServiceAuth = errors.New("sessions: service auth")
 
 // ServiceAuthError is why a service token was refused. Name is the protocol's name of the error.
@@ -52,8 +52,9 @@ const (
 	maxServiceToken    = 8 << 10 // bytes
 	maxServiceTokenID  = 256     // bytes
 	maxServiceLifetime = time.Hour
-	// clockSkew is how much the clocks of an issuer and of this server's processes may differ: a token may end that much later
-	// than an hour from now, and that it was used is remembered that much longer than it is good.
+	// clockSkew is how far the clocks of an issuer and of this server's processes may be apart: a
+	// token may expire that much later than an hour from now, and a used one is remembered that
+	// much longer than it is good.
 	clockSkew = 5 * time.Second
 )
 
@@ -61,12 +62,13 @@ const (
 type ServiceAuth struct {
 	// Issuer is the DID whose document has the key.
 	Issuer syntax.DID
-	// Service is the service of the issuer that signed, such as "atproto_labeler", and empty if it was the account
-	// itself: the two have different keys, and the one may not speak for the other.
+	// Service is the service of the issuer that signed, such as "atproto_labeler", and empty if it
+	// was the account itself: the two have different keys, and the one may not speak for the other.
 	Service string
 	// Key is the key that verified the signature, as a did:key.
 	Key string
-	// ID is the token's jti. It is empty if the token has none and [ServiceVerifier.RequireID] didn't ask for it.
+	// ID is the token's jti. It is empty if the token has none and [ServiceVerifier.RequireID]
+	// didn't ask for it.
 	ID string
 	// Expires is when the token ends.
 	Expires time.Time
@@ -80,7 +82,8 @@ func (a *ServiceAuth) iss() string {
 	return a.Issuer.String() + "#" + a.Service
 }
 
-// serviceKeys are the keys of a DID document that speak for a service of the DID, by the fragment of the service.
+// serviceKeys are the keys of a DID document that speak for a service of the DID, by the fragment
+// of the service.
 var serviceKeys = map[string]string{"atproto_labeler": "atproto_label"}
 
 // ServiceVerifier checks the service tokens that others present here.
@@ -89,19 +92,21 @@ type ServiceVerifier struct {
 	Audience string
 	// Resolver finds the keys of issuers.
 	Resolver *did.Resolver
-	// RequireID refuses tokens without a jti, by which [Service.UseServiceToken] knows one that was used before. It is for
+	// RequireID refuses tokens without a jti, which [Service.UseServiceToken] needs. Set it for
 	// methods that change anything.
 	RequireID bool
 	// Now tells the time. Default [time.Now].
 	Now func() time.Time
 }
 
-// Verify checks a token for a method and tells who signed it. Without a list of trusted issuers any account may be the
-// issuer, but no service of one (did#service); with one, the issuer has to be exactly one of the list. Whatever can be
-// refused without the issuer's document is, before anybody is asked for it.
+// Verify checks a token for a method and returns who signed it. Without a list of trusted issuers
+// any account may be the issuer, but no service of an account (did#service); with a list, the
+// issuer has to be one of it, fragment included. Whatever can be refused without the issuer's DID
+// document is refused before the DID is resolved.
 //
-// A token that is good has no other spelling: base64 and the signature each have only the one form that is taken.
-// Verify doesn't look whether it was used before (see [Service.UseServiceToken]). Errors: [ErrServiceAuth].
+// Only one spelling of a token is accepted: base64url without padding, and the low s of a
+// signature. Verify doesn't look whether the token was used before (see [Service.UseServiceToken]).
+// Errors: [ErrServiceAuth].
 func (v *ServiceVerifier) Verify(ctx context.Context, raw, method string, trusted ...string) (*ServiceAuth, error) {
 	if raw == "" {
 		return nil, ErrMissingJWT
@@ -139,8 +144,8 @@ type serviceToken struct {
 
 var serviceTokenParser = jwt.NewParser(jwt.WithStrictDecoding())
 
-// parseServiceToken reads a token. A line break in its base64, which the decoder passes over, would be another spelling
-// of the same token.
+// parseServiceToken reads a token. Line breaks are refused, because the base64 decoder skips them,
+// strict or not, so that they would give a token more than one spelling.
 func parseServiceToken(raw string) (*serviceToken, error) {
 	if len(raw) > maxServiceToken || strings.ContainsAny(raw, "\r\n") {
 		return nil, errForm
@@ -170,8 +175,8 @@ func parseServiceToken(raw string) (*serviceToken, error) {
 	return t, nil
 }
 
-// foreignHeader reports whether a header is that of a token of another kind, or asks for what isn't known here
-// (source: RFC 8725, 3.11; RFC 7515, 4.1.11).
+// foreignHeader reports whether a header is that of another kind of token, or names extensions that
+// must be understood, of which none is (source: RFC 8725, 3.11; RFC 7515, 4.1.11).
 func foreignHeader(h map[string]any) bool {
 	typ, _ := h["typ"].(string)
 	_, critical := h["crit"]
@@ -180,14 +185,14 @@ func foreignHeader(h map[string]any) bool {
 	})
 }
 
-// checkClaims checks what a token says of itself. Since it has to name its method, the rule that others may live for no
-// more than a minute is kept by refusing them.
+// checkClaims checks what a token says. A token without a method may be good for a minute at most;
+// none is accepted here, so the rule needs no check of its own.
 func (v *ServiceVerifier) checkClaims(t *serviceToken, method string, trusted []string) error {
 	now := time.Now
 	if v.Now != nil {
 		now = v.Now
 	}
-	left := t.exp - float64(now().UnixMicro())/1e6 // a token can name any number, of which few are times
+	left := t.exp - float64(now().UnixMicro())/1e6 // not by time.Time, which few of the numbers that JSON can hold fit into
 	switch {
 	case left <= 0:
 		return errJWTExpired
@@ -227,8 +232,8 @@ func hexInt(s string) *big.Int {
 	return n
 }
 
-// canonical reports whether a signature can be one at all, in the only form that is taken: r and s of 32 bytes each and
-// in range, s in the lower half, since (r, n-s) is a signature of the same.
+// canonical reports whether the signature has the only form that is accepted: r and s of 32 bytes
+// each, in range, and s in the lower half of the range, since (r, n-s) would verify too.
 func (t *serviceToken) canonical() bool {
 	if len(t.signature) != 64 {
 		return false

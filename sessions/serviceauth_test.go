@@ -29,8 +29,8 @@ const (
 
 type object = map[string]any
 
-// strangers are DIDs elsewhere, with their keys, and a verifier of their tokens. It is a directory that counts
-// how often it is asked.
+// strangers are DIDs elsewhere, with their keys, and a verifier of their tokens. It is a directory
+// that counts how often it is asked.
 type strangers struct {
 	did.Directory
 	sessions.ServiceVerifier
@@ -146,8 +146,8 @@ func TestServiceTokensThatAreGood(t *testing.T) {
 	}
 }
 
-// TestServiceTokensRefusedUnasked has tokens that are refused without a question to the directory, so that
-// nobody can have it asked for nothing.
+// TestServiceTokensRefusedUnasked has tokens that are refused without a question to the directory,
+// so that nobody can have it asked for nothing.
 func TestServiceTokensRefusedUnasked(t *testing.T) {
 	s := newStrangers(t)
 	good := s.token(s.alice)
@@ -247,7 +247,7 @@ func TestServiceTokensRefusedUnasked(t *testing.T) {
 	}
 }
 
-// TestServiceTokensThatTheDocumentRefuses has tokens in which nothing is wrong but that another key signed them.
+// TestServiceTokensThatTheDocumentRefuses has tokens in which only the issuer or the key is wrong.
 func TestServiceTokensThatTheDocumentRefuses(t *testing.T) {
 	const junk = "jwt signature does not match jwt issuer"
 	s := newStrangers(t)
@@ -277,8 +277,8 @@ func TestServiceTokensThatTheDocumentRefuses(t *testing.T) {
 	}
 }
 
-// TestServiceTokenOfAChangedKey has the key of a document change: it is read again for the first token of the new key, if it is
-// remembered for some time.
+// TestServiceTokenOfAChangedKey changes the key in a document that is remembered: the first token
+// that the new key signed has the document read again.
 func TestServiceTokenOfAChangedKey(t *testing.T) {
 	s := newStrangers(t)
 	verify := func(token string) error { _, err := s.Verify(ctx, token, createAccount); return err }

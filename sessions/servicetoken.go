@@ -19,7 +19,8 @@ import (
 
 // Errors about service tokens that are asked for. Test for them with [errors.Is].
 var (
-	// ErrBadExpiration says that a service token was asked for with an end that is past or too far away.
+	// ErrBadExpiration says that a service token was asked for with an end that is past or too far
+	// away.
 	ErrBadExpiration = errors.New("sessions: bad expiration")
 	// ErrInvalidRequest says that a service token can't be had as asked for.
 	ErrInvalidRequest = errors.New("sessions: invalid request")
@@ -57,7 +58,8 @@ var protected = []string{
 	"com.atproto.server.updateEmail",
 }
 
-// methodCreateAccount is how an account moves: the only thing that one that is taken down may ask for.
+// methodCreateAccount is how an account moves: the only thing that one that is taken down may ask
+// for.
 const methodCreateAccount = "com.atproto.server.createAccount"
 
 // privileged reports whether a method needs more than a plain app password.
@@ -69,8 +71,8 @@ func privileged(method string) bool {
 // ask for one gets it in no other case either.
 func sameMethod(a, b string) bool { return strings.EqualFold(a, b) }
 
-// sameService reports whether two audiences mean the same server, in any spelling that a lenient reader could take for
-// it: whatever their case, their trailing dots, the service that they name, and with the port's colon encoded or not.
+// sameService reports whether two audiences mean the same server to a lenient reader: it ignores
+// case, a fragment, trailing dots, and whether the colon of a port is percent-encoded.
 func sameService(a, b string) bool { return plainAudience(a) == plainAudience(b) }
 
 func plainAudience(aud string) string {
@@ -86,10 +88,11 @@ func errProtected(method string) error {
 	return refusal.Newf(ErrInvalidRequest, "cannot request a service auth token for the following protected method: %s", method)
 }
 
-// ServiceToken returns a token that proves to another service that it is the
-// account that calls, signed with the account's key. Nobody gets one that would let the account sign up on this
-// server, where it is: it would outlive the account, and let whoever keeps it take the DID. Errors:
-// [ErrInvalidRequest], [ErrInvalidToken], [ErrBadExpiration] (source: com.atproto.server.getServiceAuth).
+// ServiceToken returns a token that proves to another service that it is the account that calls,
+// signed with the account's key. Nobody gets one that would let the account sign up on this server,
+// where it is: it would outlive the account, and let whoever keeps it take the DID. Errors:
+// [ErrInvalidRequest], [ErrInvalidToken], [ErrBadExpiration] (source:
+// com.atproto.server.getServiceAuth).
 func (s *Service) ServiceToken(ctx context.Context, auth *Auth, p ServiceTokenParams) (string, error) {
 	if !validAudience(p.Audience) {
 		return "", refusal.New(ErrInvalidRequest, "aud must be a valid atproto DID or did#serviceId reference")
@@ -143,8 +146,9 @@ func (s *Service) ServiceToken(ctx context.Context, auth *Auth, p ServiceTokenPa
 	return signed, nil
 }
 
-// audienceForm is the DID of a service, with the id of one of its services if need be: a did:plc, or a did:web
-// without a path, which has a port only on localhost (source: the atproto DID specification).
+// audienceForm is the DID of a service, with the id of one of its services if need be: a did:plc,
+// or a did:web without a path, which has a port only on localhost (source: the atproto DID
+// specification).
 var audienceForm = regexp.MustCompile(`^did:(plc:[a-z2-7]{24}|web:localhost(%3A[0-9]+)?|web:[a-zA-Z0-9._-]+)(#[^#\s]+)?$`)
 
 func validAudience(aud string) bool {

@@ -10,8 +10,8 @@ import (
 	"github.com/gatehouse-at/gatehouse/sessions"
 )
 
-// TestServiceTokenToSignUpHere asks for tokens with which the account could sign up where it is: whoever had one could
-// take the DID once the account is gone.
+// TestServiceTokenToSignUpHere asks for tokens with which the account could sign up where it is:
+// whoever had one could take the DID once the account is gone.
 func TestServiceTokenToSignUpHere(t *testing.T) {
 	type ask struct{ aud, method string }
 	refused := map[string][]ask{

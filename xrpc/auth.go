@@ -109,7 +109,8 @@ func (s *Server) admin(c *call) (caller, error) {
 	return caller{admin: name}, nil
 }
 
-// moderator asks for an admin, or for a service token of the moderation service. A procedure uses the token up.
+// moderator asks for an admin, or for a service token of the moderation service. A procedure uses
+// the token up.
 func (s *Server) moderator(c *call) (caller, error) {
 	scheme, raw, err := authorization(c.Request)
 	if err == nil && scheme != schemeBearer {

@@ -89,7 +89,7 @@ func (c *caller) did() syntax.DID {
 	return ""
 }
 
-// changes reports whether the method of the call is a procedure, as its verb tells, which was checked before.
+// changes reports whether the method is a procedure. Its verb, which was checked before, tells.
 func (c *call) changes() bool { return c.Method == http.MethodPost }
 
 // nothing is the input or output of a method that has none.

@@ -12,8 +12,8 @@ import (
 	"github.com/bluesky-social/indigo/atproto/atcrypto"
 )
 
-// SignToken signs a service token, with a header of the key's algorithm. The changes are to claims, or to the header if
-// it has them ("typ", "alg", "crit"); nil leaves one out.
+// SignToken signs a service token, with a header of the key's algorithm. The changes are to claims,
+// or to the header if it has them ("typ", "alg", "crit"); nil leaves one out.
 func SignToken(t testing.TB, key atcrypto.PrivateKey, claims map[string]any, changes ...map[string]any) string {
 	t.Helper()
 	header, claims := map[string]any{"typ": "JWT", "alg": "ES256"}, maps.Clone(claims)
@@ -47,7 +47,8 @@ func SignToken(t testing.TB, key atcrypto.PrivateKey, claims map[string]any, cha
 	return signed + "." + encode(signature)
 }
 
-// Spellings are other texts that mean the same as a good service token to some readers, by what is other about them.
+// Spellings are other texts that mean the same as a good service token to some readers, by what is
+// other about them.
 func Spellings(t testing.TB, token string) map[string]string {
 	t.Helper()
 	parts := strings.Split(token, ".")

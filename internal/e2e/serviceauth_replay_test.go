@@ -124,8 +124,8 @@ func (l *lines) String() string {
 	return l.text.String()
 }
 
-// TestServiceTokenSignsUpOnce signs up with a token: a sign-up that is refused leaves it good, one that isn't uses it up,
-// in all its spellings, until it is forgotten.
+// TestServiceTokenSignsUpOnce signs up with a token: a sign-up that is refused leaves it good, one
+// that isn't uses it up, in all its spellings, until it is forgotten.
 func TestServiceTokenSignsUpOnce(t *testing.T) {
 	const method = "server.createAccount"
 	plc, issuers := newIssuers(t, 2)
@@ -151,7 +151,8 @@ func TestServiceTokenSignsUpOnce(t *testing.T) {
 			t.Errorf("createAccount: %s", got)
 		}
 		s.do(admin, "admin.deleteAccount", moving).ok()
-		// With the DID gone from here, and for another account too, the token would do all it did before.
+		// With the DID gone from here, and for another account too, the token would do all it did
+		// before.
 		sign(token, "alice", moving).refused(401, "JwtReplayed", "jwt was used before")
 		sign(token, "second", nil).refused(401, "JwtReplayed", "jwt was used before")
 		for name, other := range domaintest.Spellings(t, token) {
@@ -212,8 +213,8 @@ func TestRaceToSignUpWithOneToken(t *testing.T) {
 	}, config(func(c *gatehouse.Config) { c.PLCDirectory = plc }))
 }
 
-// TestModeratorsTokensWorkOnce uses tokens of a moderation service again: those for what changes anything work once,
-// those for what doesn't until they end.
+// TestModeratorsTokensWorkOnce uses tokens of a moderation service again: those for what changes
+// anything work once, those for what doesn't until they end.
 func TestModeratorsTokensWorkOnce(t *testing.T) {
 	plc, issuers := newIssuers(t, 1)
 	mod := issuers[0]
@@ -243,8 +244,8 @@ func TestModeratorsTokensWorkOnce(t *testing.T) {
 	}, config(func(c *gatehouse.Config) { c.PLCDirectory, c.ModService = plc, mod.did }))
 }
 
-// TestLabelerIsNotTheAccount has a DID whose document has a key for labels: that key speaks for the labeler where the
-// method names services, and never for the account; nor the other way round.
+// TestLabelerIsNotTheAccount has a DID whose document has a key for labels: that key speaks for the
+// labeler where the method names services, and never for the account; nor the other way round.
 func TestLabelerIsNotTheAccount(t *testing.T) {
 	plc, issuers := newIssuers(t, 1)
 	mod := issuers[0]
