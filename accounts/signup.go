@@ -31,6 +31,13 @@ type CreateParams struct {
 	ProvenDID syntax.DID
 	// AllowReserved lets an admin take reserved and offensive handles.
 	AllowReserved bool
+	// Guard runs in the first transaction of the sign-up, before anything else in it. Its error is
+	// returned, and undoes what it wrote. Otherwise its writes last if that transaction does, even
+	// if the directory then refuses the DID. It is the place to use up a proof that works once: if
+	// the handle turns out to be taken, the proof is still good, and of many sign-ups at once with
+	// the same proof one succeeds. Like any function of a transaction it may run more than once.
+	// Optional.
+	Guard func(storage.Tx) error
 }
 
 // pending is the state of a sign-up between its first and its last step.
@@ -221,6 +228,11 @@ func (s *Service) checkFree(tx storage.Tx, r *record, p CreateParams) error {
 
 // reserve is the first step: everything is checked again, now for good, and the invite used.
 func (s *Service) reserve(tx storage.Tx, r *record, p CreateParams) error {
+	if p.Guard != nil {
+		if err := p.Guard(tx); err != nil {
+			return err
+		}
+	}
 	if err := s.checkFree(tx, r, p); err != nil {
 		return err
 	}

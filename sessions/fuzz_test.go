@@ -2,10 +2,13 @@ package sessions_test
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
+	"strings"
 	"testing"
 
 	"github.com/gatehouse-at/gatehouse/gatehousetest"
+	"github.com/gatehouse-at/gatehouse/internal/domaintest"
 	"github.com/gatehouse-at/gatehouse/sessions"
 )
 
@@ -31,6 +34,57 @@ func FuzzToken(f *testing.F) {
 			}
 			if !ours && err == nil {
 				t.Errorf("%s took %q", what, token)
+			}
+		}
+	})
+}
+
+// FuzzServiceToken gives anything for a service token: what isn't one is refused as such, and what
+// is has only the one spelling.
+func FuzzServiceToken(f *testing.F) {
+	s := newStrangers(f)
+	for _, token := range []string{
+		s.token(s.alice), s.token(s.bob, object{"iss": bobDID}), s.token(s.label, object{"iss": labeler}),
+		s.token(s.alice, object{"iss": nil}), s.token(s.alice, object{"exp": 1e300}), s.token(s.alice, object{"aud": []string{pds}}),
+	} {
+		f.Add(token)
+		for _, other := range domaintest.Spellings(f, token) {
+			f.Add(other)
+		}
+	}
+	f.Add("")
+	f.Add("..")
+	f.Add("bnVsbA.bnVsbA.")
+	f.Fuzz(func(t *testing.T, token string) {
+		for _, trusted := range [][]string{nil, {aliceDID, labeler}} {
+			a, err := s.Verify(context.Background(), token, createAccount, trusted...)
+			if err != nil {
+				if a != nil || !errors.Is(err, sessions.ErrServiceAuth) {
+					t.Errorf("Verify(%q): %+v, %v", token, a, err)
+				}
+				continue
+			}
+			parts := strings.Split(token, ".")
+			if len(parts) != 3 {
+				t.Fatalf("%q was taken", token)
+			}
+			for i := range parts {
+				b, err := base64.RawURLEncoding.DecodeString(parts[i])
+				if err != nil {
+					t.Fatalf("%q was taken: %v", token, err)
+				}
+				parts[i] = encode(b)
+			}
+			if again := strings.Join(parts, "."); again != token {
+				t.Errorf("%q was taken, which is %q", token, again)
+			}
+			for name, other := range domaintest.Spellings(t, token) {
+				if _, err := s.Verify(context.Background(), other, createAccount, trusted...); err == nil {
+					t.Errorf("%q was taken with %s", token, name)
+				}
+			}
+			if a.ID == "" || a.Key == "" || !s.now.Before(a.Expires) || a.Service != "" && trusted == nil {
+				t.Errorf("%q is %+v", token, a)
 			}
 		}
 	})

@@ -79,7 +79,7 @@ type Service struct {
 	signer       *signer
 }
 
-// New returns a service on a store, whose table it defines. From then on
+// New returns a service on a store, whose tables it defines. From then on
 // sessions end with what they depend on: the account, its password, its good standing, the app
 // password.
 func New(ctx context.Context, store storage.Store, a *accounts.Service, p *apppasswords.Service, cfg Config) (*Service, error) {
@@ -121,7 +121,7 @@ func New(ctx context.Context, store storage.Store, a *accounts.Service, p *apppa
 }
 
 // Tables are the collections of this package.
-func Tables() []storage.Definer { return []storage.Definer{table} }
+func Tables() []storage.Definer { return []storage.Definer{table, usedTokens} }
 
 // ServiceDID returns the audience of the tokens.
 func (s *Service) ServiceDID() string { return s.cfg.ServiceDID }

@@ -2,9 +2,9 @@ package sessions
 
 import (
 	"context"
+	"crypto/elliptic"
 	"errors"
-	"fmt"
-	"regexp"
+	"math/big"
 	"slices"
 	"strings"
 	"time"
@@ -14,153 +14,11 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/gatehouse-at/gatehouse/accounts/did"
-	"github.com/gatehouse-at/gatehouse/accounts/keys"
-	"github.com/gatehouse-at/gatehouse/internal/refusal"
-	"github.com/gatehouse-at/gatehouse/internal/token"
 )
 
-// Errors about service auth. Test for them with [errors.Is].
-var (
-	// ErrBadExpiration says that a service token was asked for with an end that is past or too far away.
-	ErrBadExpiration = errors.New("sessions: bad expiration")
-	// ErrInvalidRequest says that a service token can't be had as asked for.
-	ErrInvalidRequest = errors.New("sessions: invalid request")
-	// ErrServiceAuth says that a service token that came in isn't good. It is a [*ServiceAuthError].
-	ErrServiceAuth = errors.New("sessions: service auth")
-)
-
-// ServiceTokenParams say what a service token is for.
-type ServiceTokenParams struct {
-	// Audience is the DID of the service, with the id of one of its services if need be (did#id).
-	Audience string
-	// Method is the NSID of the one method that the token is for; empty: any.
-	Method string
-	// Expires is when the token ends. Zero: in a minute. At most in an hour, or in a
-	// minute without a Method.
-	Expires time.Time
-}
-
-// protected are the methods that manage an account: they are called with its own
-// session and no other way. Compare them by [sameMethod].
-var protected = []string{
-	"com.atproto.admin.sendEmail",
-	"com.atproto.identity.requestPlcOperationSignature",
-	"com.atproto.identity.signPlcOperation",
-	"com.atproto.identity.updateHandle",
-	"com.atproto.server.activateAccount",
-	"com.atproto.server.confirmEmail",
-	"com.atproto.server.createAppPassword",
-	"com.atproto.server.deactivateAccount",
-	"com.atproto.server.getAccountInviteCodes",
-	"com.atproto.server.getSession",
-	"com.atproto.server.listAppPasswords",
-	"com.atproto.server.requestAccountDelete",
-	"com.atproto.server.requestEmailConfirmation",
-	"com.atproto.server.requestEmailUpdate",
-	"com.atproto.server.revokeAppPassword",
-	"com.atproto.server.updateEmail",
-}
-
-// methodCreateAccount is how an account moves: the only thing that one that is taken down may ask for.
-const methodCreateAccount = "com.atproto.server.createAccount"
-
-// privileged reports whether a method needs more than a plain app password.
-func privileged(method string) bool {
-	return sameMethod(method, methodCreateAccount) || strings.HasPrefix(strings.ToLower(method), "chat.bsky.")
-}
-
-// sameMethod compares methods as the most lenient service may: whoever may not
-// ask for one gets it in no other case either.
-func sameMethod(a, b string) bool { return strings.EqualFold(a, b) }
-
-// ServiceToken returns a token that proves to another service that it is the
-// account that calls, signed with the account's key. Errors: [ErrInvalidRequest],
-// [ErrInvalidToken], [ErrBadExpiration] (source: com.atproto.server.getServiceAuth).
-func (s *Service) ServiceToken(ctx context.Context, auth *Auth, p ServiceTokenParams) (string, error) {
-	if !validAudience(p.Audience) {
-		return "", refusal.New(ErrInvalidRequest, "aud must be a valid atproto DID or did#serviceId reference")
-	}
-	if auth.Scope == ScopeTakendown && p.Method != methodCreateAccount {
-		return "", errScope
-	}
-	if privileged(p.Method) && auth.Scope == ScopeAppPass {
-		return "", refusal.Newf(ErrInvalidRequest, "insufficient access to request a service auth token for the following method: %s", p.Method)
-	}
-	now := s.now()
-	if p.Expires.IsZero() {
-		p.Expires = now.Add(time.Minute)
-	}
-	switch left := p.Expires.Sub(now); {
-	case left < 0:
-		return "", refusal.New(ErrBadExpiration, "expiration is in past")
-	case left > time.Hour:
-		return "", refusal.New(ErrBadExpiration, "cannot request a token with an expiration more than an hour in the future")
-	case p.Method == "" && left > time.Minute:
-		return "", refusal.New(ErrBadExpiration, "cannot request a method-less token with an expiration more than a minute in the future")
-	}
-	if slices.ContainsFunc(protected, func(m string) bool { return sameMethod(m, p.Method) }) {
-		return "", refusal.Newf(ErrInvalidRequest, "cannot request a service auth token for the following protected method: %s", p.Method)
-	}
-	signer, err := s.accounts.Signer(ctx, auth.Account.DID)
-	if err != nil {
-		return "", err
-	}
-	method, err := methodOf(signer)
-	if err != nil {
-		return "", err
-	}
-	id, err := token.Base32(s.cfg.Rand, 26)
-	if err != nil {
-		return "", fmt.Errorf("sessions: %w", err)
-	}
-	claims := jwt.MapClaims{
-		"iss": auth.Account.DID.String(), "aud": p.Audience, "iat": now.Unix(), "exp": p.Expires.Unix(), "jti": id,
-	}
-	if p.Method != "" {
-		claims["lxm"] = p.Method
-	}
-	signed, err := jwt.NewWithClaims(method, claims).SignedString(signer)
-	if err != nil {
-		return "", fmt.Errorf("sessions: signing a service token: %w", err)
-	}
-	return signed, nil
-}
-
-// audienceForm is the DID of a service, with the id of one of its services if need be: a did:plc, or a did:web
-// without a path, which has a port only on localhost (source: the atproto DID specification).
-var audienceForm = regexp.MustCompile(`^did:(plc:[a-z2-7]{24}|web:localhost(%3A[0-9]+)?|web:[a-zA-Z0-9._-]+)(#[^#\s]+)?$`)
-
-func validAudience(aud string) bool {
-	id, _, _ := strings.Cut(aud, "#")
-	_, err := syntax.ParseDID(id)
-	return err == nil && audienceForm.MatchString(aud)
-}
-
-// accountMethod signs JWTs with an account's key, wherever that is kept.
-type accountMethod string
-
-func methodOf(signer keys.Signer) (jwt.SigningMethod, error) {
-	public, err := signer.PublicKey()
-	if err != nil {
-		return nil, fmt.Errorf("sessions: the signing key: %w", err)
-	}
-	if _, p256 := public.(*atcrypto.PublicKeyP256); p256 {
-		return accountMethod("ES256"), nil
-	}
-	return accountMethod("ES256K"), nil
-}
-
-func (m accountMethod) Alg() string { return string(m) }
-
-func (m accountMethod) Sign(signingString string, key any) ([]byte, error) {
-	signer, ok := key.(keys.Signer)
-	if !ok {
-		return nil, jwt.ErrInvalidKeyType
-	}
-	return signer.HashAndSign([]byte(signingString))
-}
-
-func (accountMethod) Verify(string, []byte, any) error { return jwt.ErrInvalidKeyType }
+// ErrServiceAuth says that a service token that came in isn't good. The error is a
+// [*ServiceAuthError]. Test for it with [errors.Is].
+var ErrServiceAuth = errors.New("sessions: service auth")
 
 // ServiceAuthError is why a service token was refused. Name is the protocol's name of the error.
 type ServiceAuthError struct {
@@ -181,86 +39,235 @@ func serviceAuth(name, text string) error { return &ServiceAuthError{name, text}
 // ErrMissingJWT is the refusal of a call without a service token.
 var ErrMissingJWT = serviceAuth("MissingJwt", "missing jwt")
 
+var (
+	errForm       = serviceAuth("BadJwt", "poorly formatted jwt")
+	errJWTExpired = serviceAuth("JwtExpired", "jwt expired")
+	errNoTokenID  = serviceAuth("BadJwt", "missing jwt id (\"jti\")")
+	errUntrusted  = serviceAuth("UntrustedIss", "Untrusted issuer")
+	errSignature  = serviceAuth("BadJwtSignature", "jwt signature does not match jwt issuer")
+)
+
+// Bounds of a service token.
+const (
+	maxServiceToken    = 8 << 10 // bytes
+	maxServiceTokenID  = 256     // bytes
+	maxServiceLifetime = time.Hour
+	// clockSkew is how far the clocks of an issuer and of this server's processes may be apart: a
+	// token may expire that much later than an hour from now, and a used one is remembered that
+	// much longer than it is good.
+	clockSkew = 5 * time.Second
+)
+
+// ServiceAuth is what a service token proved: who signed it.
+type ServiceAuth struct {
+	// Issuer is the DID whose document has the key.
+	Issuer syntax.DID
+	// Service is the service of the issuer that signed, such as "atproto_labeler", and empty if it
+	// was the account itself: the two have different keys, and the one may not speak for the other.
+	Service string
+	// Key is the key that verified the signature, as a did:key.
+	Key string
+	// ID is the token's jti. It is empty if the token has none and [ServiceVerifier.RequireID]
+	// didn't ask for it.
+	ID string
+	// Expires is when the token ends.
+	Expires time.Time
+}
+
+// iss is the issuer as the token has it.
+func (a *ServiceAuth) iss() string {
+	if a.Service == "" {
+		return a.Issuer.String()
+	}
+	return a.Issuer.String() + "#" + a.Service
+}
+
+// serviceKeys are the keys of a DID document that speak for a service of the DID, by the fragment
+// of the service.
+var serviceKeys = map[string]string{"atproto_labeler": "atproto_label"}
+
 // ServiceVerifier checks the service tokens that others present here.
 type ServiceVerifier struct {
 	// Audience is the DID that tokens have to be for.
 	Audience string
 	// Resolver finds the keys of issuers.
 	Resolver *did.Resolver
+	// RequireID refuses tokens without a jti, which [Service.UseServiceToken] needs. Set it for
+	// methods that change anything.
+	RequireID bool
 	// Now tells the time. Default [time.Now].
 	Now func() time.Time
 }
 
-// Verify checks a token for a method and returns its issuer. Only issuers of a list are trusted, if it isn't
-// empty. Errors: [ErrServiceAuth].
-func (v *ServiceVerifier) Verify(ctx context.Context, raw, method string, trusted ...string) (syntax.DID, error) {
+// Verify checks a token for a method and returns who signed it. Without a list of trusted issuers
+// any account may be the issuer, but no service of an account (did#service); with a list, the
+// issuer has to be one of it, fragment included. Whatever can be refused without the issuer's DID
+// document is refused before the DID is resolved.
+//
+// Only one spelling of a token is accepted: base64url without padding, and the low s of a
+// signature. Verify doesn't look whether the token was used before (see [Service.UseServiceToken]).
+// Errors: [ErrServiceAuth].
+func (v *ServiceVerifier) Verify(ctx context.Context, raw, method string, trusted ...string) (*ServiceAuth, error) {
 	if raw == "" {
-		return "", ErrMissingJWT
+		return nil, ErrMissingJWT
 	}
+	t, err := parseServiceToken(raw)
+	if err != nil {
+		return nil, err
+	}
+	if err := v.checkClaims(t, method, trusted); err != nil {
+		return nil, err
+	}
+	if !t.canonical() {
+		return nil, errSignature
+	}
+	err = v.checkSignature(ctx, t)
+	// The key may have been changed since the document was read.
+	if errors.Is(err, errSignature) && v.Resolver.Renew(t.auth.Issuer) {
+		err = v.checkSignature(ctx, t)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &t.auth, nil
+}
+
+// serviceToken is a service token of the right form, of which nothing is proved yet.
+type serviceToken struct {
+	auth          ServiceAuth // without the Key
+	iss, aud, lxm string
+	exp           float64
+	alg           string
+	signed        string // what the signature is of
+	signature     []byte
+}
+
+var serviceTokenParser = jwt.NewParser(jwt.WithStrictDecoding())
+
+// parseServiceToken reads a token. Line breaks are refused, because the base64 decoder skips them,
+// strict or not, so that they would give a token more than one spelling.
+func parseServiceToken(raw string) (*serviceToken, error) {
+	if len(raw) > maxServiceToken || strings.ContainsAny(raw, "\r\n") {
+		return nil, errForm
+	}
+	var c jwt.MapClaims
+	parsed, parts, err := serviceTokenParser.ParseUnverified(raw, &c)
+	if err != nil || foreignHeader(parsed.Header) {
+		return nil, errForm
+	}
+	t := &serviceToken{alg: parsed.Method.Alg(), signed: parts[0] + "." + parts[1], signature: parsed.Signature}
+	if curveOrders[t.alg] == nil {
+		return nil, errForm
+	}
+	exp, ok := c["exp"].(float64)
+	if !ok {
+		return nil, errForm
+	}
+	t.exp = exp
+	t.iss, _ = c["iss"].(string)
+	t.aud, _ = c["aud"].(string)
+	t.lxm, _ = c["lxm"].(string)
+	t.auth.ID, _ = c["jti"].(string)
+	id, _, _ := strings.Cut(t.iss, "#")
+	if t.auth.Issuer, err = syntax.ParseDID(id); err != nil {
+		return nil, errForm
+	}
+	return t, nil
+}
+
+// foreignHeader reports whether a header is that of another kind of token, or names extensions that
+// must be understood, of which none is (source: RFC 8725, 3.11; RFC 7515, 4.1.11).
+func foreignHeader(h map[string]any) bool {
+	typ, _ := h["typ"].(string)
+	_, critical := h["crit"]
+	return critical || slices.ContainsFunc([]string{typeAccess, typeRefresh, "dpop+jwt"}, func(s string) bool {
+		return strings.EqualFold(s, typ)
+	})
+}
+
+// checkClaims checks what a token says. A token without a method may be good for a minute at most;
+// none is accepted here, so the rule needs no check of its own.
+func (v *ServiceVerifier) checkClaims(t *serviceToken, method string, trusted []string) error {
 	now := time.Now
 	if v.Now != nil {
 		now = v.Now
 	}
-	parser := jwt.NewParser(jwt.WithValidMethods([]string{"ES256K", "ES256"}), jwt.WithoutClaimsValidation())
-	var c jwt.MapClaims
-	// What the token says has to be right before anybody's DID is resolved.
-	if t, _, err := parser.ParseUnverified(raw, &c); err != nil || t.Header["typ"] == typeAccess || t.Header["typ"] == typeRefresh {
-		return "", serviceAuth("BadJwt", "poorly formatted jwt")
-	}
-	iss, _ := c["iss"].(string)
-	aud, _ := c["aud"].(string)
-	lxm, _ := c["lxm"].(string)
-	expires, err := c.GetExpirationTime()
-	id, fragment, _ := strings.Cut(iss, "#")
-	issuer, derr := syntax.ParseDID(id)
+	left := t.exp - float64(now().UnixMicro())/1e6 // not by time.Time, which few of the numbers that JSON can hold fit into
 	switch {
-	case err != nil || expires == nil || derr != nil:
-		return "", serviceAuth("BadJwt", "poorly formatted jwt")
-	case !now().Before(expires.Time):
-		return "", serviceAuth("JwtExpired", "jwt expired")
-	case aud != v.Audience && !strings.HasPrefix(aud, v.Audience+"#"):
-		return "", serviceAuth("BadJwtAudience", "jwt audience does not match service did")
-	case lxm == "":
-		return "", serviceAuth("BadJwtLexiconMethod", "missing jwt lexicon method (\"lxm\"). must match: "+method)
-	case lxm != method:
-		return "", serviceAuth("BadJwtLexiconMethod", "bad jwt lexicon method (\"lxm\"). must match: "+method)
-	case len(trusted) > 0 && !slices.Contains(trusted, iss):
-		return "", serviceAuth("UntrustedIss", "Untrusted issuer")
+	case left <= 0:
+		return errJWTExpired
+	case left > (maxServiceLifetime + clockSkew).Seconds():
+		return serviceAuth("BadJwtExpiration", "jwt expires more than an hour from now")
+	case t.aud != v.Audience && !strings.HasPrefix(t.aud, v.Audience+"#"):
+		return serviceAuth("BadJwtAudience", "jwt audience does not match service did")
+	case t.lxm == "":
+		return serviceAuth("BadJwtLexiconMethod", "missing jwt lexicon method (\"lxm\"). must match: "+method)
+	case t.lxm != method:
+		return serviceAuth("BadJwtLexiconMethod", "bad jwt lexicon method (\"lxm\"). must match: "+method)
+	case len(trusted) > 0 && !slices.Contains(trusted, t.iss):
+		return errUntrusted
+	case v.RequireID && t.auth.ID == "":
+		return errNoTokenID
+	case len(t.auth.ID) > maxServiceTokenID:
+		return serviceAuth("BadJwt", "jwt id (\"jti\") is too long")
 	}
-	keyID := did.AtprotoKey
-	if fragment == "atproto_labeler" {
-		keyID = "atproto_label"
-	}
-	check := func() error {
-		key, err := v.key(ctx, issuer, keyID)
-		if err != nil {
-			return err
+	if _, service, has := strings.Cut(t.iss, "#"); has {
+		if len(trusted) == 0 || serviceKeys[service] == "" {
+			return errUntrusted
 		}
-		_, err = parser.Parse(raw, func(*jwt.Token) (any, error) { return key, nil })
-		if err != nil {
-			return serviceAuth("BadJwtSignature", "jwt signature does not match jwt issuer")
-		}
-		return nil
+		t.auth.Service = service
 	}
-	err = check()
-	var bad *ServiceAuthError
-	if errors.As(err, &bad) && bad.Name == "BadJwtSignature" {
-		// The key may have been rotated since the document was read.
-		v.Resolver.Forget(issuer)
-		err = check()
-	}
-	return issuer, err
+	t.auth.Expires = time.UnixMilli(int64(t.exp * 1000)).UTC()
+	return nil
 }
 
-// key returns the key that an issuer's DID document names.
-func (v *ServiceVerifier) key(ctx context.Context, issuer syntax.DID, keyID string) (atcrypto.PublicKey, error) {
-	ident, err := v.Resolver.Identity(ctx, issuer)
-	if err != nil {
-		return nil, serviceAuth("AuthenticationRequired", "could not resolve iss did")
+// curveOrders are the orders of the curves of algorithms.
+var curveOrders = map[string]*big.Int{
+	"ES256":  elliptic.P256().Params().N,
+	"ES256K": hexInt("fffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141"), // source: SEC 2, 2.4.1
+}
+
+func hexInt(s string) *big.Int {
+	n, _ := new(big.Int).SetString(s, 16)
+	return n
+}
+
+// canonical reports whether the signature has the only form that is accepted: r and s of 32 bytes
+// each, in range, and s in the lower half of the range, since (r, n-s) would verify too.
+func (t *serviceToken) canonical() bool {
+	if len(t.signature) != 64 {
+		return false
 	}
-	key, err := ident.GetPublicKey(keyID)
-	if err != nil {
-		return nil, serviceAuth("AuthenticationRequired", "missing or bad key in did doc")
+	n := curveOrders[t.alg]
+	r, s := new(big.Int).SetBytes(t.signature[:32]), new(big.Int).SetBytes(t.signature[32:])
+	return r.Sign() > 0 && r.Cmp(n) < 0 && s.Sign() > 0 && s.Cmp(new(big.Int).Rsh(n, 1)) <= 0
+}
+
+// checkSignature checks the signature with the issuer's key, and notes the key.
+func (v *ServiceVerifier) checkSignature(ctx context.Context, t *serviceToken) error {
+	name := did.AtprotoKey
+	if t.auth.Service != "" {
+		name = serviceKeys[t.auth.Service]
 	}
-	return key, nil
+	ident, err := v.Resolver.Identity(ctx, t.auth.Issuer)
+	if err != nil {
+		return serviceAuth("AuthenticationRequired", "could not resolve iss did")
+	}
+	key, err := ident.GetPublicKey(name)
+	if err != nil {
+		return serviceAuth("AuthenticationRequired", "missing or bad key in did doc")
+	}
+	if algorithmOf(key) != t.alg || key.HashAndVerify([]byte(t.signed), t.signature) != nil {
+		return errSignature
+	}
+	t.auth.Key = key.DIDKey()
+	return nil
+}
+
+// algorithmOf is the algorithm of a key's signatures.
+func algorithmOf(key atcrypto.PublicKey) string {
+	if _, p256 := key.(*atcrypto.PublicKeyP256); p256 {
+		return "ES256"
+	}
+	return "ES256K"
 }

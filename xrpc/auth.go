@@ -8,8 +8,6 @@ import (
 	"net/http"
 	"strings"
 
-	"github.com/bluesky-social/indigo/atproto/syntax"
-
 	"github.com/gatehouse-at/gatehouse/sessions"
 )
 
@@ -111,7 +109,8 @@ func (s *Server) admin(c *call) (caller, error) {
 	return caller{admin: name}, nil
 }
 
-// moderator asks for an admin, or for a service token of the moderation service.
+// moderator asks for an admin, or for a service token of the moderation service. A procedure uses
+// the token up.
 func (s *Server) moderator(c *call) (caller, error) {
 	scheme, raw, err := authorization(c.Request)
 	if err == nil && scheme != schemeBearer {
@@ -124,14 +123,17 @@ func (s *Server) moderator(c *call) (caller, error) {
 	if s.cfg.ModService == "" {
 		return caller{}, &Error{http.StatusUnauthorized, "UntrustedIss", "Untrusted issuer"}
 	}
-	id, err := s.verify(c, raw, s.cfg.ModService, s.cfg.ModService+"#atproto_labeler")
+	proof, err := s.verify(c, raw, s.cfg.ModService, s.cfg.ModService+"#atproto_labeler")
+	if err == nil && c.changes() {
+		err = s.cfg.Sessions.UseServiceToken(c.Context(), proof)
+	}
 	if err != nil {
 		return caller{}, err
 	}
-	return caller{service: id, admin: id.String()}, nil
+	return caller{service: proof, admin: proof.Issuer.String()}, nil
 }
 
-// serviceOrNobody takes a service token if there is one.
+// serviceOrNobody takes a service token if there is one. The method uses it up.
 func (s *Server) serviceOrNobody(c *call) (caller, error) {
 	private(c)
 	scheme, raw, err := authorization(c.Request)
@@ -143,16 +145,18 @@ func (s *Server) serviceOrNobody(c *call) (caller, error) {
 	case scheme != schemeBearer:
 		return caller{}, &Error{Status: http.StatusUnauthorized, Message: "Invalid authorization header"}
 	}
-	id, err := s.verify(c, raw)
-	return caller{service: id}, err
+	proof, err := s.verify(c, raw)
+	return caller{service: proof}, err
 }
 
-// verify checks a service token, of some issuers or of any.
-func (s *Server) verify(c *call, raw string, issuers ...string) (syntax.DID, error) {
+// verify checks a service token, of some issuers or of any account.
+func (s *Server) verify(c *call, raw string, issuers ...string) (*sessions.ServiceAuth, error) {
 	if err := s.chargeAddress(c); err != nil {
-		return "", err
+		return nil, err
 	}
-	v := sessions.ServiceVerifier{Audience: s.cfg.Sessions.ServiceDID(), Resolver: s.cfg.Resolver, Now: s.cfg.Now}
+	v := sessions.ServiceVerifier{
+		Audience: s.cfg.Sessions.ServiceDID(), Resolver: s.cfg.Resolver, RequireID: c.changes(), Now: s.cfg.Now,
+	}
 	return v.Verify(c.Context(), raw, c.nsid, issuers...)
 }
 

@@ -69,8 +69,8 @@ type caller struct {
 	// refresh is a refresh token, and subject its account if its signature is good.
 	refresh string
 	subject syntax.DID
-	// service is the DID that a service-auth token speaks for.
-	service syntax.DID
+	// service is what a service-auth token proved.
+	service *sessions.ServiceAuth
 	// admin names the admin.
 	admin string
 }
@@ -83,8 +83,14 @@ func (c *caller) did() syntax.DID {
 	if c.subject != "" {
 		return c.subject
 	}
-	return c.service
+	if c.service != nil {
+		return c.service.Issuer
+	}
+	return ""
 }
+
+// changes reports whether the method is a procedure. Its verb, which was checked before, tells.
+func (c *call) changes() bool { return c.Method == http.MethodPost }
 
 // nothing is the input or output of a method that has none.
 type nothing struct{}

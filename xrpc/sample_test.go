@@ -64,7 +64,7 @@ func sampleServiceAuth(s *Server) authFunc {
 		if err != nil {
 			return caller{}, nil
 		}
-		return caller{service: who.did()}, nil
+		return caller{service: &sessions.ServiceAuth{Issuer: who.did()}}, nil
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"github.com/bluesky-social/indigo/atproto/syntax"
 
 	"github.com/gatehouse-at/gatehouse/accounts"
+	"github.com/gatehouse-at/gatehouse/storage"
 )
 
 func (s *Server) createAccount(c *call, in *atproto.ServerCreateAccount_Input) (*atproto.ServerCreateAccount_Output, error) {
@@ -16,15 +17,19 @@ func (s *Server) createAccount(c *call, in *atproto.ServerCreateAccount_Input) (
 	case in.Password == nil:
 		return nil, invalid(`Input must have the property "password"`)
 	}
-	t, err := s.cfg.Sessions.SignUp(c.Context(), accounts.CreateParams{
+	params := accounts.CreateParams{
 		Handle:      in.Handle,
 		Email:       value(in.Email),
 		Password:    *in.Password,
 		InviteCode:  value(in.InviteCode),
 		RecoveryKey: value(in.RecoveryKey),
 		DID:         syntax.DID(value(in.Did)),
-		ProvenDID:   c.service,
-	})
+	}
+	if proof := c.service; proof != nil {
+		params.ProvenDID = proof.Issuer
+		params.Guard = func(tx storage.Tx) error { return s.cfg.Sessions.UseServiceTokenTx(tx, proof) }
+	}
+	t, err := s.cfg.Sessions.SignUp(c.Context(), params)
 	if err != nil {
 		return nil, err
 	}

@@ -440,8 +440,8 @@ func TestServiceTokensOfStrangers(t *testing.T) {
 	for i := range 103 {
 		id := "did:plc:" + strings.NewReplacer("0", "a", "1", "b", "8", "c", "9", "d").Replace(fmt.Sprintf("%024d", i))
 		token := encode(map[string]any{"alg": "ES256K", "typ": "JWT"}) + "." + encode(map[string]any{
-			"iss": id, "aud": "did:web:localhost", "lxm": "com.atproto.server.createAccount", "exp": srv.Clock.Now().Add(time.Minute).Unix(),
-		}) + "." + base64.RawURLEncoding.EncodeToString(make([]byte, 64))
+			"iss": id, "aud": "did:web:localhost", "lxm": "com.atproto.server.createAccount", "jti": "one", "exp": srv.Clock.Now().Add(time.Minute).Unix(),
+		}) + "." + base64.RawURLEncoding.EncodeToString(bytes.Repeat([]byte{1}, 64))
 		resp, body := do(t, srv, request{
 			path: "/xrpc/com.atproto.server.createAccount", header: asJSON("Authorization", "Bearer "+token),
 			body: `{"handle":"alice.test","email":"alice@example.com","password":"password","did":"` + id + `"}`,

@@ -5,11 +5,10 @@ import (
 	"time"
 
 	"github.com/bluesky-social/indigo/atproto/atcrypto"
-	"github.com/bluesky-social/indigo/atproto/auth"
-	"github.com/bluesky-social/indigo/atproto/syntax"
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/gatehouse-at/gatehouse"
+	"github.com/gatehouse-at/gatehouse/internal/domaintest"
 )
 
 // Tokens with a good signature that are not what the server issues.
@@ -53,11 +52,9 @@ func TestServiceTokenOfAnUnknownIssuer(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		lxm := syntax.NSID(method)
-		token, err := auth.SignServiceAuth(syntax.DID(issuer), "did:web:localhost", 24*time.Hour*3650, &lxm, key)
-		if err != nil {
-			t.Fatal(err)
-		}
+		token := domaintest.SignToken(t, key, object{
+			"iss": issuer, "aud": "did:web:localhost", "lxm": method, "jti": "one", "exp": s.Clock.Now().Add(time.Minute).Unix(),
+		})
 		s.do(bearer(token), "server.createAccount", object{
 			"did": issuer, "handle": "mover.test", "email": "mover@example.com", "password": "long enough",
 		}).refused(401, "AuthenticationRequired", "could not resolve iss did")

@@ -447,11 +447,14 @@ describe('the reference and Gatehouse', () => {
 
   // An account moves as today's tools do it: the client logs in at the new server before the DID leads there.
   for (const [title, ends] of Object.entries({
-    'an account moves from the reference': () => [both.ref, both.our], 'an account moves to the reference': () => [both.our, both.ref],
+    'an account moves from the reference': (pair) => [pair.ref, pair.our], 'an account moves to the reference': (pair) => [pair.our, pair.ref],
   })) {
-    test(title, async () => {
-      const [from, to] = ends()
-      const name = from === both.ref ? 'coming' : 'going'
+    test(title, async (t) => {
+      // The two have DIDs of their own here: Gatehouse gives nobody a token to sign up with where they are.
+      const pair = await start({ reference: { serviceDid: 'did:web:reference.test' } })
+      t.after(() => pair.stop())
+      const [from, to] = ends(pair)
+      const name = from === pair.ref ? 'coming' : 'going'
       await from.signUp(name)
       const { did } = from.accounts[name]
       const old = new AtpAgent({ service: from.url })
@@ -472,7 +475,7 @@ describe('the reference and Gatehouse', () => {
       await old.com.atproto.server.deactivateAccount({})
       const { active, handle } = (await agent.com.atproto.server.getSession()).data
       assert.deepEqual({ active: active ?? true, handle }, { active: true, handle: `${name}2.test` })
-      const document = await (await fetch(`${both.plcURL}/${did}`)).json()
+      const document = await (await fetch(`${pair.plcURL}/${did}`)).json()
       assert.deepEqual(document.alsoKnownAs, [`at://${name}2.test`])
       assert.equal(new URL(document.service[0].serviceEndpoint).port, new URL(to.url).port)
     })

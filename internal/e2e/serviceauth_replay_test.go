@@ -1,0 +1,292 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"maps"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/bluesky-social/indigo/atproto/atcrypto"
+	"github.com/bluesky-social/indigo/atproto/syntax"
+
+	"github.com/gatehouse-at/gatehouse"
+	"github.com/gatehouse-at/gatehouse/accounts/did"
+	"github.com/gatehouse-at/gatehouse/internal/domaintest"
+	"github.com/gatehouse-at/gatehouse/storage"
+	"github.com/gatehouse-at/gatehouse/storage/memory"
+)
+
+// issuer is a DID elsewhere, with a key of the account and one of its labeler.
+type issuer struct {
+	t          testing.TB
+	did        string
+	key, label *atcrypto.PrivateKeyK256
+}
+
+// newIssuers makes DIDs in a directory of their own.
+func newIssuers(t *testing.T, n int) (*did.Local, []*issuer) {
+	t.Helper()
+	ctx := context.Background()
+	plc, err := did.NewLocal(ctx, memory.New(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	generate := func() (*atcrypto.PrivateKeyK256, string) {
+		t.Helper()
+		key, err := atcrypto.GeneratePrivateKeyK256()
+		if err != nil {
+			t.Fatal(err)
+		}
+		public, err := key.PublicKey()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return key, public.DIDKey()
+	}
+	var all []*issuer
+	for i := range n {
+		rotation, _ := generate()
+		key, public := generate()
+		label, labelPublic := generate()
+		registrar := &did.PLC{Directory: plc, Signer: rotation, Endpoint: "https://elsewhere.example.com"}
+		m, err := registrar.Mint(ctx, did.MintParams{Handle: syntax.Handle(fmt.Sprintf("issuer%d.example.com", i)), SigningKey: public})
+		if err == nil {
+			err = registrar.Submit(ctx, m.DID, m.Operation)
+		}
+		if err == nil {
+			err = registrar.Change(ctx, m.DID, func(op *did.Operation) { op.VerificationMethods["atproto_label"] = labelPublic })
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, &issuer{t, m.DID.String(), key, label})
+	}
+	return plc, all
+}
+
+// claims are those of a token of the account's for a method of a server.
+func (i *issuer) claims(s *api, method, jti string) object {
+	return object{
+		"iss": i.did, "aud": "did:web:localhost", "lxm": "com.atproto." + method, "jti": jti,
+		"exp": s.Clock.Now().Add(time.Minute).Unix(),
+	}
+}
+
+func (i *issuer) token(s *api, method, jti string, changes ...object) string {
+	i.t.Helper()
+	return domaintest.SignToken(i.t, i.key, i.claims(s, method, jti), changes...)
+}
+
+// labelToken is signed with the labeler's key.
+func (i *issuer) labelToken(s *api, method, jti string, changes ...object) string {
+	i.t.Helper()
+	return domaintest.SignToken(i.t, i.label, i.claims(s, method, jti), append([]object{{"iss": i.did + "#atproto_labeler"}}, changes...)...)
+}
+
+// rows counts the documents of a table.
+func (s *api) rows(table string) (n int) {
+	s.t.Helper()
+	err := s.Store.View(context.Background(), func(tx storage.Tx) error {
+		n = 0
+		for _, err := range tx.Scan(table, storage.Range{}) {
+			if err != nil {
+				return err
+			}
+			n++
+		}
+		return nil
+	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return n
+}
+
+// lines is a log that several write to.
+type lines struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *lines) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(b)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+// TestServiceTokenSignsUpOnce signs up with a token: a sign-up that is refused leaves it good, one
+// that isn't uses it up, in all its spellings, until it is forgotten.
+func TestServiceTokenSignsUpOnce(t *testing.T) {
+	const method = "server.createAccount"
+	plc, issuers := newIssuers(t, 2)
+	alice, bob := issuers[0], issuers[1]
+	var log lines
+	onEach(t, func(t *testing.T, s *api) {
+		sign := func(token, label string, more object) *answer {
+			t.Helper()
+			in := object{"handle": label + ".test", "email": label + "@example.com", "password": "password"}
+			maps.Copy(in, more)
+			return s.do(bearer(token), method, in)
+		}
+		moving := object{"did": alice.did}
+		s.signUp("taken.test")
+		token := alice.token(s, method, "one")
+		sign(token, "taken", moving).refused(400, "HandleNotAvailable", "Handle already taken: taken.test")
+		sign(token, "long", object{"did": alice.did, "password": strings.Repeat("x", 257)}).refused(400, "InvalidRequest")
+		sign(token, "other", object{"did": bob.did}).refused(401, "AuthenticationRequired", "Missing auth to create account with did: "+bob.did)
+		if n := s.rows("service_tokens"); n != 0 {
+			t.Errorf("%d tokens are used up by refusals", n)
+		}
+		if got := sign(token, "alice", moving).text("did"); got != alice.did {
+			t.Errorf("createAccount: %s", got)
+		}
+		s.do(admin, "admin.deleteAccount", moving).ok()
+		// With the DID gone from here, and for another account too, the token would do all it did
+		// before.
+		sign(token, "alice", moving).refused(401, "JwtReplayed", "jwt was used before")
+		sign(token, "second", nil).refused(401, "JwtReplayed", "jwt was used before")
+		for name, other := range domaintest.Spellings(t, token) {
+			if strings.ContainsAny(other, "\r\n") || strings.HasSuffix(other, " ") {
+				continue // can't be in a header
+			}
+			if a := sign(other, "alice", moving); a.status != 401 {
+				t.Errorf("with %s: %d %s", name, a.status, a.body)
+			}
+		}
+		sign(alice.token(s, method, "one", object{"exp": s.Clock.Now().Add(time.Hour).Unix()}), "alice", moving).refused(401, "JwtReplayed")
+		sign(alice.token(s, method, "", object{"jti": nil}), "alice", moving).refused(401, "BadJwt", `missing jwt id ("jti")`)
+		sign(alice.token(s, method, "two", object{"exp": s.Clock.Now().Add(2 * time.Hour).Unix()}), "alice", moving).
+			refused(401, "BadJwtExpiration", "jwt expires more than an hour from now")
+		sign(bob.token(s, method, "one"), "bob", object{"did": bob.did}).ok()
+		sign(alice.token(s, method, "two"), "alice", moving).ok()
+
+		s.Clock.Advance(time.Minute)
+		sign(token, "alice", moving).refused(401, "JwtExpired", "jwt expired")
+		s.Clock.Advance(time.Minute)
+		if err := s.Gatehouse.Sessions.Purge(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if n := s.rows("service_tokens"); n != 0 {
+			t.Errorf("%d tokens are remembered beyond their end", n)
+		}
+		for part := range strings.SplitSeq(token, ".") {
+			if strings.Contains(log.String(), part) {
+				t.Errorf("the log has a token: %s", log.String())
+			}
+		}
+	}, config(func(c *gatehouse.Config) {
+		c.PLCDirectory = plc
+		c.Logger = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	}))
+}
+
+func TestRaceToSignUpWithOneToken(t *testing.T) {
+	const method = "server.createAccount"
+	plc, issuers := newIssuers(t, 1)
+	mover := issuers[0]
+	onEach(t, func(t *testing.T, s *api) {
+		for name, more := range map[string]object{"with its DID": {"did": mover.did}, "with a new DID": {}} {
+			before, token := s.rows("accounts"), mover.token(s, method, name)
+			counts := tally(race(func(i int) *answer {
+				label := fmt.Sprintf("racer%d-%d", before, i)
+				in := object{"handle": label + ".test", "email": label + "@example.com", "password": "password"}
+				maps.Copy(in, more)
+				return s.do(bearer(token), method, in)
+			}))
+			if counts[""] != 1 || counts["JwtReplayed"] != racers-1 {
+				t.Errorf("%s: %v", name, counts)
+			}
+			if n := s.rows("accounts") - before; n != 1 {
+				t.Errorf("%s: %d accounts", name, n)
+			}
+		}
+	}, config(func(c *gatehouse.Config) { c.PLCDirectory = plc }))
+}
+
+// TestModeratorsTokensWorkOnce uses tokens of a moderation service again: those for what changes
+// anything work once, those for what doesn't until they end.
+func TestModeratorsTokensWorkOnce(t *testing.T) {
+	plc, issuers := newIssuers(t, 1)
+	mod := issuers[0]
+	onEach(t, func(t *testing.T, s *api) {
+		const change, look = "admin.disableAccountInvites", "admin.getAccountInfo"
+		alice := s.signUp("alice.test")
+		for _, sign := range []func(*api, string, string, ...object) string{mod.token, mod.labelToken} {
+			token := sign(s, change, "one")
+			s.do(bearer(token), change, object{"account": alice.DID}).ok()
+			s.do(bearer(token), change, object{"account": alice.DID}).refused(401, "JwtReplayed", "jwt was used before")
+			s.do(bearer(sign(s, change, "", object{"jti": nil})), change, object{"account": alice.DID}).refused(401, "BadJwt", `missing jwt id ("jti")`)
+			for _, token := range []string{sign(s, look, "one"), sign(s, look, "", object{"jti": nil})} {
+				for range 2 {
+					s.do(bearer(token), look, object{"did": alice.DID}).ok()
+				}
+			}
+		}
+		token := mod.token(s, change, "race")
+		counts := tally(race(func(int) *answer { return s.do(bearer(token), change, object{"account": alice.DID}) }))
+		if counts[""] != 1 || counts["JwtReplayed"] != racers-1 {
+			t.Errorf("a race with one token: %v", counts)
+		}
+		log, err := s.Gatehouse.Audit.List(t.Context(), "", "", 10)
+		if err != nil || len(log.Entries) != 3 {
+			t.Errorf("the audit log has %d entries, %v; want one for each token", len(log.Entries), err)
+		}
+	}, config(func(c *gatehouse.Config) { c.PLCDirectory, c.ModService = plc, mod.did }))
+}
+
+// TestLabelerIsNotTheAccount has a DID whose document has a key for labels: that key speaks for the
+// labeler where the method names services, and never for the account; nor the other way round.
+func TestLabelerIsNotTheAccount(t *testing.T) {
+	plc, issuers := newIssuers(t, 1)
+	mod := issuers[0]
+	onEach(t, func(t *testing.T, s *api) {
+		const create, look = "server.createAccount", "admin.getAccountInfo"
+		sign := func(token string) *answer {
+			t.Helper()
+			return s.do(bearer(token), create, object{"did": mod.did, "handle": "moving.test", "email": "moving@example.com", "password": "password"})
+		}
+		plain, labeler := object{"iss": mod.did}, object{"iss": mod.did + "#atproto_labeler"}
+		sign(mod.labelToken(s, create, "1")).refused(401, "UntrustedIss", "Untrusted issuer")
+		sign(mod.labelToken(s, create, "2", plain)).refused(401, "BadJwtSignature", "jwt signature does not match jwt issuer")
+		sign(mod.token(s, create, "3", labeler)).refused(401, "UntrustedIss", "Untrusted issuer")
+		for _, fragment := range []string{"#", "#atproto", "#atproto_pds", "#bsky_chat"} {
+			sign(mod.token(s, create, "4", object{"iss": mod.did + fragment})).refused(401, "UntrustedIss", "Untrusted issuer")
+		}
+		sign(mod.token(s, create, "5")).ok()
+
+		moderate := func(token string) *answer { t.Helper(); return s.do(bearer(token), look, object{"did": mod.did}) }
+		moderate(mod.token(s, look, "6")).ok()
+		moderate(mod.labelToken(s, look, "7")).ok()
+		moderate(mod.token(s, look, "8", labeler)).refused(401, "BadJwtSignature", "jwt signature does not match jwt issuer")
+		moderate(mod.labelToken(s, look, "9", plain)).refused(401, "BadJwtSignature", "jwt signature does not match jwt issuer")
+		moderate(mod.token(s, look, "10", object{"iss": mod.did + "#atproto"})).refused(401, "UntrustedIss", "Untrusted issuer")
+	}, config(func(c *gatehouse.Config) { c.PLCDirectory, c.ModService = plc, mod.did }))
+}
+
+// TestNoTokenToSignUpHere asks for a token with which the account could come back to where it is.
+func TestNoTokenToSignUpHere(t *testing.T) {
+	onEach(t, func(t *testing.T, s *api) {
+		alice := s.signUp("alice.test")
+		made := s.do(bearer(alice.AccessJWT), "server.createAppPassword", object{"name": "app", "privileged": true}).text("password")
+		app := s.login("alice.test", made).text("accessJwt")
+		for _, aud := range []string{"did:web:localhost", "did:web:LOCALHOST", "did:web:localhost%23atproto_pds", "did:web:localhost."} {
+			for _, method := range []string{"com.atproto.server.createAccount", "com.atproto.server.createaccount"} {
+				for _, token := range []string{alice.AccessJWT, app} {
+					s.do(bearer(token), "server.getServiceAuth", object{"aud": aud, "lxm": method}).refused(400, "InvalidRequest",
+						"cannot request a service auth token for the following protected method: "+method)
+				}
+			}
+		}
+		s.do(bearer(app), "server.getServiceAuth", object{"aud": "did:web:elsewhere.test", "lxm": "com.atproto.server.createAccount"}).ok()
+	})
+}

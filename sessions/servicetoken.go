@@ -1,0 +1,181 @@
+package sessions
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/bluesky-social/indigo/atproto/syntax"
+	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/gatehouse-at/gatehouse/accounts/keys"
+	"github.com/gatehouse-at/gatehouse/internal/refusal"
+	"github.com/gatehouse-at/gatehouse/internal/token"
+)
+
+// Errors about service tokens that are asked for. Test for them with [errors.Is].
+var (
+	// ErrBadExpiration says that a service token was asked for with an end that is past or too far
+	// away.
+	ErrBadExpiration = errors.New("sessions: bad expiration")
+	// ErrInvalidRequest says that a service token can't be had as asked for.
+	ErrInvalidRequest = errors.New("sessions: invalid request")
+)
+
+// ServiceTokenParams say what a service token is for.
+type ServiceTokenParams struct {
+	// Audience is the DID of the service, with the id of one of its services if need be (did#id).
+	Audience string
+	// Method is the NSID of the one method that the token is for; empty: any.
+	Method string
+	// Expires is when the token ends. Zero: in a minute. At most in an hour, or in a
+	// minute without a Method.
+	Expires time.Time
+}
+
+// protected are the methods that manage an account: they are called with its own
+// session and no other way. Compare them by [sameMethod].
+var protected = []string{
+	"com.atproto.admin.sendEmail",
+	"com.atproto.identity.requestPlcOperationSignature",
+	"com.atproto.identity.signPlcOperation",
+	"com.atproto.identity.updateHandle",
+	"com.atproto.server.activateAccount",
+	"com.atproto.server.confirmEmail",
+	"com.atproto.server.createAppPassword",
+	"com.atproto.server.deactivateAccount",
+	"com.atproto.server.getAccountInviteCodes",
+	"com.atproto.server.getSession",
+	"com.atproto.server.listAppPasswords",
+	"com.atproto.server.requestAccountDelete",
+	"com.atproto.server.requestEmailConfirmation",
+	"com.atproto.server.requestEmailUpdate",
+	"com.atproto.server.revokeAppPassword",
+	"com.atproto.server.updateEmail",
+}
+
+// methodCreateAccount is how an account moves: the only thing that one that is taken down may ask
+// for.
+const methodCreateAccount = "com.atproto.server.createAccount"
+
+// privileged reports whether a method needs more than a plain app password.
+func privileged(method string) bool {
+	return sameMethod(method, methodCreateAccount) || strings.HasPrefix(strings.ToLower(method), "chat.bsky.")
+}
+
+// sameMethod compares methods as the most lenient service may: whoever may not
+// ask for one gets it in no other case either.
+func sameMethod(a, b string) bool { return strings.EqualFold(a, b) }
+
+// sameService reports whether two audiences mean the same server to a lenient reader: it ignores
+// case, a fragment, trailing dots, and whether the colon of a port is percent-encoded.
+func sameService(a, b string) bool { return plainAudience(a) == plainAudience(b) }
+
+func plainAudience(aud string) string {
+	id, _, _ := strings.Cut(strings.ToLower(aud), "#")
+	parts := strings.Split(strings.ReplaceAll(id, "%3a", ":"), ":")
+	for i := range parts {
+		parts[i] = strings.TrimRight(parts[i], ".")
+	}
+	return strings.Join(parts, ":")
+}
+
+func errProtected(method string) error {
+	return refusal.Newf(ErrInvalidRequest, "cannot request a service auth token for the following protected method: %s", method)
+}
+
+// ServiceToken returns a token that proves to another service that it is the account that calls,
+// signed with the account's key. Nobody gets one that would let the account sign up on this server,
+// where it is: it would outlive the account, and let whoever keeps it take the DID. Errors:
+// [ErrInvalidRequest], [ErrInvalidToken], [ErrBadExpiration] (source:
+// com.atproto.server.getServiceAuth).
+func (s *Service) ServiceToken(ctx context.Context, auth *Auth, p ServiceTokenParams) (string, error) {
+	if !validAudience(p.Audience) {
+		return "", refusal.New(ErrInvalidRequest, "aud must be a valid atproto DID or did#serviceId reference")
+	}
+	if auth.Scope == ScopeTakendown && p.Method != methodCreateAccount {
+		return "", errScope
+	}
+	if sameMethod(p.Method, methodCreateAccount) && sameService(p.Audience, s.cfg.ServiceDID) {
+		return "", errProtected(p.Method)
+	}
+	if privileged(p.Method) && auth.Scope == ScopeAppPass {
+		return "", refusal.Newf(ErrInvalidRequest, "insufficient access to request a service auth token for the following method: %s", p.Method)
+	}
+	now := s.now()
+	if p.Expires.IsZero() {
+		p.Expires = now.Add(time.Minute)
+	}
+	switch left := p.Expires.Sub(now); {
+	case left < 0:
+		return "", refusal.New(ErrBadExpiration, "expiration is in past")
+	case left > time.Hour:
+		return "", refusal.New(ErrBadExpiration, "cannot request a token with an expiration more than an hour in the future")
+	case p.Method == "" && left > time.Minute:
+		return "", refusal.New(ErrBadExpiration, "cannot request a method-less token with an expiration more than a minute in the future")
+	}
+	if slices.ContainsFunc(protected, func(m string) bool { return sameMethod(m, p.Method) }) {
+		return "", errProtected(p.Method)
+	}
+	signer, err := s.accounts.Signer(ctx, auth.Account.DID)
+	if err != nil {
+		return "", err
+	}
+	method, err := methodOf(signer)
+	if err != nil {
+		return "", err
+	}
+	id, err := token.Base32(s.cfg.Rand, 26)
+	if err != nil {
+		return "", fmt.Errorf("sessions: %w", err)
+	}
+	claims := jwt.MapClaims{
+		"iss": auth.Account.DID.String(), "aud": p.Audience, "iat": now.Unix(), "exp": p.Expires.Unix(), "jti": id,
+	}
+	if p.Method != "" {
+		claims["lxm"] = p.Method
+	}
+	signed, err := jwt.NewWithClaims(method, claims).SignedString(signer)
+	if err != nil {
+		return "", fmt.Errorf("sessions: signing a service token: %w", err)
+	}
+	return signed, nil
+}
+
+// audienceForm is the DID of a service, with the id of one of its services if need be: a did:plc,
+// or a did:web without a path, which has a port only on localhost (source: the atproto DID
+// specification).
+var audienceForm = regexp.MustCompile(`^did:(plc:[a-z2-7]{24}|web:localhost(%3A[0-9]+)?|web:[a-zA-Z0-9._-]+)(#[^#\s]+)?$`)
+
+func validAudience(aud string) bool {
+	id, _, _ := strings.Cut(aud, "#")
+	_, err := syntax.ParseDID(id)
+	return err == nil && audienceForm.MatchString(aud)
+}
+
+// accountMethod signs JWTs with an account's key, wherever that is kept.
+type accountMethod string
+
+func methodOf(signer keys.Signer) (jwt.SigningMethod, error) {
+	public, err := signer.PublicKey()
+	if err != nil {
+		return nil, fmt.Errorf("sessions: the signing key: %w", err)
+	}
+	return accountMethod(algorithmOf(public)), nil
+}
+
+func (m accountMethod) Alg() string { return string(m) }
+
+func (m accountMethod) Sign(signingString string, key any) ([]byte, error) {
+	signer, ok := key.(keys.Signer)
+	if !ok {
+		return nil, jwt.ErrInvalidKeyType
+	}
+	return signer.HashAndSign([]byte(signingString))
+}
+
+func (accountMethod) Verify(string, []byte, any) error { return jwt.ErrInvalidKeyType }
