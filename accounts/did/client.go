@@ -41,14 +41,20 @@ type ClientConfig struct {
 	Transport http.RoundTripper
 	// UserAgent names the program. Default "gatehouse".
 	UserAgent string
+	// Now tells the time. Default [time.Now].
+	Now func() time.Time
 }
 
 // Client is a directory over HTTP (source: the did:plc specification, 0.1).
+//
+// Of a long log it remembers the hash of what it has verified, so that it verifies what was
+// appended since, not all of it again.
 type Client struct {
-	base  *url.URL
-	http  *http.Client
-	cfg   ClientConfig
-	sleep func(context.Context, time.Duration) error
+	base     *url.URL
+	http     *http.Client
+	cfg      ClientConfig
+	sleep    func(context.Context, time.Duration) error
+	verified *verifiedLogs
 }
 
 const (
@@ -81,11 +87,18 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 	if cfg.UserAgent == "" {
 		cfg.UserAgent = "gatehouse"
 	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	verified, err := newVerifiedLogs()
+	if err != nil {
+		return nil, fmt.Errorf("did: %w", err)
+	}
 	if cfg.Transport == nil {
 		cfg.Transport = transportFor(base, cfg.AllowPrivate, http.ProxyFromEnvironment)
 	}
 	return &Client{
-		base: base, cfg: cfg, sleep: sleep,
+		base: base, cfg: cfg, sleep: sleep, verified: verified,
 		http: &http.Client{
 			Transport: cfg.Transport, Timeout: cfg.Timeout,
 			// A directory has no reason to send us elsewhere.
@@ -238,17 +251,34 @@ func (c *Client) Log(ctx context.Context, id syntax.DID) ([]*Operation, error) {
 	case status != http.StatusOK:
 		return nil, fmt.Errorf("%w: %s: status %d: %s", ErrUnavailable, c.base.Host, status, excerpt(answer))
 	}
-	var log []*Operation
-	if err := json.Unmarshal(answer, &log); err != nil {
+	log, written, err := parseLog(answer)
+	switch {
+	case err != nil:
 		return nil, fmt.Errorf("%w: %s: the log of %s can't be read: %w", ErrUnavailable, c.base.Host, id, err)
-	}
-	if len(log) == 0 {
+	case len(log) == 0:
 		return nil, fmt.Errorf("%w: %s: the log of %s is empty", ErrUnavailable, c.base.Host, id)
 	}
-	if err := verifyLog(id, log); err != nil {
+	if err := c.verified.verify(ctx, id, log, written, c.cfg.Now()); err != nil {
+		if ctx.Err() != nil {
+			return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+		}
 		return nil, fmt.Errorf("%w: %s: the log of %s is not genuine: %v", ErrUnavailable, c.base.Host, id, err)
 	}
 	return log, nil
+}
+
+// parseLog reads a log, and returns also how each operation is written.
+func parseLog(answer []byte) (log []*Operation, written []json.RawMessage, err error) {
+	if err := json.Unmarshal(answer, &written); err != nil {
+		return nil, nil, err
+	}
+	log = make([]*Operation, len(written))
+	for i, w := range written {
+		if err := json.Unmarshal(w, &log[i]); err != nil {
+			return nil, nil, err
+		}
+	}
+	return log, written, nil
 }
 
 // isObject tells a directory's own answer from that of a proxy before it, whose "not found"

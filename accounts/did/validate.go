@@ -151,28 +151,3 @@ func next(id syntax.DID, log []*Logged, o *Operation, now time.Time) (keep int, 
 	}
 	return at + 1, nil
 }
-
-// verifyLog checks that operations are the log of a DID: the first makes the DID,
-// and each one follows the one before. Operations that lack the right signature can't be in it,
-// wherever it comes from.
-func verifyLog(id syntax.DID, ops []*Operation) error {
-	log := make([]*Logged, 0, len(ops))
-	for i, op := range ops {
-		if op == nil {
-			return refused("operation %d is missing", i)
-		}
-		keep, err := next(id, log, op, time.Time{})
-		if err != nil {
-			return err
-		}
-		if keep != i {
-			return refused("operation %d does not follow the one before", i)
-		}
-		c, err := op.CID()
-		if err != nil {
-			return err
-		}
-		log = append(log, &Logged{DID: id, Operation: op, CID: c})
-	}
-	return nil
-}
