@@ -47,6 +47,11 @@ type ClientConfig struct {
 
 // Client is a directory over HTTP (source: the did:plc specification, 0.1).
 //
+// When the directory asks it to wait, with the status 429 or 503 and a Retry-After header, one request waits for that
+// time, if it is a minute at most and within its context. All others that read fail with [ErrUnavailable]
+// meanwhile, without being made, for 5 minutes at most; a 429 without the header means 5 seconds. Operations are
+// submitted all the same.
+//
 // Of a long log it remembers the hash of what it has verified, so that it verifies what was
 // appended since, not all of it again.
 type Client struct {
@@ -54,6 +59,7 @@ type Client struct {
 	http     *http.Client
 	cfg      ClientConfig
 	sleep    func(context.Context, time.Duration) error
+	patience patience
 	verified *verifiedLogs
 }
 
@@ -152,28 +158,55 @@ func sleep(ctx context.Context, d time.Duration) error {
 // do makes a request until it gets a definite answer.
 func (c *Client) do(ctx context.Context, method string, id syntax.DID, suffix string, body []byte) (status int, answer []byte, err error) {
 	target := c.base.JoinPath(id.String() + suffix).String()
-	for try := 0; ; try++ {
-		status, answer, err = c.once(ctx, method, target, body)
+	reads := method == http.MethodGet
+	waits := false // for the time that the directory asked for
+	defer func() {
+		if waits {
+			c.patience.leave()
+		}
+	}()
+	for try := 1; ; try++ {
+		if until, hold := c.patience.left(c.cfg.Now()); reads && hold && !waits {
+			return 0, nil, fmt.Errorf("%w: %s wants no requests before %s", ErrUnavailable, c.base.Host, until.UTC().Format(time.RFC3339))
+		}
+		status, header, answer, err := c.once(ctx, method, target, body)
 		if err == nil && status < 500 && status != http.StatusTooManyRequests && status != http.StatusRequestTimeout {
 			return status, answer, nil
 		}
+		var wait time.Duration
 		if err == nil {
 			err = fmt.Errorf("status %d", status)
+			now := c.cfg.Now()
+			if wait = asked(status, header, now, reads); wait > 0 && reads {
+				c.patience.hold(now, wait)
+			}
 		}
-		if try+1 >= c.cfg.Tries || ctx.Err() != nil {
+		pause := min(c.cfg.Backoff<<min(try-1, 10), maxBackoff)
+		pause = max(pause/2+rand.N(pause), wait)
+		again := try < c.cfg.Tries && wait <= maxWait && inTime(ctx, pause)
+		if again && wait > 0 && reads && !waits {
+			again = c.patience.enter()
+			waits = again
+		}
+		if !again {
 			return 0, nil, fmt.Errorf("%w: %s: %w", ErrUnavailable, c.base.Host, err)
 		}
-		pause := min(c.cfg.Backoff<<min(try, 10), maxBackoff)
-		if err := c.sleep(ctx, pause/2+rand.N(pause)); err != nil {
+		if err := c.sleep(ctx, pause); err != nil {
 			return 0, nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 		}
 	}
 }
 
-func (c *Client) once(ctx context.Context, method, target string, body []byte) (int, []byte, error) {
+// inTime reports whether a context lasts longer than a pause.
+func inTime(ctx context.Context, pause time.Duration) bool {
+	deadline, has := ctx.Deadline()
+	return ctx.Err() == nil && (!has || time.Until(deadline) > pause)
+}
+
+func (c *Client) once(ctx context.Context, method, target string, body []byte) (int, http.Header, []byte, error) {
 	req, err := http.NewRequestWithContext(ctx, method, target, bytes.NewReader(body))
 	if err != nil {
-		return 0, nil, err
+		return 0, nil, nil, err
 	}
 	req.Header.Set("User-Agent", c.cfg.UserAgent)
 	req.Header.Set("Accept", "application/json")
@@ -182,14 +215,14 @@ func (c *Client) once(ctx context.Context, method, target string, body []byte) (
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return 0, nil, err
+		return 0, nil, nil, err
 	}
 	defer resp.Body.Close()
 	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
 	if err == nil && len(answer) > maxAnswer {
 		err = errors.New("the answer is too large")
 	}
-	return resp.StatusCode, answer, err
+	return resp.StatusCode, resp.Header, answer, err
 }
 
 // Submit implements [Directory].

@@ -6,5 +6,9 @@
 // is a host name, and its document is served by that host.
 //
 // A [Registrar] is what accounts need of either: minting a DID for a new account, and
-// keeping it up to date.
+// keeping it up to date. A [Resolver] finds the documents of all DIDs, whoever made them.
+//
+// Anybody can have a server look up any DID, and strangers' hosts answer for some. So what is remembered has bounds in
+// bytes, lookups have one in number, and equal ones are made once; what isn't there is remembered too, for
+// some seconds; a directory that asks for patience is left alone, and of a long log only what is new is verified.
 package did
