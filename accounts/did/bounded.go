@@ -8,8 +8,8 @@ import (
 	"github.com/hashicorp/golang-lru/v2/simplelru"
 )
 
-// bounded remembers values of DIDs, up to a number of entries and a number of bytes. When it is full, the
-// entry that was used the longest ago makes room. It is not safe for concurrent use.
+// bounded remembers values of DIDs, up to a number of entries and a number of bytes. When it is
+// full, the entry that was used the longest ago makes room. It is not safe for concurrent use.
 type bounded[V any] struct {
 	lru   *simplelru.LRU[syntax.DID, entry[V]]
 	bytes int // of all entries
@@ -24,11 +24,11 @@ type entry[V any] struct {
 }
 
 const (
-	// overhead is what an entry costs besides its key and what its value refers to: the places in the list
-	// and in the map of the cache, and the value itself.
+	// overhead is what an entry costs besides its key and what its value refers to: the places in
+	// the list and in the map of the cache, and the value itself.
 	overhead = 512
-	// sweep is how many entries are looked at, for each new one, to see whether they are of no use any
-	// more. More than one, so that they go faster than new ones come.
+	// sweep is how many entries are looked at, for each new one, to see whether they are of no use
+	// any more. More than one, so that they go faster than new ones come.
 	sweep = 2
 )
 
@@ -49,8 +49,8 @@ func (b *bounded[V]) get(id syntax.DID, now time.Time) (value V, found bool) {
 	return e.value, found
 }
 
-// put remembers a value until a time. The cost is that of what the value refers to. A value that would take
-// more than an eighth of the bytes isn't remembered: it would push out too much.
+// put remembers a value until a time. The cost is that of what the value refers to. A value that
+// would take more than an eighth of the bytes isn't remembered: it would push out too much.
 func (b *bounded[V]) put(id syntax.DID, value V, cost int, now, drop time.Time) {
 	b.lru.Remove(id)
 	b.sweep(now)
@@ -66,8 +66,8 @@ func (b *bounded[V]) put(id syntax.DID, value V, cost int, now, drop time.Time) 
 	b.bytes += cost
 }
 
-// sweep drops entries that are of no use any more. It looks where those are that were used the longest ago,
-// since to be used is to be fetched anew, but for the time of an outage.
+// sweep drops entries that are of no use any more. It looks where those are that were used the
+// longest ago, since to be used is to be fetched anew, but for the time of an outage.
 func (b *bounded[V]) sweep(now time.Time) {
 	for range sweep {
 		_, e, found := b.lru.GetOldest()

@@ -22,7 +22,8 @@ func held() int {
 	return int(m.HeapAlloc)
 }
 
-// TestResolverMemory looks up documents that were made to take much memory, by names that are parts of something large.
+// TestResolverMemory looks up documents that were made to take much memory, by names that are parts
+// of something large.
 func TestResolverMemory(t *testing.T) {
 	const size, limit = 16 << 10, 2 << 20
 	fill := func(item string) string { return strings.Repeat(item+",", size/(len(item)+1)) + item }

@@ -47,10 +47,10 @@ type ClientConfig struct {
 
 // Client is a directory over HTTP (source: the did:plc specification, 0.1).
 //
-// When the directory asks it to wait, with the status 429 or 503 and a Retry-After header, one request waits for that
-// time, if it is a minute at most and within its context. All others that read fail with [ErrUnavailable]
-// meanwhile, without being made, for 5 minutes at most; a 429 without the header means 5 seconds. Operations are
-// submitted all the same.
+// It honours the Retry-After header of the statuses 429 and 503. One read waits for that time and
+// is made again, if the time is a minute at most and within its context. Until then, for 5 minutes
+// at most, all other reads fail with [ErrUnavailable] without a request. A 429 without the header
+// means 5 seconds. Operations are submitted all the same.
 //
 // Of a long log it remembers the hash of what it has verified, so that it verifies what was
 // appended since, not all of it again.
@@ -68,7 +68,8 @@ const (
 	maxBackoff = 10 * time.Second
 )
 
-// NewClient returns a client. It refuses a URL that is not http(s)://HOST[/PATH], and negative numbers.
+// NewClient returns a client. It refuses a URL that is not http(s)://HOST[/PATH], and negative
+// numbers.
 func NewClient(cfg ClientConfig) (*Client, error) {
 	if cfg.URL == "" {
 		cfg.URL = PublicDirectory

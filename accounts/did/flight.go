@@ -9,9 +9,9 @@ import (
 	"golang.org/x/sync/singleflight"
 )
 
-// merge makes a lookup, or waits for an equal one that is under way. The lookup goes on when its first
-// caller is gone, since others may wait for it, and has a time of its own; each caller waits as long as its
-// own context allows.
+// merge makes a lookup, or waits for an equal one that is under way. The lookup goes on when its
+// first caller is gone, since others may wait for it, and has a time of its own; each caller waits
+// as long as its own context allows.
 func merge[T any](
 	ctx context.Context, flights *singleflight.Group, key string, timeout time.Duration, look func(context.Context) (T, error),
 ) (T, error) {
@@ -42,8 +42,8 @@ func merge[T any](
 	}
 }
 
-// panicked is the result of a lookup that panicked, which its callers do then as they would have without
-// being merged.
+// panicked is the result of a lookup that panicked, which its callers do then as they would have
+// without being merged.
 type panicked string
 
 // slots bounds how many lookups are under way.

@@ -17,9 +17,9 @@ import (
 // Network resolves handles by DNS and HTTPS, and the did:web of others by HTTPS. It connects
 // to public addresses only, so that nobody's handle makes it call what is inside.
 //
-// It remembers nothing: a handle is looked up when somebody takes it, just after its DNS record or its file was made,
-// and an earlier answer would be wrong. But equal lookups of a handle at the same time are made once, and 64
-// different ones at most; further ones wait for their turn.
+// It remembers nothing: a handle is looked up when somebody takes it, just after its DNS record or
+// its file was made, and an answer from before would be out of date. But equal lookups of a handle
+// at the same time are made once, and 64 different ones at most; further ones wait for their turn.
 type Network struct {
 	base    *identity.BaseDirectory
 	flights singleflight.Group // of handles
@@ -43,7 +43,8 @@ func NewNetwork(transport http.RoundTripper, userAgent string) *Network {
 			// A well-known file is where it is.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
-		// A domain's own name servers aren't asked: their addresses are of its owner's choice, and can be inside.
+		// A domain's own name servers aren't asked: their addresses are of its owner's choice, and
+		// can be inside.
 		TryAuthoritativeDNS: false,
 		UserAgent:           userAgent,
 	}}
@@ -84,8 +85,9 @@ func (n *Network) resolveHandle(ctx context.Context, h syntax.Handle) (syntax.DI
 	return id, nil
 }
 
-// ResolveDID returns the document of a did:web. It is for [ResolverConfig].Foreign: a [Resolver] merges equal
-// lookups, bounds their number and remembers their results. Errors: [ErrNotFound], [ErrUnavailable].
+// ResolveDID returns the document of a did:web. It is for [ResolverConfig].Foreign: a [Resolver]
+// merges equal lookups, bounds their number and remembers their results. Errors: [ErrNotFound],
+// [ErrUnavailable].
 func (n *Network) ResolveDID(ctx context.Context, id syntax.DID) (json.RawMessage, error) {
 	if id.Method() != "web" {
 		return nil, fmt.Errorf("%w: %s", ErrNotFound, id)

@@ -17,8 +17,8 @@ import (
 	"github.com/bluesky-social/indigo/atproto/syntax"
 )
 
-// withoutDNS runs a test in a bubble in which no DNS server can be dialed. A resolver has been used before, so
-// that what all resolvers share belongs to no bubble.
+// withoutDNS runs a test in a bubble in which no DNS server can be dialed. A resolver has been used
+// before, so that what all resolvers share belongs to no bubble.
 func withoutDNS(t *testing.T, test func(*testing.T)) {
 	_, _ = (&net.Resolver{PreferGo: true, Dial: undialable}).LookupTXT(t.Context(), "example.com")
 	synctest.Test(t, test)

@@ -11,7 +11,8 @@ import (
 
 // How a directory's wish that its client wait is honoured.
 const (
-	// maxWait is the longest that a request waits before it is made again; if it should wait longer, it fails.
+	// maxWait is the longest that a request waits before it is made again; if it should wait
+	// longer, it fails.
 	maxWait = time.Minute
 	// maxHold is how long, at most, no reading request is made.
 	maxHold = 5 * time.Minute
@@ -28,8 +29,8 @@ type patience struct {
 	waiting bool // whether a request waits for then, to see whether the directory answers again
 }
 
-// asked is how long a directory's answer asks its client to wait; 0 if it doesn't. To a request that reads, a 429 always
-// means some time.
+// asked is how long a directory's answer asks its client to wait; 0 if it doesn't. To a request
+// that reads, a 429 always means some time.
 func asked(status int, header http.Header, now time.Time, reads bool) time.Duration {
 	if status != http.StatusTooManyRequests && status != http.StatusServiceUnavailable {
 		return 0
@@ -72,8 +73,8 @@ func (p *patience) hold(now time.Time, wait time.Duration) {
 	}
 }
 
-// enter makes a request the one that waits, and reports whether it is: of all that were told to wait only one
-// does, since otherwise all would be made again at once.
+// enter makes a request the one that waits, and reports whether it is: of all that were told to
+// wait only one does, since otherwise all would be made again at once.
 func (p *patience) enter() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -17,8 +17,8 @@ import (
 
 const somebody = syntax.DID("did:plc:aaaaaaaaaaaaaaaaaaaaaaaa")
 
-// busy is a directory that answers with a status and a header until it is told otherwise, and then that it
-// doesn't know the DID.
+// busy is a directory that answers with a status and a header until it is told otherwise, and then
+// that it doesn't know the DID.
 type busy struct {
 	*Client
 	requests   atomic.Int32
@@ -84,7 +84,8 @@ func (b *busy) lookUp(t *testing.T, want error, requests int32) {
 	}
 }
 
-// TestLookupsOfABusyDirectory makes one lookup after another: one waits and tries again, the others make no request.
+// TestLookupsOfABusyDirectory makes one lookup after another: one waits and tries again, the others
+// make no request.
 func TestLookupsOfABusyDirectory(t *testing.T) {
 	for _, c := range []struct {
 		status     int
@@ -154,7 +155,8 @@ func TestABusyDirectoryIsAskedAgain(t *testing.T) {
 func TestOnlyOneRequestWaits(t *testing.T) {
 	const many = 30
 	b := newBusy(t, 429, "7")
-	// All requests arrive before the first is answered, and all are answered before the one goes on.
+	// All requests arrive before the first is answered, and all are answered before the one goes
+	// on.
 	var arrived sync.WaitGroup
 	arrived.Add(many)
 	transport := b.http.Transport
@@ -223,7 +225,8 @@ func TestOperationsAreSubmittedToABusyDirectory(t *testing.T) {
 	}
 }
 
-// TestARefusedOperationLetsOthersRead has the directory refuse operations, which it may of one DID alone.
+// TestARefusedOperationLetsOthersRead has the directory refuse operations, which it may of one DID
+// alone.
 func TestARefusedOperationLetsOthersRead(t *testing.T) {
 	b := newBusy(t, 429, "7")
 	op, id := chain(t, 1).genesis()

@@ -16,13 +16,14 @@ import (
 	"golang.org/x/sync/singleflight"
 )
 
-// Resolver finds the documents of DIDs and remembers them for a while, in a bounded amount of memory. Its
-// methods are safe for concurrent use.
+// Resolver finds the documents of DIDs and remembers them for a while, in a bounded amount of
+// memory. Its methods are safe for concurrent use.
 //
-// Where a document can't be had anew it returns the one that it remembers, up to a day old, and asks again
-// only after some seconds, so that a directory's failure doesn't become its callers'. That a DID isn't
-// registered or is tombstoned it remembers for some seconds too. Equal lookups at the same time are made
-// once, with the values of the first caller's context; a caller whose context ends doesn't end the lookup.
+// Where a document can't be had anew it returns the one that it remembers, up to a day old, and
+// asks again only after some seconds, so that a directory's failure doesn't become its callers'.
+// That a DID isn't registered or is tombstoned it remembers for some seconds too. Equal lookups at
+// the same time are made once, with the values of the first caller's context; a caller whose
+// context ends doesn't end the lookup.
 type Resolver struct {
 	cfg                ResolverConfig
 	flights            singleflight.Group
@@ -34,7 +35,8 @@ type Resolver struct {
 	underWay  map[syntax.DID]*flight // the lookups whose results are to be remembered
 }
 
-// answer is the result of a lookup: a document, or an error. It isn't changed once it is remembered.
+// answer is the result of a lookup: a document, or an error. It isn't changed once it is
+// remembered.
 type answer struct {
 	doc   json.RawMessage
 	ident *identity.Identity // what the document says, if it is of the usual form
@@ -59,24 +61,26 @@ type ResolverConfig struct {
 	TTL time.Duration
 	// Stale is how much longer a document is kept for when it can't be had anew. Default 24 hours.
 	Stale time.Duration
-	// NegativeTTL is how long it is remembered that a DID isn't registered, or is tombstoned. Default 30 seconds.
+	// NegativeTTL is how long it is remembered that a DID isn't registered, or is tombstoned.
+	// Default 30 seconds.
 	NegativeTTL time.Duration
-	// Retry is the pause after a resolution for which the directory was unavailable. Default 10 seconds.
+	// Retry is the pause after a resolution for which the directory was unavailable. Default 10
+	// seconds.
 	Retry time.Duration
 	// MinRefresh is the age from which Renew has what is remembered had anew. Default 30 seconds.
 	MinRefresh time.Duration
 	// Timeout bounds one resolution, with the time that it waits to begin. Default 5 seconds.
 	Timeout time.Duration
 	// Concurrency is how many lookups are made at the same time at the directory, and how many at
-	// foreign hosts, which therefore can't keep the directory's from being made by being slow. Further
-	// ones wait for their turn. Default 32.
+	// foreign hosts, which therefore can't keep the directory's from being made by being slow.
+	// Further ones wait for their turn. Default 32.
 	Concurrency int
 	// Size is how many documents are remembered. Default 10,000.
 	Size int
-	// Bytes is how much memory the remembered documents take, their keys and their parsed forms included.
-	// A document that would take more than an eighth of it isn't remembered. Errors have a thirty-second of
-	// it besides, and 64 KiB at least, so that lookups of DIDs that don't exist push out no document.
-	// Default 32 MiB.
+	// Bytes is how much memory the remembered documents take, their keys and their parsed forms
+	// included. A document that would take more than an eighth of it isn't remembered. Errors have
+	// a thirty-second of it besides, and 64 KiB at least, so that lookups of DIDs that don't exist
+	// push out no document. Default 32 MiB.
 	Bytes int
 	// Now tells the time. Default [time.Now].
 	Now func() time.Time
@@ -286,8 +290,8 @@ func (r *Resolver) fetch(ctx context.Context, id syntax.DID) (json.RawMessage, e
 	return doc, nil
 }
 
-// Forget makes the next Resolve ask anew: for a DID that has changed. A lookup that is under way is joined
-// by nobody any more, and its result isn't remembered.
+// Forget makes the next Resolve ask anew: for a DID that has changed. A lookup that is under way is
+// joined by nobody any more, and its result isn't remembered.
 func (r *Resolver) Forget(id syntax.DID) {
 	r.mu.Lock()
 	delete(r.underWay, id)
@@ -297,11 +301,12 @@ func (r *Resolver) Forget(id syntax.DID) {
 	r.flights.Forget(id.String())
 }
 
-// Renew makes the next Resolve ask anew if what is remembered of the DID, a document or an error, has the age
-// of [ResolverConfig].MinRefresh, and reports whether it does. It is for a signature that isn't by a key of
-// the document: the key may have been changed since, but badly signed tokens, of which anybody can send many,
-// must not cause a lookup each. The age counts from the last lookup, also if that found the directory
-// unavailable. Unlike Forget, Renew keeps the document for such an outage.
+// Renew makes the next Resolve ask anew if what is remembered of the DID, a document or an error,
+// has the age of [ResolverConfig].MinRefresh, and reports whether it does. It is for a signature
+// that isn't by a key of the document: the key may have been changed since, but badly signed
+// tokens, of which anybody can send many, must not cause a lookup each. The age counts from the
+// last lookup, also if that found the directory unavailable. Unlike Forget, Renew keeps the
+// document for such an outage.
 func (r *Resolver) Renew(id syntax.DID) bool {
 	now := r.cfg.Now()
 	r.mu.Lock()
@@ -319,8 +324,8 @@ func (r *Resolver) Renew(id syntax.DID) bool {
 	return false
 }
 
-// newAnswer reads a document. It keeps copies, so that what it costs is known, and nothing larger stays in memory
-// because a part of it is used.
+// newAnswer reads a document. It keeps copies, so that what it costs is known, and nothing larger
+// stays in memory because a part of it is used.
 func newAnswer(doc json.RawMessage) *answer {
 	a := &answer{doc: bytes.Clone(doc)}
 	a.cost = cap(a.doc)
@@ -329,7 +334,8 @@ func newAnswer(doc json.RawMessage) *answer {
 		return a
 	}
 	full := identity.ParseIdentity(&parsed)
-	// The maps of the parsed form have room for all entries of the document, those that say nothing included.
+	// The maps of the parsed form have room for all entries of the document, those that say nothing
+	// included.
 	ident := identity.Identity{
 		DID: full.DID, Handle: full.Handle, AlsoKnownAs: append([]string(nil), full.AlsoKnownAs...),
 		Services: make(map[string]identity.ServiceEndpoint, len(full.Services)),

@@ -252,8 +252,8 @@ func TestACallerWaitsAsLongAsItLikes(t *testing.T) {
 	})
 }
 
-// TestForgetEndsTheMerging changes a DID while its old document is under way: nobody may join that lookup then, and its
-// result may not take the place of the new one, however late it is.
+// TestForgetEndsTheMerging changes a DID while its old document is under way: nobody may join that
+// lookup then, and its result may not take the place of the new one, however late it is.
 func TestForgetEndsTheMerging(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var asked atomic.Int32
@@ -355,7 +355,8 @@ func TestLookupsAreLimited(t *testing.T) {
 		}
 		close(slow)
 		callers.Wait()
-		// Those that got their turn are not asked again at once; the others are, since nothing is known of them.
+		// Those that got their turn are not asked again at once; the others are, since nothing is
+		// known of them.
 		lookUp(web)
 		if n := hosts.Load(); n != 4+96 {
 			t.Errorf("%d hosts were asked in all", n)
@@ -394,7 +395,8 @@ func TestRenew(t *testing.T) {
 	if r.Renew(plc(1)) {
 		t.Error("what isn't remembered was renewed")
 	}
-	// badToken looks a key up, finds the signature bad, and looks again if there may be another key.
+	// badToken looks a key up, finds the signature bad, and looks again if there may be another
+	// key.
 	badTokens := func(n, want int, fails error) {
 		t.Helper()
 		before := asked

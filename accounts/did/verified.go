@@ -12,22 +12,24 @@ import (
 	"github.com/bluesky-social/indigo/atproto/syntax"
 )
 
-// verifiedLogs remembers of long logs how much of them was found to be genuine, so that when a log is fetched
-// again only the signatures are checked that were appended. It keeps a hash, not the log.
+// verifiedLogs remembers of long logs how much of them was found to be genuine, so that when a log
+// is fetched again only the signatures are checked that were appended. It keeps a hash, not the
+// log.
 type verifiedLogs struct {
 	mu   sync.Mutex
 	logs *bounded[prefix]
 }
 
-// prefix is the beginning of a log: so many operations, and the hash of how the directory wrote them.
+// prefix is the beginning of a log: so many operations, and the hash of how the directory wrote
+// them.
 type prefix struct {
 	operations int
 	sum        [sha256.Size]byte
 }
 
 const (
-	// longLog is the number of operations from which on a log is remembered. Most have a few, which are
-	// checked in no time, and would push out the long ones.
+	// longLog is the number of operations from which on a log is remembered. Most have a few, which
+	// are checked in no time, and would push out the long ones.
 	longLog = 16
 	// maxLogs is the number of logs that are remembered, and logTTL for how long.
 	maxLogs = 4096
@@ -39,8 +41,9 @@ func newVerifiedLogs() (*verifiedLogs, error) {
 	return &verifiedLogs{logs: logs}, err
 }
 
-// verify checks that operations are the log of a DID. Written is how the directory wrote each of them. When
-// the check fails, or the context ends, what is genuine is remembered all the same, so that the next goes on from there.
+// verify checks that operations are the log of a DID. Written is how the directory wrote each of
+// them. When the check fails, or the context ends, what is genuine is remembered all the same, so
+// that the next goes on from there.
 func (v *verifiedLogs) verify(ctx context.Context, id syntax.DID, ops []*Operation, written []json.RawMessage, now time.Time) error {
 	v.mu.Lock()
 	known, _ := v.logs.get(id, now)
@@ -73,9 +76,10 @@ func prefixOf(written []json.RawMessage) prefix {
 	return p
 }
 
-// verifyLog checks that operations are the log of a DID, of which the first so many are known to be: the first makes
-// the DID, and each one follows the one before. Operations that lack the right signature can't be in it,
-// wherever it comes from. It returns how many are genuine. What costs little is checked before all signatures.
+// verifyLog checks that operations are the log of a DID, of which the first so many are known to
+// be: the first makes the DID, and each one follows the one before. Operations that lack the right
+// signature can't be in it, wherever it comes from. It returns how many are genuine. What costs
+// little is checked before all signatures.
 func verifyLog(ctx context.Context, id syntax.DID, ops []*Operation, from int) (genuine int, err error) {
 	logged := make([]*Logged, len(ops))
 	for i := max(from-1, 0); i < len(ops); i++ {

@@ -86,8 +86,8 @@ func (l *log) client(answer *[]byte) (*Client, syntax.DID) {
 	return c, id
 }
 
-// verifying counts the operations that a client checks: before each it sees whether its context has ended. It ends
-// after so many, if that isn't 0.
+// verifying counts the operations that a client checks: before each it sees whether its context has
+// ended. It ends after so many, if that isn't 0.
 type verifying struct {
 	context.Context
 	asked, end int
@@ -232,7 +232,8 @@ func TestALogThroughTheClient(t *testing.T) {
 	}
 }
 
-// BenchmarkLongLog fetches a log of 1501 operations: for the first time, again, and with an operation more.
+// BenchmarkLongLog fetches a log of 1501 operations: for the first time, again, and with an
+// operation more.
 func BenchmarkLongLog(b *testing.B) {
 	l := chain(b, 1500)
 	shorter := l.written()
