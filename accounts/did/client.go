@@ -41,14 +41,26 @@ type ClientConfig struct {
 	Transport http.RoundTripper
 	// UserAgent names the program. Default "gatehouse".
 	UserAgent string
+	// Now tells the time. Default [time.Now].
+	Now func() time.Time
 }
 
 // Client is a directory over HTTP (source: the did:plc specification, 0.1).
+//
+// It honours the Retry-After header of the statuses 429 and 503. One read waits for that time and
+// is made again, if the time is a minute at most and within its context. Until then, for 5 minutes
+// at most, all other reads fail with [ErrUnavailable] without a request. A 429 without the header
+// means 5 seconds. Operations are submitted all the same.
+//
+// Of a long log it remembers the hash of what it has verified, so that it verifies what was
+// appended since, not all of it again.
 type Client struct {
-	base  *url.URL
-	http  *http.Client
-	cfg   ClientConfig
-	sleep func(context.Context, time.Duration) error
+	base     *url.URL
+	http     *http.Client
+	cfg      ClientConfig
+	sleep    func(context.Context, time.Duration) error
+	patience patience
+	verified *verifiedLogs
 }
 
 const (
@@ -56,7 +68,8 @@ const (
 	maxBackoff = 10 * time.Second
 )
 
-// NewClient returns a client. It refuses a URL that is not http(s)://HOST[/PATH], and negative numbers.
+// NewClient returns a client. It refuses a URL that is not http(s)://HOST[/PATH], and negative
+// numbers.
 func NewClient(cfg ClientConfig) (*Client, error) {
 	if cfg.URL == "" {
 		cfg.URL = PublicDirectory
@@ -81,11 +94,18 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 	if cfg.UserAgent == "" {
 		cfg.UserAgent = "gatehouse"
 	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	verified, err := newVerifiedLogs()
+	if err != nil {
+		return nil, fmt.Errorf("did: %w", err)
+	}
 	if cfg.Transport == nil {
 		cfg.Transport = transportFor(base, cfg.AllowPrivate, http.ProxyFromEnvironment)
 	}
 	return &Client{
-		base: base, cfg: cfg, sleep: sleep,
+		base: base, cfg: cfg, sleep: sleep, verified: verified,
 		http: &http.Client{
 			Transport: cfg.Transport, Timeout: cfg.Timeout,
 			// A directory has no reason to send us elsewhere.
@@ -139,28 +159,55 @@ func sleep(ctx context.Context, d time.Duration) error {
 // do makes a request until it gets a definite answer.
 func (c *Client) do(ctx context.Context, method string, id syntax.DID, suffix string, body []byte) (status int, answer []byte, err error) {
 	target := c.base.JoinPath(id.String() + suffix).String()
-	for try := 0; ; try++ {
-		status, answer, err = c.once(ctx, method, target, body)
+	reads := method == http.MethodGet
+	waits := false // for the time that the directory asked for
+	defer func() {
+		if waits {
+			c.patience.leave()
+		}
+	}()
+	for try := 1; ; try++ {
+		if until, hold := c.patience.left(c.cfg.Now()); reads && hold && !waits {
+			return 0, nil, fmt.Errorf("%w: %s wants no requests before %s", ErrUnavailable, c.base.Host, until.UTC().Format(time.RFC3339))
+		}
+		status, header, answer, err := c.once(ctx, method, target, body)
 		if err == nil && status < 500 && status != http.StatusTooManyRequests && status != http.StatusRequestTimeout {
 			return status, answer, nil
 		}
+		var wait time.Duration
 		if err == nil {
 			err = fmt.Errorf("status %d", status)
+			now := c.cfg.Now()
+			if wait = asked(status, header, now, reads); wait > 0 && reads {
+				c.patience.hold(now, wait)
+			}
 		}
-		if try+1 >= c.cfg.Tries || ctx.Err() != nil {
+		pause := min(c.cfg.Backoff<<min(try-1, 10), maxBackoff)
+		pause = max(pause/2+rand.N(pause), wait)
+		again := try < c.cfg.Tries && wait <= maxWait && inTime(ctx, pause)
+		if again && wait > 0 && reads && !waits {
+			again = c.patience.enter()
+			waits = again
+		}
+		if !again {
 			return 0, nil, fmt.Errorf("%w: %s: %w", ErrUnavailable, c.base.Host, err)
 		}
-		pause := min(c.cfg.Backoff<<min(try, 10), maxBackoff)
-		if err := c.sleep(ctx, pause/2+rand.N(pause)); err != nil {
+		if err := c.sleep(ctx, pause); err != nil {
 			return 0, nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 		}
 	}
 }
 
-func (c *Client) once(ctx context.Context, method, target string, body []byte) (int, []byte, error) {
+// inTime reports whether a context lasts longer than a pause.
+func inTime(ctx context.Context, pause time.Duration) bool {
+	deadline, has := ctx.Deadline()
+	return ctx.Err() == nil && (!has || time.Until(deadline) > pause)
+}
+
+func (c *Client) once(ctx context.Context, method, target string, body []byte) (int, http.Header, []byte, error) {
 	req, err := http.NewRequestWithContext(ctx, method, target, bytes.NewReader(body))
 	if err != nil {
-		return 0, nil, err
+		return 0, nil, nil, err
 	}
 	req.Header.Set("User-Agent", c.cfg.UserAgent)
 	req.Header.Set("Accept", "application/json")
@@ -169,14 +216,14 @@ func (c *Client) once(ctx context.Context, method, target string, body []byte) (
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return 0, nil, err
+		return 0, nil, nil, err
 	}
 	defer resp.Body.Close()
 	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
 	if err == nil && len(answer) > maxAnswer {
 		err = errors.New("the answer is too large")
 	}
-	return resp.StatusCode, answer, err
+	return resp.StatusCode, resp.Header, answer, err
 }
 
 // Submit implements [Directory].
@@ -238,17 +285,34 @@ func (c *Client) Log(ctx context.Context, id syntax.DID) ([]*Operation, error) {
 	case status != http.StatusOK:
 		return nil, fmt.Errorf("%w: %s: status %d: %s", ErrUnavailable, c.base.Host, status, excerpt(answer))
 	}
-	var log []*Operation
-	if err := json.Unmarshal(answer, &log); err != nil {
+	log, written, err := parseLog(answer)
+	switch {
+	case err != nil:
 		return nil, fmt.Errorf("%w: %s: the log of %s can't be read: %w", ErrUnavailable, c.base.Host, id, err)
-	}
-	if len(log) == 0 {
+	case len(log) == 0:
 		return nil, fmt.Errorf("%w: %s: the log of %s is empty", ErrUnavailable, c.base.Host, id)
 	}
-	if err := verifyLog(id, log); err != nil {
+	if err := c.verified.verify(ctx, id, log, written, c.cfg.Now()); err != nil {
+		if ctx.Err() != nil {
+			return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+		}
 		return nil, fmt.Errorf("%w: %s: the log of %s is not genuine: %v", ErrUnavailable, c.base.Host, id, err)
 	}
 	return log, nil
+}
+
+// parseLog reads a log, and returns also how each operation is written.
+func parseLog(answer []byte) (log []*Operation, written []json.RawMessage, err error) {
+	if err := json.Unmarshal(answer, &written); err != nil {
+		return nil, nil, err
+	}
+	log = make([]*Operation, len(written))
+	for i, w := range written {
+		if err := json.Unmarshal(w, &log[i]); err != nil {
+			return nil, nil, err
+		}
+	}
+	return log, written, nil
 }
 
 // isObject tells a directory's own answer from that of a proxy before it, whose "not found"

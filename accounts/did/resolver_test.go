@@ -126,7 +126,7 @@ func TestResolverInAnOutage(t *testing.T) {
 		t.Errorf("a caller who is gone: %v", err)
 	}
 	dir.off.Store(false)
-	resolve(unseen.DID, nil, 9) // the caller's end was not remembered
+	resolve(unseen.DID, nil, 8) // for the caller who was gone nothing was asked
 }
 
 // TestResolverForgetsWhatIsOnItsWay changes a DID while its old document is under way.

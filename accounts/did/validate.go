@@ -121,8 +121,9 @@ func validGenesis(id syntax.DID, o *Operation) error {
 	return nil
 }
 
-// next checks an operation against the log of its DID, nullified entries left out, and returns how many
-// entries of that log it keeps: the rest it nullifies, as a rotation key of higher rank may for 72 hours.
+// next checks an operation against the log of its DID, nullified entries left out, and returns how
+// many entries of that log it keeps: the rest it nullifies, as a rotation key of higher rank may
+// for 72 hours.
 func next(id syntax.DID, log []*Logged, o *Operation, now time.Time) (keep int, err error) {
 	if len(log) == 0 {
 		return 0, validGenesis(id, o)
@@ -150,29 +151,4 @@ func next(id syntax.DID, log []*Logged, o *Operation, now time.Time) (keep int, 
 		return 0, refused("%v", err)
 	}
 	return at + 1, nil
-}
-
-// verifyLog checks that operations are the log of a DID: the first makes the DID,
-// and each one follows the one before. Operations that lack the right signature can't be in it,
-// wherever it comes from.
-func verifyLog(id syntax.DID, ops []*Operation) error {
-	log := make([]*Logged, 0, len(ops))
-	for i, op := range ops {
-		if op == nil {
-			return refused("operation %d is missing", i)
-		}
-		keep, err := next(id, log, op, time.Time{})
-		if err != nil {
-			return err
-		}
-		if keep != i {
-			return refused("operation %d does not follow the one before", i)
-		}
-		c, err := op.CID()
-		if err != nil {
-			return err
-		}
-		log = append(log, &Logged{DID: id, Operation: op, CID: c})
-	}
-	return nil
 }
