@@ -16,6 +16,7 @@ import (
 	"strings"
 	"time"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/bluesky-social/indigo/atproto/atcrypto"
 	"github.com/bluesky-social/indigo/atproto/syntax"
@@ -59,10 +60,11 @@ type Config struct {
 	// ServiceName is what e-mails call the server. Default: Hostname.
 	ServiceName string
 
-	// AdminPassword is that of the user "admin". Without one, and without what follows, admin
-	// methods refuse everybody.
+	// AdminPassword is that of the user "admin": at least 12 characters. Without one, and without
+	// what follows, admin methods refuse everybody.
 	AdminPassword string
-	// Admins are more admins: their passwords by name. The audit log tells them apart.
+	// Admins are more admins: their passwords by name, each of at least 12 characters. The audit
+	// log tells them apart.
 	Admins map[string]string
 	// AdminAuth takes the place of both.
 	AdminAuth xrpc.AdminAuth
@@ -109,6 +111,13 @@ type Config struct {
 	// Keys takes the place of KeySecret, for keys in a hardware module.
 	Keys keys.Store
 
+	// AllowPunycodeHandles allows handles on HandleDomains whose label begins with "xn--". They are
+	// shown as other letters than they are written with, and so can pass for somebody else's.
+	AllowPunycodeHandles bool
+	// MinDeletionDelay is the least time between a deactivation and the deletion that the owner
+	// wishes for with it (deleteAfter of com.atproto.server.deactivateAccount). Default 72 hours.
+	MinDeletionDelay time.Duration
+
 	// MinPasswordLength is the fewest characters of a new password. Default 8.
 	MinPasswordLength int
 	// PasswordMemory (KiB), PasswordTime (passes) and PasswordThreads are the cost of a password
@@ -118,6 +127,9 @@ type Config struct {
 	// PasswordWorkers is how many hashes are computed at once. Default: one less
 	// than there are processors, at least one.
 	PasswordWorkers int
+	// PasswordQueue is how many passwords wait to be hashed at most; beyond it requests are
+	// answered 503. Default: 64 for each worker.
+	PasswordQueue int
 
 	// Mail delivers e-mails; package accounts/mail/deliver has SMTP and files. Default: none are
 	// delivered, and flows that need one fail with a logged error.
@@ -126,11 +138,14 @@ type Config struct {
 	MailTemplates fs.FS
 	// MailTimeout bounds one delivery. Default 15 seconds.
 	MailTimeout time.Duration
+	// MuteNotices are kinds of [mail.Notices] that owners are not sent, such as
+	// [mail.AppPasswordCreated].
+	MuteNotices []mail.Kind
 	// AllowEmail refuses addresses beyond those that are malformed or known to be disposable.
 	AllowEmail func(address string) bool
 
-	// HandleResolver resolves handles on foreign domains. Default: by DNS and HTTPS, from public addresses
-	// only; for a local host name not at all.
+	// HandleResolver resolves handles on foreign domains. Default: by DNS and HTTPS, from public
+	// addresses only; for a local host name not at all.
 	HandleResolver accounts.HandleResolver
 	// DIDResolver resolves DIDs that are no did:plc. Default: did:web by HTTPS, as HandleResolver.
 	DIDResolver func(context.Context, syntax.DID) (json.RawMessage, error)
@@ -154,9 +169,9 @@ type Config struct {
 	TermsOfServiceURL string
 	BlobUploadLimit   int64
 
-	// Hooks take part in what happens to an account, inside its transaction: see [accounts.Hook]. They run in
-	// order, from the first moment of the Server on, so the collections they write are to be
-	// defined before.
+	// Hooks take part in what happens to an account, inside its transaction: see [accounts.Hook].
+	// They run in order, from the first moment of the Server on, so the collections they write are
+	// to be defined before.
 	Hooks []accounts.Hook
 	// Fallback serves the methods below /xrpc/ that Gatehouse doesn't have.
 	Fallback http.Handler
@@ -261,6 +276,9 @@ func (s *settings) checkNames() error {
 	if s.ServiceName == "" {
 		s.ServiceName = s.Hostname
 	}
+	if s.MinDeletionDelay < 0 {
+		return fieldError("MinDeletionDelay", "is negative")
+	}
 	if s.InviteInterval < 0 {
 		return fieldError("InviteInterval", "is negative")
 	}
@@ -319,13 +337,21 @@ func (s *settings) checkSecrets() error {
 	return nil
 }
 
+// minAdminPassword is the fewest characters of an admin's password.
+const minAdminPassword = 12
+
 func (s *settings) checkAdmins() error {
+	if n := utf8.RuneCountInString(s.AdminPassword); n > 0 && n < minAdminPassword {
+		return fieldError("AdminPassword", "has %d characters, fewer than %d", n, minAdminPassword)
+	}
 	for name, password := range s.Admins {
 		switch {
 		case name == "" || strings.Contains(name, ":"): // which ends the name in HTTP Basic
 			return fieldError("Admins", "%q can't be an admin's name", name)
 		case password == "":
 			return fieldError("Admins", "%q has no password", name)
+		case utf8.RuneCountInString(password) < minAdminPassword:
+			return fieldError("Admins", "the password of %q has fewer than %d characters", name, minAdminPassword)
 		case name == mainAdmin && s.AdminPassword != "":
 			return fieldError("Admins", "%q has the password of AdminPassword already", name)
 		}
@@ -340,6 +366,11 @@ func (s *settings) checkMail() error {
 	}
 	if strings.ContainsFunc(s.ServiceName, unicode.IsControl) {
 		return fieldError("ServiceName", "%q can't stand in a subject", s.ServiceName)
+	}
+	for _, kind := range s.MuteNotices {
+		if !slices.Contains(mail.Notices(), kind) {
+			return fieldError("MuteNotices", "%q is none of %q", kind, mail.Notices())
+		}
 	}
 	if s.MailTimeout < 0 {
 		return fieldError("MailTimeout", "is negative")
@@ -386,9 +417,9 @@ func (s *settings) checkPasswords() error {
 	if s.PasswordThreads != 0 {
 		p.Threads = s.PasswordThreads
 	}
-	s.password = password.Config{Params: p, Workers: s.PasswordWorkers, Rand: s.Rand}
+	s.password = password.Config{Params: p, Workers: s.PasswordWorkers, Queue: s.PasswordQueue, Rand: s.Rand}
 	if _, err := password.New(s.password); err != nil {
-		return fieldError("PasswordMemory, PasswordTime, PasswordThreads or PasswordWorkers", "%v", err)
+		return fieldError("PasswordMemory, PasswordTime, PasswordThreads, PasswordWorkers or PasswordQueue", "%v", err)
 	}
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/gatehouse-at/gatehouse"
 	"github.com/gatehouse-at/gatehouse/accounts"
+	"github.com/gatehouse-at/gatehouse/accounts/mail"
 	"github.com/gatehouse-at/gatehouse/accounts/ratelimit"
 	"github.com/gatehouse-at/gatehouse/sessions"
 	"github.com/gatehouse-at/gatehouse/storage/memory"
@@ -41,8 +42,14 @@ func TestBadConfigurationsNameTheField(t *testing.T) {
 		"BlobUploadLimit":   func(c *gatehouse.Config) { c.BlobUploadLimit = -1 },
 		"Hostname    ":      func(c *gatehouse.Config) { c.Hostname = "127.example.com:80" },
 		"Admins":            func(c *gatehouse.Config) { c.Admins = map[string]string{"bob": ""} },
-		"Admins ":           func(c *gatehouse.Config) { c.Admins = map[string]string{"a:b": "password"} },
-		"Admins  ":          func(c *gatehouse.Config) { c.Admins, c.AdminPassword = map[string]string{"admin": "one"}, "other" },
+		"Admins ":           func(c *gatehouse.Config) { c.Admins = map[string]string{"a:b": "long enough password"} },
+		"Admins  ": func(c *gatehouse.Config) {
+			c.Admins, c.AdminPassword = map[string]string{"admin": "long enough password"}, "another password"
+		},
+		"Admins   ":         func(c *gatehouse.Config) { c.Admins = map[string]string{"bob": "too short!!"} },
+		"AdminPassword":     func(c *gatehouse.Config) { c.AdminPassword = "too short!!" },
+		"MinDeletionDelay":  func(c *gatehouse.Config) { c.MinDeletionDelay = -1 },
+		"MuteNotices":       func(c *gatehouse.Config) { c.MuteNotices = []mail.Kind{mail.ResetPassword} },
 		"JWTKeys":           func(c *gatehouse.Config) { c.JWTKeys = []sessions.Key{{ID: "one"}} },
 		"MailTemplates":     func(c *gatehouse.Config) { c.MailTemplates = fstest.MapFS{"nonsense.txt": {}} },
 		"MailTimeout":       func(c *gatehouse.Config) { c.MailTimeout = -1 },

@@ -62,7 +62,10 @@ func (s *Server) wire(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.Accounts, err = accounts.New(ctx, s.store, accounts.Config{
+	// What a request's session changes, it changes in transactions that have read that session
+	// alive.
+	guarded := storage.Conditional(s.store)
+	s.Accounts, err = accounts.New(ctx, guarded, accounts.Config{
 		HandleDomains:     cfg.HandleDomains,
 		MinPasswordLength: cfg.MinPasswordLength,
 		ServiceName:       cfg.ServiceName,
@@ -77,15 +80,21 @@ func (s *Server) wire(ctx context.Context) error {
 		Mailer:            cfg.Mail,
 		Templates:         cfg.templates,
 		MailTimeout:       cfg.MailTimeout,
+		MuteNotices:       cfg.MuteNotices,
 		CodeSecret:        codeSecret,
-		Now:               cfg.Now,
-		Rand:              cfg.Rand,
-		Logger:            cfg.Logger,
+		Limits:            ratelimit.Meter{Limiter: limiter, Logger: cfg.Logger},
+
+		AllowPunycodeHandles: cfg.AllowPunycodeHandles,
+		MinDeletionDelay:     cfg.MinDeletionDelay,
+
+		Now:    cfg.Now,
+		Rand:   cfg.Rand,
+		Logger: cfg.Logger,
 	})
 	if err != nil {
 		return err
 	}
-	if err := s.wireCredentials(ctx); err != nil {
+	if err := s.wireCredentials(ctx, guarded); err != nil {
 		return err
 	}
 	for _, hook := range cfg.Hooks {
@@ -137,13 +146,13 @@ func (s *Server) admins() xrpc.AdminAuth {
 	return all
 }
 
-func (s *Server) wireCredentials(ctx context.Context) error {
+func (s *Server) wireCredentials(ctx context.Context, guarded storage.Store) error {
 	cfg := s.cfg
 	appSecret, err := s.secret(ctx, "app-passwords")
 	if err != nil {
 		return err
 	}
-	s.AppPasswords, err = apppasswords.New(ctx, s.store, s.Accounts, apppasswords.Config{
+	s.AppPasswords, err = apppasswords.New(ctx, guarded, s.Accounts, apppasswords.Config{
 		Secret: appSecret, Now: cfg.Now, Rand: cfg.Rand,
 	})
 	if err != nil {
@@ -163,14 +172,14 @@ func (s *Server) wireCredentials(ctx context.Context) error {
 		}
 		jwtKeys = []sessions.Key{{Secret: secret}}
 	}
-	s.Sessions, err = sessions.New(ctx, s.store, s.Accounts, s.AppPasswords, sessions.Config{
+	s.Sessions, err = sessions.New(ctx, guarded, s.Accounts, s.AppPasswords, sessions.Config{
 		ServiceDID: cfg.serviceDID, Keys: jwtKeys, Secret: refreshSecret,
 		Now: cfg.Now, Rand: cfg.Rand, Logger: cfg.Logger,
 	})
 	if err != nil {
 		return err
 	}
-	s.Invites, err = invites.New(ctx, s.store, s.Accounts, invites.Config{
+	s.Invites, err = invites.New(ctx, guarded, s.Accounts, invites.Config{
 		Hostname: cfg.Hostname, Required: cfg.Invites, Interval: cfg.InviteInterval, Epoch: cfg.InviteEpoch,
 		Now: cfg.Now, Rand: cfg.Rand,
 	})
@@ -208,7 +217,7 @@ func (s *Server) identity(ctx context.Context) (did.Registrar, *did.Resolver, er
 			}
 			s.Directory, directory = local, local
 		} else {
-			client, err := did.NewClient(did.ClientConfig{URL: cfg.PLC, UserAgent: "gatehouse/" + Version + " (" + cfg.Hostname + ")"})
+			client, err := did.NewClient(did.ClientConfig{URL: cfg.PLC, Now: cfg.Now, UserAgent: "gatehouse/" + Version + " (" + cfg.Hostname + ")"})
 			if err != nil {
 				return nil, nil, err
 			}
@@ -279,8 +288,8 @@ func (s *Server) limiter(ctx context.Context) (ratelimit.Limiter, error) {
 	return local, nil
 }
 
-// The background work is done in one process at a time, by whoever holds the lease, which it renews with
-// each round. When the holder is killed another takes over as soon as the lease has expired.
+// The background work is done in one process at a time, by whoever holds the lease, which it renews
+// with each round. When the holder is killed another takes over as soon as the lease has expired.
 const (
 	maintenanceLease    = "maintenance"
 	maintenanceInterval = time.Minute
@@ -314,14 +323,16 @@ func (s *Server) maintain(ctx context.Context) {
 	}
 }
 
-// Maintain does one round of background work: it finishes or undoes sign-ups and changes of handles and keys that were
-// cut short, and removes what has expired. The Server does it by itself, once a minute.
+// Maintain does one round of background work: it finishes or undoes sign-ups and changes of handles
+// and keys that were cut short, and removes what has expired. The Server does it by itself, once a
+// minute.
 func (s *Server) Maintain(ctx context.Context) error {
 	return errors.Join(
 		s.Accounts.Recover(ctx),
 		s.Accounts.DeleteDue(ctx),
 		s.Accounts.PurgeCodes(ctx),
 		s.Accounts.PurgeReservedKeys(ctx),
+		s.Accounts.PurgeFormer(ctx),
 		s.Sessions.Purge(ctx),
 		ratelimit.Purge(ctx, s.store, s.cfg.Now()),
 	)

@@ -3,6 +3,7 @@ package accounts
 import (
 	"crypto/sha256"
 	"encoding/base64"
+	"fmt"
 	"io"
 	"strings"
 	"time"
@@ -38,11 +39,20 @@ type Account struct {
 	// DeactivatedAt is set while the account is deactivated by its owner, or not yet
 	// activated after a migration.
 	DeactivatedAt *time.Time `json:"deactivatedAt,omitempty"`
-	// DeleteAfter is when a deactivated account wishes to be deleted.
+	// DeleteAfter is when a deactivated account is to be deleted, unless its owner logs in before.
 	DeleteAfter *time.Time `json:"deleteAfter,omitempty"`
 
-	// passwordHash is that of the record when it was read, or that which [Service.Authenticate] checked. It is
-	// behind a pointer so that an account that is printed doesn't show it.
+	// Brought is set for an account that came here with its DID.
+	Brought bool `json:"brought,omitempty"`
+	// NotYetActivated is set from the arrival of such an account to its first activation.
+	NotYetActivated bool `json:"notYetActivated,omitempty"`
+	// EmailUnvouchedAt is when a session changed the address without a code, which it can while the
+	// address is unconfirmed. Nil: the address is that of the sign-up, or somebody vouched for the
+	// change.
+	EmailUnvouchedAt *time.Time `json:"emailUnvouchedAt,omitempty"`
+
+	// passwordHash is that of the record when it was read, or that which [Service.Authenticate]
+	// checked. It is behind a pointer so that an account that is printed doesn't show it.
 	passwordHash *string
 }
 
@@ -60,8 +70,8 @@ func (a *Account) hash() string {
 	return *a.passwordHash
 }
 
-// Stamp is a text that is another one as soon as the account's password or its takedown is. It tells nothing
-// about either.
+// Stamp is a text that is another one as soon as the account's password or its takedown is. It
+// tells nothing about either.
 func (a *Account) Stamp() string {
 	h := sha256.New()
 	_, _ = io.WriteString(h, a.hash())
@@ -106,6 +116,10 @@ func (a *Account) Active() bool { return a.Status() == StatusActive }
 type record struct {
 	Account
 	PasswordHash string `json:"passwordHash,omitempty"`
+	// HashWork is what verifying the hash costs; the unit is the hasher's.
+	HashWork int64 `json:"hashWork,omitempty"`
+	// DeletionReminded is set when the owner has been told that the deletion is near.
+	DeletionReminded bool `json:"deletionReminded,omitempty"`
 	// SealedKey is the private half of SigningKey, as the key store sealed it.
 	SealedKey []byte `json:"sealedKey,omitempty"`
 	// Pending is set from the first to the last step of a sign-up. A pending
@@ -131,6 +145,18 @@ var accountsTable = storage.NewCollection("accounts",
 			return ""
 		}
 		return storage.TimeKey(*r.DeleteAfter)
+	}),
+	storage.Ordered("remind_after", func(r *record) string {
+		if r.DeleteAfter == nil || r.DeletionReminded {
+			return ""
+		}
+		return storage.TimeKey(r.DeleteAfter.Add(-reminderBefore))
+	}),
+	storage.Ordered("hash_work", func(r *record) string {
+		if r.HashWork == 0 {
+			return ""
+		}
+		return fmt.Sprintf("%015d", r.HashWork)
 	}),
 )
 

@@ -5,21 +5,19 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/bluesky-social/indigo/atproto/identity"
 	"github.com/bluesky-social/indigo/atproto/syntax"
 
 	"github.com/gatehouse-at/gatehouse/accounts/did"
 	"github.com/gatehouse-at/gatehouse/internal/refusal"
-	"github.com/gatehouse-at/gatehouse/storage"
 )
 
 var errNotActivated = refusal.New(ErrNotFound, "user not found")
 
-// Activate ends a deactivation, or begins the life of an account that was brought here, if
-// its DID names this server, its signing key, and for a did:plc the server's rotation key.
-// Errors: [ErrNotFound], also for an account that is taken down, [ErrInvalidRequest], [ErrDirectory]
+// Activate ends a deactivation, or begins the life of an account that was brought here, if its DID
+// names this server, its signing key, and for a did:plc the server's rotation key. Errors:
+// [ErrNotFound], also for an account that is taken down, [ErrInvalidRequest], [ErrDirectory]
 // (source: com.atproto.server.activateAccount).
 func (s *Service) Activate(ctx context.Context, id syntax.DID) error {
 	deactivated := false
@@ -94,41 +92,4 @@ func (s *Service) identity(ctx context.Context, id syntax.DID) (*identity.Identi
 	}
 	s.cfg.Resolver.Forget(id)
 	return s.cfg.Resolver.Identity(ctx, id)
-}
-
-// DeleteDue deletes the deactivated accounts whose time has come. It is to be run now and then.
-func (s *Service) DeleteDue(ctx context.Context) error {
-	var due []syntax.DID
-	err := s.store.View(ctx, func(tx storage.Tx) error {
-		due = nil
-		for r, err := range accountsTable.Scan(tx, storage.Range{Index: "delete_after", To: storage.TimeKey(s.now().Add(time.Millisecond))}) {
-			if err != nil {
-				return err
-			}
-			due = append(due, r.DID)
-		}
-		return nil
-	})
-	for _, id := range due {
-		derr := s.store.Update(ctx, func(tx storage.Tx) error {
-			r, err := get(tx, id)
-			switch {
-			case errors.Is(err, ErrNotFound):
-				return nil
-			case err != nil:
-				return err
-			case r.DeleteAfter == nil || s.now().Before(*r.DeleteAfter): // activated meanwhile
-				return nil
-			}
-			return s.remove(tx, r)
-		})
-		if derr == nil {
-			s.cfg.Logger.InfoContext(ctx, "deleted an account whose time had come", "did", id)
-		}
-		err = errors.Join(err, derr)
-		if ctx.Err() != nil {
-			break // the next pass goes on
-		}
-	}
-	return err
 }

@@ -57,7 +57,7 @@ const maxSuggestions = 5
 
 // couldHave reports whether a handle may be had and is free.
 func (s *Service) couldHave(tx storage.Tx, raw string) (bool, error) {
-	handle, hosted, err := CheckHandle(raw, s.cfg.HandleDomains, false)
+	handle, hosted, err := CheckHandle(raw, s.handlePolicy(false))
 	if err != nil || !hosted || s.isOwn(handle) {
 		return false, nil
 	}
@@ -77,11 +77,14 @@ func (s *Service) couldHave(tx storage.Tx, raw string) (bool, error) {
 		return false, err
 	}
 	// Whoever had the handle first may have another one by now, and still has the DID.
-	_, err = accountsTable.Get(tx, id.String())
-	if errors.Is(err, storage.ErrNotFound) {
-		return true, nil
+	if _, err = accountsTable.Get(tx, id.String()); err == nil {
+		return false, nil
 	}
-	return false, err
+	if !errors.Is(err, storage.ErrNotFound) {
+		return false, err
+	}
+	t, err := stickyTakedown(tx, id)
+	return t == nil, err
 }
 
 // similar makes labels like another, the nearest first.

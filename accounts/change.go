@@ -13,17 +13,19 @@ const (
 	// Created: the account exists and can be used (or, brought from elsewhere, activated).
 	// An error here undoes it too, but its DID has been published, and is given up.
 	Created Kind = "created"
-	// HandleChanging: the account is about to get another handle, and nothing has happened outside yet. It is
-	// the place for a veto. The change may still come to nothing.
+	// HandleChanging: the account is about to get another handle, and nothing has happened outside
+	// yet. It is the place for a veto. The change may still come to nothing.
 	HandleChanging Kind = "handle-changing"
-	// HandleChanged: the account has another handle. An error here undoes it too, but its DID has been changed,
-	// and is changed back.
+	// HandleChanged: the account has another handle. An error here undoes it too, but its DID has
+	// been changed, and is changed back.
 	HandleChanged Kind = "handle"
-	// EmailChanged: the address is another one, or was confirmed, or its use as a second factor changed.
+	// EmailChanged: the address is another one, or was confirmed, or its use as a second factor
+	// changed.
 	EmailChanged Kind = "email"
 	// PasswordChanged: the account has another password. Its sessions end.
 	PasswordChanged Kind = "password"
-	// CredentialsRevoked: the account has no password until it is reset. Its sessions end, and its app passwords go.
+	// CredentialsRevoked: the account has no password until it is reset. Its sessions end, and its
+	// app passwords go.
 	CredentialsRevoked Kind = "credentials"
 	// StatusChanged: a takedown, a deactivation, or the end of one.
 	StatusChanged Kind = "status"
@@ -40,13 +42,15 @@ type Change struct {
 	Account *Account
 	// Before is the account before the change; nil if it is Creating or Created.
 	Before *Account
+	// EndsAppPasswords is set if the account's app passwords go with the change: if it is
+	// CredentialsRevoked, and if it is PasswordChanged by somebody who may not be who made them.
+	EndsAppPasswords bool
 }
 
-// Hook takes part in a change, inside its transaction: what it writes through tx
-// happens if and only if the change does, and an error that it returns undoes the
-// change and is returned to the caller. If the error has a method PublicMessage() string, clients of the
-// HTTP API are told that. It may run more than once (see [storage.Store]), so it
-// must have no effect outside tx.
+// Hook takes part in a change, inside its transaction: what it writes through tx happens if and
+// only if the change does, and an error that it returns undoes the change and is returned to the
+// caller. If the error has a method PublicMessage() string, clients of the HTTP API are told that.
+// It may run more than once (see [storage.Store]), so it must have no effect outside tx.
 type Hook func(tx storage.Tx, c Change) error
 
 // OnChange adds a hook. The other domains follow accounts through it (sessions
@@ -56,10 +60,16 @@ func (s *Service) OnChange(h Hook) { s.hooks = append(s.hooks, h) }
 
 // changed writes the account and runs the hooks.
 func (s *Service) changed(tx storage.Tx, kind Kind, before *Account, r *record) error {
+	return s.write(tx, r, Change{Kind: kind, Before: before, EndsAppPasswords: kind == CredentialsRevoked})
+}
+
+// write is changed with all that a hook may want to know. The account is filled in.
+func (s *Service) write(tx storage.Tx, r *record, c Change) error {
 	if err := put(tx, r); err != nil {
 		return err
 	}
-	return s.runHooks(tx, Change{Kind: kind, Account: &r.Account, Before: before})
+	c.Account = &r.Account
+	return s.runHooks(tx, c)
 }
 
 func (s *Service) runHooks(tx storage.Tx, c Change) error {

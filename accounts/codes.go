@@ -22,6 +22,11 @@ const (
 	maxGuesses     = 10
 )
 
+// resendLeft is how much of its life a code must have left to be mailed again in place of a new
+// one. Were each request to void the code before, a stranger could keep an owner from ever using
+// one.
+const resendLeft = 5 * time.Minute
+
 // emailCode is a code that was e-mailed. There is one for an account and a
 // purpose: a newer code voids the older.
 type emailCode struct {
@@ -32,6 +37,9 @@ type emailCode struct {
 	Code      string    `json:"code"`
 	ExpiresAt time.Time `json:"expiresAt"`
 	Guesses   int       `json:"guesses,omitempty"`
+	// Nonce is what the code was made from, with CodeSecret, so that the same one can be mailed
+	// again.
+	Nonce string `json:"nonce,omitempty"`
 }
 
 var codesTable = storage.NewCollection("email_codes",
@@ -57,34 +65,50 @@ func (s *Service) hashCode(purpose mail.Kind, code string) (selector, whole stri
 		token.Hash(s.cfg.CodeSecret, "code", string(purpose), code)
 }
 
-// newCode makes and stores a code for an account, and returns it for sending with the account as
-// it was then: an address given up before must not get a code that is good after.
-func (s *Service) newCode(ctx context.Context, did syntax.DID, purpose mail.Kind) (*Account, string, error) {
+// makeCode makes the code of a nonce.
+func (s *Service) makeCode(did syntax.DID, purpose mail.Kind, nonce string) string {
+	code := token.Derive(s.cfg.CodeSecret, 2*selectorLength, "make", did.String(), string(purpose), nonce)
+	return normalCode(code[:selectorLength] + "-" + code[selectorLength:])
+}
+
+// newCode makes and stores a code for an account, or finds the one that is still good for a while,
+// and returns it for sending with the account as it was then: an address given up before must not
+// get a code that is good after.
+func (s *Service) newCode(ctx context.Context, did syntax.DID, purpose mail.Kind) (a *Account, code string, life time.Duration, err error) {
 	for {
-		code, err := token.Grouped(s.cfg.Rand, 2, 5)
+		nonce, err := token.Base32(s.cfg.Rand, 26)
 		if err != nil {
-			return nil, "", err
+			return nil, "", 0, err
 		}
-		code = normalCode(code)
-		selector, whole := s.hashCode(purpose, code)
-		var r *record
-		err = s.store.Update(ctx, func(tx storage.Tx) (err error) {
-			if r, err = get(tx, did); err != nil {
+		err = s.store.Update(ctx, func(tx storage.Tx) error {
+			r, err := get(tx, did)
+			if err != nil {
 				return err
 			}
 			if r.Email == "" {
 				return errNoEmail
 			}
+			a = &r.Account
+			now := s.now()
+			old, err := codesTable.Get(tx, codeKey(did, purpose))
+			switch {
+			case err == nil && old.Nonce != "" && old.ExpiresAt.Sub(now) >= resendLeft:
+				code, life = s.makeCode(did, purpose, old.Nonce), old.ExpiresAt.Sub(now)
+				return nil
+			case err != nil && !errors.Is(err, storage.ErrNotFound):
+				return err
+			}
+			code, life = s.makeCode(did, purpose, nonce), s.cfg.CodeLifetime
+			selector, whole := s.hashCode(purpose, code)
 			return codesTable.Put(tx, &emailCode{
-				DID: did, Purpose: purpose, Selector: selector, Code: whole,
-				ExpiresAt: s.now().Add(s.cfg.CodeLifetime),
+				DID: did, Purpose: purpose, Selector: selector, Code: whole, ExpiresAt: now.Add(life), Nonce: nonce,
 			})
 		})
 		switch {
 		case err == nil:
-			return &r.Account, code, nil
+			return a, code, life, nil
 		case !errors.Is(err, storage.ErrConflict):
-			return nil, "", err
+			return nil, "", 0, err
 		}
 		// Once in a long while two live codes begin alike: take another.
 	}
@@ -101,7 +125,7 @@ func (s *Service) redeem(ctx context.Context, purpose mail.Kind, did syntax.DID,
 	selector, whole := s.hashCode(purpose, code)
 	// A refusal must not undo the transaction, which counts the wrong guess.
 	var verdict error
-	err := s.store.Update(ctx, func(tx storage.Tx) error {
+	err := s.update(ctx, func(tx storage.Tx) error {
 		verdict = nil
 		var c *emailCode
 		var err error
@@ -170,29 +194,50 @@ func (s *Service) PurgeCodes(ctx context.Context) error {
 	}
 }
 
-// deliver mails an account a message of a kind.
-func (s *Service) deliver(ctx context.Context, a *Account, kind mail.Kind, d mail.Data) error {
-	d.To, d.Handle, d.ServiceName = a.Email, a.Handle.String(), s.cfg.ServiceName
-	m, err := s.cfg.Templates.Render(kind, d)
-	if err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(ctx, s.cfg.MailTimeout)
-	defer cancel()
-	if err := s.cfg.Mailer.Send(ctx, m); err != nil {
-		s.cfg.Logger.ErrorContext(ctx, "e-mail not delivered", "kind", kind, "did", a.DID, "error", err)
-		return err
-	}
-	return nil
+// message makes an e-mail about an account.
+func (s *Service) message(a *Account, to string, kind mail.Kind, d mail.Data) (mail.Message, error) {
+	d.To, d.Handle, d.ServiceName = to, a.Handle.String(), s.cfg.ServiceName
+	return s.cfg.Templates.Render(kind, d)
 }
 
 var errNoEmail = refusal.New(ErrInvalidRequest, "account does not have an email address")
 
+// codeMessage makes a code for an account, and the message that carries it. Beyond the budgets of
+// recipient and client it is a [ratelimit.ErrLimited].
+func (s *Service) codeMessage(ctx context.Context, a *Account, purpose mail.Kind) (mail.Message, error) {
+	if a.Email == "" {
+		return mail.Message{}, errNoEmail
+	}
+	if err := s.chargeMail(ctx, a.Email, purpose); err != nil {
+		return mail.Message{}, err
+	}
+	now, code, life, err := s.newCode(ctx, a.DID, purpose)
+	if err != nil {
+		return mail.Message{}, err
+	}
+	return s.message(now, now.Email, purpose, mail.Data{Code: code, Expires: life})
+}
+
 // sendCode makes a code for an account and mails it.
 func (s *Service) sendCode(ctx context.Context, did syntax.DID, purpose mail.Kind) error {
-	a, code, err := s.newCode(ctx, did, purpose)
+	a, err := s.Get(ctx, did)
 	if err != nil {
 		return err
 	}
-	return s.deliver(ctx, a, purpose, mail.Data{Code: code, Expires: s.cfg.CodeLifetime})
+	m, err := s.codeMessage(ctx, a, purpose)
+	if err != nil {
+		return err
+	}
+	return s.send(ctx, did, m)
+}
+
+// send waits until a message has left.
+func (s *Service) send(ctx context.Context, did syntax.DID, m mail.Message) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*s.cfg.MailTimeout) // to wait for a sender, and for the delivery
+	defer cancel()
+	err := s.queue.Send(ctx, m)
+	if err != nil {
+		s.cfg.Logger.ErrorContext(ctx, "e-mail not delivered", "kind", m.Kind, "did", did, "error", err)
+	}
+	return err
 }

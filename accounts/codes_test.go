@@ -5,6 +5,7 @@ import (
 	"errors"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/gatehouse-at/gatehouse"
 	"github.com/gatehouse-at/gatehouse/accounts"
@@ -49,8 +50,10 @@ func TestACodeGoesToTheAddressOfNow(t *testing.T) {
 			t.Fatal(err)
 		}
 		s.Code(c.fresh)
-		if m, ok := s.Mail.Last(c.old + "@example.com"); ok {
-			t.Errorf("the old address got %q", m.Subject)
+		for _, m := range s.Mail.Messages() {
+			if m.To == c.old+"@example.com" && m.Code != "" {
+				t.Errorf("the old address got %q", m.Subject)
+			}
 		}
 	}
 }
@@ -122,9 +125,10 @@ func TestAnotherAddressVoidsAllCodes(t *testing.T) {
 			if err := change(s, alice); err != nil {
 				t.Fatal(err)
 			}
+			s.Advance(72 * time.Hour) // before, an address that only a session vouches for signs nothing at all
 			_, signing := s.Accounts.SignPLCOperation(ctx, alice.DID, operation, func(*did.Operation) {})
 			for what, err := range map[string]error{
-				"reset":        s.Accounts.ResetPassword(ctx, reset, "another password"),
+				"reset":        s.Accounts.ResetPassword(ctx, accounts.ResetParams{Code: reset, Password: "another password"}),
 				"deletion":     s.Accounts.Delete(ctx, alice.DID, "password", deletion),
 				"confirmation": s.Accounts.ConfirmEmail(ctx, alice.DID, "alice2@example.com", confirmation),
 				"operation":    signing,

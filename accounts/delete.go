@@ -3,11 +3,11 @@ package accounts
 import (
 	"context"
 	"errors"
-	"unicode/utf8"
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
 
 	"github.com/gatehouse-at/gatehouse/accounts/mail"
+	"github.com/gatehouse-at/gatehouse/internal/refusal"
 	"github.com/gatehouse-at/gatehouse/storage"
 )
 
@@ -17,42 +17,42 @@ func (s *Service) RequestDelete(ctx context.Context, did syntax.DID) error {
 	return s.sendCode(ctx, did, mail.DeleteAccount)
 }
 
-// Delete removes an account, given its password and a code of [Service.RequestDelete].
-// Errors: [ErrBadCredentials], [ErrInvalidToken], [ErrExpiredToken]
+// ErrTakenDown is returned when the owner of an account that is taken down asks for what only an
+// admin may do then.
+var ErrTakenDown = errors.New("accounts: account taken down")
+
+var errTakenDown = refusal.New(ErrTakenDown, "Account has been taken down")
+
+// Delete removes an account, given its password and a code of [Service.RequestDelete]. Errors:
+// [ErrBadCredentials], [ErrTakenDown], [ErrInvalidToken], [ErrExpiredToken], [ratelimit.ErrLimited]
 // (source: com.atproto.server.deleteAccount).
 func (s *Service) Delete(ctx context.Context, did syntax.DID, password, code string) error {
-	if utf8.RuneCountInString(password) > maxTriedPassword {
-		return errTriedTooLong
-	}
-	var r *record
-	err := s.store.View(ctx, func(tx storage.Tx) (err error) {
-		r, err = get(tx, did)
+	r, err := s.authenticate(ctx, did.String(), password, func(tx storage.Tx) (*record, error) { return get(tx, did) })
+	switch {
+	case errors.Is(err, errTriedTooLong):
 		return err
-	})
-	if errors.Is(err, ErrNotFound) {
-		r, err = &record{}, nil
-	}
-	if err != nil {
-		return err
-	}
-	switch err := s.verifyPassword(ctx, r, password); {
 	case errors.Is(err, ErrBadCredentials):
 		return errBadDIDOrPassword
 	case err != nil:
 		return err
+	case r.Takedown != nil:
+		return errTakenDown
 	}
 	return s.redeem(ctx, mail.DeleteAccount, did, code, func(tx storage.Tx, now *record) error {
-		if now.PasswordHash != r.PasswordHash { // changed meanwhile
+		switch {
+		case now.PasswordHash != r.PasswordHash: // changed meanwhile
 			return errBadDIDOrPassword
+		case now.Takedown != nil:
+			return errTakenDown
 		}
 		return s.remove(tx, now)
 	})
 }
 
-// DeleteNow removes an account without asking its owner
+// DeleteNow removes an account without asking its owner. A takedown stays with the DID
 // (source: com.atproto.admin.deleteAccount).
 func (s *Service) DeleteNow(ctx context.Context, did syntax.DID) error {
-	return s.store.Update(ctx, func(tx storage.Tx) error {
+	return s.update(ctx, func(tx storage.Tx) error {
 		r, err := get(tx, did)
 		if err != nil {
 			return err
@@ -74,6 +74,9 @@ func (s *Service) remove(tx storage.Tx, r *record) error {
 		return err
 	}
 	if _, err := reservedTable.DeleteAll(tx, storage.Exactly("did", r.DID.String())); err != nil {
+		return err
+	}
+	if err := s.leaveBehind(tx, r); err != nil {
 		return err
 	}
 	return accountsTable.Delete(tx, r.DID.String())

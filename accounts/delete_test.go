@@ -21,14 +21,20 @@ func TestADeletionNeedsThePasswordOfNow(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	if err := s.Accounts.Delete(meanwhile, alice, "password", code); !errors.Is(err, accounts.ErrBadCredentials) {
-		t.Errorf("with the old password: %v", err)
+	if err := s.Accounts.Delete(meanwhile, alice, "password", code); !errors.Is(err, accounts.ErrInvalidToken) {
+		t.Errorf("with the old password, whose end voids the code: %v", err)
 	}
 	if _, err := s.Accounts.Get(ctx, alice); err != nil {
 		t.Fatal(err)
 	}
-	// A refusal leaves the code good.
-	if err := s.Accounts.Delete(ctx, alice, "another password", code); err != nil {
-		t.Errorf("with the new one: %v", err)
+	// Whoever changes the password may do so because somebody else has the old one, and a code.
+	if err := s.Accounts.Delete(ctx, alice, "another password", code); !errors.Is(err, accounts.ErrInvalidToken) {
+		t.Errorf("with the new one, and a code from before: %v", err)
+	}
+	if err := s.Accounts.RequestDelete(ctx, alice); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Accounts.Delete(ctx, alice, "another password", s.Code("alice")); err != nil {
+		t.Errorf("with the new one, and a new code: %v", err)
 	}
 }

@@ -9,16 +9,19 @@ import (
 	"github.com/bluesky-social/indigo/atproto/syntax"
 
 	"github.com/gatehouse-at/gatehouse/accounts/did"
+	"github.com/gatehouse-at/gatehouse/accounts/mail"
 	"github.com/gatehouse-at/gatehouse/storage"
 )
 
-// didChange is a change of what both an account and its DID say, between its first and its last step: it is announced,
-// then made in the DID, and then in the account. An account has one of a kind at a time. If it is of the kind Deleted,
-// there is no account any more, and the DID is to be tombstoned.
+// didChange is a change of what both an account and its DID say, between its first and its last
+// step: it is announced, then made in the DID, and then in the account. An account has one of a
+// kind at a time. If it is of the kind Deleted, there is no account any more, and the DID is to be
+// tombstoned.
 type didChange struct {
 	DID  syntax.DID `json:"did"`
 	Kind Kind       `json:"kind"`
-	// To is the handle or the key that comes. Meanwhile it is kept from other accounts. If Kind is Deleted it is the DID.
+	// To is the handle or the key that comes. Meanwhile it is kept from other accounts. If Kind is
+	// Deleted it is the DID.
 	To    string    `json:"to"`
 	Since time.Time `json:"since"`
 	// Until is when nobody is at it any more.
@@ -70,7 +73,8 @@ func (p *aspect) under(tx storage.Tx, to string) (syntax.DID, error) {
 	return c.DID, nil
 }
 
-// announce is the first step of a change. Whether another account has or is about to get the same was looked at before.
+// announce is the first step of a change. Whether another account has or is about to get the same
+// was looked at before.
 func (s *Service) announce(tx storage.Tx, p *aspect, id syntax.DID, to string) error {
 	now := s.now()
 	switch c, err := didChanges.Get(tx, changeKey(id, p.kind)); {
@@ -85,13 +89,19 @@ func (s *Service) announce(tx storage.Tx, p *aspect, id syntax.DID, to string) e
 // carryOut makes a change that was announced.
 func (s *Service) carryOut(ctx context.Context, p *aspect, id syntax.DID, to string) error {
 	// From here on a client that hangs up must not leave things half done.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), submitTimeout)
+	ctx, cancel := context.WithTimeout(uninterrupted(ctx), submitTimeout)
 	defer cancel()
 	if err := s.changeDID(ctx, id, func(op *did.Operation) { p.tell(op, to) }); err != nil {
 		refused := errors.Is(err, did.ErrRefused) || errors.Is(err, did.ErrNotFound) || errors.Is(err, did.ErrTombstoned)
 		return errors.Join(err, s.leave(ctx, p, id, to, refused))
 	}
 	return s.finishOrRevert(ctx, p, id, to)
+}
+
+// uninterrupted is a context for what has to be finished once it was begun: neither a client that
+// hangs up nor the end of its session ends it.
+func uninterrupted(ctx context.Context) context.Context {
+	return storage.WithoutPrecondition(context.WithoutCancel(ctx))
 }
 
 // changeDID changes an account's DID in the directory.
@@ -108,7 +118,9 @@ func (s *Service) changeDID(ctx context.Context, id syntax.DID, change func(*did
 
 // finishChange is the last step. It may be done already.
 func (s *Service) finishChange(ctx context.Context, p *aspect, id syntax.DID, to string) error {
-	return s.store.Update(ctx, func(tx storage.Tx) error {
+	var newKey *Account
+	err := s.update(ctx, func(tx storage.Tx) error {
+		newKey = nil
 		r, err := get(tx, id)
 		if err != nil {
 			return err
@@ -134,8 +146,18 @@ func (s *Service) finishChange(ctx context.Context, p *aspect, id syntax.DID, to
 		if err := p.give(tx, r, to); err != nil {
 			return err
 		}
+		if p == keyAspect {
+			newKey = &r.Account
+			if err := s.replaceKey(tx, id, before.SigningKey); err != nil {
+				return err
+			}
+		}
 		return s.changed(tx, p.kind, &before, r)
 	})
+	if err == nil && newKey != nil {
+		s.notify(ctx, newKey, mail.KeysChanged, mail.Data{})
+	}
+	return err
 }
 
 // finishOrRevert is finishChange that changes the DID back if a hook refuses.
@@ -150,8 +172,9 @@ func (s *Service) finishOrRevert(ctx context.Context, p *aspect, id syntax.DID, 
 	return err
 }
 
-// revert brings an account's DID back to what the account says, after a change that was refused, or given up, when the
-// DID had it already. It is a change in place of that one, in which only the DID takes part.
+// revert brings an account's DID back to what the account says, after a change that was refused, or
+// given up, when the DID had it already. It is a change in place of that one, in which only the DID
+// takes part.
 func (s *Service) revert(ctx context.Context, p *aspect, id syntax.DID, refused string) error {
 	var to string
 	err := s.store.Update(ctx, func(tx storage.Tx) error {
@@ -199,8 +222,8 @@ func (s *Service) leave(ctx context.Context, p *aspect, id syntax.DID, to string
 	})
 }
 
-// recoverChanges ends changes that were cut short: in the account too, if the DID has them; in the DID too, if the account
-// has them; and nowhere, if some minutes later neither has.
+// recoverChanges ends changes that were cut short: in the account too, if the DID has them; in the
+// DID too, if the account has them; and nowhere, if some minutes later neither has.
 func (s *Service) recoverChanges(ctx context.Context) error {
 	var stuck []*didChange
 	err := s.store.View(ctx, func(tx storage.Tx) (err error) {

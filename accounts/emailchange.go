@@ -3,6 +3,7 @@ package accounts
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
 
@@ -25,6 +26,20 @@ var (
 	errEmailInUse    = refusal.New(ErrEmailTaken, "This email address is already in use, please use a different email.")
 	errUnconfirmed   = refusal.New(ErrInvalidRequest, "The email address has to be confirmed before it can be used for sign-in codes")
 )
+
+// unvouchedFor is how long an address that a session gave the account without a code is not
+// trusted: a stolen session could have done so, and the owner, who has the password, needs the time
+// to act on the notice.
+const unvouchedFor = 72 * time.Hour
+
+var errUnvouched = refusal.New(ErrInvalidRequest, "The email address was changed without a code less than three days ago, and can't be used for this yet")
+
+// unvouched reports whether a session has changed the address of an account without a code too
+// short a while ago. Then no PLC operation is signed with a code that is mailed there, no password
+// reset, and no second factor switched on.
+func (s *Service) unvouched(a *Account) bool {
+	return a.EmailUnvouchedAt != nil && s.now().Sub(*a.EmailUnvouchedAt) < unvouchedFor
+}
 
 // RequestEmailConfirmation mails a code to the account's address, to prove that
 // it arrives (source: com.atproto.server.requestEmailConfirmation).
@@ -73,7 +88,7 @@ func (s *Service) RequestEmailUpdate(ctx context.Context, did syntax.DID) (codeR
 // [Service.RequestEmailUpdate]. A factor that is not nil switches the e-mailed
 // sign-in code on or off; on needs a confirmed address, and, as it only guards the account better, no
 // code while that stays the same. Errors: [ErrInvalidEmail], [ErrEmailTaken],
-// [ErrTokenRequired], [ErrInvalidToken], [ErrExpiredToken], [ErrInvalidRequest]
+// [ErrTokenRequired], [ErrInvalidToken], [ErrExpiredToken], [ErrInvalidRequest], [ratelimit.ErrLimited]
 // (source: com.atproto.server.updateEmail).
 func (s *Service) UpdateEmail(ctx context.Context, did syntax.DID, address, code string, factor *bool) error {
 	email, err := s.checkEmail(address)
@@ -84,9 +99,23 @@ func (s *Service) UpdateEmail(ctx context.Context, did syntax.DID, address, code
 	if err != nil {
 		return err
 	}
-	set := func(tx storage.Tx, r *record) error { return s.setEmail(tx, r, email, factor) }
-	if a.EmailConfirmedAt == nil {
-		return s.store.Update(ctx, func(tx storage.Tx) error {
+	if err := s.cfg.Limits.Charge(ctx, "email of "+did.String(), tellingBudget...); err != nil {
+		return err
+	}
+	if err := s.mayBeTold(ctx); err != nil {
+		return err
+	}
+	var before, after Account
+	set := func(tx storage.Tx, r *record) error {
+		before = r.Account
+		// A code vouches for the change if it came to an address that somebody had vouched for.
+		err := s.setEmail(tx, r, email, factor, code != "" && before.EmailConfirmedAt != nil && !s.unvouched(&before))
+		after = r.Account
+		return err
+	}
+	switch {
+	case a.EmailConfirmedAt == nil:
+		err = s.update(ctx, func(tx storage.Tx) error {
 			r, err := get(tx, did)
 			switch {
 			case err != nil:
@@ -96,20 +125,48 @@ func (s *Service) UpdateEmail(ctx context.Context, did syntax.DID, address, code
 			}
 			return set(tx, r)
 		})
-	}
-	if code != "" {
-		return s.redeem(ctx, mail.UpdateEmail, did, code, set)
-	}
-	if factor == nil || !*factor {
+	case code != "":
+		err = s.redeem(ctx, mail.UpdateEmail, did, code, set)
+	case factor == nil || !*factor:
 		return errTokenRequired
+	default:
+		err = s.modify(ctx, did, EmailChanged, func(tx storage.Tx, r *record) error {
+			if r.Email != email || r.EmailConfirmedAt == nil {
+				return errTokenRequired
+			}
+			if !r.EmailAuthFactor && s.unvouched(&r.Account) {
+				return errUnvouched
+			}
+			before = r.Account
+			r.EmailAuthFactor = true
+			after = r.Account
+			return nil
+		})
 	}
-	return s.modify(ctx, did, EmailChanged, func(tx storage.Tx, r *record) error {
-		if r.Email != email || r.EmailConfirmedAt == nil {
-			return errTokenRequired
+	if errors.Is(err, ErrEmailTaken) {
+		return s.told(ctx, err)
+	}
+	if err == nil {
+		s.tellEmailChange(ctx, &before, &after)
+	}
+	return err
+}
+
+// tellEmailChange tells an owner of another address, at both, and of a second factor that was
+// switched.
+func (s *Service) tellEmailChange(ctx context.Context, before, after *Account) {
+	if before.Email != after.Email {
+		d := mail.Data{OldEmail: before.Email, NewEmail: after.Email}
+		s.notifyAt(ctx, after, before.Email, mail.EmailChanged, d)
+		s.notifyAt(ctx, after, after.Email, mail.EmailChanged, d)
+	}
+	if before.EmailAuthFactor != after.EmailAuthFactor {
+		to := after.Email
+		if before.EmailAuthFactor { // it went with the address, which may be a thief's
+			to = before.Email
 		}
-		r.EmailAuthFactor = true
-		return nil
-	})
+		s.notifyAt(ctx, after, to, mail.FactorChanged, mail.Data{On: after.EmailAuthFactor})
+	}
 }
 
 // SetEmail gives an account another address without asking its owner. Errors: [ErrNotFound],
@@ -119,16 +176,26 @@ func (s *Service) SetEmail(ctx context.Context, did syntax.DID, address string) 
 	if err != nil {
 		return err
 	}
-	return s.store.Update(ctx, func(tx storage.Tx) error {
+	var before, after Account
+	err = s.update(ctx, func(tx storage.Tx) error {
 		r, err := get(tx, did)
 		if err != nil {
 			return err
 		}
-		return s.setEmail(tx, r, email, nil)
+		before = r.Account
+		err = s.setEmail(tx, r, email, nil, true)
+		after = r.Account
+		return err
 	})
+	if err == nil {
+		s.tellEmailChange(ctx, &before, &after)
+	}
+	return err
 }
 
-func (s *Service) setEmail(tx storage.Tx, r *record, email string, factor *bool) error {
+// setEmail gives an account an address. Somebody vouched for the change if it came with a code, or
+// from an admin.
+func (s *Service) setEmail(tx storage.Tx, r *record, email string, factor *bool, vouched bool) error {
 	before := r.Account
 	if r.Email != email {
 		switch _, err := accountsTable.GetBy(tx, "email", email); {
@@ -137,11 +204,17 @@ func (s *Service) setEmail(tx storage.Tx, r *record, email string, factor *bool)
 		case !errors.Is(err, storage.ErrNotFound):
 			return err
 		}
-		r.Email, r.EmailConfirmedAt, r.EmailAuthFactor = email, nil, false
+		r.Email, r.EmailConfirmedAt, r.EmailAuthFactor, r.EmailUnvouchedAt = email, nil, false, nil
+		if now := s.now(); !vouched {
+			r.EmailUnvouchedAt = &now
+		}
 	}
 	if factor != nil {
 		if *factor && r.EmailConfirmedAt == nil {
 			return errUnconfirmed
+		}
+		if *factor && !r.EmailAuthFactor && s.unvouched(&r.Account) {
+			return errUnvouched
 		}
 		r.EmailAuthFactor = *factor
 	}

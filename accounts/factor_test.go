@@ -61,7 +61,8 @@ func TestSwitchingTheFactor(t *testing.T) {
 	}
 }
 
-// TestATakedownDoesNotTakeTheFactorAway logs in to an account that is taken down and has a second factor.
+// TestATakedownDoesNotTakeTheFactorAway logs in to an account that is taken down and has a second
+// factor.
 func TestATakedownDoesNotTakeTheFactorAway(t *testing.T) {
 	s := domaintest.New(t)
 	id := s.SignUp("alice").Account.DID
@@ -77,8 +78,10 @@ func TestATakedownDoesNotTakeTheFactorAway(t *testing.T) {
 	if _, err := s.Sessions.Login(ctx, login); !errors.Is(err, sessions.ErrAccountTakedown) {
 		t.Errorf("without allowTakendown: %v", err)
 	}
-	if m, ok := s.Mail.Last("alice@example.com"); ok {
-		t.Errorf("a code was mailed for nothing: %s", m.Subject)
+	for _, m := range s.Mail.Messages() {
+		if m.Code != "" {
+			t.Errorf("a code was mailed for nothing: %s", m.Subject)
+		}
 	}
 	login.AllowTakendown = true
 	if _, err := s.Sessions.Login(ctx, login); !errors.Is(err, accounts.ErrAuthFactorRequired) {

@@ -43,22 +43,32 @@ func NormalizeHandle(raw string) (syntax.Handle, error) {
 	return "", refusal.New(ErrInvalidHandle, "Handle must be a domain name, like alice.example.com")
 }
 
-// CheckHandle returns a handle in lower case if an account may have it, and whether it is
-// hosted, which is to say on one of the server's domains. On those, written like ".example.com", it is one
-// label of 3 to 18 characters that isn't reserved. Whether a handle on another
-// domain is its owner's can only be found out by resolving it, which the caller does. Whether a handle is taken isn't
-// looked at. With override, reserved and offensive handles pass.
+// HandlePolicy says which handles accounts may have.
+type HandlePolicy struct {
+	// Domains are those that are hosted here, written like ".example.com".
+	Domains []string
+	// AllowPunycode allows labels on the hosted domains that begin with "xn--". They are shown as
+	// other letters than they are written with, and so can look like somebody else's handle.
+	AllowPunycode bool
+	// Override lets reserved, offensive and punycode handles pass, for admins.
+	Override bool
+}
+
+// CheckHandle returns a handle in lower case if an account may have it, and whether it is hosted,
+// which is to say on one of the server's domains. On those it is one label of 3 to 18 characters
+// that isn't reserved. Whether a handle on another domain is its owner's can only be found out by
+// resolving it, which the caller does. Whether a handle is taken isn't looked at.
 //
 // Errors: [ErrInvalidHandle], [ErrHandleNotAvailable].
-func CheckHandle(raw string, domains []string, override bool) (handle syntax.Handle, hosted bool, err error) {
+func CheckHandle(raw string, p HandlePolicy) (handle syntax.Handle, hosted bool, err error) {
 	handle, err = NormalizeHandle(raw)
 	if err != nil {
 		return "", false, err
 	}
-	if !override && offensive(handle) {
+	if !p.Override && offensive(handle) {
 		return "", false, refusal.New(ErrInvalidHandle, "Inappropriate language in handle")
 	}
-	label, hosted := hostedLabel(handle, domains)
+	label, hosted := hostedLabel(handle, p.Domains)
 	if !hosted {
 		return handle, false, nil
 	}
@@ -69,7 +79,9 @@ func CheckHandle(raw string, domains []string, override bool) (handle syntax.Han
 		err = refusal.New(ErrInvalidHandle, "Handle too short")
 	case len(label) > maxLabel:
 		err = refusal.New(ErrInvalidHandle, "Handle too long")
-	case !override && reserved(label):
+	case !p.Override && !p.AllowPunycode && strings.HasPrefix(label, "xn--"):
+		err = refusal.New(ErrInvalidHandle, "Internationalized handles (xn--) are not supported")
+	case !p.Override && reserved(label):
 		err = refusal.New(ErrHandleNotAvailable, "Reserved handle")
 	}
 	if err != nil {

@@ -23,7 +23,7 @@ func TestCheckHandleAccepts(t *testing.T) {
 		{"a-1.test", "a-1.test", true},
 		{"eighteen-character.test", "eighteen-character.test", true},
 		{"carol.pds.example.com", "carol.pds.example.com", true},
-		{"xn--bcher-kva.test", "xn--bcher-kva.test", true},
+		{"xn--bcher-kva.example.com", "xn--bcher-kva.example.com", false},
 		{"alice.example.com", "alice.example.com", false},
 		{"pds.example.com", "pds.example.com", false},
 		{"admin.example.com", "admin.example.com", false}, // reserved only on the server's own domains
@@ -31,7 +31,7 @@ func TestCheckHandleAccepts(t *testing.T) {
 		{"mytest.org", "mytest.org", false},
 		{"notpds.example.com", "notpds.example.com", false},
 	} {
-		h, hosted, err := CheckHandle(c.raw, testDomains, false)
+		h, hosted, err := CheckHandle(c.raw, HandlePolicy{Domains: testDomains, Override: false})
 		if err != nil || h != c.want || hosted != c.hosted {
 			t.Errorf("%q: %q, hosted %t, %v; want %q, hosted %t", c.raw, h, hosted, err, c.want, c.hosted)
 		}
@@ -47,6 +47,8 @@ func TestCheckHandleRefuses(t *testing.T) {
 	}{
 		{"", ErrInvalidHandle, "Handle must be a domain name, like alice.example.com"},
 		{"alice", ErrInvalidHandle, "Handle must be a domain name, like alice.example.com"},
+		{"xn--bcher-kva.test", ErrInvalidHandle, "Internationalized handles (xn--) are not supported"},
+		{"XN--bcher-kva.test", ErrInvalidHandle, "Internationalized handles (xn--) are not supported"},
 		{"alice..test", ErrInvalidHandle, "Handle must be a domain name, like alice.example.com"},
 		{"-alice.test", ErrInvalidHandle, "Handle must be a domain name, like alice.example.com"},
 		{"alice-.test", ErrInvalidHandle, "Handle must be a domain name, like alice.example.com"},
@@ -77,7 +79,7 @@ func TestCheckHandleRefuses(t *testing.T) {
 		{"a." + slur + ".test", ErrInvalidHandle, "Inappropriate language in handle"}, // before the label's form
 		{slur + ".local", ErrInvalidHandle, "Handle TLD is invalid or disallowed"},    // after the domain's
 	} {
-		h, _, err := CheckHandle(c.raw, testDomains, false)
+		h, _, err := CheckHandle(c.raw, HandlePolicy{Domains: testDomains, Override: false})
 		if !errors.Is(err, c.kind) || err.Error() != c.message || h != "" {
 			t.Errorf("%q: %q, %v; want %v, %q", c.raw, h, err, c.kind, c.message)
 		}
@@ -86,7 +88,7 @@ func TestCheckHandleRefuses(t *testing.T) {
 
 func TestOverrideLetsReservedAndOffensiveHandlesPass(t *testing.T) {
 	for _, raw := range []string{"admin.test", rot13("snttbg") + ".test", rot13("xvxr") + ".example.com"} {
-		if h, _, err := CheckHandle(raw, testDomains, true); err != nil || string(h) != raw {
+		if h, _, err := CheckHandle(raw, HandlePolicy{Domains: testDomains, Override: true}); err != nil || string(h) != raw {
 			t.Errorf("%q: %q, %v", raw, h, err)
 		}
 	}
@@ -96,7 +98,7 @@ func TestOverrideLetsReservedAndOffensiveHandlesPass(t *testing.T) {
 		"a.b.test":                 "Invalid characters in handle",
 		"admin.local":              "Handle TLD is invalid or disallowed",
 	} {
-		if _, _, err := CheckHandle(raw, testDomains, true); !errors.Is(err, ErrInvalidHandle) || err.Error() != message {
+		if _, _, err := CheckHandle(raw, HandlePolicy{Domains: testDomains, Override: true}); !errors.Is(err, ErrInvalidHandle) || err.Error() != message {
 			t.Errorf("%q: %v; want %q", raw, err, message)
 		}
 	}
@@ -104,7 +106,7 @@ func TestOverrideLetsReservedAndOffensiveHandlesPass(t *testing.T) {
 
 func TestTheLongestDomainCounts(t *testing.T) {
 	for _, domains := range [][]string{{".test", ".pds.test"}, {".pds.test", ".test"}, {"pds.test", "TEST"}} {
-		if h, hosted, err := CheckHandle("alice.pds.test", domains, false); h != "alice.pds.test" || !hosted || err != nil {
+		if h, hosted, err := CheckHandle("alice.pds.test", HandlePolicy{Domains: domains, Override: false}); h != "alice.pds.test" || !hosted || err != nil {
 			t.Errorf("%q: %q, %t, %v", domains, h, hosted, err)
 		}
 	}
@@ -175,7 +177,7 @@ func FuzzHandle(f *testing.F) {
 		f.Add(s, true)
 	}
 	f.Fuzz(func(t *testing.T, raw string, override bool) {
-		h, hosted, err := CheckHandle(raw, testDomains, override)
+		h, hosted, err := CheckHandle(raw, HandlePolicy{Domains: testDomains, Override: override})
 		if err != nil {
 			if h != "" || !errors.Is(err, ErrInvalidHandle) && !errors.Is(err, ErrHandleNotAvailable) {
 				t.Fatalf("%q: %q, %v", raw, h, err)
@@ -188,10 +190,10 @@ func FuzzHandle(f *testing.F) {
 		if string(h) != strings.ToLower(raw) || !h.AllowedTLD() {
 			t.Fatalf("%q gives %q", raw, h)
 		}
-		if again, stillHosted, err := CheckHandle(string(h), testDomains, override); again != h || stillHosted != hosted || err != nil {
+		if again, stillHosted, err := CheckHandle(string(h), HandlePolicy{Domains: testDomains, Override: override}); again != h || stillHosted != hosted || err != nil {
 			t.Fatalf("%q gives %q, which gives %q, %t, %v", raw, h, again, stillHosted, err)
 		}
-		if _, _, err := CheckHandle(raw, testDomains, true); err != nil {
+		if _, _, err := CheckHandle(raw, HandlePolicy{Domains: testDomains, Override: true}); err != nil {
 			t.Fatalf("%q is refused only with an override: %v", raw, err)
 		}
 		label, onDomain := hostedLabel(h, testDomains)
@@ -199,4 +201,15 @@ func FuzzHandle(f *testing.F) {
 			t.Fatalf("%q: label %q, hosted %t", h, label, hosted)
 		}
 	})
+}
+
+func TestPunycodeIsForWhoeverAllowsIt(t *testing.T) {
+	for name, p := range map[string]HandlePolicy{
+		"allowed":     {Domains: testDomains, AllowPunycode: true},
+		"by an admin": {Domains: testDomains, Override: true},
+	} {
+		if h, hosted, err := CheckHandle("xn--bcher-kva.test", p); h != "xn--bcher-kva.test" || !hosted || err != nil {
+			t.Errorf("%s: %q, %t, %v", name, h, hosted, err)
+		}
+	}
 }

@@ -3,11 +3,13 @@ package accounts
 import (
 	"context"
 	"errors"
+	"time"
 	"unicode/utf8"
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
 
 	"github.com/gatehouse-at/gatehouse/accounts/mail"
+	"github.com/gatehouse-at/gatehouse/accounts/ratelimit"
 	"github.com/gatehouse-at/gatehouse/internal/refusal"
 	"github.com/gatehouse-at/gatehouse/storage"
 )
@@ -36,30 +38,47 @@ func (s *Service) checkNewPassword(password string) error {
 	return nil
 }
 
-// Authenticate returns the account of an identifier (a handle, DID or e-mail address)
-// if the password is its own. An unknown identifier and a wrong password give
-// the same [ErrBadCredentials] after the same work. The account may be taken down or
-// deactivated: what that means is the caller's to decide.
+// Authenticate returns the account of an identifier (a handle, DID or e-mail address) if the
+// password is its own. An unknown identifier and a wrong password give the same [ErrBadCredentials]
+// after the same work. The account may be taken down or deactivated: what that means is the
+// caller's to decide. Beyond the budget of guesses at the account, or of hashes for the client, it
+// is a [ratelimit.ErrLimited].
 func (s *Service) Authenticate(ctx context.Context, identifier, password string) (*Account, error) {
+	r, err := s.authenticate(ctx, identifier, password, func(tx storage.Tx) (*record, error) { return find(tx, identifier) })
+	if err != nil {
+		return nil, err
+	}
+	r.remember() // it may have been upgraded
+	return &r.Account, nil
+}
+
+// authenticate is the one place where an account password is tried.
+func (s *Service) authenticate(ctx context.Context, identifier, password string, find func(storage.Tx) (*record, error)) (*record, error) {
 	if utf8.RuneCountInString(password) > maxTriedPassword {
 		return nil, errTriedTooLong
 	}
 	var r *record
 	err := s.store.View(ctx, func(tx storage.Tx) (err error) {
-		r, err = find(tx, identifier)
+		r, err = find(tx)
 		return err
 	})
-	if errors.Is(err, ErrNotFound) {
-		r, err = &record{}, nil
+	typed := normalIdentifier(identifier)
+	who := typed
+	switch {
+	case errors.Is(err, ErrNotFound):
+		r = &record{}
+	case err != nil:
+		return nil, err
+	default:
+		who = r.DID.String()
 	}
-	if err != nil {
+	if err := s.chargeHash(ctx); err != nil {
 		return nil, err
 	}
-	if err := s.verifyPassword(ctx, r, password); err != nil {
+	if err := s.chargeGuess(ctx, typed, who); err != nil {
 		return nil, err
 	}
-	r.remember() // it may have been upgraded
-	return &r.Account, nil
+	return r, s.verifyPassword(ctx, r, password)
 }
 
 // StillTx reads an account that [Service.Authenticate] returned once more, inside a
@@ -78,16 +97,55 @@ func (s *Service) StillTx(tx storage.Tx, a *Account) (*Account, error) {
 	return &r.Account, nil
 }
 
+// dearest is the work of the dearest hash that an account has. A wrong password and an unknown
+// identifier cost as much, so that the time of an answer tells neither whether there is an account
+// nor when its password was set.
+func (s *Service) dearest(ctx context.Context) int64 {
+	now := s.now()
+	s.dearestMu.Lock()
+	defer s.dearestMu.Unlock()
+	if now.Before(s.dearestUntil) {
+		return s.dearestWork
+	}
+	err := s.store.View(ctx, func(tx storage.Tx) error {
+		s.dearestWork = s.unlistedWork
+		top, err := accountsTable.All(tx, storage.Range{Index: "hash_work", Reverse: true, Limit: 1})
+		if len(top) > 0 {
+			s.dearestWork = max(s.dearestWork, top[0].HashWork)
+		}
+		return err
+	})
+	if err != nil { // the login itself will meet it
+		return s.dearestWork
+	}
+	s.dearestUntil = now.Add(time.Minute)
+	return s.dearestWork
+}
+
+// alsoDear takes note of the work of a hash that isn't in the index, and returns that of the
+// dearest.
+func (s *Service) alsoDear(work int64) int64 {
+	s.dearestMu.Lock()
+	defer s.dearestMu.Unlock()
+	s.unlistedWork = max(s.unlistedWork, work)
+	s.dearestWork = max(s.dearestWork, work)
+	return s.dearestWork
+}
+
 // verifyPassword checks the password of a record; one that has no password costs the same
 // work. A hash weaker than today's is replaced.
 func (s *Service) verifyPassword(ctx context.Context, r *record, password string) error {
 	if r.PasswordHash == "" {
-		if err := s.cfg.Passwords.Dummy(ctx, password, 0); err != nil {
+		if err := s.cfg.Passwords.Dummy(ctx, password, s.dearest(ctx)); err != nil {
 			return err
 		}
 		return errBadCredentials
 	}
-	ok, rehash, err := s.cfg.Passwords.Verify(ctx, r.PasswordHash, password, 0)
+	work := s.dearest(ctx)
+	if r.HashWork == 0 { // written before the index was there
+		work = s.alsoDear(s.cfg.Passwords.Work(r.PasswordHash))
+	}
+	ok, rehash, err := s.cfg.Passwords.Verify(ctx, r.PasswordHash, password, work)
 	switch {
 	case err != nil:
 		return err
@@ -114,7 +172,7 @@ func (s *Service) upgradeHash(ctx context.Context, old *record, password string)
 			return err
 		}
 		if r.PasswordHash == old.PasswordHash {
-			r.PasswordHash = hash
+			s.setHash(r, hash)
 		}
 		current = r.PasswordHash
 		return put(tx, r)
@@ -132,8 +190,9 @@ func (s *Service) upgradeHash(ctx context.Context, old *record, password string)
 	return nil
 }
 
-// SetPassword gives an account a new password; all its sessions end
-// (source: com.atproto.admin.updateAccountPassword).
+// SetPassword gives an account a new password; all its sessions end, codes that were mailed before
+// are void, and a scheduled deletion is called off (source:
+// com.atproto.admin.updateAccountPassword).
 func (s *Service) SetPassword(ctx context.Context, did syntax.DID, password string) error {
 	if err := s.checkNewPassword(password); err != nil {
 		return err
@@ -142,61 +201,134 @@ func (s *Service) SetPassword(ctx context.Context, did syntax.DID, password stri
 	if err != nil {
 		return err
 	}
-	return s.modify(ctx, did, PasswordChanged, func(tx storage.Tx, r *record) error {
-		r.PasswordHash = hash
-		return voidCode(tx, did, mail.ResetPassword)
+	var after *Account
+	err = s.modify(ctx, did, PasswordChanged, func(tx storage.Tx, r *record) error {
+		s.setHash(r, hash)
+		r.DeleteAfter = nil
+		after = &r.Account
+		return voidCodes(tx, did)
 	})
+	if err == nil {
+		s.notify(ctx, after, mail.PasswordChanged, mail.Data{})
+	}
+	return err
 }
 
-// RequestPasswordReset mails a code to the account of an address, if there is
-// one. It returns at once, and never says whether there is: looking up and
-// sending go on in the background (source: com.atproto.server.requestPasswordReset).
+// setHash gives an account a password hash, or none.
+func (s *Service) setHash(r *record, hash string) {
+	r.PasswordHash, r.HashWork = hash, s.cfg.Passwords.Work(hash)
+}
+
+// AppPasswordPolicy says what a password reset does to the account's app passwords.
+type AppPasswordPolicy int
+
+const (
+	// EndIfUnconfirmed ends them if the account's address was never confirmed: somebody else may
+	// have made the account and them. It is the default.
+	EndIfUnconfirmed AppPasswordPolicy = iota
+	// KeepAppPasswords keeps them.
+	KeepAppPasswords
+	// EndAppPasswords ends them.
+	EndAppPasswords
+)
+
+// RequestPasswordReset mails a code to the account of an address, if there is one, and the address
+// isn't one that a session gave the account without a code in the last three days. It returns at
+// once, and never says whether there is: looking up and sending go on in the background, and what
+// is too much for the queue is dropped (source: com.atproto.server.requestPasswordReset).
 func (s *Service) RequestPasswordReset(ctx context.Context, email string) error {
-	return s.inBackground(ctx, func(ctx context.Context) {
+	client := ratelimit.Client{Address: ratelimit.FromContext(ctx).Address}
+	s.queue.Do(mail.ResetPassword, func(ctx context.Context) {
+		ctx = ratelimit.NewContext(ctx, client)
 		a, err := s.Find(ctx, email)
-		if err == nil && a.Email == normalIdentifier(email) {
-			err = s.sendCode(ctx, a.DID, mail.ResetPassword)
+		if errors.Is(err, ErrNotFound) || err == nil && a.Email != normalIdentifier(email) {
+			return
 		}
-		if err != nil && !errors.Is(err, ErrNotFound) {
+		if err == nil && s.unvouched(a) {
+			s.cfg.Logger.WarnContext(ctx, "password reset not sent: a session changed the address without a code a while ago", "did", a.DID)
+			return
+		}
+		var m mail.Message
+		if err == nil {
+			m, err = s.codeMessage(ctx, a, mail.ResetPassword)
+		}
+		if err == nil {
+			err = s.queue.Send(ctx, m)
+		}
+		switch {
+		case errors.Is(err, ratelimit.ErrLimited):
+			s.cfg.Logger.WarnContext(ctx, "password reset not sent: too many e-mails", "did", a.DID, "address", client.Address)
+		case err != nil:
 			s.cfg.Logger.ErrorContext(ctx, "password reset not sent", "error", err)
 		}
 	})
+	return ctx.Err()
 }
 
-// ResetPassword gives the account that a code was mailed to a new password; all
-// its sessions end. Errors: [ErrInvalidToken], [ErrExpiredToken],
-// [ErrInvalidPassword] (source: com.atproto.server.resetPassword).
-func (s *Service) ResetPassword(ctx context.Context, code, password string) error {
-	if err := s.checkNewPassword(password); err != nil {
+// ResetParams are those of [Service.ResetPassword].
+type ResetParams struct {
+	// Code is what was mailed.
+	Code string
+	// Password is the new one.
+	Password string
+	// AppPasswords says what becomes of the app passwords.
+	AppPasswords AppPasswordPolicy
+}
+
+// ResetPassword gives the account that a code was mailed to a new password; all its sessions end,
+// all codes are void, a scheduled deletion is called off, and the address, where the code has
+// arrived, is confirmed. Errors: [ErrInvalidToken], [ErrExpiredToken], [ErrInvalidPassword],
+// [ratelimit.ErrLimited] (source: com.atproto.server.resetPassword).
+func (s *Service) ResetPassword(ctx context.Context, p ResetParams) error {
+	if err := s.checkNewPassword(p.Password); err != nil {
 		return err
 	}
 	// Check before hashing, which is the dear part.
-	if err := s.redeem(ctx, mail.ResetPassword, "", code, nil); err != nil {
+	if err := s.redeem(ctx, mail.ResetPassword, "", p.Code, nil); err != nil {
 		return err
 	}
-	hash, err := s.cfg.Passwords.Hash(ctx, password)
+	if err := s.chargeHash(ctx); err != nil {
+		return err
+	}
+	hash, err := s.cfg.Passwords.Hash(ctx, p.Password)
 	if err != nil {
 		return err
 	}
-	return s.redeem(ctx, mail.ResetPassword, "", code, func(tx storage.Tx, r *record) error {
-		before := r.Account
-		r.PasswordHash = hash
-		return s.changed(tx, PasswordChanged, &before, r)
+	var after *Account
+	err = s.redeem(ctx, mail.ResetPassword, "", p.Code, func(tx storage.Tx, r *record) error {
+		before, now := r.Account, s.now()
+		end := p.AppPasswords == EndAppPasswords || p.AppPasswords == EndIfUnconfirmed && r.EmailConfirmedAt == nil
+		s.setHash(r, hash)
+		r.DeleteAfter = nil
+		if r.EmailConfirmedAt == nil {
+			r.EmailConfirmedAt = &now
+		}
+		after = &r.Account
+		if err := voidCodes(tx, r.DID); err != nil {
+			return err
+		}
+		return s.write(tx, r, Change{Kind: PasswordChanged, Before: &before, EndsAppPasswords: end})
 	})
+	if err == nil {
+		s.notify(ctx, after, mail.PasswordChanged, mail.Data{})
+	}
+	return err
 }
 
-// RevokeCredentials leaves an account without a password until it is reset; all its sessions end, and its
-// app passwords are revoked (source: com.atproto.temp.revokeAccountCredentials).
+// RevokeCredentials leaves an account without a password until it is reset; all its sessions end,
+// its app passwords are revoked, and codes that were mailed before are void (source:
+// com.atproto.temp.revokeAccountCredentials).
 func (s *Service) RevokeCredentials(ctx context.Context, did syntax.DID) error {
 	return s.modify(ctx, did, CredentialsRevoked, func(tx storage.Tx, r *record) error {
-		r.PasswordHash = ""
-		return nil
+		s.setHash(r, "")
+		r.DeleteAfter = nil
+		return voidCodes(tx, did)
 	})
 }
 
 // modify changes an account in a transaction.
 func (s *Service) modify(ctx context.Context, did syntax.DID, kind Kind, change func(storage.Tx, *record) error) error {
-	return s.store.Update(ctx, func(tx storage.Tx) error {
+	return s.update(ctx, func(tx storage.Tx) error {
 		r, err := get(tx, did)
 		if err != nil {
 			return err
@@ -207,22 +339,4 @@ func (s *Service) modify(ctx context.Context, did syntax.DID, kind Kind, change 
 		}
 		return s.changed(tx, kind, &before, r)
 	})
-}
-
-// inBackground runs work after the caller has gone on. Only so many run at once;
-// beyond that the caller waits.
-func (s *Service) inBackground(ctx context.Context, work func(context.Context)) error {
-	select {
-	case s.slots <- struct{}{}:
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-s.ctx.Done():
-		return storage.ErrClosed
-	}
-	s.background.Add(1)
-	go func() {
-		defer func() { <-s.slots; s.background.Done() }()
-		work(s.ctx)
-	}()
-	return nil
 }

@@ -40,19 +40,49 @@ func (s *Service) Recommend(ctx context.Context, id syntax.DID) (*RecommendedCre
 	return c, nil
 }
 
-// RequestPLCSignature mails a code with which an operation can be signed
-// (source: com.atproto.identity.requestPlcOperationSignature).
+// mayChangeDID refuses to have a PLC operation signed for an account with a code that may not reach
+// its owner.
+func (s *Service) mayChangeDID(a *Account) error {
+	switch {
+	case a.NotYetActivated:
+		return refusal.New(ErrInvalidRequest, "The account has to be activated before PLC operations are signed for it")
+	case a.Brought && a.EmailConfirmedAt == nil:
+		return refusal.New(ErrInvalidRequest, "The email address has to be confirmed before PLC operations are signed")
+	case s.unvouched(a):
+		return errUnvouched
+	}
+	return nil
+}
+
+// RequestPLCSignature mails a code with which an operation can be signed. An account that was
+// brought here has to be activated and its address confirmed before. Errors: [ErrNotFound],
+// [ErrInvalidRequest], [ratelimit.ErrLimited] (source:
+// com.atproto.identity.requestPlcOperationSignature).
 func (s *Service) RequestPLCSignature(ctx context.Context, id syntax.DID) error {
+	a, err := s.Get(ctx, id)
+	if err != nil {
+		return err
+	}
+	if err := s.mayChangeDID(a); err != nil {
+		return err
+	}
 	return s.sendCode(ctx, id, mail.PLCOperation)
 }
 
-// SignPLCOperation makes the operation that follows the last one of an account's
-// DID, changed as asked and signed with the server's key, for whoever has the code, which is used up if
-// there is an operation. It isn't submitted. Errors: [ErrNotFound], [ErrInvalidRequest], [ErrInvalidToken], [ErrExpiredToken], [ErrDirectory]
-// (source: com.atproto.identity.signPlcOperation).
+// SignPLCOperation makes the operation that follows the last one of an account's DID, changed as
+// asked and signed with the server's key, for whoever has the code, which is used up if there is an
+// operation. It isn't submitted. Errors: [ErrNotFound], [ErrInvalidRequest], [ErrInvalidToken],
+// [ErrExpiredToken], [ErrDirectory] (source: com.atproto.identity.signPlcOperation).
 func (s *Service) SignPLCOperation(ctx context.Context, id syntax.DID, code string, change func(*did.Operation)) (*did.Operation, error) {
 	if code == "" {
 		return nil, refusal.New(ErrInvalidRequest, "email confirmation token required to sign PLC operations")
+	}
+	a, err := s.Get(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.mayChangeDID(a); err != nil {
+		return nil, err
 	}
 	if err := s.redeem(ctx, mail.PLCOperation, id, code, nil); err != nil {
 		return nil, err
@@ -68,9 +98,15 @@ func (s *Service) SignPLCOperation(ctx context.Context, id syntax.DID, code stri
 	case err != nil:
 		return nil, fmt.Errorf("%w: %w", ErrDirectory, err)
 	}
-	if err := s.redeem(ctx, mail.PLCOperation, id, code, func(storage.Tx, *record) error { return nil }); err != nil {
+	var after *Account
+	err = s.redeem(ctx, mail.PLCOperation, id, code, func(_ storage.Tx, r *record) error {
+		after = &r.Account
+		return s.mayChangeDID(after)
+	})
+	if err != nil {
 		return nil, err
 	}
+	s.notify(ctx, after, mail.PLCOperationSigned, mail.Data{})
 	return op, nil
 }
 
@@ -97,6 +133,10 @@ func (s *Service) SubmitPLCOperation(ctx context.Context, id syntax.DID, op *did
 		return refuse("Incorrect signing key")
 	case len(op.AlsoKnownAs) == 0 || op.AlsoKnownAs[0] != "at://"+a.Handle.String():
 		return refuse("Incorrect handle in alsoKnownAs")
+	}
+	// The session that asks for it must still be alive, though nothing is written here.
+	if err := s.store.Update(ctx, func(tx storage.Tx) error { _, err := get(tx, id); return err }); err != nil {
+		return err
 	}
 	err = s.cfg.DIDs.Submit(ctx, id, op)
 	if s.cfg.Resolver != nil {

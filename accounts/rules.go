@@ -21,16 +21,20 @@ func (s *Service) checkEmail(address string) (string, error) {
 	return email, nil
 }
 
-// isOwn reports whether a handle is a name of the server itself. Not even an admin gives it away: who has it
-// as a did:web would have the server's DID.
+// isOwn reports whether a handle is a name of the server itself. Not even an admin gives it away:
+// who has it as a did:web would have the server's DID.
 func (s *Service) isOwn(handle syntax.Handle) bool {
 	return slices.Contains(s.cfg.Hostnames, handle.String())
+}
+
+func (s *Service) handlePolicy(override bool) HandlePolicy {
+	return HandlePolicy{Domains: s.cfg.HandleDomains, AllowPunycode: s.cfg.AllowPunycodeHandles, Override: override}
 }
 
 // checkHandle returns a handle as it is stored. Outside the server's domains it
 // has to resolve to the account's DID, which a new account without one hasn't got.
 func (s *Service) checkHandle(ctx context.Context, raw string, did syntax.DID, allowReserved bool) (syntax.Handle, error) {
-	handle, hosted, err := CheckHandle(raw, s.cfg.HandleDomains, allowReserved)
+	handle, hosted, err := CheckHandle(raw, s.handlePolicy(allowReserved))
 	if err == nil && hosted && s.isOwn(handle) {
 		return "", errReserved
 	}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
@@ -15,6 +16,7 @@ import (
 	"github.com/gatehouse-at/gatehouse/accounts/did"
 	"github.com/gatehouse-at/gatehouse/accounts/keys"
 	"github.com/gatehouse-at/gatehouse/accounts/mail"
+	"github.com/gatehouse-at/gatehouse/accounts/ratelimit"
 	"github.com/gatehouse-at/gatehouse/storage"
 )
 
@@ -50,14 +52,13 @@ var (
 type PasswordHasher interface {
 	// Hash returns the encoded hash of a password.
 	Hash(ctx context.Context, password string) (string, error)
-	// Verify reports whether the password is the hashed one, and whether the
-	// hash should be replaced because it is weaker than those that Hash makes. A wrong
-	// password costs at least the given work and that of a hash which Hash makes.
+	// Verify reports whether the password is the hashed one, and whether the hash should be
+	// replaced because it is weaker than those that Hash makes. If it isn't, it costs at least so
+	// much work.
 	Verify(ctx context.Context, encoded, password string, work int64) (ok, rehash bool, err error)
-	// Dummy does the work of Verify with a wrong password, for an account that doesn't exist.
+	// Dummy does so much work, and at least that of a new hash, for an account that doesn't exist.
 	Dummy(ctx context.Context, password string, work int64) error
-	// Work returns what it costs to verify a password against an encoded hash, as one number
-	// for all forms, or 0 if it knows no such hash.
+	// Work tells what verifying a hash costs, in a unit of its own.
 	Work(encoded string) int64
 }
 
@@ -103,7 +104,13 @@ type Config struct {
 	Passwords PasswordHasher
 	// Handles resolves handles on foreign domains. Without it they are refused.
 	Handles HandleResolver
-	// AllowEmail refuses addresses beyond those that are malformed or known to be disposable. Optional.
+	// AllowPunycodeHandles allows handles whose label on the server's domains begins with "xn--".
+	AllowPunycodeHandles bool
+	// MinDeletionDelay is the least time between a deactivation and the deletion that its owner
+	// wished for with it. Default 72 hours.
+	MinDeletionDelay time.Duration
+	// AllowEmail refuses addresses beyond those that are malformed or known to be disposable.
+	// Optional.
 	AllowEmail func(address string) bool
 
 	// Mailer delivers the e-mails.
@@ -112,10 +119,16 @@ type Config struct {
 	Templates *mail.Templates
 	// MailTimeout bounds a delivery, and so the request that waits for it. Default 15 seconds.
 	MailTimeout time.Duration
+	// MuteNotices are kinds of notices that are not sent; see [mail.Notices].
+	MuteNotices []mail.Kind
 	// CodeLifetime is how long an e-mailed code is good for. Default 15 minutes.
 	CodeLifetime time.Duration
 	// CodeSecret keys the hashes of e-mailed codes: 32 bytes.
 	CodeSecret []byte
+
+	// Limits counts what anybody may try: guesses at passwords, e-mails, hashes. The zero value
+	// limits nothing.
+	Limits ratelimit.Meter
 
 	// Now tells the time. Default [time.Now].
 	Now func() time.Time
@@ -134,10 +147,14 @@ type Service struct {
 	// started is when this process began: what is pending from before is nobody's any more.
 	started time.Time
 
-	background sync.WaitGroup
-	slots      chan struct{}
-	stop       context.CancelFunc
-	ctx        context.Context
+	queue     *mail.Queue
+	reminding sync.Map      // the DIDs whose owners are being reminded of a deletion
+	changes   atomic.Uint64 // transactions of this process that may have changed accounts
+
+	dearestMu    sync.Mutex
+	dearestWork  int64
+	unlistedWork int64
+	dearestUntil time.Time
 }
 
 // New returns a service on a store, whose tables it defines.
@@ -159,6 +176,9 @@ func New(ctx context.Context, store storage.Store, cfg Config) (*Service, error)
 	}
 	if cfg.MailTimeout == 0 {
 		cfg.MailTimeout = 15 * time.Second
+	}
+	if cfg.MinDeletionDelay == 0 {
+		cfg.MinDeletionDelay = 72 * time.Hour
 	}
 	if cfg.CodeLifetime == 0 {
 		cfg.CodeLifetime = 15 * time.Minute
@@ -182,15 +202,15 @@ func New(ctx context.Context, store storage.Store, cfg Config) (*Service, error)
 	if err := storage.Define(ctx, store, Tables()...); err != nil {
 		return nil, fmt.Errorf("accounts: %w", err)
 	}
-	s := &Service{store: store, cfg: cfg, slots: make(chan struct{}, 32)}
+	s := &Service{store: store, cfg: cfg}
+	s.queue = mail.NewQueue(mail.QueueConfig{Mailer: cfg.Mailer, Timeout: cfg.MailTimeout, Logger: cfg.Logger})
 	s.started = s.now()
-	s.ctx, s.stop = context.WithCancel(context.Background())
 	return s, nil
 }
 
 // Tables are the collections of this package.
 func Tables() []storage.Definer {
-	return []storage.Definer{accountsTable, codesTable, didChanges, reservedTable, reservedHandles}
+	return []storage.Definer{accountsTable, codesTable, didChanges, reservedTable, reservedHandles, formerTable}
 }
 
 // SetInviteGate puts a gate before sign-up. Set it before the service is used.
@@ -207,19 +227,18 @@ func (s *Service) InviteRequired() bool { return s.gate != nil && s.gate.Require
 
 // Close waits for e-mails that are on their way, until ctx ends; then it gives
 // them up.
-func (s *Service) Close(ctx context.Context) error {
-	done := make(chan struct{})
-	go func() { s.background.Wait(); close(done) }()
-	defer s.stop()
-	select {
-	case <-done:
-		return nil
-	case <-ctx.Done():
-		s.stop()
-		<-done
-		return ctx.Err()
-	}
+func (s *Service) Close(ctx context.Context) error { return s.queue.Close(ctx) }
+
+// update changes accounts.
+func (s *Service) update(ctx context.Context, fn func(storage.Tx) error) error {
+	defer s.changes.Add(1) // also when it failed: it may have happened all the same
+	return s.store.Update(ctx, fn)
 }
+
+// Changes is another number whenever this process may have changed an account since. What is
+// remembered of accounts while it is the same is as good as read again, but for the changes of
+// other processes.
+func (s *Service) Changes() uint64 { return s.changes.Load() }
 
 // now is the time in UTC, to the millisecond: what a document can hold.
 func (s *Service) now() time.Time { return s.cfg.Now().UTC().Truncate(time.Millisecond) }

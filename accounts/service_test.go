@@ -336,23 +336,29 @@ func TestResetPasswordNeedsItsOwnCode(t *testing.T) {
 		t.Fatal(err)
 	}
 	code := s.Code("alice")
-	if err := s.Accounts.ResetPassword(ctx, code, "another password"); !errors.Is(err, accounts.ErrInvalidToken) {
+	if err := s.Accounts.ResetPassword(ctx, accounts.ResetParams{Code: code, Password: "another password"}); !errors.Is(err, accounts.ErrInvalidToken) {
 		t.Errorf("a code for something else: %v", err)
 	}
 	if err := s.Accounts.RequestPasswordReset(ctx, "ALICE@example.com"); err != nil {
 		t.Fatal(err)
 	}
 	reset := s.Code("alice")
-	if err := s.Accounts.ResetPassword(ctx, reset, "short"); !errors.Is(err, accounts.ErrInvalidPassword) {
+	if err := s.Accounts.ResetPassword(ctx, accounts.ResetParams{Code: reset, Password: "short"}); !errors.Is(err, accounts.ErrInvalidPassword) {
 		t.Errorf("a short password: %v", err)
 	}
-	if err := s.Accounts.ResetPassword(ctx, " "+strings.ToLower(reset)+" ", "another password"); err != nil {
+	if err := s.Accounts.ResetPassword(ctx, accounts.ResetParams{Code: " " + strings.ToLower(reset) + " ", Password: "another password"}); err != nil {
 		t.Errorf("the code in small letters: %v", err)
 	}
 	if err := s.Accounts.Delete(ctx, alice.DID, "password", code); !errors.Is(err, accounts.ErrBadCredentials) {
 		t.Errorf("deleting with the old password: %v", err)
 	}
-	if err := s.Accounts.Delete(ctx, alice.DID, "another password", code); err != nil {
+	if err := s.Accounts.Delete(ctx, alice.DID, "another password", code); !errors.Is(err, accounts.ErrInvalidToken) {
+		t.Errorf("a code from before the reset: %v", err)
+	}
+	if err := s.Accounts.RequestDelete(ctx, alice.DID); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Accounts.Delete(ctx, alice.DID, "another password", s.Code("alice")); err != nil {
 		t.Error(err)
 	}
 	if _, err := s.Accounts.Get(ctx, alice.DID); !errors.Is(err, accounts.ErrNotFound) {
@@ -380,6 +386,12 @@ func TestNothingIsLeftOfADeletedAccount(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := s.Accounts.Delete(ctx, alice.DID, "password", s.Code("alice")); err != nil {
+		t.Fatal(err)
+	}
+	// That the server held its key is remembered for a while, so that nobody comes back with what
+	// it signed.
+	s.Advance(31 * 24 * time.Hour)
+	if err := s.Maintain(ctx); err != nil {
 		t.Fatal(err)
 	}
 	tables, err := s.Store.Tables(ctx)
@@ -504,7 +516,8 @@ func TestPurgeCodes(t *testing.T) {
 	}
 }
 
-// TestTheServersOwnNameIsNobodysHandle keeps accounts from the host name whose did:web is the server's.
+// TestTheServersOwnNameIsNobodysHandle keeps accounts from the host name whose did:web is the
+// server's.
 func TestTheServersOwnNameIsNobodysHandle(t *testing.T) {
 	for _, method := range []string{gatehouse.MethodPLC, gatehouse.MethodWeb} {
 		s := domaintest.New(t, func(c *gatehouse.Config) {
@@ -527,7 +540,8 @@ func TestTheServersOwnNameIsNobodysHandle(t *testing.T) {
 	}
 }
 
-// TestKeysThatStayDontHideOthers reserves more keys that are kept than a step of the housekeeping looks at.
+// TestKeysThatStayDontHideOthers reserves more keys that are kept than a step of the housekeeping
+// looks at.
 func TestKeysThatStayDontHideOthers(t *testing.T) {
 	s := domaintest.New(t)
 	for i := range 501 {

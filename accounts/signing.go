@@ -67,8 +67,8 @@ func (s *Service) ReserveSigningKey(ctx context.Context, id syntax.DID) (string,
 	return s.reserveKey(ctx, id, nil)
 }
 
-// reserveKey makes and stores a key, or finds that which is reserved for the DID, and runs then in the same
-// transaction, unless it is nil.
+// reserveKey makes and stores a key, or finds that which is reserved for the DID, and runs then in
+// the same transaction, unless it is nil.
 func (s *Service) reserveKey(ctx context.Context, id syntax.DID, then func(tx storage.Tx, public string) error) (string, error) {
 	fresh, err := s.cfg.Keys.Generate(ctx)
 	if err != nil {
@@ -156,11 +156,17 @@ func (s *Service) signingKey(ctx context.Context, id syntax.DID) (keys.Key, erro
 	return key, nil
 }
 
-// Signer returns what signs with an account's key.
-// Errors: [ErrNotFound], [keys.ErrUnsealable].
-func (s *Service) Signer(ctx context.Context, id syntax.DID) (keys.Signer, error) {
+// Signer returns what signs with an account's key. The functions in also run in the transaction
+// that reads the key, and an error of theirs is returned. Errors: [ErrNotFound],
+// [keys.ErrUnsealable].
+func (s *Service) Signer(ctx context.Context, id syntax.DID, also ...func(storage.Tx) error) (keys.Signer, error) {
 	var key keys.Key
 	err := s.store.View(ctx, func(tx storage.Tx) error {
+		for _, f := range also {
+			if err := f(tx); err != nil {
+				return err
+			}
+		}
 		r, err := get(tx, id)
 		if err == nil {
 			key = keys.Key{Public: r.SigningKey, Sealed: r.SealedKey}
@@ -193,9 +199,9 @@ func (s *Service) RotateSigningKey(ctx context.Context, id syntax.DID) (string, 
 	return key, s.carryOut(ctx, keyAspect, id, key)
 }
 
-// SetSigningKey has an account use a key that was reserved here, given as a did:key. If it is cut short, doing it again
-// ends it, and so does [Service.Recover]. Errors: [ErrNotFound], [ErrInvalidRequest], [ErrDirectory]
-// (source: com.atproto.admin.updateAccountSigningKey).
+// SetSigningKey has an account use a key that was reserved here, given as a did:key. If it is cut
+// short, doing it again ends it, and so does [Service.Recover]. Errors: [ErrNotFound],
+// [ErrInvalidRequest], [ErrDirectory] (source: com.atproto.admin.updateAccountSigningKey).
 func (s *Service) SetSigningKey(ctx context.Context, id syntax.DID, public string) error {
 	if _, err := atcrypto.ParsePublicDIDKey(public); err != nil {
 		return refusal.New(ErrInvalidRequest, "signingKey must be a did:key of a supported kind")

@@ -29,6 +29,9 @@ type CreateParams struct {
 	// ProvenDID is the DID that the caller has proved to be theirs. It has to be
 	// DID, if that is given.
 	ProvenDID syntax.DID
+	// ProofKey is the key that signed the proof, as a did:key. It must not be one that was held
+	// here.
+	ProofKey string
 	// AllowReserved lets an admin take reserved and offensive handles.
 	AllowReserved bool
 	// Guard runs in the first transaction of the sign-up, before anything else in it. Its error is
@@ -46,8 +49,8 @@ type pending struct {
 	Operation json.RawMessage `json:"operation"`
 }
 
-// The time that the outside half of a sign-up may take, and the age at which a pending account that the
-// directory doesn't know is given up. The second must be well beyond the first.
+// The time that the outside half of a sign-up may take, and the age at which a pending account that
+// the directory doesn't know is given up. The second must be well beyond the first.
 const (
 	submitTimeout  = time.Minute
 	abandonAfter   = 5 * time.Minute
@@ -58,17 +61,37 @@ const (
 // the account visible, and an error of theirs undoes it (unless a recovery pass made it visible
 // before: then it stays, and the error is returned all the same). Errors: [ErrInvalidRequest],
 // [ErrInvalidPassword], [ErrInviteRequired], [ErrInvalidEmail], [ErrInvalidHandle],
-// [ErrHandleNotAvailable], [ErrUnsupportedDomain], [ErrEmailTaken], [ErrMissingAuth],
-// [ErrDirectory], and those of the [InviteGate]
+// [ErrHandleNotAvailable], [ErrUnsupportedDomain], [ErrEmailTaken], [ErrMissingAuth], [ErrHeldKey],
+// [ErrDirectory], [ratelimit.ErrLimited], and those of the [InviteGate]. An account whose DID is taken down here is taken down
 // (source: com.atproto.server.createAccount).
 func (s *Service) Create(ctx context.Context, p CreateParams, also ...func(storage.Tx, *Account) error) (*Account, error) {
-	r, op, err := s.prepare(ctx, p)
+	r, err := s.checkParams(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	// From here on a refusal can tell whether an address has an account.
+	if err := s.mayBeTold(ctx); err != nil {
+		return nil, err
+	}
+	a, err := s.create(ctx, r, p, also)
+	if errors.Is(err, ErrEmailTaken) {
+		err = s.told(ctx, err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+// create is Create with parameters that are right by themselves.
+func (s *Service) create(ctx context.Context, r *record, p CreateParams, also []func(storage.Tx, *Account) error) (*Account, error) {
+	op, err := s.prepare(ctx, r, p)
 	if err != nil {
 		return nil, err
 	}
 	if op == nil {
 		// Nothing happens outside the store: one step does.
-		err := s.store.Update(ctx, func(tx storage.Tx) error {
+		err := s.update(ctx, func(tx storage.Tx) error {
 			if err := s.reserve(tx, r, p); err != nil {
 				return err
 			}
@@ -79,11 +102,11 @@ func (s *Service) Create(ctx context.Context, p CreateParams, also ...func(stora
 		}
 		return &r.Account, nil
 	}
-	if err := s.store.Update(ctx, func(tx storage.Tx) error { return s.reserve(tx, r, p) }); err != nil {
+	if err := s.update(ctx, func(tx storage.Tx) error { return s.reserve(tx, r, p) }); err != nil {
 		return nil, err
 	}
 	// From here on a client that hangs up must not leave things half done.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), submitTimeout)
+	ctx, cancel := context.WithTimeout(uninterrupted(ctx), submitTimeout)
 	defer cancel()
 	if err := s.submit(ctx, r.DID, op); err != nil {
 		if errors.Is(err, did.ErrRefused) {
@@ -93,7 +116,7 @@ func (s *Service) Create(ctx context.Context, p CreateParams, also ...func(stora
 		return nil, fmt.Errorf("%w: %w", ErrDirectory, err)
 	}
 	var a *Account
-	err = s.store.Update(ctx, func(tx storage.Tx) error {
+	err = s.update(ctx, func(tx storage.Tx) error {
 		r, err := accountsTable.Get(tx, r.DID.String())
 		if errors.Is(err, storage.ErrNotFound) { // a recovery pass undid it before the operation was published
 			return errGivenUp
@@ -137,66 +160,91 @@ func outage(ctx context.Context, err error) bool {
 	return errors.Is(err, storage.ErrUnavailable) || errors.Is(err, storage.ErrClosed) || ctx.Err() != nil
 }
 
-// prepare checks the parameters in the reference server's order, so that a client is told of the same fault first,
-// and makes the record and the DID's first operation.
-func (s *Service) prepare(ctx context.Context, p CreateParams) (*record, *did.Operation, error) {
+// checkParams checks the parameters by themselves, and begins the record. With what follows it
+// keeps to the reference server's order, so that a client is told of the same fault first.
+func (s *Service) checkParams(ctx context.Context, p CreateParams) (*record, error) {
 	if err := s.checkNewPassword(p.Password); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	if p.InviteCode == "" && s.InviteRequired() {
-		return nil, nil, refusal.New(ErrInviteRequired, "No invite code provided")
+		return nil, refusal.New(ErrInviteRequired, "No invite code provided")
 	}
 	if p.Email == "" {
-		return nil, nil, refusal.New(ErrInvalidRequest, "Email is required")
+		return nil, refusal.New(ErrInvalidRequest, "Email is required")
 	}
 	email, err := s.checkEmail(p.Email)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	handle, err := s.checkHandle(ctx, p.Handle, p.DID, p.AllowReserved)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	r := &record{Account: Account{Handle: handle, Email: email, InviteCode: p.InviteCode, CreatedAt: s.now()}}
-	err = s.store.View(ctx, func(tx storage.Tx) error { return s.checkFree(tx, r, p) })
+	return &record{Account: Account{Handle: handle, Email: email, InviteCode: p.InviteCode, CreatedAt: s.now()}}, nil
+}
+
+// prepare checks the parameters against what there is, and makes the rest of the record and the
+// DID's first operation.
+func (s *Service) prepare(ctx context.Context, r *record, p CreateParams) (*did.Operation, error) {
+	err := s.store.View(ctx, func(tx storage.Tx) error { return s.checkFree(tx, r, p) })
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	if p.DID != "" && p.DID != p.ProvenDID {
-		return nil, nil, refusal.Newf(ErrMissingAuth, "Missing auth to create account with did: %s", p.DID)
+	if err := s.checkProof(ctx, p); err != nil {
+		return nil, s.told(ctx, err) // that the address is free
 	}
-	if err := did.CheckRecoveryKey(p.RecoveryKey); err != nil {
-		return nil, nil, refusal.New(ErrInvalidRequest, "Invalid recovery key")
+	if err := s.chargeHash(ctx); err != nil {
+		return nil, err
 	}
-	if r.PasswordHash, err = s.cfg.Passwords.Hash(ctx, p.Password); err != nil {
-		return nil, nil, err
+	hash, err := s.cfg.Passwords.Hash(ctx, p.Password)
+	if err != nil {
+		return nil, err
 	}
+	s.setHash(r, hash)
 	key, err := s.signingKey(ctx, p.DID)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	r.SigningKey, r.SealedKey = key.Public, key.Sealed
 	if p.DID != "" {
-		r.DID, r.DeactivatedAt = p.DID, &r.CreatedAt
-		return r, nil, nil
+		r.DID, r.DeactivatedAt, r.Brought, r.NotYetActivated = p.DID, &r.CreatedAt, true, true
+		return nil, nil
 	}
-	minted, err := s.cfg.DIDs.Mint(ctx, did.MintParams{Handle: handle, SigningKey: key.Public, RecoveryKey: p.RecoveryKey})
+	minted, err := s.cfg.DIDs.Mint(ctx, did.MintParams{Handle: r.Handle, SigningKey: key.Public, RecoveryKey: p.RecoveryKey})
 	if err != nil {
-		return nil, nil, fmt.Errorf("%w: %w", ErrDirectory, err)
+		return nil, fmt.Errorf("%w: %w", ErrDirectory, err)
 	}
 	r.DID = minted.DID
 	if minted.Operation == nil {
-		return r, nil, nil
+		return nil, nil
 	}
 	raw, err := json.Marshal(minted.Operation)
 	if err != nil {
-		return nil, nil, fmt.Errorf("accounts: %w", err)
+		return nil, fmt.Errorf("accounts: %w", err)
 	}
 	r.Pending = &pending{Since: s.now(), Operation: raw}
-	return r, minted.Operation, nil
+	return minted.Operation, nil
 }
 
-// checkFree refuses an invite code that can't be used, and a handle, an address or a DID that is taken.
+// checkProof refuses who brings a DID without having proved that it is theirs, and a recovery key
+// that is none.
+func (s *Service) checkProof(ctx context.Context, p CreateParams) error {
+	if p.DID != "" && p.DID != p.ProvenDID {
+		return refusal.Newf(ErrMissingAuth, "Missing auth to create account with did: %s", p.DID)
+	}
+	if p.ProofKey != "" {
+		if err := s.store.View(ctx, func(tx storage.Tx) error { return checkProofKey(tx, p.DID, p.ProofKey) }); err != nil {
+			return err
+		}
+	}
+	if err := did.CheckRecoveryKey(p.RecoveryKey); err != nil {
+		return refusal.New(ErrInvalidRequest, "Invalid recovery key")
+	}
+	return nil
+}
+
+// checkFree refuses an invite code that can't be used, and a handle, an address or a DID that is
+// taken.
 func (s *Service) checkFree(tx storage.Tx, r *record, p CreateParams) error {
 	if p.InviteCode != "" && s.gate != nil {
 		if err := s.gate.Check(tx, p.InviteCode); err != nil {
@@ -236,6 +284,11 @@ func (s *Service) reserve(tx storage.Tx, r *record, p CreateParams) error {
 	if err := s.checkFree(tx, r, p); err != nil {
 		return err
 	}
+	if p.ProofKey != "" {
+		if err := checkProofKey(tx, p.DID, p.ProofKey); err != nil {
+			return err
+		}
+	}
 	switch _, err := accountsTable.Get(tx, r.DID.String()); {
 	case err == nil && p.DID == "": // it was named after the handle, which its account has changed since
 		return refusal.Newf(ErrHandleNotAvailable, "Handle already taken: %s", r.Handle)
@@ -243,6 +296,12 @@ func (s *Service) reserve(tx storage.Tx, r *record, p CreateParams) error {
 		return refusal.Newf(ErrInvalidRequest, "Account already exists: %s", r.DID)
 	case !errors.Is(err, storage.ErrNotFound):
 		return err
+	}
+	if err := s.comeBack(tx, r); err != nil {
+		return err
+	}
+	if r.Takedown != nil && p.DID == "" { // it is named after a handle whose account was taken down and deleted
+		return refusal.Newf(ErrHandleNotAvailable, "Handle already taken: %s", r.Handle)
 	}
 	if p.InviteCode != "" && s.gate != nil {
 		if err := s.gate.Redeem(tx, p.InviteCode, r.DID); err != nil {
@@ -266,6 +325,7 @@ func (s *Service) finish(tx storage.Tx, r *record, also []func(storage.Tx, *Acco
 }
 
 func join(tx storage.Tx, r *record, also []func(storage.Tx, *Account) error) error {
+	r.remember()
 	for _, f := range also {
 		if err := f(tx, &r.Account); err != nil {
 			return err
@@ -274,10 +334,10 @@ func join(tx storage.Tx, r *record, also []func(storage.Tx, *Account) error) err
 	return nil
 }
 
-// undo takes the first step back, and reports whether there is no account then. A DID that was published is noted, to
-// be tombstoned.
+// undo takes the first step back, and reports whether there is no account then. A DID that was
+// published is noted, to be tombstoned.
 func (s *Service) undo(ctx context.Context, id syntax.DID, published bool) (undone bool, err error) {
-	err = s.store.Update(ctx, func(tx storage.Tx) error {
+	err = s.update(ctx, func(tx storage.Tx) error {
 		undone = false
 		r, err := accountsTable.Get(tx, id.String())
 		switch {
@@ -304,7 +364,8 @@ func (s *Service) undo(ctx context.Context, id syntax.DID, published bool) (undo
 	return undone && err == nil, err
 }
 
-// tombstone gives up the DID of a sign-up that was undone. Until that is done, the recovery pass tries again.
+// tombstone gives up the DID of a sign-up that was undone. Until that is done, the recovery pass
+// tries again.
 func (s *Service) tombstone(ctx context.Context, id syntax.DID) error {
 	err := s.cfg.DIDs.Tombstone(ctx, id)
 	switch {
@@ -330,10 +391,10 @@ func (s *Service) submit(ctx context.Context, id syntax.DID, op *did.Operation) 
 	return err
 }
 
-// Recover ends sign-ups and changes of handles and signing keys that were cut short. Those that the directory knows of are
-// finished; those that it has not heard of for some minutes are undone; DIDs that were to be given up are. It is
-// to be run at start and now and then. One pass takes a minute at most: with a directory that doesn't answer, each of
-// them would be waited for.
+// Recover ends sign-ups and changes of handles and signing keys that were cut short. Those that the
+// directory knows of are finished; those that it has not heard of for some minutes are undone; DIDs
+// that were to be given up are. It is to be run at start and now and then. One pass takes a minute
+// at most: with a directory that doesn't answer, each of them would be waited for.
 func (s *Service) Recover(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, recoverTimeout)
 	defer cancel()
@@ -371,7 +432,7 @@ func (s *Service) recover(ctx context.Context, r *record) error {
 		return err
 	case known:
 		s.cfg.Logger.InfoContext(ctx, "finishing a sign-up that was cut short", "did", r.DID)
-		err := s.store.Update(ctx, func(tx storage.Tx) error {
+		err := s.update(ctx, func(tx storage.Tx) error {
 			r, err := accountsTable.Get(tx, r.DID.String())
 			if errors.Is(err, storage.ErrNotFound) || err == nil && r.Pending == nil {
 				return nil

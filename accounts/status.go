@@ -14,16 +14,21 @@ import (
 
 // TakeDown takes an account down, under a reference of the moderators' own, or the time
 // if that is empty. Its sessions end, and only tokens for leaving the server are issued until
-// [Service.Restore] (source: com.atproto.admin.updateSubjectStatus).
+// [Service.Restore]. Codes that were mailed before are void, a scheduled deletion is called off, and nobody but an admin
+// deletes the account; the takedown then stays with the DID (source: com.atproto.admin.updateSubjectStatus).
 func (s *Service) TakeDown(ctx context.Context, did syntax.DID, ref string) error {
-	return s.modify(ctx, did, StatusChanged, func(tx storage.Tx, r *record) error {
-		r.Takedown = r.Takedown.again(ref, s.now())
-		return nil
-	})
+	return s.modify(ctx, did, StatusChanged, func(tx storage.Tx, r *record) error { return s.takeDown(tx, r, ref) })
 }
 
-// again is a takedown that is decided now. Of an account that is down already it changes the reference only: it is
-// still the same takedown, and the tokens for leaving that depend on it are good.
+func (s *Service) takeDown(tx storage.Tx, r *record, ref string) error {
+	r.Takedown = r.Takedown.again(ref, s.now())
+	r.DeleteAfter = nil
+	return voidCodes(tx, r.DID)
+}
+
+// again is a takedown that is decided now. Of an account that is down already it changes the
+// reference only: it is still the same takedown, and the tokens for leaving that depend on it are
+// good.
 func (t *Takedown) again(ref string, now time.Time) *Takedown {
 	if ref == "" {
 		ref = now.Format(syntax.AtprotoDatetimeLayout)
@@ -35,37 +40,38 @@ func (t *Takedown) again(ref string, now time.Time) *Takedown {
 	return &Takedown{Ref: storage.Text(ref), At: at}
 }
 
-// Restore ends a takedown.
+// Restore ends a takedown, also one that has stayed with the DID of an account that was deleted.
+// Error: [ErrNotFound].
 func (s *Service) Restore(ctx context.Context, did syntax.DID) error {
-	return s.modify(ctx, did, StatusChanged, func(tx storage.Tx, r *record) error {
-		r.Takedown = nil
-		return nil
-	})
+	no := false
+	return s.UpdateStatus(ctx, did, StatusUpdate{Takedown: &no})
 }
 
-// Deactivate makes an account inactive at its owner's wish. A deleteAfter that
-// is not nil has it deleted then, unless it is activated before. Errors: [ErrNotFound],
-// [ErrInvalidRequest] for a time that can't be stored
-// (source: com.atproto.server.deactivateAccount).
-func (s *Service) Deactivate(ctx context.Context, did syntax.DID, deleteAfter *time.Time) error {
-	if deleteAfter != nil {
-		after := deleteAfter.UTC().Truncate(time.Millisecond)
-		if y := after.Year(); y < 0 || y > 9999 { // a year has four digits in JSON, and in the index
-			return refusal.New(ErrInvalidRequest, "deleteAfter must be in the years 0 to 9999")
+// TakedownOf returns the takedown of a DID, whether or not it has an account here: it is nil if
+// there is none. Error: [ErrNotFound] if there is neither an account nor a takedown.
+func (s *Service) TakedownOf(ctx context.Context, id syntax.DID) (*Takedown, error) {
+	var t *Takedown
+	err := s.store.View(ctx, func(tx storage.Tx) error {
+		switch r, err := get(tx, id); {
+		case err == nil:
+			t = r.Takedown
+			return nil
+		case !errors.Is(err, ErrNotFound):
+			return err
 		}
-		deleteAfter = &after
-	}
-	return s.modify(ctx, did, StatusChanged, func(tx storage.Tx, r *record) error {
-		now := s.now()
-		r.DeactivatedAt, r.DeleteAfter = &now, deleteAfter
-		return nil
+		var err error
+		if t, err = stickyTakedown(tx, id); err == nil && t == nil {
+			return ErrNotFound
+		}
+		return err
 	})
+	return t, err
 }
 
 // Reactivate ends a deactivation, without looking at the DID document.
 func (s *Service) Reactivate(ctx context.Context, did syntax.DID) error {
 	return s.modify(ctx, did, StatusChanged, func(tx storage.Tx, r *record) error {
-		r.DeactivatedAt, r.DeleteAfter = nil, nil
+		r.activate()
 		return nil
 	})
 }
@@ -90,9 +96,12 @@ func (s *Service) SendNotice(ctx context.Context, did syntax.DID, subject, body 
 	if a.Email == "" {
 		return errNoEmail
 	}
-	err = s.deliver(ctx, a, mail.Notice, mail.Data{Subject: subject, Body: body})
+	m, err := s.message(a, a.Email, mail.Notice, mail.Data{Subject: subject, Body: body})
 	if errors.Is(err, mail.ErrInvalidData) {
 		return refusal.New(ErrInvalidRequest, "subject and content must be text, the subject in one line")
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	return s.send(ctx, a.DID, m)
 }

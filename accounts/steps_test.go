@@ -28,7 +28,8 @@ type useCase struct {
 	// prepare makes what has to be there, on a server that works.
 	prepare func(w *world)
 	act     func(ctx context.Context, w *world) error
-	// done tells what is missing for the client to have what it asked for, and undone what isn't as it was before.
+	// done tells what is missing for the client to have what it asked for, and undone what isn't as
+	// it was before.
 	done, undone func(w *world) error
 	// spent are the refusals that a client may meet that asks again for what was done.
 	spent []error
@@ -42,10 +43,11 @@ type useCase struct {
 
 var pairs = flag.Bool("pairs", false, "have TestEveryStepMayFail try every pair of troubles, which takes minutes")
 
-// TestEveryStepMayFail has each use case run once for each of its steps, and each trouble that the step may have: of the
-// use case itself, of a client that tries again at once, and of the recovery. Where the process died after a step, a step of
-// the recovery fails, too. Then a server is started on what is left, which finds everything in order or puts it
-// in order: all of what was asked for is there, or nothing of it.
+// TestEveryStepMayFail has each use case run once for each of its steps, and each trouble that the
+// step may have: of the use case itself, of a client that tries again at once, and of the recovery.
+// Where the process died after a step, a step of the recovery fails, too. Then a server is started
+// on what is left, which finds everything in order or puts it in order: all of what was asked for
+// is there, or nothing of it.
 func TestEveryStepMayFail(t *testing.T) {
 	for _, u := range useCases {
 		t.Run(u.name, func(t *testing.T) {
@@ -180,8 +182,8 @@ type world struct {
 	strays         []syntax.DID // DIDs without an account
 }
 
-// The background work of the servers would do the recovery's work whenever it gets round to it. So another
-// holds its lease, and the recovery is run by the test.
+// The background work of the servers would do the recovery's work whenever it gets round to it. So
+// another holds its lease, and the recovery is run by the test.
 const maintenanceLease = "maintenance"
 
 func newWorld(t *testing.T, u *useCase, faults []fault) *world {

@@ -170,7 +170,8 @@ func TestARotatedKeyIsNeverLost(t *testing.T) {
 	}
 }
 
-// TestAKeyChangeIsAloneWithItsAccountAndItsKey has others begin while the DID has a new key and the account hasn't.
+// TestAKeyChangeIsAloneWithItsAccountAndItsKey has others begin while the DID has a new key and the
+// account hasn't.
 func TestAKeyChangeIsAloneWithItsAccountAndItsKey(t *testing.T) {
 	dir := watch(t)
 	s := domaintest.New(t, dir.in)
@@ -308,10 +309,10 @@ func TestActivationOfADIDThatIsNotThere(t *testing.T) {
 	if err := s.Accounts.Activate(ctx, id); !errors.Is(err, accounts.ErrInvalidRequest) || errors.Is(err, accounts.ErrDirectory) {
 		t.Errorf("a DID that the directory doesn't have: %v", err)
 	}
-	if err := s.Accounts.RequestPLCSignature(ctx, id); err != nil {
-		t.Fatal(err)
+	if err := s.Accounts.RequestPLCSignature(ctx, id); !errors.Is(err, accounts.ErrInvalidRequest) {
+		t.Errorf("a code for an operation before the activation: %v", err)
 	}
-	if _, err := s.Accounts.SignPLCOperation(ctx, id, s.Code("alice"), func(*did.Operation) {}); !errors.Is(err, accounts.ErrInvalidRequest) {
+	if _, err := s.Accounts.SignPLCOperation(ctx, id, "AAAAA-AAAAA", func(*did.Operation) {}); !errors.Is(err, accounts.ErrInvalidRequest) {
 		t.Errorf("an operation for it: %v", err)
 	}
 	dir.asked = func() error { return did.ErrUnavailable }
@@ -353,7 +354,8 @@ func TestACodeIsGoodUntilThereIsAnOperation(t *testing.T) {
 	}
 }
 
-// TestAForeignWebDIDHasToNameTheHandle changes the handle of an account whose DID is its owner's affair.
+// TestAForeignWebDIDHasToNameTheHandle changes the handle of an account whose DID is its owner's
+// affair.
 func TestAForeignWebDIDHasToNameTheHandle(t *testing.T) {
 	const id = syntax.DID("did:web:alice.example.org")
 	named, failure := "alice.test", error(nil)

@@ -99,8 +99,8 @@ var useCases = []useCase{
 			w.ok(w.srv.Accounts.RequestPLCSignature(ctx, w.id))
 			w.code = w.mailed("alice@example.com")
 		},
-		// What is asked for is the answer. Without it a code that was used is used all the same: the
-		// client asks for another.
+		// What is asked for is the answer. Without it a code that was used is used all the same:
+		// the client asks for another.
 		act:    func(ctx context.Context, w *world) error { return w.sign(ctx) },
 		done:   func(w *world) error { return w.codeIs(used) },
 		undone: func(w *world) error { return w.codeIs(good) },
@@ -140,7 +140,7 @@ var useCases = []useCase{
 			w.code = w.mailed("alice@example.com")
 		},
 		act: func(ctx context.Context, w *world) error {
-			return w.srv.Accounts.ResetPassword(ctx, w.code, "another password")
+			return w.srv.Accounts.ResetPassword(ctx, accounts.ResetParams{Code: w.code, Password: "another password"})
 		},
 		done: func(w *world) error {
 			return errors.Join(w.hasPassword("another password"), w.codeIs(used), w.hasSessions(0))
@@ -427,8 +427,8 @@ func (w *world) confirm() {
 	w.ok(w.srv.Accounts.ConfirmEmail(ctx, w.id, "alice@example.com", w.mailed("alice@example.com")))
 }
 
-// mayChangeEmail tells why the last code that was mailed isn't good. It is tried with an address that is taken,
-// for which it isn't used up.
+// mayChangeEmail tells why the last code that was mailed isn't good. It is tried with an address
+// that is taken, for which it isn't used up.
 func (w *world) mayChangeEmail() error {
 	m, ok := w.mail.Last("alice@example.com")
 	if !ok {
@@ -458,7 +458,8 @@ func (w *world) hasSessions(n int) error {
 	return same("the sessions", len(rows[any](w, w.store, "sessions")), n)
 }
 
-// wasRefreshed tells if the one session was not used since it began, or was; and what is wrong with its tokens.
+// wasRefreshed tells if the one session was not used since it began, or was; and what is wrong with
+// its tokens.
 func (w *world) wasRefreshed(was bool) error {
 	if _, err := w.srv.Sessions.Verify(ctx, w.access); err != nil {
 		return err

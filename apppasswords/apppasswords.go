@@ -15,6 +15,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/gatehouse-at/gatehouse/accounts"
+	"github.com/gatehouse-at/gatehouse/accounts/mail"
 	"github.com/gatehouse-at/gatehouse/internal/refusal"
 	"github.com/gatehouse-at/gatehouse/internal/token"
 	"github.com/gatehouse-at/gatehouse/storage"
@@ -26,12 +27,18 @@ var (
 	ErrNotFound = errors.New("apppasswords: not found")
 	// ErrNameTaken says that the account has an app password of that name.
 	ErrNameTaken = errors.New("apppasswords: name taken")
+	// ErrTooMany says that the account has as many app passwords as it may have.
+	ErrTooMany = errors.New("apppasswords: too many")
 	// ErrInvalidName says that the name is empty, too long or not text.
 	ErrInvalidName = errors.New("apppasswords: invalid name")
 )
 
-// maxName is the longest name, in bytes.
-const maxName = 256
+const (
+	// maxName is the longest name, in bytes.
+	maxName = 256
+	// maxPasswords is how many app passwords an account may have.
+	maxPasswords = 100
+)
 
 // AppPassword is a password for one program, without the password itself.
 type AppPassword struct {
@@ -62,7 +69,8 @@ var table = storage.NewCollection("app_passwords",
 
 // Config configures a [Service]. The field without a default is required.
 type Config struct {
-	// Secret keys the hashes of app passwords: 32 bytes, never to change while app passwords should work.
+	// Secret keys the hashes of app passwords: 32 bytes, never to change while app passwords should
+	// work.
 	Secret []byte
 	// Now tells the time. Default [time.Now].
 	Now func() time.Time
@@ -73,6 +81,7 @@ type Config struct {
 // Service keeps the app passwords of accounts. Its methods are safe for concurrent use.
 type Service struct {
 	store    storage.Store
+	accounts *accounts.Service
 	cfg      Config
 	onRevoke []func(storage.Tx, syntax.DID, string) error
 }
@@ -92,9 +101,9 @@ func New(ctx context.Context, store storage.Store, a *accounts.Service, cfg Conf
 	if err := storage.Define(ctx, store, Tables()...); err != nil {
 		return nil, fmt.Errorf("apppasswords: %w", err)
 	}
-	s := &Service{store: store, cfg: cfg}
+	s := &Service{store: store, accounts: a, cfg: cfg}
 	a.OnChange(func(tx storage.Tx, c accounts.Change) error {
-		if c.Kind != accounts.Deleted && c.Kind != accounts.CredentialsRevoked {
+		if c.Kind != accounts.Deleted && !c.EndsAppPasswords {
 			return nil
 		}
 		_, err := table.DeleteAll(tx, ofAccount(c.Account.DID))
@@ -117,7 +126,8 @@ func (s *Service) OnRevoke(f func(tx storage.Tx, did syntax.DID, name string) er
 }
 
 // Create makes an app password and returns it with the password, which can't be
-// had again. Errors: [ErrNameTaken], [ErrInvalidName]
+// had again. The owner is told by mail. Errors: [ErrNameTaken], [ErrInvalidName], [ErrTooMany],
+// [accounts.ErrNotFound]
 // (source: com.atproto.server.createAppPassword).
 func (s *Service) Create(ctx context.Context, did syntax.DID, name string, privileged bool) (*AppPassword, string, error) {
 	if name == "" || len(name) > maxName || !utf8.ValidString(name) || strings.ContainsRune(name, 0) {
@@ -138,13 +148,31 @@ func (s *Service) Create(ctx context.Context, did syntax.DID, name string, privi
 		},
 		Hash: s.hash(did, password),
 	}
-	err = s.store.Update(ctx, func(tx storage.Tx) error { return table.Insert(tx, r) })
+	err = s.store.Update(ctx, func(tx storage.Tx) error {
+		if _, err := s.accounts.GetTx(tx, did); err != nil { // who comes with the DID later is somebody else
+			return err
+		}
+		all := ofAccount(did)
+		all.Limit = maxPasswords
+		n := 0
+		for _, err := range table.Scan(tx, all) {
+			if err != nil {
+				return err
+			}
+			n++
+		}
+		if n >= maxPasswords {
+			return refusal.Newf(ErrTooMany, "An account has at most %d app passwords", maxPasswords)
+		}
+		return table.Insert(tx, r)
+	})
 	if errors.Is(err, storage.ErrConflict) {
 		return nil, "", refusal.New(ErrNameTaken, "App password name already in use")
 	}
 	if err != nil {
 		return nil, "", err
 	}
+	s.accounts.Notify(ctx, did, mail.AppPasswordCreated, mail.Data{Name: name})
 	return &r.AppPassword, password, nil
 }
 
@@ -206,6 +234,19 @@ func (s *Service) MatchTx(tx storage.Tx, did syntax.DID, password string) (*AppP
 	}
 	return &r.AppPassword, nil
 }
+
+// StillTx looks again, inside a transaction, whether an app password that matched is there, or
+// returns [ErrNotFound].
+func (s *Service) StillTx(tx storage.Tx, p *AppPassword) error {
+	_, err := table.Get(tx, p.ID)
+	if errors.Is(err, storage.ErrNotFound) {
+		return ErrNotFound
+	}
+	return err
+}
+
+// Ref names an app password's document for storage.Prefetch.
+func Ref(id string) storage.Ref { return table.Ref(id) }
 
 func (s *Service) hash(did syntax.DID, password string) string {
 	return token.Hash(s.cfg.Secret, did.String(), password)

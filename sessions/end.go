@@ -54,7 +54,7 @@ func (s *Service) EndAllTx(tx storage.Tx, did syntax.DID) error {
 
 // endAppPassword ends the sessions that an app password opened.
 func (s *Service) endAppPassword(tx storage.Tx, did syntax.DID, name string) error {
-	_, err := table.DeleteAll(tx, storage.Exactly("app_password", storage.Join(did.String(), name)))
+	_, err := table.DeleteAll(tx, storage.Exactly("app_password", openedBy(did, name)))
 	return err
 }
 

@@ -22,8 +22,8 @@ type Credentials struct {
 	AllowTakendown bool
 }
 
-// Login opens a session. Errors: [accounts.ErrBadCredentials],
-// [ErrAccountTakedown], [accounts.ErrAuthFactorRequired], and of a wrong sign-in code
+// Login opens a session. With the account password it also calls off a scheduled deletion. Errors: [accounts.ErrBadCredentials],
+// [ratelimit.ErrLimited], [ErrAccountTakedown], [accounts.ErrAuthFactorRequired], and of a wrong sign-in code
 // [accounts.ErrInvalidToken] and [accounts.ErrExpiredToken]
 // (source: com.atproto.server.createSession).
 func (s *Service) Login(ctx context.Context, c Credentials) (*Tokens, error) {
@@ -38,24 +38,37 @@ func (s *Service) Login(ctx context.Context, c Credentials) (*Tokens, error) {
 	return s.loginPassword(ctx, c)
 }
 
-// loginAppPassword does all in one transaction, since there is no slow hash to compute.
+// loginAppPassword opens a session with an app password. Whether there is one is looked up before a
+// guess is charged, so that the count of guesses is kept by account; what is looked up is told only
+// after.
 func (s *Service) loginAppPassword(ctx context.Context, c Credentials) (*Tokens, error) {
-	var t *Tokens
-	err := s.store.Update(ctx, func(tx storage.Tx) error {
+	var p *apppasswords.AppPassword
+	err := s.store.View(ctx, func(tx storage.Tx) error {
 		a, err := s.accounts.FindTx(tx, c.Identifier)
-		if errors.Is(err, accounts.ErrNotFound) {
-			return accounts.ErrBadCredentials
+		if err == nil {
+			p, err = s.appPasswords.MatchTx(tx, a.DID, c.Password)
 		}
+		return err
+	})
+	if err != nil {
+		return nil, notMatched(err)
+	}
+	if err := s.accounts.ChargeGuess(ctx, c.Identifier, p.DID); err != nil {
+		return nil, err
+	}
+	var t *Tokens
+	err = s.store.Update(ctx, func(tx storage.Tx) error {
+		if err := storage.Prefetch(tx, accounts.Ref(p.DID), apppasswords.Ref(p.ID)); err != nil {
+			return err
+		}
+		a, err := s.accounts.GetTx(tx, p.DID)
 		if err != nil {
 			return err
 		}
-		p, err := s.appPasswords.MatchTx(tx, a.DID, c.Password)
-		switch {
-		case errors.Is(err, apppasswords.ErrNotFound):
-			return accounts.ErrBadCredentials
-		case err != nil:
+		if err := s.appPasswords.StillTx(tx, p); err != nil { // it may have been revoked since
 			return err
-		case a.Takedown != nil:
+		}
+		if a.Takedown != nil {
 			return errTakedown
 		}
 		g := Grant{Method: MethodAppPassword, AppPassword: p.Name, Scope: ScopeAppPass}
@@ -66,9 +79,17 @@ func (s *Service) loginAppPassword(ctx context.Context, c Credentials) (*Tokens,
 		return err
 	})
 	if err != nil {
-		return nil, err
+		return nil, notMatched(err)
 	}
 	return t, nil
+}
+
+// notMatched tells nobody whether it is the account or the app password that isn't there.
+func notMatched(err error) error {
+	if errors.Is(err, accounts.ErrNotFound) || errors.Is(err, apppasswords.ErrNotFound) {
+		return accounts.ErrBadCredentials
+	}
+	return err
 }
 
 func (s *Service) loginPassword(ctx context.Context, c Credentials) (*Tokens, error) {
@@ -102,6 +123,9 @@ func (s *Service) loginPassword(ctx context.Context, c Credentials) (*Tokens, er
 		if factorSince = now.EmailAuthFactor && !a.EmailAuthFactor; factorSince {
 			return nil
 		}
+		if err := s.accounts.CallOffDeletionTx(tx, now); err != nil {
+			return err
+		}
 		t, err = s.Open(tx, now, Grant{Method: MethodPassword})
 		return err
 	}
@@ -119,8 +143,8 @@ func (s *Service) loginPassword(ctx context.Context, c Credentials) (*Tokens, er
 	return t, nil
 }
 
-// leavingTokens are those of an account that is taken down. Nothing is stored, and they can't be refreshed: the
-// access token is good as long as the takedown and the password are the same.
+// leavingTokens are those of an account that is taken down. Nothing is stored, and they can't be
+// refreshed: the access token is good as long as the takedown and the password are the same.
 func (s *Service) leavingTokens(a *accounts.Account) (*Tokens, error) {
 	t, err := s.tokens(a, &record{Session: Session{ID: a.Stamp(), Grant: Grant{Scope: ScopeTakendown}}}, "none")
 	if err != nil {

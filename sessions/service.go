@@ -31,7 +31,8 @@ var (
 	ErrAccountNotFound = errors.New("sessions: account of the token not found")
 	// ErrAccountTakedown says that the account is taken down.
 	ErrAccountTakedown = errors.New("sessions: account taken down")
-	// ErrAccountDeactivated says that the account is deactivated, and what was asked for needs an active one.
+	// ErrAccountDeactivated says that the account is deactivated, and what was asked for needs an
+	// active one.
 	ErrAccountDeactivated = errors.New("sessions: account deactivated")
 	// ErrNotFound says that the account has no such session.
 	ErrNotFound = errors.New("sessions: session not found")
@@ -50,7 +51,8 @@ type Config struct {
 	// Keys sign and verify tokens: the first signs, all verify. To change keys
 	// put a new one first, and take the old one away after RefreshLifetime.
 	Keys []Key
-	// Secret keys the hashes of refresh tokens: 32 bytes, never to change while sessions should live.
+	// Secret keys the hashes of refresh tokens: 32 bytes, never to change while sessions should
+	// live.
 	Secret []byte
 
 	// AccessLifetime is how long an access token is good for. Default 2 hours.
@@ -167,10 +169,43 @@ func (s *Service) Open(tx storage.Tx, a *accounts.Account, g Grant) (*Tokens, er
 		},
 		Refresh: s.hash(refreshID),
 	}
+	if err := makeRoom(tx, r); err != nil {
+		return nil, err
+	}
 	if err := table.Insert(tx, r); err != nil {
 		return nil, err
 	}
 	return s.tokens(a, r, refreshID)
+}
+
+// The most sessions that an account has of its password, and of each app password.
+const (
+	maxSessions    = 200
+	maxAppSessions = 100
+)
+
+// makeRoom ends the oldest session of an account that was opened like a new one, if there are as
+// many as there may be.
+func makeRoom(tx storage.Tx, r *record) error {
+	most := maxSessions
+	if r.AppPassword != "" {
+		most = maxAppSessions
+	}
+	like := storage.Exactly("app_password", openedBy(r.DID, r.AppPassword))
+	like.Limit = most
+	n, oldest := 0, ""
+	for old, err := range table.Scan(tx, like) { // by their IDs, which are ordered by time
+		if err != nil {
+			return err
+		}
+		if n++; oldest == "" {
+			oldest = old.ID
+		}
+	}
+	if n < most {
+		return nil
+	}
+	return table.Delete(tx, oldest)
 }
 
 // Start opens a session for an account in a transaction of its own.
@@ -194,11 +229,15 @@ func (s *Service) Start(ctx context.Context, did syntax.DID, g Grant) (*Tokens, 
 	return t, nil
 }
 
-// SignUp creates an account and its first session together
-// (source: com.atproto.server.createAccount).
+// SignUp creates an account and its first session together. Who comes with a DID that is taken down
+// here gets tokens for leaving (source: com.atproto.server.createAccount).
 func (s *Service) SignUp(ctx context.Context, p accounts.CreateParams) (*Tokens, error) {
 	var t *Tokens
 	_, err := s.accounts.Create(ctx, p, func(tx storage.Tx, a *accounts.Account) (err error) {
+		if a.Takedown != nil { // it came back with a DID that is taken down here
+			t, err = s.leavingTokens(a)
+			return err
+		}
 		t, err = s.Open(tx, a, Grant{Method: MethodSignUp})
 		return err
 	})

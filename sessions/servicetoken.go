@@ -15,6 +15,7 @@ import (
 	"github.com/gatehouse-at/gatehouse/accounts/keys"
 	"github.com/gatehouse-at/gatehouse/internal/refusal"
 	"github.com/gatehouse-at/gatehouse/internal/token"
+	"github.com/gatehouse-at/gatehouse/storage"
 )
 
 // Errors about service tokens that are asked for. Test for them with [errors.Is].
@@ -121,7 +122,12 @@ func (s *Service) ServiceToken(ctx context.Context, auth *Auth, p ServiceTokenPa
 	if slices.ContainsFunc(protected, func(m string) bool { return sameMethod(m, p.Method) }) {
 		return "", errProtected(p.Method)
 	}
-	signer, err := s.accounts.Signer(ctx, auth.Account.DID)
+	signer, err := s.accounts.Signer(ctx, auth.Account.DID, func(tx storage.Tx) error {
+		if auth.service == nil { // no session asks
+			return nil
+		}
+		return s.AliveTx(tx, auth)
+	})
 	if err != nil {
 		return "", err
 	}

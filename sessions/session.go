@@ -83,11 +83,12 @@ var table = storage.NewCollection("sessions",
 	storage.Ordered("account", func(r *record) string {
 		return storage.Join(r.DID.String(), storage.TimeKey(r.CreatedAt))
 	}),
-	storage.Ordered("app_password", func(r *record) string {
-		if r.AppPassword == "" {
-			return ""
-		}
-		return storage.Join(r.DID.String(), r.AppPassword)
-	}),
+	storage.Ordered("app_password", func(r *record) string { return openedBy(r.DID, r.AppPassword) }),
 	storage.Ordered("expires", func(r *record) string { return storage.TimeKey(r.ExpiresAt) }),
 )
+
+// openedBy stands for all sessions of an account that were opened with its password, or with an app
+// password.
+func openedBy(did syntax.DID, appPassword string) string {
+	return storage.Join(did.String(), appPassword)
+}

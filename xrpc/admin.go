@@ -3,18 +3,20 @@ package xrpc
 import (
 	"errors"
 	"net/http"
-	"strings"
 
 	"github.com/bluesky-social/indigo/api/atproto"
 	"github.com/bluesky-social/indigo/atproto/syntax"
 
 	"github.com/gatehouse-at/gatehouse/accounts"
+	"github.com/gatehouse-at/gatehouse/accounts/audit"
 	"github.com/gatehouse-at/gatehouse/storage"
 )
 
-// logged takes an action of an admin, and writes it to the audit log.
-func (s *Server) logged(c *call, subject string, act func() error) error {
-	return s.cfg.Audit.Do(c.Context(), c.admin, c.nsid, subject, func(err error) string {
+// logged takes an action of an admin, and writes it to the audit log: an entry for each of its
+// subjects.
+func (s *Server) logged(c *call, act func() error, subjects ...string) error {
+	a := audit.Action{Admin: c.admin, Name: c.nsid, Subjects: subjects}
+	return s.cfg.Audit.Do(c.Context(), a, func(err error) string {
 		if err == nil {
 			return "ok"
 		}
@@ -22,18 +24,39 @@ func (s *Server) logged(c *call, subject string, act func() error) error {
 	}, act)
 }
 
-// onAccount takes an action on the account of a DID, a handle or an address.
+// onAccount takes an action on the account of a DID, a handle or an address. It is logged under the
+// DID, so that all that was done to an account is found under that.
 func (s *Server) onAccount(c *call, identifier string, act func(*accounts.Account) error) error {
-	return s.logged(c, identifier, func() error {
-		a, err := s.cfg.Accounts.Find(c.Context(), identifier)
-		if errors.Is(err, accounts.ErrNotFound) {
+	a, err := s.cfg.Accounts.Find(c.Context(), identifier)
+	subject := identifier
+	switch {
+	case err == nil:
+		subject = a.DID.String()
+	case !errors.Is(err, accounts.ErrNotFound):
+		return err
+	}
+	return s.logged(c, func() error {
+		if a == nil {
 			return invalid(clean("Account does not exist: " + identifier))
 		}
-		if err != nil {
-			return err
-		}
 		return act(a)
-	})
+	}, subject)
+}
+
+// subjects are the DIDs of identifiers, as far as they have accounts.
+func (s *Server) subjects(c *call, identifiers []string) ([]string, error) {
+	out := make([]string, 0, len(identifiers))
+	for _, identifier := range identifiers {
+		a, err := s.cfg.Accounts.Find(c.Context(), identifier)
+		switch {
+		case err == nil:
+			identifier = a.DID.String()
+		case !errors.Is(err, accounts.ErrNotFound):
+			return nil, err
+		}
+		out = append(out, identifier)
+	}
+	return out, nil
 }
 
 var errAdminNotFound = &Error{http.StatusBadRequest, "NotFound", "Account not found"}
@@ -186,10 +209,13 @@ func (s *Server) enableAccountInvites(c *call, in *atproto.AdminEnableAccountInv
 }
 
 func (s *Server) disableInviteCodes(c *call, in *atproto.AdminDisableInviteCodes_Input) (*nothing, error) {
-	subject := strings.Join(append(append([]string{}, in.Accounts...), in.Codes...), " ")
-	return nil, s.logged(c, subject, func() error {
+	subjects, err := s.subjects(c, in.Accounts)
+	if err != nil {
+		return nil, err
+	}
+	return nil, s.logged(c, func() error {
 		return s.cfg.Invites.Disable(c.Context(), in.Codes, in.Accounts)
-	})
+	}, append(subjects, in.Codes...)...)
 }
 
 type inviteCodesParams struct {
@@ -228,27 +254,31 @@ func (s *Server) getSubjectStatus(c *call, in *subjectParams) (*atproto.AdminGet
 	case in.Did == nil:
 		return nil, invalid("No provided subject")
 	}
-	a, err := s.cfg.Accounts.Get(c.Context(), syntax.DID(*in.Did))
+	id, deactivated := syntax.DID(*in.Did), false
+	takedown, err := s.cfg.Accounts.TakedownOf(c.Context(), id) // also of an account that is gone
 	if errors.Is(err, accounts.ErrNotFound) {
 		return nil, errNoSubject
 	}
 	if err != nil {
 		return nil, err
 	}
-	return &atproto.AdminGetSubjectStatus_Output{
-		Subject: &atproto.AdminGetSubjectStatus_Output_Subject{
-			AdminDefs_RepoRef: &atproto.AdminDefs_RepoRef{LexiconTypeID: "com.atproto.admin.defs#repoRef", Did: a.DID.String()},
-		},
-		Takedown:    takedownOf(a),
-		Deactivated: &atproto.AdminDefs_StatusAttr{Applied: a.DeactivatedAt != nil},
-	}, nil
-}
-
-func takedownOf(a *accounts.Account) *atproto.AdminDefs_StatusAttr {
-	if a.Takedown == nil {
-		return &atproto.AdminDefs_StatusAttr{}
+	switch a, err := s.cfg.Accounts.Get(c.Context(), id); {
+	case err == nil:
+		deactivated = a.DeactivatedAt != nil
+	case !errors.Is(err, accounts.ErrNotFound):
+		return nil, err
 	}
-	return &atproto.AdminDefs_StatusAttr{Applied: true, Ref: pointer(a.Takedown.Ref)}
+	out := &atproto.AdminGetSubjectStatus_Output{
+		Subject: &atproto.AdminGetSubjectStatus_Output_Subject{
+			AdminDefs_RepoRef: &atproto.AdminDefs_RepoRef{LexiconTypeID: "com.atproto.admin.defs#repoRef", Did: id.String()},
+		},
+		Takedown:    &atproto.AdminDefs_StatusAttr{},
+		Deactivated: &atproto.AdminDefs_StatusAttr{Applied: deactivated},
+	}
+	if takedown != nil {
+		out.Takedown = &atproto.AdminDefs_StatusAttr{Applied: true, Ref: pointer(takedown.Ref)}
+	}
+	return out, nil
 }
 
 func (s *Server) updateSubjectStatus(c *call, in *atproto.AdminUpdateSubjectStatus_Input) (*atproto.AdminUpdateSubjectStatus_Output, error) {
@@ -267,16 +297,24 @@ func (s *Server) updateSubjectStatus(c *call, in *atproto.AdminUpdateSubjectStat
 		}
 		return nil, invalid("Invalid subject (" + kind + ")")
 	}
-	err := s.onAccount(c, ref.Did, func(a *accounts.Account) error {
-		var u accounts.StatusUpdate
-		if takedown != nil {
-			u.Takedown, u.Ref = &takedown.Applied, value(takedown.Ref)
+	var u accounts.StatusUpdate
+	if takedown != nil {
+		u.Takedown, u.Ref = &takedown.Applied, value(takedown.Ref)
+	}
+	if deactivated != nil {
+		u.Deactivated = &deactivated.Applied
+	}
+	// The account may be gone, and its takedown still there.
+	err := s.logged(c, func() error {
+		_, err := s.cfg.Accounts.TakedownOf(c.Context(), syntax.DID(ref.Did))
+		if errors.Is(err, accounts.ErrNotFound) {
+			return invalid("Account does not exist: " + ref.Did)
 		}
-		if deactivated != nil {
-			u.Deactivated = &deactivated.Applied
+		if err != nil {
+			return err
 		}
-		return s.cfg.Accounts.UpdateStatus(c.Context(), a.DID, u)
-	})
+		return s.cfg.Accounts.UpdateStatus(c.Context(), syntax.DID(ref.Did), u)
+	}, ref.Did)
 	if err != nil {
 		return nil, err
 	}
@@ -292,12 +330,12 @@ func (s *Server) sendEmail(c *call, in *atproto.AdminSendEmail_Input) (*atproto.
 	if in.Subject != nil {
 		subject = *in.Subject
 	}
-	err := s.logged(c, in.RecipientDid, func() error {
+	err := s.logged(c, func() error {
 		err := s.cfg.Accounts.SendNotice(c.Context(), syntax.DID(in.RecipientDid), subject, in.Content)
 		if errors.Is(err, accounts.ErrNotFound) {
 			return invalid("Recipient not found")
 		}
 		return err
-	})
+	}, in.RecipientDid)
 	return &atproto.AdminSendEmail_Output{Sent: err == nil}, err
 }

@@ -2,17 +2,29 @@ package xrpc
 
 import (
 	"context"
-	"crypto/sha256"
-	"crypto/subtle"
-	"encoding/base64"
 	"net/http"
 	"strings"
 
 	"github.com/gatehouse-at/gatehouse/sessions"
 )
 
-// authFunc finds out who makes a call, and refuses whoever may not.
-type authFunc func(c *call) (caller, error)
+// auth finds out who makes a call, and refuses whoever may not. It is either [bySession] or
+// [byAddress], after whom the call is charged to.
+type auth interface {
+	authenticate(c *call) (caller, error)
+}
+
+// bySession is the auth of methods that take a session's token. A call is charged to the session if
+// that is alive, and else to the address.
+type bySession func(c *call) (caller, error)
+
+func (f bySession) authenticate(c *call) (caller, error) { return f(c) }
+
+// byAddress is the auth of all other methods. A call is charged to the address, before anything of
+// it is looked at.
+type byAddress func(c *call) (caller, error)
+
+func (f byAddress) authenticate(c *call) (caller, error) { return f(c) }
 
 var (
 	errAuthMissing  = &Error{http.StatusUnauthorized, "AuthMissing", "Authentication Required"}
@@ -54,17 +66,17 @@ func private(c *call) {
 }
 
 // anyone asks nothing.
-func anyone(*call) (caller, error) { return caller{}, nil }
+var anyone = byAddress(func(*call) (caller, error) { return caller{}, nil })
 
 // verifyFunc checks an access token.
 type verifyFunc func(ctx context.Context, accessJWT string, scopes ...sessions.Scope) (*sessions.Auth, error)
 
 // access asks for an access token of one of some scopes.
-func (s *Server) access(scopes ...sessions.Scope) authFunc {
+func (s *Server) access(scopes ...sessions.Scope) bySession {
 	return verifiedBy(s.cfg.Sessions.Verify, scopes...)
 }
 
-func verifiedBy(verify verifyFunc, scopes ...sessions.Scope) authFunc {
+func verifiedBy(verify verifyFunc, scopes ...sessions.Scope) bySession {
 	return func(c *call) (caller, error) {
 		private(c)
 		scheme, raw, err := authorization(c.Request)
@@ -81,7 +93,8 @@ func verifiedBy(verify verifyFunc, scopes ...sessions.Scope) authFunc {
 	}
 }
 
-// refresh asks for a refresh token. The method refuses one that isn't good; here only its account counts.
+// refresh asks for a refresh token. The method refuses one that isn't good, in the transaction that
+// uses it; here it is only found out whom the call is charged to.
 func (s *Server) refresh(c *call) (caller, error) {
 	private(c)
 	scheme, raw, err := authorization(c.Request)
@@ -91,22 +104,11 @@ func (s *Server) refresh(c *call) (caller, error) {
 	case scheme != schemeBearer:
 		return caller{}, errAuthMissing
 	}
-	subject, err := s.cfg.Sessions.RefreshSubject(raw)
+	session, err := s.cfg.Sessions.RefreshSession(c.Context(), raw)
 	if err != nil {
-		subject = ""
+		return caller{}, err
 	}
-	return caller{refresh: raw, subject: subject}, nil
-}
-
-// admin asks for an admin's name and password.
-func (s *Server) admin(c *call) (caller, error) {
-	private(c)
-	scheme, raw, err := authorization(c.Request)
-	name, password, ok := basic(raw)
-	if err != nil || scheme != schemeBasic || !ok || !s.cfg.Admins.Admin(c.Context(), name, password) {
-		return caller{}, errAuthRequired
-	}
-	return caller{admin: name}, nil
+	return caller{refresh: raw, session: session}, nil
 }
 
 // moderator asks for an admin, or for a service token of the moderation service. A procedure uses
@@ -151,25 +153,8 @@ func (s *Server) serviceOrNobody(c *call) (caller, error) {
 
 // verify checks a service token, of some issuers or of any account.
 func (s *Server) verify(c *call, raw string, issuers ...string) (*sessions.ServiceAuth, error) {
-	if err := s.chargeAddress(c); err != nil {
-		return nil, err
-	}
 	v := sessions.ServiceVerifier{
 		Audience: s.cfg.Sessions.ServiceDID(), Resolver: s.cfg.Resolver, RequireID: c.changes(), Now: s.cfg.Now,
 	}
 	return v.Verify(c.Context(), raw, c.nsid, issuers...)
-}
-
-func basic(credentials string) (name, password string, ok bool) {
-	b, err := base64.StdEncoding.DecodeString(credentials)
-	if err != nil {
-		return "", "", false
-	}
-	return strings.Cut(string(b), ":")
-}
-
-// equal is 1 if two texts are equal, found out in a time that depends on neither, not even on the length.
-func equal(a, b string) int {
-	x, y := sha256.Sum256([]byte(a)), sha256.Sum256([]byte(b))
-	return subtle.ConstantTimeCompare(x[:], y[:])
 }

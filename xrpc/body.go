@@ -18,44 +18,42 @@ var (
 	errMissingBody    = invalid("A request body is expected but none was provided")
 )
 
-// readInput reads, checks and decodes the body of a procedure.
-func readInput(c *call, s *schema, into any) error {
-	if s == nil {
-		return noBody(c.Request)
-	}
+// readInput reads the body of a procedure that takes JSON.
+func readInput(c *call) ([]byte, error) {
 	body, err := readBody(c.Request)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	media, _, _ := strings.Cut(c.Header.Get("Content-Type"), ";")
 	media = strings.TrimSpace(media)
 	switch {
 	case len(body) == 0:
-		return errMissingBody
+		return nil, errMissingBody
 	case media == "":
-		return invalid("Request encoding (Content-Type) required but not provided")
+		return nil, invalid("Request encoding (Content-Type) required but not provided")
 	case !strings.EqualFold(media, "application/json"):
-		return invalid("Wrong request encoding (Content-Type): " + media)
+		return nil, invalid("Wrong request encoding (Content-Type): " + media)
 	}
-	return s.decode(body, into)
+	return body, nil
 }
 
 // noBody makes sure that a request has none, or an empty one.
-func noBody(r *http.Request) error {
+func noBody(c *call) ([]byte, error) {
+	r := c.Request
 	switch {
 	case r.Body == nil || r.Body == http.NoBody:
-		return nil
+		return nil, nil
 	case r.ContentLength > 0:
-		return errUnexpectedBody
+		return nil, errUnexpectedBody
 	}
 	var first [1]byte // a chunked body can be empty
 	switch _, err := io.ReadFull(r.Body, first[:]); {
 	case err == nil:
-		return errUnexpectedBody
+		return nil, errUnexpectedBody
 	case errors.Is(err, io.EOF):
-		return nil
+		return nil, nil
 	}
-	return errUnreadableBody
+	return nil, errUnreadableBody
 }
 
 func readBody(r *http.Request) ([]byte, error) {

@@ -7,6 +7,30 @@ import (
 	"strings"
 )
 
+// clientIP returns the address of whoever makes a request, and warns of a proxy that isn't trusted.
+func (s *Server) clientIP(r *http.Request) netip.Addr {
+	if peer, ok := untrustedProxy(r, s.cfg.TrustedProxies); ok {
+		s.proxyWarning.Do(func() {
+			s.cfg.Logger.WarnContext(r.Context(), "requests with X-Forwarded-For come from a private address that is not among the trusted proxies: "+
+				"all visitors count as one to the rate limits, and one can lock out the others; name the proxy in TrustedProxies", "proxy", peer.String())
+		})
+	}
+	return clientIP(r, s.cfg.TrustedProxies)
+}
+
+// untrustedProxy reports whether a request seems to come through a proxy that isn't trusted. Only
+// those in the private network count: anybody else may send the header as well.
+func untrustedProxy(r *http.Request, trusted []netip.Prefix) (netip.Addr, bool) {
+	if r.Header.Get("X-Forwarded-For") == "" {
+		return netip.Addr{}, false
+	}
+	peer, err := parseAddr(r.RemoteAddr)
+	if err != nil {
+		return peer, len(trusted) == 0 // a Unix socket
+	}
+	return peer, !contains(trusted, peer) && (peer.IsPrivate() || peer.IsLoopback() || peer.IsLinkLocalUnicast())
+}
+
 // clientIP returns the address of whoever makes a request. X-Forwarded-For is
 // believed as far as trusted proxies have written it: it is read from the right
 // until an address that isn't a trusted proxy's.
@@ -40,8 +64,8 @@ func parseAddr(text string) (netip.Addr, error) {
 	return addr.Unmap().WithZone(""), err
 }
 
-// unmapped writes networks of IPv4 addresses as such that are written as parts of IPv6, as parseAddr does with
-// addresses.
+// unmapped writes networks of IPv4 addresses as such that are written as parts of IPv6, as
+// parseAddr does with addresses.
 func unmapped(prefixes []netip.Prefix) []netip.Prefix {
 	plain := slices.Clone(prefixes)
 	for i, p := range plain {

@@ -26,9 +26,9 @@ type Error struct {
 
 func (e *Error) Error() string { return e.Message }
 
-// errorTable says what each error of the domains is to a client: the status, the
-// name that the lexicon gives it, and the message if the error has none of its own to show. The first
-// row that matches counts.
+// errorTable says what each error of the domains is to a client: the status, the name that the
+// lexicon gives it, and the message if the error has none of its own to show. The first row that
+// matches counts.
 var errorTable = []struct {
 	is      error
 	status  int
@@ -48,6 +48,8 @@ var errorTable = []struct {
 	{accounts.ErrEmailTaken, http.StatusBadRequest, "InvalidRequest", "Email already taken"},
 	{accounts.ErrInvalidRequest, http.StatusBadRequest, "InvalidRequest", "Invalid request"},
 	{accounts.ErrBadCredentials, http.StatusUnauthorized, "AuthenticationRequired", "Invalid identifier or password"},
+	{accounts.ErrTakenDown, http.StatusUnauthorized, "AccountTakedown", "Account has been taken down"},
+	{accounts.ErrHeldKey, http.StatusUnauthorized, "BadJwtSignature", "the jwt was signed with a key that was held here"},
 	{accounts.ErrMissingAuth, http.StatusUnauthorized, "AuthenticationRequired", "Authentication Required"},
 	{accounts.ErrAuthFactorRequired, http.StatusUnauthorized, "AuthFactorTokenRequired", "A sign in code is required"},
 	{accounts.ErrWrongEmail, http.StatusBadRequest, "InvalidEmail", "invalid email"},
@@ -66,10 +68,13 @@ var errorTable = []struct {
 	{invites.ErrDuplicateCreate, http.StatusBadRequest, "DuplicateCreate", "attempted to create additional codes in another request"},
 	{invites.ErrInvalidRequest, http.StatusBadRequest, "InvalidRequest", "Invalid request"},
 	{apppasswords.ErrNameTaken, http.StatusBadRequest, "InvalidRequest", "App password name already in use"},
+	{apppasswords.ErrTooMany, http.StatusBadRequest, "InvalidRequest", "Too many app passwords"},
 	{apppasswords.ErrInvalidName, http.StatusBadRequest, "InvalidRequest", "Invalid app password name"},
 	{did.ErrUnavailable, http.StatusBadGateway, "UpstreamFailure", "The DID directory could not be reached"},
+	{mail.ErrBusy, http.StatusServiceUnavailable, "ServiceUnavailable", "The service is too busy"},
 	{mail.ErrDelivery, http.StatusBadGateway, "UpstreamFailure", "The e-mail could not be sent"},
 	{ratelimit.ErrLimited, http.StatusTooManyRequests, "RateLimitExceeded", "Rate Limit Exceeded"},
+	{ratelimit.ErrBusy, http.StatusServiceUnavailable, "ServiceUnavailable", "The service is too busy"},
 	{storage.ErrUnavailable, http.StatusServiceUnavailable, "ServiceUnavailable", "The service is unavailable for the moment"},
 	{storage.ErrClosed, http.StatusServiceUnavailable, "ServiceUnavailable", "The service is shutting down"},
 	{context.DeadlineExceeded, http.StatusServiceUnavailable, "ServiceUnavailable", "The service is too busy"},

@@ -10,8 +10,9 @@ import (
 // healthTimeout is how long the store may take to answer and count as healthy.
 const healthTimeout = 5 * time.Second
 
-// health tells load balancers whether the store answers.
-func (s *Server) health(w http.ResponseWriter, c *call) {
+// serveHealth tells load balancers whether the store answers. It asks the store once a second at
+// most: anyone may ask here.
+func (s *Server) serveHealth(w http.ResponseWriter, c *call) {
 	if err := checkVerb(c, http.MethodGet); err != nil {
 		s.fail(w, c, err)
 		return
@@ -19,13 +20,23 @@ func (s *Server) health(w http.ResponseWriter, c *call) {
 	answer := map[string]string{"version": s.cfg.Version}
 	status := http.StatusOK
 	if s.cfg.Health != nil {
-		ctx, cancel := context.WithTimeout(c.Context(), healthTimeout)
-		defer cancel()
-		if err := s.cfg.Health(ctx); err != nil {
-			s.cfg.Logger.ErrorContext(ctx, "unhealthy", "error", err)
+		unhealthy, err := s.health.get(c.Context(), s.cfg.Now, 0, s.checkHealth)
+		if unhealthy != nil || err != nil {
 			status, answer["error"] = http.StatusServiceUnavailable, "Service Unavailable"
 		}
 	}
 	body, _ := json.Marshal(answer)
 	s.write(w, c, status, body)
+}
+
+// checkHealth asks the store. Whoever asks first may hang up, which says nothing about it to the
+// others.
+func (s *Server) checkHealth() (error, bool) {
+	ctx, cancel := context.WithTimeout(context.Background(), healthTimeout)
+	defer cancel()
+	err := s.cfg.Health(ctx)
+	if err != nil {
+		s.cfg.Logger.ErrorContext(ctx, "unhealthy", "error", err)
+	}
+	return err, true
 }

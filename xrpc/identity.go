@@ -155,7 +155,7 @@ func (s *Server) resolveIdentity(c *call, in *identifierParams) (*identityOutput
 
 func (s *Server) refreshIdentity(c *call, in *identifierParams) (*identityOutput, error) {
 	if id, err := s.lookup(c, in.Identifier); err == nil {
-		s.cfg.Resolver.Forget(id)
+		s.cfg.Resolver.Renew(id) // not more often than is good for the directory
 	}
 	return s.identity(c, in.Identifier)
 }
@@ -192,80 +192,4 @@ func (s *Server) identity(c *call, identifier string) (*identityOutput, error) {
 		}
 	}
 	return out, nil
-}
-
-// AtprotoDID serves /.well-known/atproto-did: the DID of the account whose handle is
-// the host that is asked (source: the atproto handle specification).
-func (s *Server) AtprotoDID(w http.ResponseWriter, r *http.Request) {
-	a, err := s.accountOfHost(r)
-	if err != nil {
-		s.noWellKnown(w, r, err, "User not found")
-		return
-	}
-	w.Header().Set("Access-Control-Allow-Origin", "*")
-	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	_, _ = w.Write([]byte(a.DID))
-}
-
-// DIDDocument serves /.well-known/did.json: the document of the server's own did:web, and those of
-// accounts whose did:web is the host that is asked, on one of the server's domains
-// (source: the did:web method specification).
-func (s *Server) DIDDocument(w http.ResponseWriter, r *http.Request) {
-	body, err := s.documentOfHost(r)
-	if err != nil {
-		s.noWellKnown(w, r, err, "Not found")
-		return
-	}
-	w.Header().Set("Access-Control-Allow-Origin", "*")
-	w.Header().Set("Content-Type", "application/did+json")
-	_, _ = w.Write(body)
-}
-
-func (s *Server) documentOfHost(r *http.Request) (json.RawMessage, error) {
-	id, err := did.WebDID(r.Host)
-	if err != nil {
-		return nil, accounts.ErrNotFound
-	}
-	if id.String() == s.cfg.Sessions.ServiceDID() {
-		data := did.Data{DID: id, Services: map[string]did.Service{did.AtprotoPDS: {Type: did.AtprotoPDSType, Endpoint: s.cfg.Accounts.Endpoint()}}}
-		return json.Marshal(data.Document())
-	}
-	a, err := s.cfg.Accounts.Get(r.Context(), id)
-	if err != nil {
-		return nil, err
-	}
-	// Any other document is its host's affair: to resolve it may lead back here.
-	doc := s.cfg.Accounts.HostedDocument(a)
-	if doc == nil || a.Takedown != nil {
-		return nil, accounts.ErrNotFound
-	}
-	return doc, nil
-}
-
-// accountOfHost returns the active account whose handle is the host of a request.
-func (s *Server) accountOfHost(r *http.Request) (*accounts.Account, error) {
-	host, _, _ := strings.Cut(r.Host, ":")
-	handle, err := accounts.NormalizeHandle(host)
-	if err != nil {
-		return nil, accounts.ErrNotFound
-	}
-	a, err := s.cfg.Accounts.Find(r.Context(), handle.String())
-	if err == nil && !a.Active() {
-		return nil, accounts.ErrNotFound
-	}
-	return a, err
-}
-
-// noWellKnown answers that there is nothing here, which is taken for the end of a handle or a DID; so it must not
-// stand for a failure.
-func (s *Server) noWellKnown(w http.ResponseWriter, r *http.Request, err error, notFound string) {
-	if errors.Is(err, accounts.ErrNotFound) {
-		http.Error(w, notFound, http.StatusNotFound)
-		return
-	}
-	e := public(err)
-	if e.Status >= 500 {
-		s.cfg.Logger.ErrorContext(r.Context(), "request failed", "path", r.URL.Path, "status", e.Status, "error", err)
-	}
-	http.Error(w, e.Message, e.Status)
 }

@@ -1,8 +1,6 @@
 package xrpc
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"net/http"
 	"strconv"
 	"time"
@@ -10,76 +8,60 @@ import (
 	"github.com/gatehouse-at/gatehouse/accounts/ratelimit"
 )
 
-// limit is what a method costs beside the limit of all.
-type limit struct {
-	windows []ratelimit.Window
-	// key says on whose account; empty: the caller's, who is the account of a valid token,
-	// or else the address.
-	key func(c *call, in any) string
-}
-
 // globalLimit is what all methods together may cost a caller.
 var globalLimit = []ratelimit.Window{{Points: 3000, Per: 5 * time.Minute}}
 
-// take charges the caller: the account of a valid token, or else the address.
-func (s *Server) take(c *call, nsid string, windows []ratelimit.Window) error {
-	return s.takeFor(c, nsid, payer(c), windows)
-}
-
-// payer is whom a call is charged to.
-func payer(c *call) string {
-	if id := c.did(); id != "" {
-		return string(id)
+// payer is whom a call is charged to: the address, or a living session. Sessions of the account
+// password share one account, and those of each app password have another, so that a program that
+// was given an app password can't use up what the owner has.
+func (c *call) payer() string {
+	if c.session == nil {
+		return c.client.Address
 	}
-	return ipKey(c.ip)
-}
-
-// takeOwn charges the caller what the method costs by itself, whatever its input.
-func (s *Server) takeOwn(c *call) error {
-	if c.limit == nil || c.limit.key != nil {
-		return nil
+	did := string(c.session.Account.DID)
+	switch session := c.session.Session; {
+	case session == nil:
+		return did + " leaving"
+	case session.AppPassword != "":
+		return did + " app " + session.AppPassword
 	}
-	return s.take(c, c.nsid, c.limit.windows)
+	return did
 }
 
-// chargeAddress charges the address for the call before its service token is looked at: for that this
-// server asks others, and anybody can write tokens of as many DIDs as they like.
-func (s *Server) chargeAddress(c *call) error {
-	c.charged = true
-	if err := s.take(c, "", globalLimit); err != nil {
+// charge charges a call for being one, and for what its method costs, if that isn't nil.
+func (s *Server) charge(c *call, m *method) error {
+	if err := s.take(c, "", c.payer(), globalLimit); err != nil || m == nil || len(m.windows) == 0 {
 		return err
 	}
-	return s.takeOwn(c)
+	return s.take(c, m.nsid, c.share(), m.windows)
 }
 
-// takeFor charges a key of a method. If it refuses, it has charged none of the windows; what the
+// share is whom a call is charged to for what its method costs: as payer, but that all app
+// passwords of an account together have one share, however many there are.
+func (c *call) share() string {
+	if c.session != nil && c.session.Session != nil && c.session.Session.AppPassword != "" {
+		return string(c.session.Account.DID) + " apps"
+	}
+	return c.payer()
+}
+
+// take charges a payer. If it refuses, it has charged none of the windows; what the
 // call was charged before stays.
-func (s *Server) takeFor(c *call, nsid, key string, windows []ratelimit.Window) error {
-	if len(key) > 128 { // clients choose parts of it
-		sum := sha256.Sum256([]byte(key))
-		key = hex.EncodeToString(sum[:])
-	}
-	state, err := s.cfg.Limiter.Take(c.Context(), nsid+" "+key, windows...)
-	if err != nil {
-		if c.Context().Err() == nil {
-			s.cfg.Logger.WarnContext(c.Context(), "rate limits can't be counted", "error", err)
-		}
-		return nil
-	}
-	if state.Points == 0 { // limits are off
-		return nil
-	}
-	// Of the limits that a call meets, the headers speak of the one with the least left.
+func (s *Server) take(c *call, nsid, payer string, windows []ratelimit.Window) error {
+	return s.meter.ChargeFor(c.Context(), c.client, nsid+" "+payer, windows...)
+}
+
+// observe sets the headers of a limit that the call met. Of several they speak of the one with the
+// least left.
+func (c *call) observe(state ratelimit.State) {
 	if c.state.Points == 0 || state.Remaining < c.state.Remaining || !state.Allowed {
 		c.state = state
 		limitHeaders(c.header, state)
 	}
-	if state.Allowed {
-		return nil
+	if !state.Allowed {
+		wait := state.Reset.Sub(c.now()) + time.Second - 1 // rounded up to whole seconds
+		c.header.Set("Retry-After", strconv.Itoa(max(1, int(wait/time.Second))))
 	}
-	wait := state.Reset.Sub(s.cfg.Now()) + time.Second - 1 // rounded up to whole seconds
-	c.header.Set("Retry-After", strconv.Itoa(max(1, int(wait/time.Second))))
-	return ratelimit.ErrLimited
 }
 
 // limitHeaders sets the headers by the names that [http.Header] keeps them under, which saves

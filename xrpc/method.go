@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"reflect"
 	"strings"
+	"time"
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
 	"github.com/google/uuid"
@@ -17,7 +18,7 @@ import (
 //
 //	procedure("com.atproto.server.createSession", anyone, s.createSession).
 //		format("did=did").
-//		costsBy(identifierAndIP, per(30, 5*time.Minute), per(300, day))
+//		costs(per(100, 5*time.Minute), per(300, day))
 //	query("com.atproto.admin.getInviteCodes", s.admin, s.getInviteCodes).
 //		byDefault("limit=100").between("limit", 1, 500)
 //
@@ -26,18 +27,22 @@ import (
 //	func (s *Server) createSession(c *call, in *atproto.ServerCreateSession_Input) (*atproto.ServerCreateSession_Output, error)
 //
 // and takes or returns *nothing where there is none. Properties are required unless their tag says
-// omitempty; unknown ones are dropped. What is declared is looked at once, when the server is made, and a
-// mistake in it panics there.
+// omitempty; unknown ones are dropped. What is declared is looked at once, when the server is made,
+// and a mistake in it panics there.
 //
-// A request goes through the verb, auth, the limit of all methods, the method's own limit (by caller),
-// decoding, the method's own limit (by input), and the handler. With a service token the limits (by address) come before auth.
+// A request goes through the verb, the limits by address (if its method takes no session), the
+// reading of its body, auth, the limits of its session, decoding, and the handler. The body is read
+// before the caller is looked up, so that a request whose body is held back can't outlast what it
+// was let in for.
 type method struct {
-	nsid  string
-	query bool
-	auth  authFunc
-	limit *limit
+	nsid    string
+	query   bool
+	auth    auth
+	windows []ratelimit.Window // what it costs beside the limit of all methods
+	// read reads the body, if there may be one, and finds fault with its size and encoding.
+	read func(c *call) ([]byte, error)
 	// prepare decodes the request; the function that it returns answers it.
-	prepare func(c *call) (in any, answer func() (any, error), err error)
+	prepare func(c *call, body []byte) (answer func() (any, error), err error)
 	in      *schema
 }
 
@@ -45,13 +50,13 @@ type method struct {
 type call struct {
 	*http.Request
 	header http.Header // of the answer
+	now    func() time.Time
 	nsid   string
 	ip     netip.Addr
+	client ratelimit.Client // who makes the call, to the limits
 	caller
-	limit   *limit          // of the method
-	charged bool            // for all but what depends on the input
-	state   ratelimit.State // of the tightest limit met so far
-	id      string
+	state ratelimit.State // of the tightest limit met so far
+	id    string
 }
 
 // requestID names the call in logs, and to the client if it fails.
@@ -66,8 +71,9 @@ func (c *call) requestID() string {
 type caller struct {
 	// session is that of an access token.
 	session *sessions.Auth
-	// refresh is a refresh token, and subject its account if its signature is good.
+	// refresh is a refresh token, good or not.
 	refresh string
+	// subject is the account that a call without a session turned out to be about.
 	subject syntax.DID
 	// service is what a service-auth token proved.
 	service *sessions.ServiceAuth
@@ -96,34 +102,34 @@ func (c *call) changes() bool { return c.Method == http.MethodPost }
 type nothing struct{}
 
 // procedure declares a method that takes and answers JSON.
-func procedure[In, Out any](nsid string, auth authFunc, h func(*call, *In) (*Out, error)) *method {
-	m := &method{nsid: nsid, auth: auth}
-	m.in = inputOf[In]()
-	m.prepare = func(c *call) (any, func() (any, error), error) {
+func procedure[In, Out any](nsid string, auth auth, h func(*call, *In) (*Out, error)) *method {
+	m := &method{nsid: nsid, auth: auth, in: inputOf[In](), read: readInput}
+	if m.in == nil {
+		m.read = noBody
+	}
+	m.prepare = func(c *call, body []byte) (func() (any, error), error) {
 		in := new(In)
-		if err := readInput(c, m.in, in); err != nil {
-			return nil, nil, err
+		if m.in != nil {
+			if err := m.in.decode(body, in); err != nil {
+				return nil, err
+			}
 		}
-		return in, func() (any, error) { return result(h(c, in)) }, nil
+		return func() (any, error) { return result(h(c, in)) }, nil
 	}
 	return m
 }
 
 // query declares a method that only reads.
-func query[Params, Out any](nsid string, auth authFunc, h func(*call, *Params) (*Out, error)) *method {
-	m := &method{nsid: nsid, auth: auth, query: true}
-	m.in = inputOf[Params]()
-	m.prepare = func(c *call) (any, func() (any, error), error) {
-		if err := noBody(c.Request); err != nil {
-			return nil, nil, err
-		}
+func query[Params, Out any](nsid string, auth auth, h func(*call, *Params) (*Out, error)) *method {
+	m := &method{nsid: nsid, auth: auth, query: true, in: inputOf[Params](), read: noBody}
+	m.prepare = func(c *call, _ []byte) (func() (any, error), error) {
 		in := new(Params)
 		if m.in != nil {
 			if err := m.in.query(c.URL.Query(), in); err != nil {
-				return nil, nil, err
+				return nil, err
 			}
 		}
-		return in, func() (any, error) { return result(h(c, in)) }, nil
+		return func() (any, error) { return result(h(c, in)) }, nil
 	}
 	return m
 }
@@ -209,12 +215,6 @@ func (m *method) properties(path string) []*schema {
 
 // costs limits the method for its caller.
 func (m *method) costs(windows ...ratelimit.Window) *method {
-	m.limit = &limit{windows: windows}
-	return m
-}
-
-// costsBy limits the method by a key of its own.
-func (m *method) costsBy(key func(*call, any) string, windows ...ratelimit.Window) *method {
-	m.limit = &limit{windows: windows, key: key}
+	m.windows = windows
 	return m
 }

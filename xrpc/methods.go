@@ -13,11 +13,13 @@ func (s *Server) table() []*method {
 	anyScope := s.access(append([]sessions.Scope{sessions.ScopeTakendown}, sessions.Standard...)...)
 	access := s.access()
 	leaving := s.access(sessions.ScopeAccess, sessions.ScopeTakendown)
+	refresh := bySession(s.refresh)
+	serviceOrNobody, admin, moderator := byAddress(s.serviceOrNobody), byAddress(s.admin), byAddress(s.moderator)
 	return []*method{
 		// com.atproto.server: accounts
-		procedure("com.atproto.server.createAccount", s.serviceOrNobody, s.createAccount).
+		procedure("com.atproto.server.createAccount", serviceOrNobody, s.createAccount).
 			format("handle=handle", "did=did").
-			costs(per(100, 5*time.Minute)),
+			costs(per(100, 5*time.Minute), per(300, day)),
 		procedure("com.atproto.server.requestAccountDelete", full, s.requestAccountDelete).
 			costs(per(5, time.Hour), per(15, day)),
 		procedure("com.atproto.server.deleteAccount", anyone, s.deleteAccount).
@@ -29,11 +31,10 @@ func (s *Server) table() []*method {
 		query("com.atproto.server.describeServer", anyone, s.describeServer),
 
 		// com.atproto.server: sessions
-		procedure("com.atproto.server.createSession", anyone, s.createSession).
-			costsBy(identifierAndIP, per(30, 5*time.Minute), per(300, day)),
+		procedure("com.atproto.server.createSession", anyone, s.createSession),
 		query("com.atproto.server.getSession", anyScope, s.getSession),
-		procedure("com.atproto.server.refreshSession", s.refresh, s.refreshSession),
-		procedure("com.atproto.server.deleteSession", s.refresh, s.deleteSession),
+		procedure("com.atproto.server.refreshSession", refresh, s.refreshSession),
+		procedure("com.atproto.server.deleteSession", refresh, s.deleteSession),
 
 		// com.atproto.server: app passwords
 		procedure("com.atproto.server.createAppPassword", full, s.createAppPassword),
@@ -41,9 +42,9 @@ func (s *Server) table() []*method {
 		procedure("com.atproto.server.revokeAppPassword", full, s.revokeAppPassword),
 
 		// com.atproto.server: invite codes
-		procedure("com.atproto.server.createInviteCode", s.admin, s.createInviteCode).
+		procedure("com.atproto.server.createInviteCode", admin, s.createInviteCode).
 			format("forAccount=did"),
-		procedure("com.atproto.server.createInviteCodes", s.admin, s.createInviteCodes).
+		procedure("com.atproto.server.createInviteCodes", admin, s.createInviteCodes).
 			format("forAccounts=did").byDefault("codeCount=1"),
 		query("com.atproto.server.getAccountInviteCodes", full, s.getAccountInviteCodes).
 			byDefault("includeUsed=true", "createAvailable=true"),
@@ -57,60 +58,66 @@ func (s *Server) table() []*method {
 		procedure("com.atproto.server.updateEmail", full, s.updateEmail),
 
 		// com.atproto.server: status and migration
-		procedure("com.atproto.server.activateAccount", full, s.activateAccount),
+		procedure("com.atproto.server.activateAccount", full, s.activateAccount).
+			costs(per(50, 5*time.Minute)),
 		procedure("com.atproto.server.deactivateAccount", leaving, s.deactivateAccount).
 			format("deleteAfter=datetime"),
-		query("com.atproto.server.checkAccountStatus", access, s.checkAccountStatus),
+		query("com.atproto.server.checkAccountStatus", access, s.checkAccountStatus).
+			costs(per(100, 5*time.Minute)),
 		query("com.atproto.server.getServiceAuth", anyScope, s.getServiceAuth).
 			format("lxm=nsid"),
 		procedure("com.atproto.server.reserveSigningKey", anyone, s.reserveSigningKey).
-			format("did=did").costs(per(50, 5*time.Minute)),
+			format("did=did").costs(per(50, 5*time.Minute), per(100, day)),
 
 		// com.atproto.identity
-		query("com.atproto.identity.resolveHandle", anyone, s.resolveHandle).format("handle=handle"),
+		query("com.atproto.identity.resolveHandle", anyone, s.resolveHandle).format("handle=handle").
+			costs(per(1500, 5*time.Minute)),
 		procedure("com.atproto.identity.updateHandle", access, s.updateHandle).
 			format("handle=handle").costs(per(10, 5*time.Minute), per(50, day)),
 		query("com.atproto.identity.getRecommendedDidCredentials", access, s.getRecommendedDidCredentials),
 		procedure("com.atproto.identity.requestPlcOperationSignature", leaving, s.requestPlcOperationSignature).
 			costs(per(5, time.Hour), per(15, day)),
 		procedure("com.atproto.identity.signPlcOperation", leaving, s.signPlcOperation),
-		procedure("com.atproto.identity.submitPlcOperation", access, s.submitPlcOperation),
-		query("com.atproto.identity.resolveDid", anyone, s.resolveDid).format("did=did"),
-		query("com.atproto.identity.resolveIdentity", anyone, s.resolveIdentity).format("identifier=at-identifier"),
+		procedure("com.atproto.identity.submitPlcOperation", access, s.submitPlcOperation).
+			costs(per(50, 5*time.Minute)),
+		query("com.atproto.identity.resolveDid", anyone, s.resolveDid).format("did=did").
+			costs(per(1500, 5*time.Minute)),
+		query("com.atproto.identity.resolveIdentity", anyone, s.resolveIdentity).format("identifier=at-identifier").
+			costs(per(1500, 5*time.Minute)),
 		procedure("com.atproto.identity.refreshIdentity", anyone, s.refreshIdentity).
 			format("identifier=at-identifier").costs(per(100, 5*time.Minute)),
 
 		// com.atproto.admin: those that a moderation service may call too
-		query("com.atproto.admin.getAccountInfo", s.moderator, s.getAccountInfo).format("did=did"),
-		query("com.atproto.admin.getAccountInfos", s.moderator, s.getAccountInfos).format("dids=did"),
-		query("com.atproto.admin.getInviteCodes", s.moderator, s.getInviteCodes).
+		query("com.atproto.admin.getAccountInfo", moderator, s.getAccountInfo).format("did=did"),
+		query("com.atproto.admin.getAccountInfos", moderator, s.getAccountInfos).format("dids=did"),
+		query("com.atproto.admin.getInviteCodes", moderator, s.getInviteCodes).
 			byDefault("sort=recent", "limit=100").between("limit", 1, 500),
-		procedure("com.atproto.admin.disableInviteCodes", s.moderator, s.disableInviteCodes),
-		procedure("com.atproto.admin.disableAccountInvites", s.moderator, s.disableAccountInvites).format("account=did"),
-		procedure("com.atproto.admin.enableAccountInvites", s.moderator, s.enableAccountInvites).format("account=did"),
-		query("com.atproto.admin.getSubjectStatus", s.moderator, s.getSubjectStatus).
+		procedure("com.atproto.admin.disableInviteCodes", moderator, s.disableInviteCodes),
+		procedure("com.atproto.admin.disableAccountInvites", moderator, s.disableAccountInvites).format("account=did"),
+		procedure("com.atproto.admin.enableAccountInvites", moderator, s.enableAccountInvites).format("account=did"),
+		query("com.atproto.admin.getSubjectStatus", moderator, s.getSubjectStatus).
 			format("did=did", "uri=at-uri", "blob=cid"),
-		procedure("com.atproto.admin.updateSubjectStatus", s.moderator, s.updateSubjectStatus).
+		procedure("com.atproto.admin.updateSubjectStatus", moderator, s.updateSubjectStatus).
 			format("subject/did=did", "subject/uri=at-uri", "subject/cid=cid", "subject/recordUri=at-uri"),
-		procedure("com.atproto.admin.sendEmail", s.moderator, s.sendEmail).format("recipientDid=did", "senderDid=did"),
+		procedure("com.atproto.admin.sendEmail", moderator, s.sendEmail).format("recipientDid=did", "senderDid=did"),
 
 		// com.atproto.admin: those that change credentials or delete
-		query("com.atproto.admin.searchAccounts", s.admin, s.searchAccounts).
+		query("com.atproto.admin.searchAccounts", admin, s.searchAccounts).
 			byDefault("limit=50").between("limit", 1, 100),
-		procedure("com.atproto.admin.updateAccountEmail", s.admin, s.updateAccountEmail).format("account=at-identifier"),
-		procedure("com.atproto.admin.updateAccountHandle", s.admin, s.updateAccountHandle).
+		procedure("com.atproto.admin.updateAccountEmail", admin, s.updateAccountEmail).format("account=at-identifier"),
+		procedure("com.atproto.admin.updateAccountHandle", admin, s.updateAccountHandle).
 			format("did=did", "handle=handle"),
-		procedure("com.atproto.admin.updateAccountPassword", s.admin, s.updateAccountPassword).format("did=did"),
-		procedure("com.atproto.admin.updateAccountSigningKey", s.admin, s.updateAccountSigningKey).
+		procedure("com.atproto.admin.updateAccountPassword", admin, s.updateAccountPassword).format("did=did"),
+		procedure("com.atproto.admin.updateAccountSigningKey", admin, s.updateAccountSigningKey).
 			format("did=did", "signingKey=did"),
-		procedure("com.atproto.admin.deleteAccount", s.admin, s.adminDeleteAccount).format("did=did"),
+		procedure("com.atproto.admin.deleteAccount", admin, s.adminDeleteAccount).format("did=did"),
 
 		// com.atproto.temp
 		query("com.atproto.temp.checkHandleAvailability", anyone, s.checkHandleAvailability).
 			format("handle=handle", "birthDate=datetime"),
 		query("com.atproto.temp.checkSignupQueue", access, s.checkSignupQueue),
-		procedure("com.atproto.temp.addReservedHandle", s.admin, s.addReservedHandle),
-		procedure("com.atproto.temp.revokeAccountCredentials", s.admin, s.revokeAccountCredentials).format("account=at-identifier"),
+		procedure("com.atproto.temp.addReservedHandle", admin, s.addReservedHandle),
+		procedure("com.atproto.temp.revokeAccountCredentials", admin, s.revokeAccountCredentials).format("account=at-identifier"),
 	}
 }
 

@@ -13,23 +13,25 @@ import (
 	"github.com/gatehouse-at/gatehouse/accounts/ratelimit"
 )
 
-// PLCDirectory is the function of the same name, with what anybody may add to the store limited
-// by address.
+// PLCDirectory is the function of the same name, with what anybody may ask limited by address as
+// methods are, and what anybody may add to the store more so.
 func (s *Server) PLCDirectory(l *did.Local) http.Handler {
 	directory := PLCDirectory(l)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method == http.MethodPost {
-			c := &call{Request: r, header: w.Header(), ip: clientIP(r, s.cfg.TrustedProxies)}
-			if err := s.take(c, "plc", plcLimit); err != nil {
-				plcWrite(w, public(err).Status, "application/json", plcMessage(public(err).Message))
-				return
-			}
+		c := s.newCall(w, r)
+		err := s.take(c, "", c.payer(), globalLimit)
+		if err == nil && r.Method == http.MethodPost {
+			err = s.take(c, "plc", c.payer(), plcLimit)
+		}
+		if err != nil {
+			plcWrite(w, public(err).Status, "application/json", plcMessage(public(err).Message))
+			return
 		}
 		directory.ServeHTTP(w, r)
 	})
 }
 
-var plcLimit = []ratelimit.Window{per(100, 5*time.Minute)}
+var plcLimit = []ratelimit.Window{per(100, 5*time.Minute), per(300, day)}
 
 // PLCDirectory serves a local directory of did:plc as the public one serves its own
 // (source: the did:plc specification, 0.1).

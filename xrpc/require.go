@@ -3,11 +3,13 @@ package xrpc
 import (
 	"net/http"
 
+	"github.com/gatehouse-at/gatehouse/accounts/ratelimit"
 	"github.com/gatehouse-at/gatehouse/sessions"
 )
 
-// RequireAuth lets requests pass that carry an access token of one of some
-// scopes (without any: of [sessions.Standard]), with what it proves in their context.
+// RequireAuth lets requests pass that carry an access token of one of some scopes (without any: of
+// [sessions.Standard]), with what it proves in their context. What the services of Gatehouse write
+// with that context they write only while the session is alive: see [sessions.NewContext].
 func (s *Server) RequireAuth(next http.Handler, scopes ...sessions.Scope) http.Handler {
 	return s.require(next, s.access(scopes...))
 }
@@ -17,14 +19,15 @@ func (s *Server) RequireActive(next http.Handler, scopes ...sessions.Scope) http
 	return s.require(next, verifiedBy(s.cfg.Sessions.VerifyActive, scopes...))
 }
 
-func (s *Server) require(next http.Handler, auth authFunc) http.Handler {
+func (s *Server) require(next http.Handler, auth bySession) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		c := &call{Request: r, header: w.Header(), ip: clientIP(r, s.cfg.TrustedProxies)}
-		who, err := auth(c)
-		if err != nil {
+		c := s.newCall(w, r)
+		var err error
+		if c.caller, err = auth(c); err != nil {
 			s.fail(w, c, err)
 			return
 		}
-		next.ServeHTTP(w, r.WithContext(sessions.NewContext(r.Context(), who.session)))
+		ctx := ratelimit.NewContext(r.Context(), ratelimit.Client{Address: c.client.Address})
+		next.ServeHTTP(w, r.WithContext(sessions.NewContext(ctx, c.session)))
 	})
 }

@@ -51,24 +51,20 @@ func sampleAuth(c *call) (caller, error) {
 	if err != nil || raw == "" {
 		return caller{}, errAuthMissing
 	}
-	return caller{session: &sessions.Auth{Account: &accounts.Account{DID: syntax.DID(raw)}}}, nil
+	return caller{session: &sessions.Auth{Account: &accounts.Account{DID: syntax.DID(raw)}, Session: &sessions.Session{}}}, nil
 }
 
 // sampleServiceAuth takes it for that of a service.
-func sampleServiceAuth(s *Server) authFunc {
-	return func(c *call) (caller, error) {
-		if err := s.chargeAddress(c); err != nil {
-			return caller{}, err
-		}
-		who, err := sampleAuth(c)
-		if err != nil {
-			return caller{}, nil
-		}
-		return caller{service: &sessions.ServiceAuth{Issuer: who.did()}}, nil
+func sampleServiceAuth(c *call) (caller, error) {
+	who, err := sampleAuth(c)
+	if err != nil {
+		return caller{}, nil
 	}
+	return caller{service: &sessions.ServiceAuth{Issuer: who.did()}}, nil
 }
 
-// echo answers with its input. Of an unknown member of the open union indigo keeps nothing, and encodes no empty union.
+// echo answers with its input. Of an unknown member of the open union indigo keeps nothing, and
+// encodes no empty union.
 func echo(_ *call, in *sampleInput) (*sampleInput, error) {
 	if s := in.Subject; s != nil && *s == (atproto.AdminUpdateSubjectStatus_Input_Subject{}) {
 		in.Subject = nil
@@ -76,7 +72,7 @@ func echo(_ *call, in *sampleInput) (*sampleInput, error) {
 	return in, nil
 }
 
-func sampleTable(s *Server) []*method {
+func sampleTable(*Server) []*method {
 	return []*method{
 		procedure("com.example.echo", anyone, echo).
 			format("actor=at-identifier", "dids=did", "when=datetime", "subject/did=did", "subject/uri=at-uri").
@@ -91,16 +87,16 @@ func sampleTable(s *Server) []*method {
 		query("com.example.large", anyone, func(c *call, _ *nothing) (*map[string]string, error) {
 			return &map[string]string{"hello": strings.Repeat("x", gzipAbove)}, nil
 		}),
-		query("com.example.private", sampleAuth, func(c *call, _ *nothing) (*map[string]string, error) {
+		query("com.example.private", bySession(sampleAuth), func(c *call, _ *nothing) (*map[string]string, error) {
 			return &map[string]string{"did": string(c.did())}, nil
 		}).costs(per(5, time.Minute)),
-		procedure("com.example.arrive", sampleServiceAuth(s), func(c *call, _ *nothing) (*nothing, error) { return nil, nil }).costs(per(5, time.Minute)),
+		procedure("com.example.arrive", byAddress(sampleServiceAuth), func(c *call, _ *nothing) (*nothing, error) { return nil, nil }).costs(per(5, time.Minute)),
 		query("com.example.fails", anyone, func(c *call, _ *nothing) (*nothing, error) { return nil, errSample }),
 		query("com.example.panics", anyone, func(c *call, _ *nothing) (*nothing, error) { panic(errSample) }),
 		query("com.example.aborts", anyone, func(c *call, _ *nothing) (*nothing, error) { panic(http.ErrAbortHandler) }),
 		query("com.example.unencodable", anyone, func(c *call, _ *nothing) (*func(), error) { return new(func()), nil }),
 		procedure("com.example.login", anyone, func(c *call, in *sampleLogin) (*nothing, error) { return nil, nil }).
-			costsBy(func(c *call, in any) string { return in.(*sampleLogin).Name + " " + ipKey(c.ip) }, per(3, time.Minute), per(4, time.Hour)),
+			costs(per(3, time.Minute), per(4, time.Hour)),
 	}
 }
 

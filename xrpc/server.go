@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"runtime/debug"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
@@ -75,29 +76,16 @@ type Description struct {
 	BlobUploadLimit   int64
 }
 
-// AdminAuth tells who is an admin, from the name and the password of HTTP Basic auth.
-type AdminAuth interface {
-	// Admin reports whether the name and the password belong together and to an admin. It takes
-	// the same time whichever of them is wrong.
-	Admin(ctx context.Context, name, password string) bool
-}
-
-// Passwords are admins by name. It implements [AdminAuth].
-type Passwords map[string]string
-
-// Admin implements [AdminAuth].
-func (p Passwords) Admin(_ context.Context, name, password string) bool {
-	found := 0
-	for n, pw := range p {
-		found |= equal(name, n) & equal(password, pw)
-	}
-	return found == 1
-}
-
 // Server serves /xrpc/. It is an [http.Handler].
 type Server struct {
 	cfg     Config
+	meter   ratelimit.Meter
 	methods map[string]*method
+
+	proxyWarning sync.Once
+	admins       *adminGuard
+	wellKnown    wellKnown
+	health       *briefly[error]
 }
 
 // New returns a Server.
@@ -126,7 +114,9 @@ func newServer(cfg Config, table func(*Server) []*method) (*Server, error) {
 		cfg.Now = time.Now
 	}
 	cfg.TrustedProxies = unmapped(cfg.TrustedProxies)
-	s := &Server{cfg: cfg, methods: map[string]*method{}}
+	s := &Server{cfg: cfg, methods: map[string]*method{}, meter: ratelimit.Meter{Limiter: cfg.Limiter, Logger: cfg.Logger}}
+	s.health = newBriefly[error]()
+	s.admins = newAdminGuard(cfg.Now)
 	for _, m := range table(s) {
 		if s.methods[m.nsid] != nil {
 			return nil, fmt.Errorf("xrpc: %s is in the table twice", m.nsid)
@@ -137,8 +127,8 @@ func newServer(cfg Config, table func(*Server) []*method) (*Server, error) {
 }
 
 const (
-	prefix = "/xrpc/"
-	health = "_health"
+	prefix     = "/xrpc/"
+	healthPath = "_health"
 )
 
 // ServeHTTP serves a request whose path begins with /xrpc/.
@@ -150,9 +140,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	allowOrigins(w.Header())
 	nsid, below := strings.CutPrefix(r.URL.Path, prefix)
 	nsid = strings.TrimSuffix(nsid, "/")
-	c := &call{Request: r, header: w.Header(), nsid: nsid}
-	if nsid == health {
-		s.health(w, c)
+	c := s.newCall(w, r)
+	c.nsid = nsid
+	if nsid == healthPath {
+		s.serveHealth(w, c)
 		return
 	}
 	m := s.methods[nsid]
@@ -163,7 +154,6 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.cfg.Fallback.ServeHTTP(w, r)
 		return
 	}
-	c.ip = clientIP(r, s.cfg.TrustedProxies)
 	start := s.cfg.Now()
 	status := s.serve(w, c, m, below)
 	if s.cfg.Logger.Enabled(r.Context(), slog.LevelInfo) {
@@ -171,6 +161,13 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			slog.String("method", methodName(m)), slog.Int("status", status), slog.Duration("took", s.cfg.Now().Sub(start)),
 			slog.String("did", string(c.did())), slog.String("ip", c.ip.String()), slog.String("request", c.requestID()))
 	}
+}
+
+// newCall begins a call.
+func (s *Server) newCall(w http.ResponseWriter, r *http.Request) *call {
+	c := &call{Request: r, header: w.Header(), now: s.cfg.Now, ip: s.clientIP(r)}
+	c.client = ratelimit.Client{Address: ipKey(c.ip), Observe: c.observe}
+	return c
 }
 
 // methodName keeps from the log what isn't a method: it may be anything.
@@ -209,39 +206,53 @@ func (s *Server) answer(c *call, m *method, below bool) (any, error) {
 	if err := checkVerb(c, want); err != nil {
 		return nil, err
 	}
-	c.limit = m.limit
-	caller, authErr := m.auth(c)
+	_, early := m.auth.(byAddress)
+	if early {
+		if err := s.charge(c, m); err != nil {
+			return nil, err
+		}
+	}
+	body, bodyErr := m.read(c)
+	caller, authErr := m.auth.authenticate(c)
 	if authErr == nil {
 		c.caller = caller
 	}
-	if !c.charged {
-		if err := s.take(c, "", globalLimit); err != nil {
+	if !early {
+		charged := m
+		if authErr != nil {
+			charged = nil // a stranger's call costs what any call does
+		}
+		if err := s.charge(c, charged); err != nil {
 			return nil, err
 		}
 	}
 	if authErr != nil {
 		return nil, authErr
 	}
-	if !c.charged {
-		if err := s.takeOwn(c); err != nil {
-			return nil, err
-		}
+	if bodyErr != nil {
+		return nil, bodyErr
 	}
-	in, answer, err := m.prepare(c)
+	c.Request = c.WithContext(c.handlerContext())
+	answer, err := m.prepare(c, body)
 	if err != nil {
 		return nil, err
-	}
-	if m.limit != nil && m.limit.key != nil {
-		if err := s.takeFor(c, m.nsid, m.limit.key(c, in), m.limit.windows); err != nil {
-			return nil, err
-		}
 	}
 	return answer()
 }
 
+// handlerContext is the context that handlers pass on: with the client, for limits that the domains
+// keep, and with the session, without which nothing is written on its behalf.
+func (c *call) handlerContext() context.Context {
+	ctx := ratelimit.NewContext(c.Context(), c.client)
+	if c.session != nil {
+		ctx = sessions.NewContext(ctx, c.session)
+	}
+	return ctx
+}
+
 // unknown refuses a path that no method has.
 func (s *Server) unknown(c *call, below bool) error {
-	if err := s.take(c, "", globalLimit); err != nil {
+	if err := s.take(c, "", c.payer(), globalLimit); err != nil {
 		return err
 	}
 	if !below {

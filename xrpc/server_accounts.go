@@ -26,7 +26,7 @@ func (s *Server) createAccount(c *call, in *atproto.ServerCreateAccount_Input) (
 		DID:         syntax.DID(value(in.Did)),
 	}
 	if proof := c.service; proof != nil {
-		params.ProvenDID = proof.Issuer
+		params.ProvenDID, params.ProofKey = proof.Issuer, proof.Key
 		params.Guard = func(tx storage.Tx) error { return s.cfg.Sessions.UseServiceTokenTx(tx, proof) }
 	}
 	t, err := s.cfg.Sessions.SignUp(c.Context(), params)
@@ -56,7 +56,7 @@ func (s *Server) requestPasswordReset(c *call, in *atproto.ServerRequestPassword
 }
 
 func (s *Server) resetPassword(c *call, in *atproto.ServerResetPassword_Input) (*nothing, error) {
-	return nil, s.cfg.Accounts.ResetPassword(c.Context(), in.Token, in.Password)
+	return nil, s.cfg.Accounts.ResetPassword(c.Context(), accounts.ResetParams{Code: in.Token, Password: in.Password})
 }
 
 // describeOutput is the lexicon's output with the property that today's servers add.

@@ -1,8 +1,6 @@
 package xrpc
 
 import (
-	"strings"
-
 	"github.com/bluesky-social/indigo/api/atproto"
 
 	"github.com/gatehouse-at/gatehouse/invites"
@@ -65,14 +63,14 @@ func (s *Server) createInviteCodes(c *call, in *atproto.ServerCreateInviteCodes_
 
 // createInvites makes codes, and logs for whom.
 func (s *Server) createInvites(c *call, codeCount, useCount int64, forAccounts []string) (made []invites.AccountCodes, err error) {
-	subject := invites.Admin
+	subjects := []string{invites.Admin}
 	if len(forAccounts) > 0 {
-		subject = strings.Join(forAccounts, " ")
+		subjects = forAccounts
 	}
-	err = s.logged(c, subject, func() error {
+	err = s.logged(c, func() error {
 		made, err = s.cfg.Invites.Create(c.Context(), int(codeCount), int(useCount), forAccounts...)
 		return err
-	})
+	}, subjects...)
 	return made, err
 }
 

@@ -1,20 +1,11 @@
 package xrpc
 
 import (
-	"strings"
-
 	"github.com/bluesky-social/indigo/api/atproto"
 
 	"github.com/gatehouse-at/gatehouse/accounts"
 	"github.com/gatehouse-at/gatehouse/sessions"
 )
-
-// identifierAndIP limits guessing at one account from one address, and lets
-// nobody lock out another by failing to log in.
-func identifierAndIP(c *call, in any) string {
-	login := in.(*atproto.ServerCreateSession_Input)
-	return strings.ToLower(strings.TrimSpace(login.Identifier)) + " " + ipKey(c.ip)
-}
 
 func (s *Server) createSession(c *call, in *atproto.ServerCreateSession_Input) (*atproto.ServerCreateSession_Output, error) {
 	t, err := s.cfg.Sessions.Login(c.Context(), sessions.Credentials{

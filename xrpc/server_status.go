@@ -20,8 +20,8 @@ type RepoStatus struct {
 // RepoStatusFunc tells the state of an account's repository, which is the embedder's.
 type RepoStatusFunc func(ctx context.Context, did syntax.DID) (RepoStatus, error)
 
-// noCommit stands for the commit of a repository that isn't there, since the lexicon wants one: the CID of no
-// bytes at all.
+// noCommit stands for the commit of a repository that isn't there, since the lexicon wants one: the
+// CID of no bytes at all.
 const noCommit = "bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku"
 
 func (s *Server) activateAccount(c *call, _ *nothing) (*nothing, error) {
@@ -31,6 +31,9 @@ func (s *Server) activateAccount(c *call, _ *nothing) (*nothing, error) {
 func (s *Server) deactivateAccount(c *call, in *atproto.ServerDeactivateAccount_Input) (*nothing, error) {
 	var after *time.Time
 	if in.DeleteAfter != nil {
+		if err := c.session.Require(sessions.Full...); err != nil {
+			return nil, err
+		}
 		t, err := syntax.ParseDatetimeTime(*in.DeleteAfter)
 		if err != nil {
 			return nil, invalid("Input/deleteAfter must be a valid datetime")

@@ -43,9 +43,13 @@ func (s *Server) checkSignupQueue(*call, *nothing) (*atproto.TempCheckSignupQueu
 }
 
 func (s *Server) addReservedHandle(c *call, in *atproto.TempAddReservedHandle_Input) (*atproto.TempAddReservedHandle_Output, error) {
-	return &atproto.TempAddReservedHandle_Output{}, s.logged(c, in.Handle, func() error {
+	subject := in.Handle
+	if handle, err := accounts.NormalizeHandle(in.Handle); err == nil {
+		subject = handle.String()
+	}
+	return &atproto.TempAddReservedHandle_Output{}, s.logged(c, func() error {
 		return s.cfg.Accounts.ReserveHandle(c.Context(), in.Handle)
-	})
+	}, subject)
 }
 
 func (s *Server) revokeAccountCredentials(c *call, in *atproto.TempRevokeAccountCredentials_Input) (*nothing, error) {

@@ -227,6 +227,7 @@ func TestHealth(t *testing.T) {
 		t.Errorf("%d %s", resp.StatusCode, body)
 	}
 	srv.Store.Close()
+	srv.Clock.Advance(time.Second) // for which an answer is good
 	if resp, body = do(t, srv, request{path: "/xrpc/_health"}); resp.StatusCode != 503 {
 		t.Errorf("without a store: %d %s", resp.StatusCode, body)
 	}
@@ -372,7 +373,8 @@ func TestRequireAuth(t *testing.T) {
 	}
 }
 
-// TestTheLogNamesAccountsAndNoSecrets looks at what is logged of a sign-up, a login and the use of a session.
+// TestTheLogNamesAccountsAndNoSecrets looks at what is logged of a sign-up, a login and the use of
+// a session.
 func TestTheLogNamesAccountsAndNoSecrets(t *testing.T) {
 	var log bytes.Buffer
 	srv := gatehousetest.NewServer(t, gatehousetest.WithConfig(func(c *gatehouse.Config) {
@@ -422,8 +424,8 @@ func (d *strangers) Log(_ context.Context, id syntax.DID) ([]*did.Operation, err
 	return nil, fmt.Errorf("%w: %s", did.ErrNotFound, id)
 }
 
-// TestServiceTokensOfStrangers has many DIDs sign up with tokens that are worth nothing, which only the directory can
-// tell: it is asked no more often than the limit of the method allows.
+// TestServiceTokensOfStrangers has many DIDs sign up with tokens that are worth nothing, which only
+// the directory can tell: it is asked no more often than the limit of the method allows.
 func TestServiceTokensOfStrangers(t *testing.T) {
 	var directory strangers
 	srv := gatehousetest.NewServer(t, gatehousetest.WithConfig(func(c *gatehouse.Config) {

@@ -21,9 +21,11 @@ type Entry struct {
 	Admin string `json:"admin"`
 	// Action is the NSID of the method.
 	Action string `json:"action"`
-	// Subject is what was acted on: a DID, a handle, codes.
+	// Subject is what was acted on: the DID of an account, a handle or a code. An action on several
+	// has an entry for each.
 	Subject string `json:"subject,omitempty"`
-	// Outcome is empty while the action is under way (or was cut short), "ok", or the name of an error.
+	// Outcome is empty while the action is under way (or was cut short), "ok", or the name of an
+	// error.
 	Outcome string `json:"outcome,omitempty"`
 }
 
@@ -56,30 +58,78 @@ func New(ctx context.Context, s storage.Store, now func() time.Time) (*Log, erro
 // maxSubject is how much of a subject is kept, in bytes.
 const maxSubject = 512
 
+// Action is what is about to be done, and to what.
+type Action struct {
+	// Admin names who acts.
+	Admin string
+	// Name is the NSID of the method.
+	Name string
+	// Subjects are what is acted on. An account is named by its DID.
+	Subjects []string
+}
+
 // Do logs an action, takes it, and logs what came of it: outcome turns its error
 // into a word. If the action can't be logged it isn't taken.
-func (l *Log) Do(ctx context.Context, admin, action, subject string, outcome func(error) string, act func() error) error {
-	id, err := uuid.NewV7()
+func (l *Log) Do(ctx context.Context, a Action, outcome func(error) string, act func() error) error {
+	entries, err := l.entries(a)
 	if err != nil {
-		return fmt.Errorf("audit: %w", err)
+		return err
 	}
-	subject = storage.Text(subject)
-	if len(subject) > maxSubject { // a list of codes can be of any length
-		subject = strings.ToValidUTF8(subject[:maxSubject], "")
-	}
-	e := &Entry{ID: id.String(), At: l.now().UTC().Truncate(time.Millisecond), Admin: admin, Action: action, Subject: subject}
-	write := func(ctx context.Context) error {
-		return l.store.Update(ctx, func(tx storage.Tx) error { return table.Put(tx, e) })
-	}
-	if err := write(ctx); err != nil {
-		return fmt.Errorf("audit: %w", err)
+	if err := l.write(ctx, entries); err != nil {
+		return err
 	}
 	acted := act()
-	e.Outcome = outcome(acted)
-	if err := write(context.WithoutCancel(ctx)); err != nil && acted == nil {
+	for _, e := range entries {
+		e.Outcome = outcome(acted)
+	}
+	if err := l.write(context.WithoutCancel(ctx), entries); err != nil && acted == nil {
 		return fmt.Errorf("audit: the action was taken, and its outcome not logged: %w", err)
 	}
 	return acted
+}
+
+// Refused logs an action that was not taken, with the name of the error.
+func (l *Log) Refused(ctx context.Context, a Action, outcome string) error {
+	entries, err := l.entries(a)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		e.Outcome = outcome
+	}
+	return l.write(ctx, entries)
+}
+
+func (l *Log) entries(a Action) ([]*Entry, error) {
+	now := l.now().UTC().Truncate(time.Millisecond)
+	var all []*Entry
+	for _, subject := range a.Subjects {
+		id, err := uuid.NewV7()
+		if err != nil {
+			return nil, fmt.Errorf("audit: %w", err)
+		}
+		subject = storage.Text(subject)
+		if len(subject) > maxSubject {
+			subject = strings.ToValidUTF8(subject[:maxSubject], "")
+		}
+		all = append(all, &Entry{ID: id.String(), At: now, Admin: a.Admin, Action: a.Name, Subject: subject})
+	}
+	return all, nil
+}
+
+func (l *Log) write(ctx context.Context, entries []*Entry) error {
+	err := l.store.Update(ctx, func(tx storage.Tx) error {
+		for _, e := range entries {
+			if err := table.Put(tx, e); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("audit: %w", err)
+	}
+	return nil
 }
 
 // Page is one page of the log.

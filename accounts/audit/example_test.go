@@ -22,8 +22,8 @@ func ExampleLog_Do() {
 		}
 		return "ok"
 	}
-	_ = log.Do(ctx, "carol", "com.atproto.admin.deleteAccount", "did:plc:x", outcome, func() error { return nil })
-	_ = log.Do(ctx, "dave", "com.atproto.admin.sendEmail", "did:plc:y", outcome, func() error { return errors.New("no such account") })
+	_ = log.Do(ctx, audit.Action{Admin: "carol", Name: "com.atproto.admin.deleteAccount", Subjects: []string{"did:plc:x"}}, outcome, func() error { return nil })
+	_ = log.Do(ctx, audit.Action{Admin: "dave", Name: "com.atproto.admin.sendEmail", Subjects: []string{"did:plc:y"}}, outcome, func() error { return errors.New("no such account") })
 	page, _ := log.List(ctx, "did:plc:y", "", 10)
 	for _, e := range page.Entries {
 		fmt.Println(e.Admin, e.Action, e.Outcome)

@@ -28,7 +28,7 @@ type QueueConfig struct {
 	// Senders is how many deliveries and jobs are under way at the same time. Default 8.
 	Senders int
 	// Size is how many wait for a sender at most, in each of three lines: messages given to
-	// [Queue.Send], messages given to [Queue.Post], and jobs. The lines take turns, so that a flood
+	// [Queue.Send]; messages given to [Queue.Post], and jobs for those without a code; other jobs. The lines take turns, so that a flood
 	// in one, such as strangers' requests for password resets, neither holds up the others nor
 	// fills them. Default 256.
 	Size int
@@ -135,7 +135,11 @@ func (q *Queue) Post(m Message) bool {
 // The kind is for the log. The job's context ends after twice the time-out of a delivery, and when
 // the queue gives up what is under way. What becomes of the message is the job's to log.
 func (q *Queue) Do(kind Kind, job func(ctx context.Context)) bool {
-	return q.add(jobs, &task{kind: kind, do: func() {
+	line := jobs
+	if !kind.HasCode() { // a flood of resets must not drop notices
+		line = posted
+	}
+	return q.add(line, &task{kind: kind, do: func() {
 		ctx, cancel := context.WithTimeout(context.WithValue(q.ctx, jobOf{q}, true), 2*q.cfg.Timeout)
 		defer cancel()
 		defer func() {

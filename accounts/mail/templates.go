@@ -186,9 +186,10 @@ func checkNames(overrides, builtin fs.FS) error {
 // ErrInvalidData says that no message can be made of some data.
 var ErrInvalidData = errors.New("mail: invalid data")
 
-// Render makes the message of a kind. It is an [ErrInvalidData] if the data holds control characters
-// (but for line breaks and tabs in Body, and for Name), if there is no code for a kind that has one
-// or a code for another, if a notice lacks one of its times, or if the subject is empty.
+// Render makes the message of a kind. It is an [ErrInvalidData] if the data holds control
+// characters (but for line breaks and tabs in Body, and for Name), if there is no code for a kind
+// that has one or a code for another, if a notice lacks one of its times, or if the subject is
+// empty.
 func (t *Templates) Render(kind Kind, d Data) (Message, error) {
 	if t.text[kind] == nil {
 		return Message{}, fmt.Errorf("mail: no template for %q", kind)

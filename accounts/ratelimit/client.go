@@ -49,23 +49,29 @@ type Meter struct {
 
 // Charge takes a point of each window of a key, or returns a [*LimitedError].
 func (m Meter) Charge(ctx context.Context, key string, windows ...Window) error {
+	return m.ChargeFor(ctx, FromContext(ctx), key, windows...)
+}
+
+// ChargeFor is Charge for a client that isn't in the context.
+func (m Meter) ChargeFor(ctx context.Context, c Client, key string, windows ...Window) error {
 	if m.Limiter == nil {
 		return nil
 	}
 	state, err := m.Limiter.Take(ctx, short(key), windows...)
-	return m.judge(ctx, state, err)
+	return m.judge(ctx, c, state, err, true)
 }
 
-// Check returns a [*LimitedError] if Charge would, and takes nothing.
+// Check returns a [*LimitedError] if Charge would, and takes nothing. The client is only told if it
+// is refused.
 func (m Meter) Check(ctx context.Context, key string, windows ...Window) error {
 	if m.Limiter == nil {
 		return nil
 	}
 	state, err := m.Limiter.Peek(ctx, short(key), windows...)
-	return m.judge(ctx, state, err)
+	return m.judge(ctx, FromContext(ctx), state, err, false)
 }
 
-func (m Meter) judge(ctx context.Context, state State, err error) error {
+func (m Meter) judge(ctx context.Context, c Client, state State, err error, observed bool) error {
 	switch {
 	case err != nil:
 		// Nobody is locked out because the counters can't be reached.
@@ -76,8 +82,8 @@ func (m Meter) judge(ctx context.Context, state State, err error) error {
 	case state.Points == 0: // limits are off
 		return nil
 	}
-	if observe := FromContext(ctx).Observe; observe != nil {
-		observe(state)
+	if c.Observe != nil && (observed || !state.Allowed) {
+		c.Observe(state)
 	}
 	if !state.Allowed {
 		return &LimitedError{state}

@@ -79,7 +79,8 @@ func TestAgainstAModel(t *testing.T) {
 				}
 				allowed = allowed && p.used < w.Points
 			}
-			// The nearest to exhaustion has the fewest points left; of two, the one that takes longer.
+			// The nearest to exhaustion has the fewest points left; of two, the one that takes
+			// longer.
 			want := ratelimit.State{Allowed: allowed, Remaining: 1 << 30}
 			for i, w := range windows {
 				p := &model[key][i]

@@ -9,6 +9,10 @@ import (
 // ErrLimited says that a limit is exhausted.
 var ErrLimited = errors.New("ratelimit: limit exceeded")
 
+// ErrBusy says that too many requests are waiting already for what only so many can have at the
+// same time. Clients may try again in a moment.
+var ErrBusy = errors.New("too many are waiting")
+
 // Window allows so many points in each period, which begins with the first
 // point taken.
 type Window struct {

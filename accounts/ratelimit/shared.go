@@ -32,7 +32,8 @@ const refusals = 10_000
 // sharedPoints is the most points of a window that is shared.
 const sharedPoints = 1000
 
-// stored is the entry of one key, which is hashed: it may hold any bytes, and says who made requests.
+// stored is the entry of one key, which is hashed: it may hold any bytes, and says who made
+// requests.
 type stored struct {
 	Key    string        `json:"key"`
 	Counts []storedCount `json:"counts"`
@@ -128,7 +129,8 @@ func keyName(key string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// refusal returns the refusal of a key whose period goes on: until it ends, nothing gives points back.
+// refusal returns the refusal of a key whose period goes on: until it ends, nothing gives points
+// back.
 func (s *Shared) refusal(name string) (State, bool) {
 	state, ok := s.refused.Get(name)
 	if ok && !s.now().Before(state.Reset) {

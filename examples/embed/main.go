@@ -43,7 +43,16 @@ func run(ctx context.Context, addr, file string) error {
 		return err
 	}
 	defer srv.Close()
-	server := &http.Server{Addr: addr, Handler: app, ReadHeaderTimeout: 10 * time.Second}
+	// A public server bounds how long a client may take: Go's own default is for ever.
+	server := &http.Server{
+		Addr:              addr,
+		Handler:           app,
+		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       30 * time.Second,
+		WriteTimeout:      90 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    32 << 10,
+	}
 	failed := make(chan error, 1)
 	go func() { failed <- server.ListenAndServe() }()
 	fmt.Printf("listening on http://%s\n", addr)
@@ -89,7 +98,8 @@ func newApp(ctx context.Context, store storage.Store, publicURL string) (http.Ha
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintln(w, "Anybody may see this page.")
 	})
-	mux.Handle("GET /me", srv.RequireAuth(me(store)))
+	// What a session changes, it changes in a transaction that has read that session alive.
+	mux.Handle("GET /me", srv.RequireAuth(me(storage.Conditional(store))))
 	return mux, srv, nil
 }
 

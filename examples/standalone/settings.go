@@ -45,6 +45,7 @@ type Settings struct {
 	MailFrom      string        `help:"Sender of e-mails. Default: noreply@HOSTNAME." placeholder:"ADDRESS"`
 	MailTemplates string        `help:"Directory of templates that take the place of those built in." placeholder:"DIR"`
 	MailTimeout   time.Duration `default:"15s" help:"Time in which an e-mail has to be delivered (default ${default})." placeholder:"DURATION"`
+	MuteNotices   []mail.Kind   `help:"Kinds of notices that owners are not sent, such as app_password_created." placeholder:"KIND,…"`
 
 	PLC            string `name:"plc" help:"DID directory: local, or a URL. Default: local for a local host name, else the public one." placeholder:"local|URL"`
 	PLCRotationKey string `name:"plc-rotation-key" help:"Hexadecimal of the K-256 key that controls accounts' DIDs. Default: made once and kept in the store." placeholder:"HEX"`
@@ -53,11 +54,15 @@ type Settings struct {
 	JWTSecret      string `name:"jwt-secret" help:"Key of access and refresh tokens. Default: made once and kept in the store." placeholder:"TEXT"`
 	KeySecret      string `help:"Hexadecimal of the 32 bytes that seal accounts' signing keys. Default: made once and kept in the store." placeholder:"HEX"`
 
+	AllowPunycodeHandles bool          `help:"Allow handles on -handle-domains that begin with xn--."`
+	MinDeletionDelay     time.Duration `default:"72h" help:"Least time between a deactivation and the deletion that its owner asks for with it (default ${default})." placeholder:"DURATION"`
+
 	MinPasswordLength    int      `default:"8" help:"Fewest characters of a new password (default ${default})." placeholder:"NUMBER"`
 	PasswordMemory       uint32   `default:"19456" help:"Memory of a password hash in KiB (default ${default})." placeholder:"KIB"`
 	PasswordTime         uint32   `default:"2" help:"Passes of a password hash (default ${default})." placeholder:"NUMBER"`
 	PasswordThreads      uint8    `default:"1" help:"Threads of a password hash (default ${default})." placeholder:"NUMBER"`
 	PasswordWorkers      int      `help:"Password hashes that are computed at once. Default: one less than there are processors." placeholder:"NUMBER"`
+	PasswordQueue        int      `help:"Passwords that wait to be hashed at most; more are answered 503. Default: 64 for each worker." placeholder:"NUMBER"`
 	EmailForAppPasswords bool     `help:"Sessions of app passwords see the e-mail address."`
 	RateLimits           string   `default:"on" enum:"on,off,shared" help:"Whether requests are limited; shared: by all processes on one store together (default ${default})." placeholder:"on|off|shared"`
 	TrustedProxies       []string `help:"Addresses or networks of proxies whose X-Forwarded-For is believed." placeholder:"CIDR,…"`
@@ -99,7 +104,8 @@ func (s *Settings) openStore(ctx context.Context, spec string) (storage.Store, e
 	return nil, fmt.Errorf("%q is neither bolt nor memory nor the URL of a PostgreSQL database", redacted(spec))
 }
 
-// openExisting opens a store that has to be there: a mistyped path must not pass for an empty store, nor be made.
+// openExisting opens a store that has to be there: a mistyped path must not pass for an empty
+// store, nor be made.
 func (s *Settings) openExisting(ctx context.Context, spec string) (storage.Store, error) {
 	if path, isFile := s.file(spec); isFile {
 		if _, err := os.Stat(path); err != nil {
@@ -199,9 +205,13 @@ func (s *Settings) config(mailer mail.Mailer, logger *slog.Logger, listening net
 		PasswordTime:         s.PasswordTime,
 		PasswordThreads:      s.PasswordThreads,
 		PasswordWorkers:      s.PasswordWorkers,
+		PasswordQueue:        s.PasswordQueue,
 		EmailForAppPasswords: s.EmailForAppPasswords,
 		Mail:                 mailer,
 		MailTimeout:          s.MailTimeout,
+		MuteNotices:          s.MuteNotices,
+		AllowPunycodeHandles: s.AllowPunycodeHandles,
+		MinDeletionDelay:     s.MinDeletionDelay,
 		RateLimits:           s.RateLimits,
 		TrustedProxies:       s.TrustedProxies,
 		ContactEmail:         s.ContactEmail,

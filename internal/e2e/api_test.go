@@ -18,6 +18,7 @@ type api struct {
 	t        testing.TB
 	lexicons *lexicons.Catalog
 	random   bool // what it does differs from run to run, so that no other test may count on it
+	waited   bool // in vain, for what the server does in the background
 }
 
 func newAPI(t testing.TB, opts ...gatehousetest.Option) *api {
@@ -52,7 +53,14 @@ const nobody = ""
 // do calls a method: GET if the lexicon says that it is a query, with input as parameters.
 func (s *api) do(who, method string, input object) *answer {
 	s.t.Helper()
-	nsid := "com.atproto." + method
+	nsid, req := s.request(who, method, input)
+	return s.send(nsid, req)
+}
+
+// request is the request of do.
+func (s *api) request(who, method string, input object) (nsid string, req *http.Request) {
+	s.t.Helper()
+	nsid = "com.atproto." + method
 	m, ok := s.lexicons.Method(nsid)
 	if !ok {
 		s.t.Fatalf("%s has no lexicon", nsid)
@@ -80,7 +88,7 @@ func (s *api) do(who, method string, input object) *answer {
 	if who != nobody {
 		req.Header.Set("Authorization", who)
 	}
-	return s.send(nsid, req)
+	return nsid, req
 }
 
 func query(params object) string {

@@ -5,9 +5,12 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/gatehouse-at/gatehouse/accounts/mail"
 )
 
-// The actions of the model test: each draws what is done, does it, and holds the answer to what the model says.
+// The actions of the model test: each draws what is done, does it, and holds the answer to what the
+// model says.
 
 func (s *machine) signUp() {
 	input := object{"handle": s.cased(one(s, someHandles, "handle")), "email": s.cased(one(s, someEmails, "e-mail")), "password": one(s, somePasswords, "password")}
@@ -145,6 +148,7 @@ func (s *machine) createApp() {
 	}
 	a := s.do(bearer(k.jwt), "server.createAppPassword", object{"name": name, "privileged": privileged})
 	if s.expect(a, v) {
+		s.tells(mail.AppPasswordCreated, k.of.email)
 		k.of.apps = append(k.of.apps, &app{name: name, password: a.text("password"), privileged: privileged, created: s.now()})
 	}
 }
@@ -185,14 +189,14 @@ func (s *machine) requestReset() {
 		email = p.email
 	}
 	s.expect(s.do(nobody, "server.requestPasswordReset", object{"email": s.cased(email)}), fine)
-	if !p.gone {
+	if !p.gone && !s.unvouched(p) {
 		s.mailed(p, toReset)
 	}
 }
 
 func (s *machine) reset() {
 	p := s.anybody()
-	if !p.gone && p.codes[toReset] == nil && !s.seldom(4, "without a code") {
+	if !p.gone && !s.unvouched(p) && p.codes[toReset] == nil && !s.seldom(4, "without a code") {
 		s.expect(s.do(nobody, "server.requestPasswordReset", object{"email": p.email}), fine)
 		s.mailed(p, toReset)
 	}
@@ -315,18 +319,32 @@ func (s *machine) deleteAccount() {
 	password, code := one(s, passwords, "password"), s.typed(p, toDelete)
 	v := badLeave
 	if !p.gone && p.password != "" && password == p.password {
-		v = s.redeems(p, toDelete, code)
+		v = s.deletes(p, code)
 	}
 	if s.expect(s.do(nobody, "server.deleteAccount", object{"did": p.did, "password": password, "token": code}), v) {
 		s.remove(p)
 	}
 }
 
+// deletes judges a deletion with the right password.
+func (s *machine) deletes(p *person, code string) verdict {
+	if p.takedown != 0 {
+		return takenDown
+	}
+	return s.redeems(p, toDelete, code)
+}
+
 func (s *machine) requestSignature() {
 	if s.web {
 		return
 	}
-	s.request("identity.requestPlcOperationSignature", toSign, leaving)
+	k, v := s.as(leaving)
+	if v == fine {
+		v = s.mayChangeDID(k.of)
+	}
+	if s.expect(s.do(bearer(k.jwt), "identity.requestPlcOperationSignature", nil), v) {
+		s.mailed(k.of, toSign)
+	}
 }
 
 func (s *machine) sign() {
@@ -336,7 +354,7 @@ func (s *machine) sign() {
 	k, v := s.as(leaving)
 	input, code := object{}, ""
 	if !s.seldom(6, "without saying so") {
-		if v == fine {
+		if v == fine && s.mayChangeDID(k.of) == fine {
 			s.need(k, "identity.requestPlcOperationSignature", toSign)
 		}
 		code = s.typed(k.of, toSign)
@@ -347,9 +365,21 @@ func (s *machine) sign() {
 	case code == "":
 		v = needsSigning
 	default:
-		v = s.redeems(k.of, toSign, code)
+		v = s.signs(k.of, code)
 	}
 	s.expect(s.do(bearer(k.jwt), "identity.signPlcOperation", input), v)
+}
+
+// signs judges the signature of a PLC operation.
+func (s *machine) signs(p *person, code string) verdict {
+	if v := s.mayChangeDID(p); v != fine {
+		return v
+	}
+	v := s.redeems(p, toSign, code)
+	if v == fine {
+		s.tells(mail.PLCOperationSigned, p.email)
+	}
+	return v
 }
 
 // guess guesses at a code for long enough to void it, or not quite, and then knows it.
@@ -361,8 +391,11 @@ func (s *machine) guess() {
 	purposes := map[string]string{
 		toReset: "", toConfirm: "server.requestEmailConfirmation", toDelete: "server.requestAccountDelete", toSign: "identity.requestPlcOperationSignature",
 	}
-	if s.web {
+	if s.web || s.unvouched(k.of) {
 		delete(purposes, toSign)
+	}
+	if s.unvouched(k.of) {
+		delete(purposes, toReset)
 	}
 	purpose := one(s, slices.Sorted(maps.Keys(purposes)), "purpose")
 	if purpose == toReset {
@@ -392,11 +425,11 @@ func (s *machine) spend(p *person, me, purpose, code string) {
 			p.confirmed = true
 		}
 	case toSign:
-		s.expect(s.do(me, "identity.signPlcOperation", object{"token": code}), s.redeems(p, toSign, code))
+		s.expect(s.do(me, "identity.signPlcOperation", object{"token": code}), s.signs(p, code))
 	case toDelete:
 		v := badLeave
 		if p.password != "" {
-			v = s.redeems(p, toDelete, code)
+			v = s.deletes(p, code)
 		}
 		if s.expect(s.do(nobody, "server.deleteAccount", object{"did": p.did, "password": p.password, "token": code}), v) {
 			s.remove(p)
@@ -436,8 +469,20 @@ func (s *machine) deactivate() {
 		after = s.now().Add(one(s, someTimes, "delete after"))
 		input["deleteAfter"] = after.UTC().Format(time.RFC3339)
 	}
-	if s.expect(s.do(bearer(k.jwt), "server.deactivateAccount", input), v) {
-		k.of.deactivated, k.of.deleteAfter = true, after
+	if v == fine && k.session == nil && !after.IsZero() {
+		v = badScope // nobody but an admin deletes an account that is taken down
+	}
+	if !s.expect(s.do(bearer(k.jwt), "server.deactivateAccount", input), v) {
+		return
+	}
+	if least := s.now().Add(leastDelay); !after.IsZero() && after.Before(least) {
+		after = least
+	}
+	k.of.deactivated, k.of.deleteAfter, k.of.reminded = true, after, false
+	if after.IsZero() {
+		s.tells(mail.AccountDeactivated, k.of.email)
+	} else {
+		s.tells(mail.DeletionScheduled, k.of.email)
 	}
 }
 
@@ -555,7 +600,7 @@ func (s *machine) adminPassword() {
 	}
 	if s.expect(s.do(admin, "admin.updateAccountPassword", object{"did": p.did, "password": password}), v) {
 		p.setPassword(password)
-		delete(p.codes, toReset)
+		s.tells(mail.PasswordChanged, p.email)
 	}
 }
 
@@ -596,6 +641,9 @@ func (s *machine) adminKey() {
 		v = notReserved
 	}
 	if s.expect(s.do(admin, "admin.updateAccountSigningKey", object{"did": p.did, "signingKey": key}), v) {
+		if p.signingKey != key {
+			s.tells(mail.KeysChanged, p.email)
+		}
 		p.signingKey = key
 	}
 }
@@ -616,13 +664,20 @@ func (s *machine) adminStatus() {
 		input["deactivated"] = object{"applied": *wish.deactivated}
 	}
 	v := p.judge()
+	stuck := s.stuck(p.did) != nil
 	switch {
 	case wish.takedown == &yes && wish.deactivated == &no:
 		v = contradicts
+	case stuck && wish.takedown == &no && wish.deactivated == nil:
+		v = fine
+	case stuck:
+		v = notThere
 	case v == fine:
 		v = s.updatesStatus(p, wish.takedown, wish.deactivated, ref)
 	}
-	s.expect(s.do(admin, "admin.updateSubjectStatus", input), v)
+	if s.expect(s.do(admin, "admin.updateSubjectStatus", input), v) && stuck {
+		s.stuck(p.did).takedown = 0
+	}
 }
 
 func (s *machine) adminAccountInvites() {

@@ -4,9 +4,12 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/gatehouse-at/gatehouse/accounts/mail"
 )
 
-// The model of a server: what its documents say that happens to accounts, without a store, a token or a hash.
+// The model of a server: what its documents say that happens to accounts, without a store, a token
+// or a hash.
 type model struct {
 	now           func() time.Time
 	inviteOnly    bool
@@ -16,19 +19,33 @@ type model struct {
 	keys          []*key          // also those that work no longer
 	inviteCodes   []*invite
 	takedownsEver int
+	notices       map[notice]int // that have to be in the mailbox
 }
+
+// notice is an e-mail without a code.
+type notice struct {
+	kind mail.Kind
+	to   string
+}
+
+// tells takes note of a notice that has to be sent.
+func (m *model) tells(kind mail.Kind, to string) { m.notices[notice{kind, to}]++ }
 
 // The times that the documents name.
 const (
-	accessLife  = 2 * time.Hour
-	refreshLife = 90 * 24 * time.Hour
-	graceTime   = 2 * time.Hour
-	codeLife    = 15 * time.Minute
-	codeKept    = 24 * time.Hour // so long after its time a code is still called expired
-	earnTime    = 7 * 24 * time.Hour
-	maxGuesses  = 10
-	maxUnused   = 5
-	minPassword = 8
+	accessLife   = 2 * time.Hour
+	refreshLife  = 90 * 24 * time.Hour
+	graceTime    = 2 * time.Hour
+	codeLife     = 15 * time.Minute
+	codeKept     = 24 * time.Hour // so long after its time a code is still called expired
+	earnTime     = 7 * 24 * time.Hour
+	maxGuesses   = 10
+	maxUnused    = 5
+	minPassword  = 8
+	resendLeft   = 5 * time.Minute // a code with so much of its life left is sent again
+	leastDelay   = 72 * time.Hour  // between a deactivation and a deletion
+	remindEarly  = 24 * time.Hour
+	unvouchedFor = 72 * time.Hour // an address is not trusted after a change without a code
 )
 
 // person is an account.
@@ -43,6 +60,8 @@ type person struct {
 	takedownRef        string
 	deactivated        bool
 	deleteAfter        time.Time
+	reminded           bool
+	unvouchedAt        time.Time // when a session changed the address without a code
 	invitesDisabled    bool
 	inviteNote         string
 	apps               []*app
@@ -150,6 +169,8 @@ var (
 	unresolved   = verdict{400, "InvalidRequest", "External handle did not resolve to DID"}
 	notReserved  = verdict{400, "InvalidRequest", "reserved signing key does not exist"}
 	notActivated = verdict{400, "AccountNotFound", "user not found"}
+	notThere     = verdict{400, "AccountNotFound", "Account not found"}
+	badAddress   = verdict{400, "InvalidRequest", ""} // for PLC operations
 	unresolvable = verdict{400, "HandleNotFound", "Unable to resolve handle"}
 	notFound     = verdict{400, "NotFound", ""}
 	contradicts  = verdict{400, "InvalidRequest", "Cannot activate and takedown an account at the same time"}
@@ -305,6 +326,7 @@ func (m *model) logsIn(identifier, password, code string, allowTakendown bool) (
 			return v, nil, nil
 		}
 	}
+	p.deleteAfter = time.Time{}
 	return fine, p, nil
 }
 
@@ -330,7 +352,9 @@ func (p *person) revokeApp(a *app) {
 func (p *person) setPassword(password string) {
 	p.password = password
 	p.passwords++
+	p.deleteAfter = time.Time{}
 	p.endSessions()
+	clear(p.codes)
 }
 
 // redeems uses a code up, or counts a guess.
@@ -367,9 +391,17 @@ func (m *model) resets(typed, password string) (verdict, *person) {
 	for _, p := range m.live() {
 		if c := p.codes[toReset]; c != nil && strings.EqualFold(c.text[:5], strings.TrimSpace(typed)[:5]) {
 			v := m.redeems(p, toReset, typed)
-			if v == fine {
-				p.setPassword(password)
+			if v != fine {
+				return v, p
 			}
+			p.setPassword(password)
+			m.tells(mail.PasswordChanged, p.email)
+			if !p.confirmed { // somebody else may have made the account
+				for _, a := range p.apps {
+					p.revokeApp(a)
+				}
+			}
+			p.confirmed = true
 			return v, p
 		}
 	}
@@ -405,7 +437,20 @@ func (m *model) signsUp(handle, email, code string) verdict {
 // free reports whether a new account may have a handle.
 func (m *model) free(handle string) bool {
 	handle = strings.ToLower(handle)
-	return !m.reserved[handle] && m.find(handle) == nil && !(m.web && m.find("did:web:"+handle) != nil)
+	return !m.reserved[handle] && m.find(handle) == nil && !(m.web && (m.find("did:web:"+handle) != nil || m.stuck("did:web:"+handle) != nil))
+}
+
+// stuck returns the last account of a DID if an admin deleted it while it was taken down, or nil.
+func (m *model) stuck(did string) *person {
+	for _, p := range slices.Backward(m.people) {
+		if p.did == did {
+			if p.gone && p.takedown != 0 {
+				return p
+			}
+			break
+		}
+	}
+	return nil
 }
 
 // inviter is the invite code with which an account came, or nil.
@@ -489,7 +534,10 @@ func (m *model) updatesEmail(p *person, email, code string, factor *bool) verdic
 	same := strings.EqualFold(email, p.email)
 	if p.confirmed && code == "" {
 		if same && factor != nil && *factor {
-			p.factor = true
+			if !p.factor && m.unvouched(p) {
+				return badRequest
+			}
+			m.switchFactor(p, true)
 			return fine
 		}
 		return needsCode
@@ -502,20 +550,50 @@ func (m *model) updatesEmail(p *person, email, code string, factor *bool) verdic
 	switch {
 	case !same && m.find(email) != nil:
 		return emailInUse
-	case factor != nil && *factor && !(same && p.confirmed):
+	case factor != nil && *factor && !(same && p.confirmed && (p.factor || !m.unvouched(p))):
 		return badRequest
 	}
+	vouched := p.confirmed && !m.unvouched(p)
 	m.setEmail(p, email)
+	if !same && !vouched {
+		p.unvouchedAt = m.now()
+	}
 	if factor != nil {
-		p.factor = *factor
+		m.switchFactor(p, *factor)
 	}
 	return fine
+}
+
+// switchFactor switches the second factor of an address that stays.
+func (m *model) switchFactor(p *person, on bool) {
+	if p.factor != on {
+		m.tells(mail.FactorChanged, p.email)
+	}
+	p.factor = on
+}
+
+// mayChangeDID says whether PLC operations are signed for an account.
+func (m *model) mayChangeDID(p *person) verdict {
+	if m.unvouched(p) {
+		return badAddress
+	}
+	return fine
+}
+
+// unvouched reports whether a session changed the address without a code too short a while ago.
+func (m *model) unvouched(p *person) bool {
+	return !p.unvouchedAt.IsZero() && m.now().Sub(p.unvouchedAt) < unvouchedFor
 }
 
 // setEmail gives an account an address that is free or its own.
 func (m *model) setEmail(p *person, email string) {
 	if email = strings.ToLower(email); email != p.email {
-		p.email, p.confirmed, p.factor = email, false, false
+		m.tells(mail.EmailChanged, p.email)
+		m.tells(mail.EmailChanged, email)
+		if p.factor {
+			m.tells(mail.FactorChanged, p.email)
+		}
+		p.email, p.confirmed, p.factor, p.unvouchedAt = email, false, false, time.Time{}
 	}
 	clear(p.codes)
 }
@@ -530,6 +608,9 @@ func (m *model) updatesStatus(p *person, takedown, deactivated *bool, ref string
 		return notActivated
 	}
 	if deactivated != nil {
+		if *deactivated && !p.deactivated {
+			m.tells(mail.AccountDeactivated, p.email)
+		}
 		p.deactivated, p.deleteAfter = *deactivated, time.Time{}
 	}
 	switch {
@@ -541,8 +622,9 @@ func (m *model) updatesStatus(p *person, takedown, deactivated *bool, ref string
 			m.takedownsEver++
 			p.takedown = m.takedownsEver
 		}
-		p.takedownRef = ref
+		p.takedownRef, p.deleteAfter = ref, time.Time{}
 		p.endSessions()
+		clear(p.codes)
 	}
 	return fine
 }
@@ -565,6 +647,10 @@ func (m *model) passes() {
 	for _, p := range m.live() {
 		if !p.deleteAfter.IsZero() && !now.Before(p.deleteAfter) {
 			m.remove(p)
+			p.takedown = 0
+		} else if !p.deleteAfter.IsZero() && !p.reminded && !now.Before(p.deleteAfter.Add(-remindEarly)) {
+			p.reminded = true
+			m.tells(mail.DeletionReminder, p.email)
 		}
 		for purpose, c := range p.codes {
 			if c.expires.Before(now.Add(-codeKept)) {

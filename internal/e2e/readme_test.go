@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"encoding/json"
+	"maps"
 	"net/http"
 	"os"
 	"regexp"
@@ -73,8 +74,17 @@ var passes = map[string][]string{
 	"moderator":                 {"admin"},
 }
 
-// The README's tables list exactly the methods that are served, who may call them, the limits, and the
-// errors that the lexicons declare.
+// policyOf is the RateLimit-Policy of the limit that a text begins with, or empty.
+func policyOf(limit string) string {
+	found := regexp.MustCompile(`^(\d+) / (5 min|h)\b`).FindStringSubmatch(limit)
+	if found == nil {
+		return ""
+	}
+	return found[1] + ";w=" + map[string]string{"5 min": "300", "h": "3600"}[found[2]]
+}
+
+// The README's tables list exactly the methods that are served, who may call them, the limits, and
+// the errors that the lexicons declare.
 func TestTheReadmeListsTheMethods(t *testing.T) {
 	s := newAPI(t, config(func(c *gatehouse.Config) { c.RateLimits = gatehouse.On }))
 	ctx := context.Background()
@@ -150,12 +160,12 @@ func TestTheReadmeListsTheMethods(t *testing.T) {
 		if !slices.Equal(passed, passes[r.who]) {
 			t.Errorf("%s: %v pass, and the README says %q", nsid, passed, r.who)
 		}
-		want := "3000;w=300"
-		if found := regexp.MustCompile(`^(\d+) / (5 min|h)`).FindStringSubmatch(r.limit); found != nil {
-			want = found[1] + ";w=" + map[string]string{"5 min": "300", "h": "3600"}[found[2]]
+		want := policyOf(r.limit)
+		if want == "" { // or it isn't known before the input is read
+			want = "3000;w=300"
 		}
 		for _, got := range policies {
-			if got != want && !strings.Contains(r.limit, "by identifier") { // which isn't known before the input is read
+			if got != want {
 				t.Errorf("%s: RateLimit-Policy %s, and the README says %q", nsid, got, r.limit)
 			}
 		}
@@ -165,6 +175,38 @@ func TestTheReadmeListsTheMethods(t *testing.T) {
 				t.Errorf("%s: the README does not mention %s", nsid, name)
 			}
 		}
+	}
+	// What the README has after "then" shows with an input.
+	const guesses = "30;w=300"
+	then := map[string]struct {
+		authorization string
+		input         object
+		policy        string
+	}{
+		"com.atproto.server.createSession": {nobody, object{"identifier": "unknown.test", "password": "wrong"}, guesses},
+		"com.atproto.server.deleteAccount": {nobody, object{"did": noSuchDID, "password": "wrong", "token": "AAAAA-AAAAA"}, guesses},
+		"com.atproto.server.updateEmail":   {bearer(alice.AccessJWT), object{"email": "another@example.com"}, "24;w=3600"},
+	}
+	for nsid, r := range rows {
+		_, limit, has := strings.Cut(r.limit, "then ")
+		if !has || limit == "a hash" { // of which there are as many as of the methods that say so, or more
+			continue
+		}
+		if limit == "as createSession" {
+			_, limit, _ = strings.Cut(rows["com.atproto.server.createSession"].limit, "then ")
+		}
+		c := then[nsid]
+		if got := policyOf(limit); got == "" || got != c.policy {
+			t.Errorf("%s: the README says %q, and the test expects RateLimit-Policy %q", nsid, r.limit, c.policy)
+		}
+		got := s.do(c.authorization, strings.TrimPrefix(nsid, "com.atproto."), c.input).header.Get("RateLimit-Policy")
+		if got != c.policy {
+			t.Errorf("%s: RateLimit-Policy %s, and the README says %q", nsid, got, r.limit)
+		}
+		delete(then, nsid)
+	}
+	if len(then) > 0 {
+		t.Errorf("the README has no limits after the input of %v", slices.Collect(maps.Keys(then)))
 	}
 	if len(rows) < 26 {
 		t.Errorf("%d methods in the README", len(rows))

@@ -20,6 +20,9 @@ func move(from, to *api, id, access string, input object) string {
 	input["did"], input["password"] = id, "password"
 	fresh := to.do(bearer(proof), "server.createAccount", input).text("accessJwt")
 	in := maps.Clone(to.do(bearer(fresh), "identity.getRecommendedDidCredentials", nil).ok())
+	// Whoever came with the DID signs operations only with codes that reach a confirmed address.
+	from.do(bearer(access), "server.requestEmailConfirmation", nil).ok()
+	from.do(bearer(access), "server.confirmEmail", object{"email": "alice@example.com", "token": from.Mail.Code("alice@example.com")}).ok()
 	from.do(bearer(access), "identity.requestPlcOperationSignature", nil).ok()
 	in["token"] = from.Mail.Code("alice@example.com")
 	op := from.do(bearer(access), "identity.signPlcOperation", in).ok()["operation"]

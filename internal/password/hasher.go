@@ -112,8 +112,8 @@ func (h *Hasher) Hash(ctx context.Context, password string) (string, error) {
 // those of [Hasher.Hash].
 //
 // A wrong password costs at least the given work and that of the configuration, so that it takes as
-// long as one for an account that doesn't exist (see [Hasher.Dummy]); a right one costs what its own
-// hash does. The work to give is the most that [Hasher.Work] says of a hash in use.
+// long as one for an account that doesn't exist (see [Hasher.Dummy]); a right one costs what its
+// own hash does. The work to give is the most that [Hasher.Work] says of a hash in use.
 func (h *Hasher) Verify(ctx context.Context, encoded, password string, work int64) (ok, rehash bool, err error) {
 	v, err := parse(encoded)
 	if err != nil {
@@ -188,8 +188,8 @@ func (h *Hasher) try(ctx context.Context, v verifier, password string, work int6
 	return false, err
 }
 
-// missing is what is still to be done after some work, to make it at least as much as the given work
-// and that of the configuration. No work makes it more than a stored hash may ask for.
+// missing is what is still to be done after some work, to make it at least as much as the given
+// work and that of the configuration. No work makes it more than a stored hash may ask for.
 func (h *Hasher) missing(done, work int64) int64 {
 	return max(min(work, maxWork), h.params.work()) - done
 }

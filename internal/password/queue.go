@@ -2,14 +2,16 @@ package password
 
 import (
 	"context"
-	"errors"
+	"fmt"
 	"slices"
 	"sync"
+
+	"github.com/gatehouse-at/gatehouse/accounts/ratelimit"
 )
 
 // ErrBusy says that a password wasn't hashed because too many are waiting already. The caller may
-// try again in a few seconds.
-var ErrBusy = errors.New("password: too many passwords are waiting to be hashed")
+// try again in a few seconds. It is a [ratelimit.ErrBusy].
+var ErrBusy = fmt.Errorf("password: %w to be hashed", ratelimit.ErrBusy)
 
 // queue lets so many callers work at once and makes the others wait in line, a line for each
 // address. The lines are served in turn, so that an address with many waiters delays the others by

@@ -215,7 +215,8 @@ func TestOfTwoThingsAtOnceAWaiterHasOneOutcome(t *testing.T) {
 	if err := q.enter(t.Context(), "a"); err != nil {
 		t.Fatal(err)
 	}
-	// A waiter is handed the slot as its context ends: whichever it sees first, the slot isn't lost.
+	// A waiter is handed the slot as its context ends: whichever it sees first, the slot isn't
+	// lost.
 	synctest.Test(t, func(t *testing.T) {
 		for range 100 {
 			ctx, cancel := context.WithCancel(t.Context())

@@ -18,9 +18,9 @@ const (
 	scryptKeySize = 64
 )
 
-// What the form costs in passes over a KiB of argon2id's memory, as BenchmarkScryptWork measures it,
-// rounded to thousands. Argon2 is written in assembly for amd64 only; scrypt is plain Go everywhere.
-// (The second number was measured on amd64 with the build tag purego.)
+// What the form costs in passes over a KiB of argon2id's memory, as BenchmarkScryptWork measures
+// it, rounded to thousands. Argon2 is written in assembly for amd64 only; scrypt is plain Go
+// everywhere. (The second number was measured on amd64 with the build tag purego.)
 const (
 	scryptWorkAMD64 = 54_000
 	scryptWorkPlain = 40_000

@@ -39,11 +39,21 @@ func Grouped(rand io.Reader, groups, size int) (string, error) {
 // Hash is the keyed hash (HMAC-SHA256) of parts, as 43 characters of base64url.
 // No two lists of parts give the same input to it.
 func Hash(key []byte, parts ...string) string {
+	return base64.RawURLEncoding.EncodeToString(mac(key, parts))
+}
+
+func mac(key []byte, parts []string) []byte {
 	m := hmac.New(sha256.New, key)
 	for _, p := range parts {
 		fmt.Fprintf(m, "%d:%s;", len(p), p)
 	}
-	return base64.RawURLEncoding.EncodeToString(m.Sum(nil))
+	return m.Sum(nil)
+}
+
+// Derive returns n characters of a-z2-7, 51 at most, that follow from a key and parts and can't be
+// told from random ones without the key.
+func Derive(key []byte, n int, parts ...string) string {
+	return base32Lower.EncodeToString(mac(key, parts))[:n]
 }
 
 // Equal compares two hashes in constant time.

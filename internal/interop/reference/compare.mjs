@@ -287,6 +287,8 @@ describe('the reference and Gatehouse', () => {
     ...alike('resetPassword: to a long one', 'resetPassword: to an empty one')('the message; a password is required'),
     ...alike('getSession once confirmed', 'getSession once changed')('emailAuthFactor'),
     ...alike('deleteAccount: of nobody')('like a wrong password'),
+    ...alike('requestEmailUpdate unconfirmed')('a password reset has confirmed the address'),
+    ...alike('deleteAccount')('only an admin deletes an account that is taken down'),
     ...alike('getSession of one who is gone', 'refreshSession of one who is gone')('403 AccountNotFound'),
   }, async (c) => {
     await signUp('carol', 'dan')
@@ -334,6 +336,7 @@ describe('the reference and Gatehouse', () => {
       body: { subject: { $type: 'com.atproto.admin.defs#repoRef', did: s.accounts.dan.did }, takedown: { applied: true } }, auth: admin,
     }))
     await c.ask('deleteAccount', (s) => s.call(`${S}deleteAccount`, remove('password', s.token.toLowerCase())(s)))
+    await both.our.call(`${A}deleteAccount`, { body: { did: both.our.accounts.dan.did }, auth: admin })
     await c.ask('createSession of one who is gone', (s) => s.call(`${S}createSession`, { body: { identifier: 'dan.test', password: 'password' } }))
     await c.ask('getSession of one who is gone', (s) => s.call(`${S}getSession`, { auth: s.accounts.dan.auth }))
     await c.ask('refreshSession of one who is gone', (s) => s.call(`POST ${S}refreshSession`, { auth: s.accounts.dan.refresh }))

@@ -1,0 +1,243 @@
+package accounts_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/bluesky-social/indigo/atproto/syntax"
+
+	"github.com/gatehouse-at/gatehouse"
+	"github.com/gatehouse-at/gatehouse/accounts"
+	"github.com/gatehouse-at/gatehouse/accounts/did"
+	"github.com/gatehouse-at/gatehouse/accounts/mail"
+	"github.com/gatehouse-at/gatehouse/accounts/ratelimit"
+	"github.com/gatehouse-at/gatehouse/internal/domaintest"
+	"github.com/gatehouse-at/gatehouse/sessions"
+)
+
+// from is the context of a request from an address.
+func from(address string) context.Context {
+	return ratelimit.NewContext(ctx, ratelimit.Client{Address: address})
+}
+
+// mailed waits for an e-mail of a kind to LABEL@example.com, and takes it out of the mailbox.
+func mailed(t *testing.T, s *domaintest.Services, kind mail.Kind, label string) mail.Message {
+	t.Helper()
+	waiting, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	m, err := s.Mail.TakeOf(waiting, kind, label+"@example.com")
+	if err != nil {
+		t.Fatalf("no %s to %s: %v", kind, label, err)
+	}
+	return m
+}
+
+// TestAStolenSessionDoesNotVouchForAnAddress, however it goes about it: it changes the unconfirmed
+// address of an account, confirms the new one, and changes that once more with the code that came
+// there.
+func TestAStolenSessionDoesNotVouchForAnAddress(t *testing.T) {
+	s := domaintest.New(t)
+	alice := s.SignUp("alice").Account.DID
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	confirmAddress := func(label string) {
+		t.Helper()
+		must(s.Accounts.RequestEmailConfirmation(ctx, alice))
+		must(s.Accounts.ConfirmEmail(ctx, alice, label+"@example.com", s.Code(label)))
+	}
+	useless := func(label string) {
+		t.Helper()
+		if err := s.Accounts.RequestPLCSignature(ctx, alice); !errors.Is(err, accounts.ErrInvalidRequest) {
+			t.Errorf("%s: a code for PLC operations: %v", label, err)
+		}
+		if _, err := s.Accounts.SignPLCOperation(ctx, alice, "AAAAA-AAAAA", func(*did.Operation) {}); !errors.Is(err, accounts.ErrInvalidRequest) {
+			t.Errorf("%s: a PLC operation: %v", label, err)
+		}
+		on := true
+		if err := s.Accounts.UpdateEmail(ctx, alice, label+"@example.com", "", &on); !errors.Is(err, accounts.ErrInvalidRequest) {
+			t.Errorf("%s: a second factor, which would lock the owner out: %v", label, err)
+		}
+	}
+	must(s.Accounts.UpdateEmail(ctx, alice, "thief1@example.com", "", nil))
+	confirmAddress("thief1")
+	useless("thief1")
+	_, err := s.Accounts.RequestEmailUpdate(ctx, alice)
+	must(err)
+	must(s.Accounts.UpdateEmail(ctx, alice, "thief2@example.com", s.Code("thief1"), nil))
+	confirmAddress("thief2")
+	useless("thief2")
+	must(s.Accounts.RequestPasswordReset(ctx, "thief2@example.com"))
+	must(s.Accounts.Close(ctx)) // which waits for what is to be sent
+	if codes := s.Mail.Of(mail.ResetPassword, "thief2@example.com"); len(codes) != 0 {
+		t.Error("a password reset was mailed to the thief")
+	}
+	if _, err := s.Accounts.Authenticate(ctx, "alice.test", "password"); err != nil {
+		t.Errorf("the owner: %v", err)
+	}
+}
+
+func TestAnAddressIsTrustedAfterThreeDays(t *testing.T) {
+	s := domaintest.New(t)
+	alice := s.SignUp("alice").Account.DID
+	if err := s.Accounts.UpdateEmail(ctx, alice, "alice2@example.com", "", nil); err != nil {
+		t.Fatal(err)
+	}
+	s.Advance(72 * time.Hour)
+	if err := s.Accounts.RequestPLCSignature(ctx, alice); err != nil {
+		t.Error(err)
+	}
+	if err := s.Accounts.RequestPasswordReset(ctx, "alice2@example.com"); err != nil {
+		t.Fatal(err)
+	}
+	mailed(t, s, mail.ResetPassword, "alice2")
+}
+
+// TestAStrangerDoesNotUseUpTheMailOfAnother with an account at an address of the same mailbox, nor
+// with resets.
+func TestAStrangerDoesNotUseUpTheMailOfAnother(t *testing.T) {
+	s := domaintest.New(t)
+	victim := s.SignUp("victim").Account.DID
+	mallory, owner := from("203.0.113.1"), from("192.0.2.1")
+	m, err := s.Accounts.Create(mallory, accounts.CreateParams{Handle: "mallory.test", Email: "victim+spam@example.com", Password: "password"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 20 {
+		_ = s.Accounts.RequestEmailConfirmation(mallory, m.DID)
+	}
+	for i := range 20 {
+		if _, _, err := s.AppPasswords.Create(mallory, m.DID, fmt.Sprint(i), false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Accounts.RequestDelete(owner, victim); err != nil {
+		t.Errorf("the victim's own e-mail: %v", err)
+	}
+	for range 4 {
+		for range 5 {
+			if err := s.Accounts.RequestPasswordReset(mallory, "victim@example.com"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for range 5 {
+			mailed(t, s, mail.ResetPassword, "victim")
+		}
+		s.Advance(time.Hour)
+	}
+	if err := s.Accounts.RequestPasswordReset(owner, "victim@example.com"); err != nil {
+		t.Fatal(err)
+	}
+	code := mailed(t, s, mail.ResetPassword, "victim").Code
+	if err := s.Accounts.ResetPassword(owner, accounts.ResetParams{Code: code, Password: "another password"}); err != nil {
+		t.Errorf("the victim's own reset: %v", err)
+	}
+	mailed(t, s, mail.PasswordChanged, "victim")
+}
+
+// TestWhatIsLeftOfGuessesTellsNoAddress: a try by handle and one by address share a budget if the
+// address is that account's, which what is left must not show.
+func TestWhatIsLeftOfGuessesTellsNoAddress(t *testing.T) {
+	s := domaintest.New(t)
+	s.SignUp("alice")
+	left := func(address, email string) (all []int) {
+		c := ratelimit.NewContext(ctx, ratelimit.Client{Address: address, Observe: func(st ratelimit.State) { all = append(all, st.Remaining) }})
+		for _, identifier := range []string{"alice.test", email, "alice.test", email} {
+			if _, err := s.Sessions.Login(c, sessions.Credentials{Identifier: identifier, Password: "wrong password"}); !errors.Is(err, accounts.ErrBadCredentials) {
+				t.Fatal(err)
+			}
+		}
+		return all
+	}
+	hers, nobodys := left("203.0.113.1", "alice@example.com"), left("203.0.113.2", "nobody@example.com")
+	if fmt.Sprint(hers) != fmt.Sprint(nobodys) || len(hers) == 0 {
+		t.Errorf("what is left: %v if the address is alice's, %v if not", hers, nobodys)
+	}
+}
+
+// TestAnAddressIsToldAFewTimesWhateverAccountAsks who has an e-mail address.
+func TestAnAddressIsToldAFewTimesWhateverAccountAsks(t *testing.T) {
+	s := domaintest.New(t)
+	s.SignUp("victim")
+	var mine []syntax.DID
+	for i := range 4 {
+		mine = append(mine, s.SignUp(fmt.Sprintf("mallory%d", i)).Account.DID)
+	}
+	told := 0
+	for _, id := range mine {
+		for range 24 {
+			if err := s.Accounts.UpdateEmail(from("203.0.113.1"), id, "victim@example.com", "", nil); errors.Is(err, accounts.ErrEmailTaken) {
+				told++
+			}
+		}
+	}
+	if told != 24 {
+		t.Errorf("one address was told %d times in an hour, want 24", told)
+	}
+}
+
+// failing is a mailer that fails while it is down.
+type failing struct {
+	*mail.Memory
+	down   atomic.Bool
+	failed chan struct{}
+}
+
+func (m *failing) Send(ctx context.Context, msg mail.Message) error {
+	if m.down.Load() {
+		m.failed <- struct{}{}
+		return fmt.Errorf("%w: the relay is down", mail.ErrDelivery)
+	}
+	return m.Memory.Send(ctx, msg)
+}
+
+// TestAReminderIsTriedAgainWhenItWasNotDelivered: once only otherwise, however often the background
+// work runs.
+func TestAReminderIsTriedAgainWhenItWasNotDelivered(t *testing.T) {
+	m := &failing{Memory: mail.NewMemory(), failed: make(chan struct{})}
+	s := domaintest.New(t, func(c *gatehouse.Config) { c.Mail = m })
+	s.Mail = m.Memory
+	alice := s.SignUp("alice").Account.DID
+	at := s.Now()
+	if err := s.Accounts.Deactivate(ctx, alice, &at); err != nil {
+		t.Fatal(err)
+	}
+	mailed(t, s, mail.DeletionScheduled, "alice")
+	m.down.Store(true)
+	s.Advance(49 * time.Hour)
+	due := func() {
+		t.Helper()
+		if err := s.Accounts.DeleteDue(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+	due()
+	<-m.failed
+	m.down.Store(false)
+	for len(m.Of(mail.DeletionReminder, "alice@example.com")) == 0 { // while the first try is being given up, there is no second
+		due()
+	}
+	due()
+	due()
+	if err := s.Accounts.Close(ctx); err != nil { // waits for what is to be sent
+		t.Fatal(err)
+	}
+	if n := len(m.Of(mail.DeletionReminder, "alice@example.com")); n != 1 {
+		t.Errorf("reminded %d times", n)
+	}
+}
+
+// TestNoAppPasswordWithoutAnAccount: it would open the account of whoever comes with the DID later.
+func TestNoAppPasswordWithoutAnAccount(t *testing.T) {
+	s := domaintest.New(t, func(c *gatehouse.Config) { c.DIDMethod = gatehouse.MethodWeb })
+	if _, _, err := s.AppPasswords.Create(ctx, "did:web:alice.test", "early", true); !errors.Is(err, accounts.ErrNotFound) {
+		t.Errorf("an app password for a DID without an account: %v", err)
+	}
+}

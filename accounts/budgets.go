@@ -1,0 +1,107 @@
+package accounts
+
+import (
+	"context"
+	"time"
+
+	"github.com/bluesky-social/indigo/atproto/syntax"
+
+	"github.com/gatehouse-at/gatehouse/accounts/mail"
+	"github.com/gatehouse-at/gatehouse/accounts/ratelimit"
+)
+
+// The budgets of what anybody may try. The client's address is that of the context (see
+// [ratelimit.NewContext]). Callers in this program may have none: then there is no count for the
+// address, and one count for all of them where it is kept by account and address.
+var (
+	// guessBudget is for passwords: each account, by whatever identifier, from each address.
+	guessBudget = []ratelimit.Window{{Points: 30, Per: 5 * time.Minute}, {Points: 300, Per: 24 * time.Hour}}
+	// hashBudget is for everything that hashes a password, from each address. The window of a day
+	// is too wide to be shared by processes, each of which has processors of its own to protect.
+	hashBudget = []ratelimit.Window{{Points: 100, Per: 5 * time.Minute}, {Points: 2000, Per: 24 * time.Hour}}
+	// mailBudget is for e-mails with codes to each recipient, but for password resets, which
+	// strangers ask for: those have resetBudget, of which each address has the part of
+	// strangerBudget. senderBudget is for what each address asks for.
+	mailBudget     = []ratelimit.Window{{Points: 15, Per: time.Hour}, {Points: 50, Per: 24 * time.Hour}}
+	resetBudget    = []ratelimit.Window{{Points: 10, Per: time.Hour}, {Points: 40, Per: 24 * time.Hour}}
+	strangerBudget = []ratelimit.Window{{Points: 5, Per: time.Hour}, {Points: 20, Per: 24 * time.Hour}}
+	senderBudget   = []ratelimit.Window{{Points: 30, Per: time.Hour}, {Points: 100, Per: 24 * time.Hour}}
+	// noticeBudget is for notices of each kind to each recipient, so that none of them hides
+	// another.
+	noticeBudget = []ratelimit.Window{{Points: 10, Per: time.Hour}, {Points: 30, Per: 24 * time.Hour}}
+	// tellingBudget is for answers that tell whether an address has an account.
+	tellingBudget = []ratelimit.Window{{Points: 24, Per: time.Hour}}
+)
+
+// ChargeGuess takes a guess at a password of an account, which was found by an identifier, from the
+// budget that all ways of guessing share. Every way to log in has to call it before it tells
+// whether a secret was right. Error: [ratelimit.ErrLimited].
+func (s *Service) ChargeGuess(ctx context.Context, identifier string, id syntax.DID) error {
+	return s.chargeGuess(ctx, normalIdentifier(identifier), id.String())
+}
+
+// chargeGuess counts by what was typed, of which the client is told how much is left, and by the
+// account, of which it is only told when it is used up: what is left would tell which address is
+// whose.
+func (s *Service) chargeGuess(ctx context.Context, typed, who string) error {
+	client := ratelimit.FromContext(ctx)
+	if err := s.cfg.Limits.ChargeFor(ctx, client, "login "+typed+" "+client.Address, guessBudget...); err != nil {
+		return err
+	}
+	observe := client.Observe
+	client.Observe = func(state ratelimit.State) {
+		if !state.Allowed && observe != nil {
+			observe(state)
+		}
+	}
+	return s.cfg.Limits.ChargeFor(ctx, client, "guess "+who+" "+client.Address, guessBudget...)
+}
+
+// chargeHash takes a password hash from the budget of the client's address.
+func (s *Service) chargeHash(ctx context.Context) error {
+	address := ratelimit.FromContext(ctx).Address
+	if address == "" {
+		return nil
+	}
+	return s.cfg.Limits.Charge(ctx, "hash "+address, hashBudget...)
+}
+
+// chargeMail takes an e-mail with a code from the budgets of its recipient and of the client's
+// address.
+func (s *Service) chargeMail(ctx context.Context, email string, purpose mail.Kind) error {
+	address := ratelimit.FromContext(ctx).Address
+	if address != "" {
+		if err := s.cfg.Limits.Charge(ctx, "mail from "+address, senderBudget...); err != nil {
+			return err
+		}
+	}
+	if purpose != mail.ResetPassword {
+		return s.cfg.Limits.Charge(ctx, "mail to "+email, mailBudget...)
+	}
+	if err := s.cfg.Limits.Charge(ctx, "reset to "+email+" from "+address, strangerBudget...); err != nil {
+		return err
+	}
+	return s.cfg.Limits.Charge(ctx, "reset to "+email, resetBudget...)
+}
+
+// mayBeTold refuses a client that has been told often enough whether addresses have accounts.
+func (s *Service) mayBeTold(ctx context.Context) error {
+	address := ratelimit.FromContext(ctx).Address
+	if address == "" {
+		return nil
+	}
+	return s.cfg.Limits.Check(ctx, "told "+address, tellingBudget...)
+}
+
+// told takes a refusal that tells whether an address has an account from the client's budget, and
+// returns it if there was something left.
+func (s *Service) told(ctx context.Context, refusal error) error {
+	address := ratelimit.FromContext(ctx).Address
+	if address == "" {
+		return refusal
+	}
+	if err := s.cfg.Limits.Charge(ctx, "told "+address, tellingBudget...); err != nil {
+		return err
+	}
+	return refusal
+}

@@ -1,0 +1,367 @@
+package e2e
+
+import (
+	"encoding/base64"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gatehouse-at/gatehouse"
+	"github.com/gatehouse-at/gatehouse/accounts/did"
+	"github.com/gatehouse-at/gatehouse/gatehousetest"
+	"github.com/gatehouse-at/gatehouse/storage/memory"
+)
+
+// The kinds of credentials that a request can come with.
+const (
+	noToken          = "none"
+	fullToken        = "full"
+	appToken         = "app password"
+	privilegedToken  = "privileged app password"
+	takendownToken   = "taken down"
+	expiredToken     = "expired"
+	revokedToken     = "revoked"
+	refreshToken     = "refresh"
+	expiredRefresh   = "expired refresh"
+	revokedRefresh   = "revoked refresh"
+	ownService       = "service token of the account"
+	strangersService = "service token of a stranger"
+	labelersService  = "service token of a stranger's labeler"
+	modService       = "service token of the moderation service"
+	modLabeler       = "service token of the moderation service's labeler"
+	adminBasic       = "admin"
+	wrongBasic       = "wrong admin"
+	junkToken        = "junk"
+)
+
+var allKinds = []string{
+	noToken, fullToken, appToken, privilegedToken, takendownToken, expiredToken, revokedToken, refreshToken, expiredRefresh,
+	revokedRefresh, ownService, strangersService, labelersService, modService, modLabeler, adminBasic, wrongBasic, junkToken,
+}
+
+// passed stands for the answer that a row gives whoever may call.
+const passed = "passed"
+
+// answers say what each kind is told: passed, or the beginning of the status, the error and the
+// message.
+type answers map[string]string
+
+func everyKind(answer string) answers {
+	a := answers{}
+	for _, kind := range allKinds {
+		a[kind] = answer
+	}
+	return a
+}
+
+func (a answers) but(answer string, kinds ...string) answers {
+	a = maps.Clone(a)
+	for _, kind := range kinds {
+		a[kind] = answer
+	}
+	return a
+}
+
+// sessionOf is what a method answers that asks for an access token of some kinds.
+func sessionOf(kinds ...string) answers {
+	return everyKind("400 InvalidToken Token could not be verified").
+		but("401 AuthMissing Authentication Required", noToken).
+		but("400 InvalidToken Bad token scope", appToken, privilegedToken, takendownToken).
+		but("400 ExpiredToken Token has expired", expiredToken).
+		but("400 ExpiredToken Token has been revoked", revokedToken).
+		but("400 InvalidToken Unexpected authorization type", adminBasic, wrongBasic).
+		but(passed, append(kinds, fullToken)...)
+}
+
+// The classes of access, by the words of the README.
+var classes = map[string]answers{
+	"anyone":        everyKind(passed),
+	"full":          sessionOf(),
+	"access":        sessionOf(appToken, privilegedToken),
+	"leaving":       sessionOf(takendownToken),
+	"anyToken":      sessionOf(appToken, privilegedToken, takendownToken),
+	"refresh":       refreshAnswers,
+	"deleteSession": refreshAnswers.but(passed, expiredRefresh, revokedRefresh),
+	"admin": everyKind("401 AuthenticationRequired Authentication Required").
+		but(passed, adminBasic),
+	"moderator": everyKind("401 BadJwt poorly formatted jwt").
+		but("401 AuthenticationRequired Authentication Required", noToken, wrongBasic).
+		but("401 UntrustedIss Untrusted issuer", ownService, strangersService, labelersService).
+		but(passed, adminBasic, modService, modLabeler),
+	// A service may sign for itself, and not for the account of its DID.
+	"serviceOrNobody": everyKind("401 BadJwt poorly formatted jwt").
+		but("401 AuthenticationRequired Invalid authorization header", adminBasic, wrongBasic).
+		but("401 UntrustedIss Untrusted issuer", labelersService, modLabeler).
+		but("401 BadJwtSignature "+heldHere, ownService).
+		but(passed, noToken, strangersService, modService),
+}
+
+var refreshAnswers = everyKind("400 InvalidToken Token could not be verified").
+	but("401 AuthMissing Authentication Required", noToken, adminBasic, wrongBasic).
+	but("400 ExpiredToken Token has expired", expiredRefresh).
+	but("400 ExpiredToken Token has been revoked", revokedRefresh).
+	but(passed, refreshToken)
+
+// classOf is the class of what the README says.
+var classOf = map[string]string{
+	"anyone": "anyone", "anyone, with the code": "anyone", "did, password and code": "anyone",
+	"anyone; with `did` service auth of it": "serviceOrNobody",
+	"access":                                "access", "full": "full", "leaving": "leaving", "leaving, with a code": "leaving",
+	"access or leaving": "anyToken", "access, or an account that is taken down": "anyToken",
+	"refresh": "refresh", "refresh, expired ones too": "deleteSession", "admin": "admin", "moderator": "moderator",
+}
+
+// accessRow is a method: who may call it, an input, and what those are answered who may. The input
+// is one that passes auth and decoding, and mostly is refused after that, so that the rows don't
+// disturb each other.
+type accessRow struct {
+	class string
+	input object
+	then  string
+}
+
+const noSuchDID = "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa"
+
+// accessTable has every method that is served. ALICE stands for the DID of the account that most
+// tokens are of.
+var accessTable = map[string]accessRow{
+	"server.activateAccount":                {"full", nil, "200"},
+	"server.checkAccountStatus":             {"access", nil, "200"},
+	"server.confirmEmail":                   {"access", object{"email": "other@example.com", "token": "AAAAA-AAAAA"}, "400 InvalidEmail"},
+	"server.createAccount":                  {"serviceOrNobody", object{"handle": "free.test", "email": "free@example.com"}, `400 InvalidRequest Input must have the property "password"`},
+	"server.createAppPassword":              {"full", object{"name": ""}, "400 InvalidRequest App password name"},
+	"server.createInviteCode":               {"admin", object{"useCount": 0}, "400 InvalidRequest"},
+	"server.createInviteCodes":              {"admin", object{"useCount": 0}, "400 InvalidRequest"},
+	"server.createSession":                  {"anyone", object{"identifier": "unknown.test", "password": "wrong"}, "401 AuthenticationRequired Invalid identifier or password"},
+	"server.deactivateAccount":              {"leaving", object{"deleteAfter": "nonsense"}, "400 InvalidRequest"},
+	"server.deleteAccount":                  {"anyone", object{"did": noSuchDID, "password": "wrong", "token": "AAAAA-AAAAA"}, "401 AuthenticationRequired Invalid did or password"},
+	"server.deleteSession":                  {"deleteSession", nil, "200"},
+	"server.describeServer":                 {"anyone", nil, "200"},
+	"server.getAccountInviteCodes":          {"full", nil, "200"},
+	"server.getServiceAuth":                 {"anyToken", object{"aud": "nonsense", "lxm": signUpMethod}, "400 InvalidRequest aud must be a valid"},
+	"server.getSession":                     {"anyToken", nil, "200"},
+	"server.listAppPasswords":               {"full", nil, "200"},
+	"server.refreshSession":                 {"refresh", nil, "200"},
+	"server.requestAccountDelete":           {"full", nil, "200"},
+	"server.requestEmailConfirmation":       {"access", nil, "200"},
+	"server.requestEmailUpdate":             {"full", nil, "200"},
+	"server.requestPasswordReset":           {"anyone", object{"email": "unknown@example.com"}, "200"},
+	"server.reserveSigningKey":              {"anyone", object{"did": noSuchDID}, "200"},
+	"server.resetPassword":                  {"anyone", object{"token": "AAAAA-AAAAA", "password": "password"}, "400 InvalidToken Token is invalid"},
+	"server.revokeAppPassword":              {"full", object{"name": "no such"}, "200"},
+	"server.updateEmail":                    {"full", object{"email": "nonsense"}, "400 InvalidRequest"},
+	"identity.getRecommendedDidCredentials": {"access", nil, "200"},
+	"identity.refreshIdentity":              {"anyone", object{"identifier": "ALICE"}, "200"},
+	"identity.requestPlcOperationSignature": {"leaving", nil, "200"},
+	"identity.resolveDid":                   {"anyone", object{"did": "ALICE"}, "200"},
+	"identity.resolveHandle":                {"anyone", object{"handle": "unknown.test"}, "400 HandleNotFound"},
+	"identity.resolveIdentity":              {"anyone", object{"identifier": "ALICE"}, "200"},
+	"identity.signPlcOperation":             {"leaving", object{}, "400 InvalidRequest"},
+	"identity.submitPlcOperation":           {"access", object{"operation": object{}}, "400 InvalidRequest Invalid operation"},
+	"identity.updateHandle":                 {"access", object{"handle": "x.test"}, "400 InvalidHandle"},
+	"admin.deleteAccount":                   {"admin", object{"did": noSuchDID}, "400 InvalidRequest Account does not exist"},
+	"admin.disableAccountInvites":           {"moderator", object{"account": noSuchDID}, "400 InvalidRequest Account does not exist"},
+	"admin.disableInviteCodes":              {"moderator", object{"codes": []string{"no such"}}, "200"},
+	"admin.enableAccountInvites":            {"moderator", object{"account": noSuchDID}, "400 InvalidRequest Account does not exist"},
+	"admin.getAccountInfo":                  {"moderator", object{"did": "ALICE"}, "200"},
+	"admin.getAccountInfos":                 {"moderator", object{"dids": []string{noSuchDID}}, "200"},
+	"admin.getInviteCodes":                  {"moderator", nil, "200"},
+	"admin.getSubjectStatus":                {"moderator", object{"did": "ALICE"}, "200"},
+	"admin.searchAccounts":                  {"admin", nil, "200"},
+	"admin.sendEmail":                       {"moderator", object{"recipientDid": noSuchDID, "senderDid": noSuchDID, "content": "x"}, "400 InvalidRequest Recipient not found"},
+	"admin.updateAccountEmail":              {"admin", object{"account": noSuchDID, "email": "x@example.com"}, "400 InvalidRequest Account does not exist"},
+	"admin.updateAccountHandle":             {"admin", object{"did": noSuchDID, "handle": "free.test"}, "400 InvalidRequest Account does not exist"},
+	"admin.updateAccountPassword":           {"admin", object{"did": noSuchDID, "password": "password"}, "400 InvalidRequest Account does not exist"},
+	"admin.updateAccountSigningKey":         {"admin", object{"did": noSuchDID, "signingKey": "did:key:zQ3shqwJEJyMBsBXCWyCBpUBMqxcon9oHB7mCvx4sSpMdLJwc"}, "400 InvalidRequest Account does not exist"},
+	"admin.updateSubjectStatus":             {"moderator", object{"subject": repoRef(noSuchDID), "deactivated": object{"applied": true}}, "400 InvalidRequest Account does not exist"},
+	"temp.addReservedHandle":                {"admin", object{"handle": "reserved.test"}, "200"},
+	"temp.checkHandleAvailability":          {"anyone", object{"handle": "free.test"}, "200"},
+	"temp.checkSignupQueue":                 {"access", nil, "200"},
+	"temp.revokeAccountCredentials":         {"admin", object{"account": noSuchDID}, "400 InvalidRequest Account does not exist"},
+}
+
+// wallet makes credentials of each kind.
+type wallet struct {
+	s                   *api
+	alice, carol        *gatehousetest.Account // carol is taken down
+	app, privileged     string
+	leaving             string
+	expired, old        string // access and refresh tokens whose time is over
+	revoked, ended      string // of a session that was ended
+	stranger, moderator *outsider
+}
+
+func (s *api) wallet(stranger, moderator *outsider) *wallet {
+	s.t.Helper()
+	w := &wallet{s: s, alice: s.signUp("alice.test"), carol: s.signUp("carol.test"), stranger: stranger, moderator: moderator}
+	w.expired, w.old = w.alice.AccessJWT, w.alice.RefreshJWT
+	s.Clock.Advance(91 * 24 * time.Hour)
+	s.again(w.alice)
+	w.revoked, w.ended = w.alice.AccessJWT, w.alice.RefreshJWT
+	s.do(bearer(w.ended), "server.deleteSession", nil).ok()
+	s.again(w.alice)
+	_, app := s.appLogin(w.alice, "plain", false)
+	_, privileged := s.appLogin(w.alice, "privileged", true)
+	w.app, w.privileged = app["accessJwt"].(string), privileged["accessJwt"].(string)
+	s.takeDown(w.carol.DID, "case 1")
+	w.leaving = s.leave(w.carol).text("accessJwt")
+	return w
+}
+
+// authorization is the header for a kind, of a method: a service token is a new one each time.
+func (w *wallet) authorization(kind, method string) string {
+	service := func(key signing, iss string) string { return bearer(w.s.serviceToken(key, iss, method)) }
+	switch kind {
+	case noToken:
+		return nobody
+	case fullToken:
+		return bearer(w.alice.AccessJWT)
+	case appToken:
+		return bearer(w.app)
+	case privilegedToken:
+		return bearer(w.privileged)
+	case takendownToken:
+		return bearer(w.leaving)
+	case expiredToken:
+		return bearer(w.expired)
+	case revokedToken:
+		return bearer(w.revoked)
+	case refreshToken:
+		if method != "server.refreshSession" && method != "server.deleteSession" { // which use it up
+			return bearer(w.alice.RefreshJWT)
+		}
+		return bearer(w.s.login(w.alice.DID, w.alice.Password).text("refreshJwt"))
+	case expiredRefresh:
+		return bearer(w.old)
+	case revokedRefresh:
+		return bearer(w.ended)
+	case ownService:
+		return service(w.s.heldKey(w.alice.DID), w.alice.DID)
+	case strangersService:
+		return service(w.stranger.key, w.stranger.id.String())
+	case labelersService:
+		return service(w.stranger.label, w.stranger.id.String()+"#atproto_labeler")
+	case modService:
+		return service(w.moderator.key, w.moderator.id.String())
+	case modLabeler:
+		return service(w.moderator.label, w.moderator.id.String()+"#atproto_labeler")
+	case adminBasic:
+		return admin
+	case wrongBasic:
+		return "Basic " + base64.StdEncoding.EncodeToString([]byte("admin:wrong password"))
+	}
+	return bearer("junk")
+}
+
+// with fills in who alice is.
+func (w *wallet) with(input object) object {
+	in := maps.Clone(input)
+	for k, v := range in {
+		if v == "ALICE" {
+			in[k] = w.alice.DID
+		}
+	}
+	return in
+}
+
+// told is an answer in the form of the table.
+func told(a *answer) string {
+	if a.status == http.StatusOK {
+		return "200"
+	}
+	return fmt.Sprint(a.status, " ", a.object["error"], " ", a.object["message"])
+}
+
+// TestEveryMethodAnswersEveryToken goes through all methods with all kinds of credentials. A method
+// that is added needs its row here, and its row in the README.
+func TestEveryMethodAnswersEveryToken(t *testing.T) {
+	served := newAPI(t)
+	rows := readmeMethods(t)
+	for _, nsid := range served.lexicons.Methods("com.atproto.") {
+		method := strings.TrimPrefix(nsid, "com.atproto.")
+		row, has := accessTable[method]
+		isServed := served.do(nobody, method, nil).status != http.StatusNotImplemented
+		if has != isServed {
+			t.Errorf("%s: in the table %v, served %v", nsid, has, isServed)
+		}
+		if class := classOf[rows[nsid].who]; has && class != row.class {
+			t.Errorf("%s is for %s, and the README says %q", nsid, row.class, rows[nsid].who)
+		}
+	}
+	plc, err := did.NewLocal(t.Context(), memory.New(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	moderator := outsiderIn(t, plc)
+	onEach(t, func(t *testing.T, s *api) {
+		w := s.wallet(outsiderIn(t, plc), moderator)
+		for _, method := range slices.Sorted(maps.Keys(accessTable)) {
+			row := accessTable[method]
+			for _, kind := range allKinds {
+				want := classes[row.class][kind]
+				if want == passed {
+					want = row.then
+				}
+				input := w.with(row.input)
+				if kind == ownService && method == "server.createAccount" { // with all that a sign-up needs
+					input["did"], input["password"] = w.alice.DID, "password"
+				}
+				if got := told(s.do(w.authorization(kind, method), method, input)); !strings.HasPrefix(got, want) {
+					t.Errorf("%s, %s: %s; want %s", method, kind, got, want)
+				}
+			}
+		}
+		// None of it had an effect.
+		if got := s.do(bearer(w.alice.AccessJWT), "server.getSession", nil).ok(); got["active"] != true || got["handle"] != w.alice.Handle {
+			t.Errorf("in the end: %v", got)
+		}
+		if s.exists(w.stranger.id.String()) || s.exists(moderator.id.String()) {
+			t.Error("somebody signed up")
+		}
+	}, config(func(c *gatehouse.Config) { c.PLCDirectory, c.ModService = plc, moderator.id.String() }))
+}
+
+// TestAModeratorsTokenActsOnce: what changes something takes a token that wasn't used before, and
+// that has an id by which to know; what only reads takes any. No token is good for longer than an
+// hour.
+func TestAModeratorsTokenActsOnce(t *testing.T) {
+	plc, err := did.NewLocal(t.Context(), memory.New(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	moderator := outsiderIn(t, plc)
+	onEach(t, func(t *testing.T, s *api) {
+		iss := moderator.id.String()
+		token := func(method string, changes ...object) string {
+			return bearer(s.serviceToken(moderator.key, iss, method, changes...))
+		}
+		const act, read = "admin.disableInviteCodes", "admin.getInviteCodes"
+		codes := object{"codes": []string{"no such"}}
+		refused := func(why string, a *answer) {
+			t.Helper()
+			if a.status != 401 {
+				t.Errorf("%s: %d %s", why, a.status, a.body)
+			}
+		}
+		once := token(act)
+		s.do(once, act, codes).ok()
+		refused("a token that was used", s.do(once, act, codes))
+		s.do(token(act), act, codes).ok()
+		refused("a token without an id", s.do(token(act, object{"jti": ""}), act, codes))
+		often := token(read)
+		s.do(often, read, nil).ok()
+		s.do(often, read, nil).ok()
+		s.do(token(read, object{"jti": ""}), read, nil).ok()
+		for _, method := range []string{act, read} {
+			input := codes
+			if method == read {
+				input = nil
+			}
+			refused("a token that lives for two hours", s.do(token(method, object{"exp": s.Clock.Now().Add(2 * time.Hour).Unix()}), method, input))
+		}
+	}, config(func(c *gatehouse.Config) { c.PLCDirectory, c.ModService = plc, moderator.id.String() }))
+}

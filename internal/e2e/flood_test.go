@@ -1,0 +1,516 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/bluesky-social/indigo/atproto/syntax"
+
+	"github.com/gatehouse-at/gatehouse"
+	"github.com/gatehouse-at/gatehouse/accounts/did"
+	"github.com/gatehouse-at/gatehouse/gatehousetest"
+	"github.com/gatehouse-at/gatehouse/storage"
+)
+
+// requestReset asks for a code to reset a password, and waits for its e-mail, which is the n-th.
+func (v visitor) requestReset(n int, email string) string {
+	v.t.Helper()
+	v.do(nobody, "server.requestPasswordReset", object{"email": email}).ok()
+	return v.codes(n, email, resetMail)[n-1]
+}
+
+// aResetIsNotBlockedByStrangers: a request for another code voids none that is still good.
+func aResetIsNotBlockedByStrangers(t *testing.T, s *api) {
+	alice := s.someone()
+	first := s.from(hers).requestReset(1, alice.Email)
+	for i := 2; i <= 4; i++ {
+		if again := s.from(theThiefs).requestReset(i, alice.Email); again != first {
+			t.Errorf("the request %d voids the code before", i)
+		}
+	}
+	s.do(nobody, "server.resetPassword", object{"token": first, "password": "another password"}).ok()
+}
+
+// codesAreSentAgain while they have five of their fifteen minutes left, with the guesses that were
+// made, whatever they are for.
+func codesAreSentAgain(t *testing.T, s *api) {
+	alice := s.someone()
+	s.confirm(alice)
+	me := bearer(alice.AccessJWT)
+	for method, kind := range map[string]string{
+		"server.requestAccountDelete": deleteMail, "server.requestEmailConfirmation": confirmMail,
+		"server.requestEmailUpdate": updateMail, "identity.requestPlcOperationSignature": plcMail,
+	} {
+		n := len(s.mails(alice.Email, kind))
+		for range 2 {
+			s.do(me, method, nil).ok()
+		}
+		if codes := s.codes(n+2, alice.Email, kind); codes[n] != codes[n+1] {
+			t.Errorf("%s: %q and then %q", method, codes[n], codes[n+1])
+		}
+	}
+	s.do(me, "server.updateEmail", object{"email": alice.Email, "emailAuthFactor": true}).ok()
+	for range 2 {
+		s.login(alice.Handle, alice.Password).refused(401, "AuthFactorTokenRequired")
+	}
+	if codes := s.codes(2, alice.Email, signInMail); codes[0] != codes[1] {
+		t.Errorf("createSession: %q and then %q", codes[0], codes[1])
+	}
+
+	bob := s.someone()
+	stranger := s.from(somebodys)
+	reset := func(code string) *answer {
+		t.Helper()
+		return s.do(nobody, "server.resetPassword", object{"token": code, "password": "another password"})
+	}
+	first := stranger.requestReset(1, bob.Email)
+	s.Clock.Advance(10 * time.Minute)
+	if again := stranger.requestReset(2, bob.Email); again != first {
+		t.Errorf("with five minutes left: %q and then %q", first, again)
+	}
+	s.Clock.Advance(time.Second)
+	second := stranger.requestReset(3, bob.Email)
+	if second == first {
+		t.Error("a code is sent again that hardly anybody could use")
+	}
+	reset(first).refused(400, "InvalidToken", "Token is invalid") // the newer voids it
+	for range 9 {
+		reset(second[:6]+"AAAAA").refused(400, "InvalidToken", "Token is invalid")
+	}
+	stranger.requestReset(4, bob.Email)
+	reset(second[:6]+"AAAAA").refused(400, "InvalidToken", "Token is invalid")
+	reset(second).refused(400, "InvalidToken", "Token is invalid") // that was the tenth guess
+	reset(stranger.requestReset(5, bob.Email)).ok()
+}
+
+// TestCodesAreNotLostInAFlood of requests for more of them.
+func TestCodesAreNotLostInAFlood(t *testing.T) {
+	onEachStage(t, []scene{
+		{"a reset is not blocked by strangers", aResetIsNotBlockedByStrangers},
+		{"codes are sent again", codesAreSentAgain},
+	})
+}
+
+// TestResetsOfARecipientAreFew: ten in an hour, and five of those for one address. The answer stays
+// the same, since it tells nothing.
+func TestResetsOfARecipientAreFew(t *testing.T) {
+	s := newAPI(t, limited)
+	alice, bob := s.CreateAccount("alice.test"), s.CreateAccount("bob.test")
+	flood := func(first int) {
+		for i := first; i < first+14; i++ { // from many addresses
+			s.from(fmt.Sprint("203.0.113.", i)).do(nobody, "server.requestPasswordReset", object{"email": alice.Email}).ok()
+		}
+	}
+	// others has been through the same queue, after the flood.
+	sent := func(others int) int {
+		s.from(hers).requestReset(others, bob.Email)
+		return len(s.mails(alice.Email, resetMail))
+	}
+	for range 10 {
+		s.from(theThiefs).do(nobody, "server.requestPasswordReset", object{"email": alice.Email}).ok()
+	}
+	s.codes(5, alice.Email, resetMail)
+	if n := sent(1); n != 5 {
+		t.Errorf("%d e-mails for one address in an hour, want 5", n)
+	}
+	flood(1)
+	s.codes(10, alice.Email, resetMail)
+	if n := sent(2); n != 10 {
+		t.Errorf("%d e-mails in an hour, want 10", n)
+	}
+	s.Clock.Advance(time.Hour)
+	flood(20)
+	s.codes(20, alice.Email, resetMail)
+	if n := sent(3); n != 20 {
+		t.Errorf("%d e-mails in two hours, want 20", n)
+	}
+}
+
+// TestEmailsToARecipientAreFew: 15 in an hour, of all kinds together but for resets, which have ten
+// of their own, and for whoever signs up with the address again.
+func TestEmailsToARecipientAreFew(t *testing.T) {
+	s := newAPI(t, limited)
+	alice := s.CreateAccount("alice.test")
+	me, visitor := bearer(alice.AccessJWT), s.from(hers)
+	ask := func(method string) *answer { t.Helper(); return visitor.do(me, method, nil) }
+	for range 5 {
+		ask("server.requestAccountDelete").ok()
+		ask("server.requestEmailConfirmation").ok()
+	}
+	visitor.do(me, "server.confirmEmail", object{"email": alice.Email, "token": s.codes(5, alice.Email, confirmMail)[4]}).ok()
+	for range 4 {
+		ask("identity.requestPlcOperationSignature").ok()
+	}
+	visitor.do(me, "server.updateEmail", object{"email": alice.Email, "emailAuthFactor": true}).ok()
+	visitor.login(alice.Handle, alice.Password).refused(401, "AuthFactorTokenRequired")
+	count := func() (n int) {
+		for _, m := range s.mails(alice.Email) {
+			if m.Code != "" {
+				n++
+			}
+		}
+		return n
+	}
+	if n := count(); n != 15 {
+		t.Fatalf("%d e-mails, want 15", n)
+	}
+	ask("identity.requestPlcOperationSignature").limitedNow()
+	ask("server.requestEmailUpdate").limitedNow()
+	visitor.login(alice.Handle, alice.Password).limitedNow()
+	s.from(somebodys).do(me, "server.requestEmailUpdate", nil).limitedNow()
+	visitor.do(nobody, "server.requestPasswordReset", object{"email": alice.Email}).ok()
+	s.codes(1, alice.Email, resetMail)
+
+	// It is the recipient who is to be left alone, not the account.
+	visitor.do(admin, "admin.deleteAccount", object{"did": alice.DID}).ok()
+	again := s.CreateAccount("alice.test")
+	visitor.do(bearer(again.AccessJWT), "server.requestEmailConfirmation", nil).limitedNow()
+	if n := count(); n != 16 {
+		t.Errorf("%d e-mails in the end, want 16", n)
+	}
+	s.Clock.Advance(time.Hour)
+	visitor.do(bearer(again.AccessJWT), "server.requestEmailConfirmation", nil).ok()
+}
+
+// TestEmailsByAnAddressAreFew: one address has 30 sent in an hour, to whomever.
+func TestEmailsByAnAddressAreFew(t *testing.T) {
+	s := newAPI(t, limited)
+	thief := s.from(theThiefs)
+	var all []*gatehousetest.Account
+	for i := range 32 {
+		all = append(all, s.CreateAccount(fmt.Sprintf("victim%d.test", i)))
+	}
+	for _, a := range all[:15] {
+		thief.requestReset(1, a.Email)
+	}
+	for _, a := range all[15:30] {
+		thief.do(bearer(a.AccessJWT), "server.requestAccountDelete", nil).ok()
+	}
+	thief.do(bearer(all[30].AccessJWT), "server.requestAccountDelete", nil).limitedNow()
+	thief.do(bearer(all[31].AccessJWT), "identity.requestPlcOperationSignature", nil).limitedNow()
+	s.from(hers).do(bearer(all[31].AccessJWT), "identity.requestPlcOperationSignature", nil).ok()
+	s.Clock.Advance(time.Hour)
+	thief.do(bearer(all[30].AccessJWT), "server.requestAccountDelete", nil).ok()
+}
+
+// appPasswordsAreBounded: an account has 100 at most.
+func appPasswordsAreBounded(t *testing.T, s *api) {
+	alice := s.someone()
+	me := bearer(alice.AccessJWT)
+	create := func(i int) *answer {
+		t.Helper()
+		return s.do(me, "server.createAppPassword", object{"name": fmt.Sprint("app ", i)})
+	}
+	for i := range 100 {
+		create(i).ok()
+	}
+	create(100).refused(400, "InvalidRequest")
+	s.do(me, "server.revokeAppPassword", object{"name": "app 7"}).ok()
+	create(100).ok()
+	if got := s.do(me, "server.listAppPasswords", nil).ok()["passwords"].([]any); len(got) != 100 {
+		t.Errorf("%d app passwords", len(got))
+	}
+}
+
+// sessionsAreBounded: an app password has 100 at most, the account password 200. The oldest goes.
+func sessionsAreBounded(t *testing.T, s *api) {
+	alice := s.someone()
+	password, first := s.appLogin(alice, "app", false)
+	get := func(token any) *answer { t.Helper(); return s.do(bearer(token.(string)), "server.getSession", nil) }
+	var second any
+	for i := range 99 {
+		s.Clock.Advance(time.Second) // so that there is an oldest
+		if out := s.login(alice.Handle, password).ok(); i == 0 {
+			second = out["accessJwt"]
+		}
+	}
+	get(first["accessJwt"]).ok()
+	s.Clock.Advance(time.Second)
+	s.login(alice.Handle, password).ok()
+	get(first["accessJwt"]).refused(400, "ExpiredToken", "Token has been revoked")
+	get(second).ok()
+	get(alice.AccessJWT).ok() // is of the account password, and older still
+}
+
+// sessionsOfThePasswordAreBounded by 200.
+func sessionsOfThePasswordAreBounded(t *testing.T, s *api) {
+	alice := s.someone()
+	app, session := s.appLogin(alice, "app", false)
+	get := func(token any) *answer { t.Helper(); return s.do(bearer(token.(string)), "server.getSession", nil) }
+	for range 199 {
+		s.Clock.Advance(time.Second)
+		s.login(alice.Handle, alice.Password).ok()
+	}
+	get(alice.AccessJWT).ok()
+	s.Clock.Advance(time.Second)
+	s.login(alice.Handle, alice.Password).ok()
+	get(alice.AccessJWT).refused(400, "ExpiredToken", "Token has been revoked")
+	get(session["accessJwt"]).ok()
+	s.login(alice.Handle, app).ok()
+}
+
+// TestWhatAnAccountHasIsBounded has the bounds in one place. In memory the last of them too, which
+// takes long elsewhere.
+func TestWhatAnAccountHasIsBounded(t *testing.T) {
+	onEachStage(t, []scene{
+		{"app passwords", appPasswordsAreBounded},
+		{"sessions of an app password", sessionsAreBounded},
+	})
+	sessionsOfThePasswordAreBounded(t, newAPI(t))
+}
+
+// TestReservedKeysAreBounded: an address reserves 100 in a day.
+func TestReservedKeysAreBounded(t *testing.T) {
+	s := newAPI(t, limited)
+	reserve := func(address string) *answer {
+		t.Helper()
+		return s.from(address).do(nobody, "server.reserveSigningKey", object{})
+	}
+	for range 2 {
+		for range 50 {
+			reserve(theThiefs).ok()
+		}
+		s.Clock.Advance(5 * time.Minute)
+	}
+	reserve(theThiefs).limitedNow()
+	reserve(hers).ok()
+	s.Clock.Advance(24 * time.Hour)
+	reserve(theThiefs).ok()
+}
+
+// TestSignUpsInADayAreBounded, and operations of the local directory, which are rows of its log:
+// 300 by an address.
+func TestSignUpsInADayAreBounded(t *testing.T) {
+	s := newAPI(t, limited)
+	signUp := func(address string) *answer {
+		t.Helper()
+		return s.from(address).do(nobody, "server.createAccount", object{})
+	}
+	submit := func(address string) int {
+		t.Helper()
+		req, err := http.NewRequest(http.MethodPost, s.URL+"/plc/"+noSuchDID, strings.NewReader("{}"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("X-Forwarded-For", address)
+		resp, err := s.Client().Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		return resp.StatusCode
+	}
+	for range 3 {
+		for range 100 {
+			signUp(theThiefs).refused(400, "InvalidRequest")
+			if status := submit(theThiefs); status != 400 {
+				t.Errorf("an operation: %d", status)
+			}
+		}
+		s.Clock.Advance(5 * time.Minute)
+	}
+	signUp(theThiefs).limitedNow()
+	signUp(hers).refused(400, "InvalidRequest")
+	if mine, theirs := submit(theThiefs), submit(hers); mine != 429 || theirs != 400 {
+		t.Errorf("an operation after 300: %d, and of somebody else: %d", mine, theirs)
+	}
+}
+
+// TestTheLimitersRowsAreBounded: an address that makes up names makes no more rows than it may try.
+func TestTheLimitersRowsAreBounded(t *testing.T) {
+	onEach(t, func(t *testing.T, s *api) {
+		thief := s.from(theThiefs)
+		for i := range 130 {
+			thief.login(fmt.Sprintf("made-up-%d.test", i), "wrong")
+			thief.do(nobody, "server.deleteAccount", object{"did": fmt.Sprintf("did:web:made-up-%d.test", i), "password": "wrong", "token": "AAAAA-AAAAA"})
+		}
+		rows := 0
+		err := s.Store.View(t.Context(), func(tx storage.Tx) error {
+			rows = 0
+			for _, err := range tx.Scan("rate_limits", storage.Range{}) {
+				if err != nil {
+					return err
+				}
+				rows++
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if rows > 220 { // two for each of the hundred that were tried, and of the address
+			t.Errorf("an address made %d rows", rows)
+		}
+	}, limited, config(func(c *gatehouse.Config) { c.RateLimits = gatehouse.Shared }))
+}
+
+// countingStore counts what is read of some tables.
+type countingStore struct {
+	storage.Store
+	mu    sync.Mutex
+	reads map[string]int
+}
+
+func (c *countingStore) read(kind, table string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.reads[kind+" "+table]++
+}
+
+// count is how often single documents of a table were read, or its range.
+func (c *countingStore) count(what string) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.reads[what]
+}
+
+func (c *countingStore) View(ctx context.Context, fn func(storage.Tx) error) error {
+	return c.Store.View(ctx, func(tx storage.Tx) error { return fn(countingTx{tx, c}) })
+}
+
+type countingTx struct {
+	storage.Tx
+	c *countingStore
+}
+
+func (tx countingTx) Get(table, key string) ([]byte, error) {
+	tx.c.read("one of", table)
+	return tx.Tx.Get(table, key)
+}
+
+func (tx countingTx) GetBy(table, index, value string) ([]byte, error) {
+	tx.c.read("one of", table)
+	return tx.Tx.GetBy(table, index, value)
+}
+
+func (tx countingTx) Scan(table string, r storage.Range) iter.Seq2[storage.Record, error] {
+	tx.c.read("some of", table)
+	return tx.Tx.Scan(table, r)
+}
+
+// TestAnyonesQuestionsAreCached: _health and the well-known documents read the store once a second
+// at most, though anyone may ask for them without limit.
+func TestAnyonesQuestionsAreCached(t *testing.T) {
+	for _, b := range backends {
+		t.Run(b.name, func(t *testing.T) {
+			store := &countingStore{Store: b.open(t), reads: map[string]int{}}
+			s := newAPI(t, withStore(store), config(func(c *gatehouse.Config) { c.DIDMethod = gatehouse.MethodWeb }))
+			s.signUp("alice.test")
+			for path, counted := range map[string]string{
+				"/xrpc/_health": "some of secrets", "/.well-known/atproto-did": "one of accounts", "/.well-known/did.json": "one of accounts",
+			} {
+				began, before := time.Now(), store.count(counted)
+				const times = 50
+				for range times {
+					if status, body := s.get("alice.test", path); status != 200 {
+						t.Fatalf("%s: %d %s", path, status, body)
+					}
+				}
+				// An answer is good for a second, so that there is one in each second that this
+				// took.
+				most := 2 * (2 + int(time.Since(began).Seconds()))
+				if n := store.count(counted) - before; n > most {
+					t.Errorf("%s: %d requests read the store %d times", path, times, n)
+				}
+			}
+		})
+	}
+}
+
+// TestCachedAnswersAreExactAfterAChange of this process: nobody may be told for a second what was
+// true before.
+func TestCachedAnswersAreExactAfterAChange(t *testing.T) {
+	onEach(t, func(t *testing.T, s *api) {
+		answers := func(host string, want int, body ...string) {
+			t.Helper()
+			for range 2 { // the second from the cache
+				if status, got := s.get(host, "/.well-known/atproto-did"); status != want || !contains(got, body...) {
+					t.Errorf("atproto-did of %s: %d %s; want %d %q", host, status, got, want, body)
+				}
+			}
+		}
+		answers("alice.test", 404)
+		alice := s.signUp("alice.test")
+		answers("alice.test", 200, alice.DID)
+		answers("alicia.test", 404)
+		s.do(bearer(alice.AccessJWT), "identity.updateHandle", object{"handle": "alicia.test"}).ok()
+		answers("alice.test", 404)
+		answers("alicia.test", 200, alice.DID)
+		s.do(bearer(alice.AccessJWT), "server.deactivateAccount", object{}).ok()
+		answers("alicia.test", 404)
+		s.do(bearer(alice.AccessJWT), "server.activateAccount", nil).ok()
+		answers("alicia.test", 200, alice.DID)
+		s.takeDown(alice.DID, "case 1")
+		answers("alicia.test", 404)
+		s.lift(alice.DID)
+		answers("alicia.test", 200, alice.DID)
+		s.do(admin, "admin.deleteAccount", object{"did": alice.DID}).ok()
+		answers("alicia.test", 404)
+		again := s.signUp("alicia.test")
+		answers("alicia.test", 200, again.DID)
+	})
+}
+
+// askedDirectory counts how often it is asked about a DID.
+type askedDirectory struct {
+	did.Directory
+	mu    sync.Mutex
+	times map[string]int
+}
+
+func (d *askedDirectory) Log(ctx context.Context, id syntax.DID) ([]*did.Operation, error) {
+	d.mu.Lock()
+	d.times[id.String()]++
+	d.mu.Unlock()
+	return d.Directory.Log(ctx, id)
+}
+
+func (d *askedDirectory) count(id string) int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.times[id]
+}
+
+// TestJunkTokensAskTheDirectoryOnce: a service token that can't be good costs the directory
+// nothing, and badly signed ones of one DID have its document read anew once.
+func TestJunkTokensAskTheDirectoryOnce(t *testing.T) {
+	asked := &askedDirectory{Directory: newFaulty(t), times: map[string]int{}}
+	s := newAPI(t, config(func(c *gatehouse.Config) { c.PLCDirectory = asked }))
+	outsider := outsiderIn(t, asked.Directory)
+	id := outsider.id.String()
+	try := func(token string) {
+		t.Helper()
+		if a := s.come(token, id); a.status != http.StatusUnauthorized {
+			t.Errorf("a junk token: %d %s", a.status, a.body)
+		}
+	}
+	good := s.serviceToken(outsider.key, id, "server.createAccount")
+	parts := strings.Split(good, ".")
+	for range 20 {
+		try("junk")
+		try(parts[0] + "." + parts[1] + ".")
+		try(parts[0] + "." + parts[1] + ".AAAA")
+		try(s.serviceToken(outsider.key, id, "server.getSession"))
+	}
+	if n := asked.count(id); n != 0 {
+		t.Errorf("tokens that can't be good asked the directory %d times", n)
+	}
+	for range 20 {
+		try(s.serviceToken(privateKey(t), id, "server.createAccount"))
+	}
+	if n := asked.count(id); n > 2 {
+		t.Errorf("badly signed tokens asked the directory %d times", n)
+	}
+	for range 20 {
+		try(s.serviceToken(outsider.key, noSuchDID, "server.createAccount"))
+	}
+	if n := asked.count(noSuchDID); n > 2 {
+		t.Errorf("tokens of a DID that isn't there asked the directory %d times", n)
+	}
+}

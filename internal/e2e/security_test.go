@@ -1,0 +1,396 @@
+package e2e
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net/http"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/bluesky-social/indigo/atproto/atcrypto"
+	"github.com/bluesky-social/indigo/atproto/syntax"
+
+	"github.com/gatehouse-at/gatehouse"
+	"github.com/gatehouse-at/gatehouse/accounts/did"
+	"github.com/gatehouse-at/gatehouse/accounts/mail"
+	"github.com/gatehouse-at/gatehouse/gatehousetest"
+)
+
+// What the security tests share: takeover, parked, access_table, guesses, flood, leaks and notices.
+
+// limited is a server with rate limits, which a proxy on loopback tells who calls.
+var limited = config(func(c *gatehouse.Config) {
+	c.RateLimits, c.TrustedProxies = gatehouse.On, []string{"127.0.0.1"}
+})
+
+// visitor calls a server from an address.
+type visitor struct {
+	*api
+	address string
+}
+
+func (s *api) from(address string) visitor { return visitor{s, address} }
+
+func (v visitor) do(who, method string, input object) *answer {
+	v.t.Helper()
+	nsid, req := v.request(who, method, input)
+	req.Header.Set("X-Forwarded-For", v.address)
+	return v.send(nsid, req)
+}
+
+func (v visitor) login(identifier, password string) *answer {
+	v.t.Helper()
+	return v.do(nobody, "server.createSession", object{"identifier": identifier, "password": password})
+}
+
+// limitedNow demands that a limit refuses, and says when to come again.
+func (a *answer) limitedNow() {
+	a.t.Helper()
+	a.refused(http.StatusTooManyRequests, "RateLimitExceeded")
+	for _, name := range []string{"RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset", "RateLimit-Policy", "Retry-After"} {
+		if a.header.Get(name) == "" {
+			a.t.Errorf("%s: no %s in a 429", a.method, name)
+		}
+	}
+}
+
+// eventually waits for what the server does in the background. After it has waited in vain once it
+// waits no more: a test that has failed should end.
+func (s *api) eventually(what string, is func() bool) bool {
+	s.t.Helper()
+	for began := time.Now(); !is(); runtime.Gosched() {
+		if s.waited || time.Since(began) > 10*time.Second {
+			s.waited = true
+			s.t.Errorf("not after ten seconds: %s", what)
+			return false
+		}
+	}
+	return true
+}
+
+// scene is a test that shares its server with others. Its accounts are its own.
+type scene struct {
+	name string
+	play func(t *testing.T, s *api)
+}
+
+// onEachStage runs scenes one after the other on one server on each backend, which is cheaper than
+// a server for each.
+func onEachStage(t *testing.T, scenes []scene, opts ...gatehousetest.Option) {
+	t.Helper()
+	onEach(t, func(t *testing.T, s *api) {
+		for _, scene := range scenes {
+			t.Run(scene.name, func(t *testing.T) {
+				stage := *s
+				stage.t = t
+				scene.play(t, &stage)
+			})
+		}
+	}, opts...)
+}
+
+var names atomic.Int64
+
+// someone signs up with a name that nobody had before.
+func (s *api) someone() *gatehousetest.Account {
+	s.t.Helper()
+	return s.signUp(newHandle())
+}
+
+func newHandle() string { return fmt.Sprintf("name%d.test", names.Add(1)) }
+
+// mails are the e-mails to an address whose subject has all of some words, the oldest first.
+func (s *api) mails(to string, words ...string) []mail.Message {
+	var found []mail.Message
+	for _, m := range s.Mail.Messages() {
+		if strings.EqualFold(m.To, to) && contains(strings.ToLower(m.Subject), words...) {
+			found = append(found, m)
+		}
+	}
+	return found
+}
+
+// The words by which the subjects of e-mails with a code are known.
+const (
+	resetMail   = "reset your"
+	deleteMail  = "delete your"
+	confirmMail = "confirm your"
+	updateMail  = "change your e-mail"
+	plcMail     = "change the identity"
+	signInMail  = "sign-in code"
+)
+
+// codes waits until so many e-mails of a kind have come, and returns their codes.
+func (s *api) codes(n int, to, kind string) []string {
+	s.t.Helper()
+	var codes []string
+	if !s.eventually(fmt.Sprintf("%d e-mails to %s, %q", n, to, kind), func() bool {
+		codes = nil
+		for _, m := range s.mails(to, kind) {
+			if m.Code != "" {
+				codes = append(codes, m.Code)
+			}
+		}
+		return len(codes) >= n
+	}) {
+		s.t.FailNow()
+	}
+	return codes
+}
+
+// code is the code of the first e-mail of a kind.
+func (s *api) code(to, kind string) string {
+	s.t.Helper()
+	return s.codes(1, to, kind)[0]
+}
+
+// told waits for a notice, which has no code.
+func (s *api) told(to string, words ...string) mail.Message {
+	s.t.Helper()
+	var notice mail.Message
+	s.eventually(fmt.Sprintf("a notice to %s, %q", to, words), func() bool {
+		for _, m := range s.mails(to, words...) {
+			if m.Code == "" {
+				notice = m
+				return true
+			}
+		}
+		return false
+	})
+	return notice
+}
+
+// confirm confirms the address of an account.
+func (s *api) confirm(a *gatehousetest.Account) {
+	s.t.Helper()
+	before := len(s.mails(a.Email, confirmMail))
+	s.do(bearer(a.AccessJWT), "server.requestEmailConfirmation", nil).ok()
+	code := s.codes(before+1, a.Email, confirmMail)[before]
+	s.do(bearer(a.AccessJWT), "server.confirmEmail", object{"email": a.Email, "token": code}).ok()
+}
+
+// again gives an account tokens of another login.
+func (s *api) again(a *gatehousetest.Account) {
+	s.t.Helper()
+	out := s.login(a.DID, a.Password)
+	a.AccessJWT, a.RefreshJWT = out.text("accessJwt"), out.text("refreshJwt")
+}
+
+// appLogin makes an app password and opens a session with it.
+func (s *api) appLogin(a *gatehousetest.Account, name string, privileged bool) (password string, session object) {
+	s.t.Helper()
+	password = s.do(bearer(a.AccessJWT), "server.createAppPassword", object{"name": name, "privileged": privileged}).text("password")
+	return password, s.login(a.DID, password).ok()
+}
+
+func repoRef(id string) object {
+	return object{"$type": "com.atproto.admin.defs#repoRef", "did": id}
+}
+
+func (s *api) takeDown(id, ref string) {
+	s.t.Helper()
+	s.do(admin, "admin.updateSubjectStatus", object{"subject": repoRef(id), "takedown": object{"applied": true, "ref": ref}}).ok()
+}
+
+func (s *api) lift(id string) {
+	s.t.Helper()
+	s.do(admin, "admin.updateSubjectStatus", object{"subject": repoRef(id), "takedown": object{"applied": false}}).ok()
+}
+
+// leave is a login to an account that is taken down.
+func (s *api) leave(a *gatehousetest.Account) *answer {
+	s.t.Helper()
+	return s.do(nobody, "server.createSession", object{"identifier": a.DID, "password": a.Password, "allowTakendown": true})
+}
+
+func (s *api) exists(id string) bool {
+	s.t.Helper()
+	return s.do(admin, "admin.getAccountInfo", object{"did": id}).status == http.StatusOK
+}
+
+func (s *api) maintain() {
+	s.t.Helper()
+	if err := s.Gatehouse.Maintain(s.t.Context()); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// outsider is a DID with keys that no server holds.
+type outsider struct {
+	id         syntax.DID
+	key, label *atcrypto.PrivateKeyK256
+}
+
+// outsider publishes a DID whose keys are its owner's own, for the account and for a labeler.
+func (s *api) outsider() *outsider {
+	s.t.Helper()
+	return outsiderIn(s.t, s.Gatehouse.Directory)
+}
+
+func outsiderIn(t testing.TB, directory did.Directory) *outsider {
+	t.Helper()
+	o := &outsider{key: privateKey(t), label: privateKey(t)}
+	op := &did.Operation{
+		Type:                did.TypeOperation,
+		RotationKeys:        []string{didKey(t, o.key)},
+		VerificationMethods: map[string]string{did.AtprotoKey: didKey(t, o.key), "atproto_label": didKey(t, o.label)},
+		AlsoKnownAs:         []string{"at://outsider.example.com"},
+		Services:            map[string]did.Service{did.AtprotoPDS: {Type: did.AtprotoPDSType, Endpoint: "https://elsewhere.example.com"}},
+	}
+	err := op.Sign(o.key)
+	if err == nil {
+		o.id, err = op.DID()
+	}
+	if err == nil {
+		err = directory.Submit(t.Context(), o.id, op)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return o
+}
+
+// withRotationKey lets a test change DIDs as their owner may from outside.
+var withRotationKey = config(func(c *gatehouse.Config) { c.PLCRotationKey = rotationKeyHex })
+
+// setDID changes a DID behind the server's back. The server hears of it when it next reads the
+// document, which it remembers for some minutes.
+func (s *api) setDID(t *testing.T, id string, change func(*did.Operation)) {
+	t.Helper()
+	plc := &did.PLC{Directory: s.Gatehouse.Directory, Signer: rotationKey(t)}
+	if err := plc.Change(t.Context(), syntax.DID(id), change); err != nil {
+		t.Fatal(err)
+	}
+	s.Clock.Advance(6 * time.Minute)
+}
+
+// takeKey gives a DID an account key from outside, as its owner may.
+func (s *api) takeKey(t *testing.T, id string) *atcrypto.PrivateKeyK256 {
+	t.Helper()
+	key := privateKey(t)
+	s.setDID(t, id, func(op *did.Operation) { op.VerificationMethods[did.AtprotoKey] = didKey(t, key) })
+	return key
+}
+
+// newcomer is the answer to a sign-up with a DID, and the account if there is one.
+type newcomer struct {
+	*answer
+	account *gatehousetest.Account
+}
+
+// come signs up with a DID, on the word of a service token.
+func (s *api) come(proof, id string) newcomer {
+	s.t.Helper()
+	handle := newHandle()
+	label, _, _ := strings.Cut(handle, ".")
+	a := &gatehousetest.Account{DID: id, Handle: handle, Email: label + "@example.com", Password: "password-" + label}
+	out := s.do(bearer(proof), "server.createAccount", object{"did": id, "handle": a.Handle, "email": a.Email, "password": a.Password})
+	if out.status == http.StatusOK {
+		a.AccessJWT, a.RefreshJWT = out.text("accessJwt"), out.text("refreshJwt")
+	}
+	return newcomer{out, a}
+}
+
+func privateKey(t testing.TB) *atcrypto.PrivateKeyK256 {
+	t.Helper()
+	key, err := atcrypto.GeneratePrivateKeyK256()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
+}
+
+func didKey(t testing.TB, key *atcrypto.PrivateKeyK256) string {
+	t.Helper()
+	public, err := key.PublicKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return public.DIDKey()
+}
+
+// signing is any key that can sign, also one that the server holds.
+type signing interface{ HashAndSign([]byte) ([]byte, error) }
+
+// heldKey signs with the key of an account here, as the server does for it.
+func (s *api) heldKey(id string) signing {
+	s.t.Helper()
+	signer, err := s.Gatehouse.Accounts.Signer(s.t.Context(), syntax.DID(id))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return signer
+}
+
+// serviceToken signs a service token for a method of the server, with other claims as the changes
+// say: a new one each time.
+func (s *api) serviceToken(key signing, iss, method string, changes ...object) string {
+	s.t.Helper()
+	encode := func(v any) string {
+		b, err := json.Marshal(v)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		return base64.RawURLEncoding.EncodeToString(b)
+	}
+	serviceTokens.Lock()
+	serviceTokens.n++
+	id := fmt.Sprint("token-", serviceTokens.n)
+	serviceTokens.Unlock()
+	now := s.Clock.Now().Unix()
+	claims := object{
+		"iss": iss, "aud": s.Gatehouse.ServiceDID(), "lxm": "com.atproto." + method, "iat": now, "exp": now + 3600, "jti": id,
+	}
+	for _, change := range changes {
+		maps.Copy(claims, change)
+	}
+	text := encode(object{"typ": "JWT", "alg": "ES256K"}) + "." + encode(claims)
+	signature, err := key.HashAndSign([]byte(text))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return text + "." + base64.RawURLEncoding.EncodeToString(signature)
+}
+
+var serviceTokens struct {
+	sync.Mutex
+	n int
+}
+
+// logbook is a log that can be read while it is written.
+type logbook struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *logbook) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(b)
+}
+
+// warnings are the lines of the level WARN.
+func (l *logbook) warnings() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var found []string
+	for line := range strings.Lines(l.text.String()) {
+		if strings.Contains(line, `"level":"WARN"`) {
+			found = append(found, line)
+		}
+	}
+	return found
+}
+
+// logged has a server write its log to a logbook.
+func logged(l *logbook) gatehousetest.Option {
+	return config(func(c *gatehouse.Config) { c.Logger = slog.New(slog.NewJSONHandler(l, nil)) })
+}

@@ -1,0 +1,128 @@
+package xrpc
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/base64"
+	"hash/maphash"
+	"strings"
+	"time"
+
+	"github.com/gatehouse-at/gatehouse/accounts/audit"
+	"github.com/gatehouse-at/gatehouse/accounts/ratelimit"
+)
+
+// AdminAuth tells who is an admin, from the name and the password of HTTP Basic auth.
+type AdminAuth interface {
+	// Admin reports whether the name and the password belong together and to an admin. It takes
+	// the same time whichever of them is wrong.
+	Admin(ctx context.Context, name, password string) bool
+}
+
+// Passwords are admins by name. It implements [AdminAuth].
+type Passwords map[string]string
+
+// Admin implements [AdminAuth].
+func (p Passwords) Admin(_ context.Context, name, password string) bool {
+	found := 0
+	for n, pw := range p {
+		found |= equal(name, n) & equal(password, pw)
+	}
+	return found == 1
+}
+
+// equal is 1 if two texts are equal, found out in a time that depends on neither, not even on the
+// length.
+func equal(a, b string) int {
+	x, y := sha256.Sum256([]byte(a)), sha256.Sum256([]byte(b))
+	return subtle.ConstantTimeCompare(x[:], y[:])
+}
+
+var (
+	// adminFailures is how often an address may be wrong about an admin's password before it isn't
+	// listened to.
+	adminFailures = []ratelimit.Window{per(10, 5*time.Minute)}
+	// loggedFailures is how many failures of all addresses together get into the audit log.
+	loggedFailures = []ratelimit.Window{per(60, time.Hour)}
+)
+
+// unknownAdmin stands in the audit log for who failed to prove that they are an admin. The name
+// that was given isn't logged: people type passwords in its place.
+const unknownAdmin = "unknown"
+
+// adminGuard slows down guessing at the passwords of admins.
+type adminGuard struct {
+	// turns has requests of one address looked at one after the other, so that many guesses at once
+	// count as many.
+	turns    [64]chan struct{}
+	seed     maphash.Seed
+	failures ratelimit.Meter // for the audit log, also where the limits of requests are off
+}
+
+func newAdminGuard(now func() time.Time) *adminGuard {
+	g := &adminGuard{seed: maphash.MakeSeed(), failures: ratelimit.Meter{Limiter: ratelimit.NewMemory(1, now)}}
+	for i := range g.turns {
+		g.turns[i] = make(chan struct{}, 1)
+	}
+	return g
+}
+
+// wait returns when it is the turn of an address, with what ends the turn.
+func (g *adminGuard) wait(ctx context.Context, address string) (done func(), err error) {
+	turn := g.turns[maphash.String(g.seed, address)%uint64(len(g.turns))]
+	select {
+	case turn <- struct{}{}:
+		return func() { <-turn }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// admin asks for an admin's name and password.
+func (s *Server) admin(c *call) (caller, error) {
+	private(c)
+	scheme, raw, err := authorization(c.Request)
+	name, password, ok := basic(raw)
+	if err != nil || scheme != schemeBasic || !ok {
+		return caller{}, errAuthRequired
+	}
+	address := c.client.Address
+	done, err := s.admins.wait(c.Context(), address)
+	if err != nil {
+		return caller{}, err
+	}
+	defer done()
+	ctx := ratelimit.NewContext(c.Context(), c.client)
+	if err := s.meter.Check(ctx, "admin "+address, adminFailures...); err != nil {
+		return caller{}, err
+	}
+	if s.cfg.Admins.Admin(c.Context(), name, password) {
+		return caller{admin: name}, nil
+	}
+	s.adminFailed(c, address)
+	if err := s.meter.Charge(ctx, "admin "+address, adminFailures...); err != nil {
+		return caller{}, err
+	}
+	return caller{}, errAuthRequired
+}
+
+// adminFailed tells the operator of a wrong password.
+func (s *Server) adminFailed(c *call, address string) {
+	s.cfg.Logger.WarnContext(c.Context(), "wrong admin name or password", "method", c.nsid, "ip", c.ip.String())
+	if s.admins.failures.Charge(c.Context(), "", loggedFailures...) != nil || s.cfg.Audit == nil {
+		return
+	}
+	a := audit.Action{Admin: unknownAdmin, Name: c.nsid, Subjects: []string{address}}
+	if err := s.cfg.Audit.Refused(c.Context(), a, statusName(errAuthRequired.Status)); err != nil {
+		s.cfg.Logger.ErrorContext(c.Context(), "a wrong admin password was not logged", "error", err)
+	}
+}
+
+func basic(credentials string) (name, password string, ok bool) {
+	b, err := base64.StdEncoding.DecodeString(credentials)
+	if err != nil {
+		return "", "", false
+	}
+	return strings.Cut(string(b), ":")
+}

@@ -1,0 +1,143 @@
+package xrpc
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strings"
+	"sync"
+
+	"github.com/gatehouse-at/gatehouse/accounts"
+	"github.com/gatehouse-at/gatehouse/accounts/did"
+)
+
+// wellKnown are the answers below /.well-known/ of the last second, by path and host. Accounts that
+// this process changes are looked up anew at once.
+type wellKnown struct {
+	mu      sync.Mutex
+	answers map[string]*briefly[wellKnownAnswer]
+}
+
+type wellKnownAnswer struct {
+	contentType string
+	body        []byte
+	err         error
+}
+
+// maxWellKnown is how many answers are remembered. Hosts are of the clients' choice, so beyond that
+// all are forgotten.
+const maxWellKnown = 4096
+
+func (k *wellKnown) at(key string) *briefly[wellKnownAnswer] {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	b := k.answers[key]
+	if b == nil {
+		if len(k.answers) >= maxWellKnown || k.answers == nil {
+			k.answers = map[string]*briefly[wellKnownAnswer]{}
+		}
+		b = newBriefly[wellKnownAnswer]()
+		k.answers[key] = b
+	}
+	return b
+}
+
+// AtprotoDID serves /.well-known/atproto-did: the DID of the account whose handle is
+// the host that is asked (source: the atproto handle specification).
+func (s *Server) AtprotoDID(w http.ResponseWriter, r *http.Request) {
+	s.serveWellKnown(w, r, "User not found", func() wellKnownAnswer {
+		a, err := s.accountOfHost(r)
+		if err != nil {
+			return wellKnownAnswer{err: err}
+		}
+		return wellKnownAnswer{contentType: "text/plain; charset=utf-8", body: []byte(a.DID)}
+	})
+}
+
+// DIDDocument serves /.well-known/did.json: the document of the server's own did:web, and those of
+// accounts whose did:web is the host that is asked, on one of the server's domains. An account that
+// is deactivated or taken down keeps its DID, and so the document, without which it couldn't leave
+// (source: the did:web method specification).
+func (s *Server) DIDDocument(w http.ResponseWriter, r *http.Request) {
+	s.serveWellKnown(w, r, "Not found", func() wellKnownAnswer {
+		body, err := s.documentOfHost(r)
+		return wellKnownAnswer{contentType: "application/did+json", body: body, err: err}
+	})
+}
+
+// serveWellKnown serves what find finds for the host, limited by address as methods are.
+func (s *Server) serveWellKnown(w http.ResponseWriter, r *http.Request, notFound string, find func() wellKnownAnswer) {
+	c := s.newCall(w, r)
+	if limited := s.take(c, "", c.payer(), globalLimit); limited != nil {
+		s.noWellKnown(w, r, limited, notFound)
+		return
+	}
+	key := notFound + " " + strings.ToLower(r.Host)
+	if len(r.Host) > 512 {
+		s.noWellKnown(w, r, accounts.ErrNotFound, notFound)
+		return
+	}
+	answer, err := s.wellKnown.at(key).get(r.Context(), s.cfg.Now, s.cfg.Accounts.Changes(), func() (wellKnownAnswer, bool) {
+		answer := find()
+		return answer, r.Context().Err() == nil // whoever asks first may hang up, which says nothing to the others
+	})
+	if err != nil {
+		answer.err = err
+	}
+	if answer.err != nil {
+		s.noWellKnown(w, r, answer.err, notFound)
+		return
+	}
+	w.Header().Set("Access-Control-Allow-Origin", "*")
+	w.Header().Set("Content-Type", answer.contentType)
+	_, _ = w.Write(answer.body)
+}
+
+func (s *Server) documentOfHost(r *http.Request) (json.RawMessage, error) {
+	id, err := did.WebDID(r.Host)
+	if err != nil {
+		return nil, accounts.ErrNotFound
+	}
+	if id.String() == s.cfg.Sessions.ServiceDID() {
+		data := did.Data{DID: id, Services: map[string]did.Service{did.AtprotoPDS: {Type: did.AtprotoPDSType, Endpoint: s.cfg.Accounts.Endpoint()}}}
+		return json.Marshal(data.Document())
+	}
+	a, err := s.cfg.Accounts.Get(r.Context(), id)
+	if err != nil {
+		return nil, err
+	}
+	// Any other document is its host's affair: to resolve it may lead back here.
+	doc := s.cfg.Accounts.HostedDocument(a)
+	if doc == nil {
+		return nil, accounts.ErrNotFound
+	}
+	return doc, nil
+}
+
+// accountOfHost returns the active account whose handle is the host of a request.
+func (s *Server) accountOfHost(r *http.Request) (*accounts.Account, error) {
+	host, _, _ := strings.Cut(r.Host, ":")
+	handle, err := accounts.NormalizeHandle(host)
+	if err != nil {
+		return nil, accounts.ErrNotFound
+	}
+	a, err := s.cfg.Accounts.Find(r.Context(), handle.String())
+	if err == nil && !a.Active() {
+		return nil, accounts.ErrNotFound
+	}
+	return a, err
+}
+
+// noWellKnown answers that there is nothing here, which is taken for the end of a handle or a DID;
+// so it must not stand for a failure.
+func (s *Server) noWellKnown(w http.ResponseWriter, r *http.Request, err error, notFound string) {
+	if errors.Is(err, accounts.ErrNotFound) {
+		http.Error(w, notFound, http.StatusNotFound)
+		return
+	}
+	e := public(err)
+	if e.Status >= 500 {
+		s.cfg.Logger.ErrorContext(r.Context(), "request failed", "path", r.URL.Path, "status", e.Status, "error", err)
+	}
+	http.Error(w, e.Message, e.Status)
+}
