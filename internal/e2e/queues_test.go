@@ -1,0 +1,75 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"sync"
+	"testing"
+
+	"github.com/gatehouse-at/gatehouse"
+	"github.com/gatehouse-at/gatehouse/accounts/mail"
+)
+
+// stuckMailer is a mail server that has accepted the connection and says nothing.
+type stuckMailer struct{ release chan struct{} }
+
+func (m stuckMailer) Send(ctx context.Context, _ mail.Message) error {
+	select {
+	case <-m.release:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("%w: %w", mail.ErrDelivery, ctx.Err())
+	}
+}
+
+// TestAStuckMailServerTellsNothing: a request for a password reset is answered, however many are
+// waiting to be mailed, so that it takes the same time whether or not there is an account.
+func TestAStuckMailServerTellsNothing(t *testing.T) {
+	onEach(t, func(t *testing.T, s *api) {
+		stuck := stuckMailer{make(chan struct{})}
+		defer close(stuck.release)
+		s = newAPI(t, withStore(s.Store), config(func(c *gatehouse.Config) { c.Mail = stuck }))
+		alice := s.CreateAccount("alice.test")
+		for range 400 { // more than may be under way and wait
+			s.do(nobody, "server.requestPasswordReset", object{"email": alice.Email}).ok()
+		}
+		s.do(nobody, "server.requestPasswordReset", object{"email": "nobody@example.com"}).ok()
+	})
+}
+
+// TestPasswordsThatWaitAreBounded: beyond the queue a login is answered 503, and told to come again.
+func TestPasswordsThatWaitAreBounded(t *testing.T) {
+	s := newAPI(t, config(func(c *gatehouse.Config) {
+		c.PasswordWorkers, c.PasswordQueue = 1, 1
+		c.PasswordMemory, c.PasswordTime = 64<<10, 4 // some tenths of a second
+	}))
+	var wg sync.WaitGroup
+	answers := make(chan *answer, 10)
+	for i := range cap(answers) {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			answers <- s.do(nobody, "server.createSession", object{"identifier": fmt.Sprintf("name%d.test", i), "password": "wrong"})
+		}()
+	}
+	wg.Wait()
+	close(answers)
+	busy, tried := 0, 0
+	for a := range answers {
+		switch a.status {
+		case http.StatusServiceUnavailable:
+			busy++
+			a.refused(503, "ServiceUnavailable")
+			if a.header.Get("Retry-After") == "" {
+				t.Error("503 without Retry-After")
+			}
+		default:
+			tried++
+			a.refused(401, "AuthenticationRequired", "Invalid identifier or password")
+		}
+	}
+	if busy == 0 || tried < 2 {
+		t.Errorf("of ten logins at once %d were tried, and %d turned away", tried, busy)
+	}
+}
