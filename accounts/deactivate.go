@@ -47,9 +47,9 @@ func (s *Service) Deactivate(ctx context.Context, did syntax.DID, deleteAfter *t
 	case err != nil:
 		return err
 	case after.DeleteAfter != nil:
-		s.notify(ctx, after, mail.DeletionScheduled, mail.Data{DeleteAfter: *after.DeleteAfter})
+		s.notify(after, mail.DeletionScheduled, mail.Data{DeleteAfter: *after.DeleteAfter})
 	default:
-		s.notify(ctx, after, mail.AccountDeactivated, mail.Data{})
+		s.notify(after, mail.AccountDeactivated, mail.Data{})
 	}
 	return nil
 }

@@ -155,7 +155,7 @@ func (s *Service) finishChange(ctx context.Context, p *aspect, id syntax.DID, to
 		return s.changed(tx, p.kind, &before, r)
 	})
 	if err == nil && newKey != nil {
-		s.notify(ctx, newKey, mail.KeysChanged, mail.Data{})
+		s.notify(newKey, mail.KeysChanged, mail.Data{})
 	}
 	return err
 }

@@ -147,25 +147,25 @@ func (s *Service) UpdateEmail(ctx context.Context, did syntax.DID, address, code
 		return s.told(ctx, err)
 	}
 	if err == nil {
-		s.tellEmailChange(ctx, &before, &after)
+		s.tellEmailChange(&before, &after)
 	}
 	return err
 }
 
 // tellEmailChange tells an owner of another address, at both, and of a second factor that was
 // switched.
-func (s *Service) tellEmailChange(ctx context.Context, before, after *Account) {
+func (s *Service) tellEmailChange(before, after *Account) {
 	if before.Email != after.Email {
 		d := mail.Data{OldEmail: before.Email, NewEmail: after.Email}
-		s.notifyAt(ctx, after, before.Email, mail.EmailChanged, d)
-		s.notifyAt(ctx, after, after.Email, mail.EmailChanged, d)
+		s.notifyAt(after, before.Email, mail.EmailChanged, d)
+		s.notifyAt(after, after.Email, mail.EmailChanged, d)
 	}
 	if before.EmailAuthFactor != after.EmailAuthFactor {
 		to := after.Email
 		if before.EmailAuthFactor { // it went with the address, which may be a thief's
 			to = before.Email
 		}
-		s.notifyAt(ctx, after, to, mail.FactorChanged, mail.Data{On: after.EmailAuthFactor})
+		s.notifyAt(after, to, mail.FactorChanged, mail.Data{On: after.EmailAuthFactor})
 	}
 }
 
@@ -188,7 +188,7 @@ func (s *Service) SetEmail(ctx context.Context, did syntax.DID, address string) 
 		return err
 	})
 	if err == nil {
-		s.tellEmailChange(ctx, &before, &after)
+		s.tellEmailChange(&before, &after)
 	}
 	return err
 }

@@ -18,22 +18,19 @@ func (s *Service) Notify(ctx context.Context, id syntax.DID, kind mail.Kind, d m
 		s.cfg.Logger.WarnContext(ctx, "notice not sent", "kind", kind, "did", id, "error", err)
 		return
 	}
-	s.notify(ctx, a, kind, d)
+	s.notify(a, kind, d)
 }
 
-// notify is Notify for an account that is at hand. It reports whether the notice is on its way, or
-// none is due.
-func (s *Service) notify(ctx context.Context, a *Account, kind mail.Kind, d mail.Data) bool {
-	return s.notifyAt(ctx, a, a.Email, kind, d)
-}
+// notify is Notify for an account that is at hand.
+func (s *Service) notify(a *Account, kind mail.Kind, d mail.Data) { s.notifyAt(a, a.Email, kind, d) }
 
 // notifyAt is notify for an address that the account had.
-func (s *Service) notifyAt(ctx context.Context, a *Account, to string, kind mail.Kind, d mail.Data) bool {
+func (s *Service) notifyAt(a *Account, to string, kind mail.Kind, d mail.Data) {
 	if to == "" || slices.Contains(s.cfg.MuteNotices, kind) {
-		return true
+		return
 	}
 	d.When = s.now()
-	return s.queue.Do(kind, func(ctx context.Context) { _ = s.sendNotice(ctx, a, to, kind, d) })
+	s.queue.Do(kind, func(ctx context.Context) { _ = s.sendNotice(ctx, a, to, kind, d) })
 }
 
 // sendNotice sends a notice from a job of the queue. What was dropped since there were too many

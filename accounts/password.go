@@ -209,7 +209,7 @@ func (s *Service) SetPassword(ctx context.Context, did syntax.DID, password stri
 		return voidCodes(tx, did)
 	})
 	if err == nil {
-		s.notify(ctx, after, mail.PasswordChanged, mail.Data{})
+		s.notify(after, mail.PasswordChanged, mail.Data{})
 	}
 	return err
 }
@@ -310,7 +310,7 @@ func (s *Service) ResetPassword(ctx context.Context, p ResetParams) error {
 		return s.write(tx, r, Change{Kind: PasswordChanged, Before: &before, EndsAppPasswords: end})
 	})
 	if err == nil {
-		s.notify(ctx, after, mail.PasswordChanged, mail.Data{})
+		s.notify(after, mail.PasswordChanged, mail.Data{})
 	}
 	return err
 }

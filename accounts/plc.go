@@ -106,7 +106,7 @@ func (s *Service) SignPLCOperation(ctx context.Context, id syntax.DID, code stri
 	if err != nil {
 		return nil, err
 	}
-	s.notify(ctx, after, mail.PLCOperationSigned, mail.Data{})
+	s.notify(after, mail.PLCOperationSigned, mail.Data{})
 	return op, nil
 }
 

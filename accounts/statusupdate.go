@@ -63,7 +63,7 @@ func (s *Service) UpdateStatus(ctx context.Context, id syntax.DID, u StatusUpdat
 		return nil
 	})
 	if err == nil && u.Deactivated != nil && *u.Deactivated && a.DeactivatedAt == nil {
-		s.notify(ctx, after, mail.AccountDeactivated, mail.Data{})
+		s.notify(after, mail.AccountDeactivated, mail.Data{})
 	}
 	return err
 }
