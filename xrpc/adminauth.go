@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"hash/maphash"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/gatehouse-at/gatehouse/accounts/audit"
@@ -55,13 +56,16 @@ const unknownAdmin = "unknown"
 type adminGuard struct {
 	// turns has requests of one address looked at one after the other, so that many guesses at once
 	// count as many.
-	turns    [64]chan struct{}
-	seed     maphash.Seed
-	failures ratelimit.Meter // for the audit log, also where the limits of requests are off
+	turns [16]chan struct{}
+	seed  maphash.Seed
+	// failures counts for the audit log, also where the limits of requests are off.
+	failures func() ratelimit.Meter
 }
 
 func newAdminGuard(now func() time.Time) *adminGuard {
-	g := &adminGuard{seed: maphash.MakeSeed(), failures: ratelimit.Meter{Limiter: ratelimit.NewMemory(1, now)}}
+	g := &adminGuard{seed: maphash.MakeSeed(), failures: sync.OnceValue(func() ratelimit.Meter {
+		return ratelimit.Meter{Limiter: ratelimit.NewMemory(1, now)}
+	})}
 	for i := range g.turns {
 		g.turns[i] = make(chan struct{}, 1)
 	}
@@ -110,7 +114,7 @@ func (s *Server) admin(c *call) (caller, error) {
 // adminFailed tells the operator of a wrong password.
 func (s *Server) adminFailed(c *call, address string) {
 	s.cfg.Logger.WarnContext(c.Context(), "wrong admin name or password", "method", c.nsid, "ip", c.ip.String())
-	if s.admins.failures.Charge(c.Context(), "", loggedFailures...) != nil || s.cfg.Audit == nil {
+	if s.admins.failures().Charge(c.Context(), "", loggedFailures...) != nil || s.cfg.Audit == nil {
 		return
 	}
 	a := audit.Action{Admin: unknownAdmin, Name: c.nsid, Subjects: []string{address}}
