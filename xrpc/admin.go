@@ -27,12 +27,8 @@ func (s *Server) logged(c *call, act func() error, subjects ...string) error {
 // onAccount takes an action on the account of a DID, a handle or an address. It is logged under the
 // DID, so that all that was done to an account is found under that.
 func (s *Server) onAccount(c *call, identifier string, act func(*accounts.Account) error) error {
-	a, err := s.cfg.Accounts.Find(c.Context(), identifier)
-	subject := identifier
-	switch {
-	case err == nil:
-		subject = a.DID.String()
-	case !errors.Is(err, accounts.ErrNotFound):
+	a, subject, err := s.subject(c, identifier)
+	if err != nil {
 		return err
 	}
 	return s.logged(c, func() error {
@@ -43,20 +39,17 @@ func (s *Server) onAccount(c *call, identifier string, act func(*accounts.Accoun
 	}, subject)
 }
 
-// subjects are the DIDs of identifiers, as far as they have accounts.
-func (s *Server) subjects(c *call, identifiers []string) ([]string, error) {
-	out := make([]string, 0, len(identifiers))
-	for _, identifier := range identifiers {
-		a, err := s.cfg.Accounts.Find(c.Context(), identifier)
-		switch {
-		case err == nil:
-			identifier = a.DID.String()
-		case !errors.Is(err, accounts.ErrNotFound):
-			return nil, err
-		}
-		out = append(out, identifier)
+// subject returns the account of an identifier, nil if there is none, and what the audit log calls
+// it: its DID, or else what was typed.
+func (s *Server) subject(c *call, identifier string) (*accounts.Account, string, error) {
+	a, err := s.cfg.Accounts.Find(c.Context(), identifier)
+	switch {
+	case err == nil:
+		return a, a.DID.String(), nil
+	case errors.Is(err, accounts.ErrNotFound):
+		return nil, identifier, nil
 	}
-	return out, nil
+	return nil, "", err
 }
 
 var errAdminNotFound = &Error{http.StatusBadRequest, "NotFound", "Account not found"}
@@ -209,9 +202,13 @@ func (s *Server) enableAccountInvites(c *call, in *atproto.AdminEnableAccountInv
 }
 
 func (s *Server) disableInviteCodes(c *call, in *atproto.AdminDisableInviteCodes_Input) (*nothing, error) {
-	subjects, err := s.subjects(c, in.Accounts)
-	if err != nil {
-		return nil, err
+	var subjects []string
+	for _, identifier := range in.Accounts {
+		_, subject, err := s.subject(c, identifier)
+		if err != nil {
+			return nil, err
+		}
+		subjects = append(subjects, subject)
 	}
 	return nil, s.logged(c, func() error {
 		return s.cfg.Invites.Disable(c.Context(), in.Codes, in.Accounts)
