@@ -132,7 +132,7 @@ for (const store of ['memory', 'bolt']) {
 
     test('reset the password with the code of an e-mail', async () => {
       await server_(agent()).requestPasswordReset({ email: 'alice@example.com' })
-      const token = await server.code('alice@example.com')
+      const token = await server.code('alice@example.com', 'reset_password')
       await server_(agent()).resetPassword({ token, password: 'battery staple' })
       await assert.rejects(agent().login({ identifier: 'alice.test', password: 'correct horse' }), refused(401, 'AuthenticationRequired'))
       await agent().login({ identifier: 'alice.test', password: 'battery staple' })
@@ -142,7 +142,7 @@ for (const store of ['memory', 'bolt']) {
       const a = agent()
       await a.login({ identifier: 'alice.test', password: 'battery staple' })
       await server_(a).requestAccountDelete()
-      const token = await server.code('alice@example.com')
+      const token = await server.code('alice@example.com', 'delete_account')
       const did = a.session.did
       await assert.rejects(server_(a).deleteAccount({ did, password: 'wrong', token }), refused(401, 'AuthenticationRequired'))
       await server_(a).deleteAccount({ did, password: 'battery staple', token })

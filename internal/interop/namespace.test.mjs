@@ -45,21 +45,21 @@ describe('an account later on', () => {
     const a = await signUp('alice')
     const s = a.com.atproto.server
     await s.requestEmailConfirmation()
-    await s.confirmEmail({ email: 'alice@example.com', token: await server.code('alice@example.com') })
+    await s.confirmEmail({ email: 'alice@example.com', token: await server.code('alice@example.com', 'confirm_email') })
     assert.equal((await s.getSession()).data.emailConfirmed, true)
     const asked = valid('com.atproto.server.requestEmailUpdate', await s.requestEmailUpdate())
     assert.equal(asked.tokenRequired, true)
     await assert.rejects(s.updateEmail({ email: 'alice@example.com' }), refused(400, 'TokenRequired'))
-    await s.updateEmail({ email: 'alice@example.com', emailAuthFactor: true, token: await server.code('alice@example.com') })
+    await s.updateEmail({ email: 'alice@example.com', emailAuthFactor: true, token: await server.code('alice@example.com', 'update_email') })
 
     const b = new AtpAgent({ service: server.url })
     const login = { identifier: 'alice.test', password: 'correct horse' }
     await assert.rejects(b.login(login), refused(401, 'AuthFactorTokenRequired'))
-    await b.login({ ...login, authFactorToken: await server.code('alice@example.com') })
+    await b.login({ ...login, authFactorToken: await server.code('alice@example.com', 'sign_in') })
     assert.equal(b.session.emailAuthFactor, true)
 
     await s.requestEmailUpdate()
-    await s.updateEmail({ email: 'alice2@example.com', token: await server.code('alice@example.com') })
+    await s.updateEmail({ email: 'alice2@example.com', token: await server.code('alice@example.com', 'update_email') })
     const got = valid('com.atproto.server.getSession', await s.getSession())
     assert.deepEqual([got.email, got.emailConfirmed], ['alice2@example.com', false])
   })
@@ -131,7 +131,7 @@ describe('an account later on', () => {
     const recommended = valid('com.atproto.identity.getRecommendedDidCredentials', await b.com.atproto.identity.getRecommendedDidCredentials())
     await a.com.atproto.identity.requestPlcOperationSignature()
     const signed = valid('com.atproto.identity.signPlcOperation', await a.com.atproto.identity.signPlcOperation({
-      ...recommended, token: await server.code('erin@example.com'),
+      ...recommended, token: await server.code('erin@example.com', 'plc_operation'),
     }))
     await b.com.atproto.identity.submitPlcOperation({ operation: signed.operation })
     await b.com.atproto.server.activateAccount()

@@ -13,6 +13,17 @@ if (!verifier) throw new Error('VERIFY_BIN must be the path of the built verify'
 
 export const adminPassword = 'admin-password'
 
+// What the subject of each e-mail with a code matches, by the names that the reference server has for
+// their purposes (and sign_in, which it lacks).
+const subjects = {
+  confirm_email: /^Confirm your e-mail address/,
+  delete_account: /^Delete your/,
+  plc_operation: /^Change the identity of your/,
+  reset_password: /^Reset your/,
+  sign_in: /sign-in code$/,
+  update_email: /^Change your e-mail address/,
+}
+
 export async function start(...flags) {
   const data = await mkdtemp(join(tmpdir(), 'gatehouse-interop-'))
   const mail = join(data, 'mail')
@@ -31,19 +42,23 @@ export async function start(...flags) {
   return {
     url,
     log: () => log,
-    // The code in the last e-mail to an address, once it has come.
-    async code(address) {
-      for (let tries = 0; tries < 100; tries++) {
+    // The code in the last e-mail for a purpose to an address, once it has come; it is given out once.
+    // E-mails are told apart by their subject: a notice, or a code for something else, may come at any time.
+    async code(address, purpose) {
+      const subject = subjects[purpose]
+      if (!subject) throw new Error(`no e-mail has the purpose ${purpose}`)
+      for (let tries = 0; tries < 200; tries++) {
         const files = (await readdir(mail).catch(() => [])).filter((f) => f.includes(address) && f.endsWith('.eml')).sort()
-        if (files.length > 0) {
-          const file = join(mail, files.at(-1))
+        for (const name of files.reverse()) {
+          const file = join(mail, name)
           const text = await readFile(file, 'utf8')
+          if (!subject.test(text.match(/^Subject: (.*?)\r?$/m)?.[1])) continue
           await rm(file)
           return text.match(/^([A-Z2-7]{5}-[A-Z2-7]{5})\r?$/m)[1]
         }
         await new Promise((resolve) => setTimeout(resolve, 50))
       }
-      throw new Error(`no e-mail to ${address}`)
+      throw new Error(`no e-mail to ${address} with a subject of ${subject}`)
     },
     async stop() {
       child.kill('SIGTERM')

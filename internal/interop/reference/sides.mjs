@@ -79,7 +79,7 @@ export async function start({ reference = {}, flags = [] } = {}) {
       .where('purpose', '=', purpose).where('did', '=', ref.accounts[name].did).executeTakeFirstOrThrow()
     return found.token
   }, () => pds.destroy())
-  const our = new Side('Gatehouse', gatehouse.url, (_, name) => gatehouse.code(`${name}@example.com`), () => gatehouse.stop())
+  const our = new Side('Gatehouse', gatehouse.url, (purpose, name) => gatehouse.code(`${name}@example.com`, purpose), () => gatehouse.stop())
   return {
     ref, our, plcURL,
     async stop() {
