@@ -15,8 +15,8 @@ lint:           ## check formatting and code
 	go vet ./...
 	go run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./...
 
-FUZZTIME ?= 30s
-fuzz:           ## fuzz each fuzz test for FUZZTIME
+FUZZTIME ?= 500000x
+fuzz:           ## fuzz each fuzz test for FUZZTIME: a number of inputs, or a duration
 	@for p in $$(go list ./...); do for f in $$(go test $$p -list '^Fuzz' | grep '^Fuzz'); do \
 		echo "$$p $$f"; go test $$p -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) || exit 1; done; done
 
