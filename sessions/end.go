@@ -77,22 +77,11 @@ func (s *Service) List(ctx context.Context, did syntax.DID) ([]*Session, error) 
 // Purge removes sessions whose time is over, and forgets the service tokens that were used and have
 // ended. It is housekeeping, to be run now and then.
 func (s *Service) Purge(ctx context.Context) error {
-	return errors.Join(
-		purge(ctx, s.store, table, s.now()),
-		purge(ctx, s.store, usedTokens, s.now().Add(-clockSkew)),
-	)
-}
-
-// purge removes what expired before some time, a few hundred documents in each transaction.
-func purge[T any](ctx context.Context, store storage.Store, c *storage.Collection[T], before time.Time) error {
-	for {
-		n := 0
-		err := store.Update(ctx, func(tx storage.Tx) (err error) {
-			n, err = c.DeleteAll(tx, storage.Range{Index: "expires", To: storage.TimeKey(before), Limit: 500})
-			return err
-		})
-		if err != nil || n < 500 {
-			return err
-		}
+	expired := func(before time.Time) storage.Range {
+		return storage.Range{Index: "expires", To: storage.TimeKey(before)}
 	}
+	return errors.Join(
+		table.Purge(ctx, s.store, expired(s.now())),
+		usedTokens.Purge(ctx, s.store, expired(s.now().Add(-clockSkew))),
+	)
 }

@@ -209,6 +209,22 @@ func (c *Collection[T]) DeleteAll(tx Tx, r Range) (int, error) {
 	return len(keys), nil
 }
 
+// Purge is DeleteAll for what may be a lot: it removes at most 500 documents in each transaction,
+// until the range is empty.
+func (c *Collection[T]) Purge(ctx context.Context, s Store, r Range) error {
+	r.Limit = 500
+	for {
+		n := 0
+		err := s.Update(ctx, func(tx Tx) (err error) {
+			n, err = c.DeleteAll(tx, r)
+			return err
+		})
+		if err != nil || n == 0 {
+			return err
+		}
+	}
+}
+
 // Rebuild writes every document again, a batch in each transaction, so that
 // indexes declared after the documents were written hold them, and documents of older versions
 // are stored in the current one.

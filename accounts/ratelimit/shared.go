@@ -174,14 +174,5 @@ func storedEntry(key string, e *entry) *stored {
 // Purge removes counts of a [Shared] whose periods have ended. It is
 // housekeeping, to be run now and then.
 func Purge(ctx context.Context, s storage.Store, now time.Time) error {
-	for {
-		n := 0
-		err := s.Update(ctx, func(tx storage.Tx) (err error) {
-			n, err = table.DeleteAll(tx, storage.Range{Index: "until", To: storage.TimeKey(now), Limit: 500})
-			return err
-		})
-		if err != nil || n < 500 {
-			return err
-		}
-	}
+	return table.Purge(ctx, s, storage.Range{Index: "until", To: storage.TimeKey(now)})
 }

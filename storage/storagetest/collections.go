@@ -115,6 +115,35 @@ func testVersions(t *testing.T, f *fixture) {
 	}
 }
 
+// testPurge removes more documents than one transaction does, each of which stands twice in the
+// index.
+func testPurge(t *testing.T, f *fixture) {
+	c := people()
+	f.define(c.Table())
+	f.update(func(tx storage.Tx) error {
+		for i := range 1200 {
+			p := &person{ID: number(i), Tags: []string{"old " + number(i), "older " + number(i)}}
+			if i%100 == 0 {
+				p.Tags = []string{"young"}
+			}
+			if err := c.Insert(tx, p); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err := c.Purge(f.ctx, f, storage.Range{Index: "tags", Prefix: "old"}); err != nil {
+		t.Fatal(err)
+	}
+	f.view(func(tx storage.Tx) error {
+		left, err := keysOf(tx, "people", storage.Range{})
+		if len(left) != 12 || left[1] != number(100) {
+			t.Errorf("left are %v", left)
+		}
+		return err
+	})
+}
+
 func testRebuild(t *testing.T, f *fixture) {
 	before := storage.NewCollection("people", func(p *person) string { return p.ID })
 	f.define(before.Table())

@@ -58,6 +58,7 @@ func Run(t *testing.T, b Backend) {
 		{"Context", testContext},
 		{"Define", testDefine},
 		{"DefineIsSafeForManyCallers", testDefineConcurrently},
+		{"Purge", testPurge},
 		{"Rebuild", testRebuild},
 		{"Prefetch", testPrefetch},
 		{"Collections", testCollections},
