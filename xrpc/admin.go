@@ -251,18 +251,19 @@ func (s *Server) getSubjectStatus(c *call, in *subjectParams) (*atproto.AdminGet
 	case in.Did == nil:
 		return nil, invalid("No provided subject")
 	}
-	id, deactivated := syntax.DID(*in.Did), false
-	takedown, err := s.cfg.Accounts.TakedownOf(c.Context(), id) // also of an account that is gone
+	id := syntax.DID(*in.Did)
+	var takedown *accounts.Takedown
+	deactivated := false
+	a, err := s.cfg.Accounts.Get(c.Context(), id)
+	if err == nil {
+		takedown, deactivated = a.Takedown, a.DeactivatedAt != nil
+	} else if errors.Is(err, accounts.ErrNotFound) { // the account may be gone, and its takedown still there
+		takedown, err = s.cfg.Accounts.TakedownOf(c.Context(), id)
+	}
 	if errors.Is(err, accounts.ErrNotFound) {
 		return nil, errNoSubject
 	}
 	if err != nil {
-		return nil, err
-	}
-	switch a, err := s.cfg.Accounts.Get(c.Context(), id); {
-	case err == nil:
-		deactivated = a.DeactivatedAt != nil
-	case !errors.Is(err, accounts.ErrNotFound):
 		return nil, err
 	}
 	out := &atproto.AdminGetSubjectStatus_Output{

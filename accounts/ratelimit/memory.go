@@ -66,36 +66,30 @@ func NewMemory(size int, now func() time.Time) *Memory {
 
 // Take implements [Limiter].
 func (m *Memory) Take(ctx context.Context, key string, windows ...Window) (State, error) {
-	now := m.now()
-	h, s := m.find(key)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	e := s.entries[h]
-	if e == nil {
-		s.forget(now, len(s.entries) >= m.size)
-		e = &entry{}
-		s.entries[h] = e
-	}
-	return e.take(windows, now, 1), nil
+	return m.take(key, windows, 1), nil
 }
 
 // Peek implements [Limiter].
 func (m *Memory) Peek(ctx context.Context, key string, windows ...Window) (State, error) {
+	return m.take(key, windows, 0), nil
+}
+
+// take takes so many points, one or none, of each window of a key.
+func (m *Memory) take(key string, windows []Window, points int) State {
 	now := m.now()
-	h, s := m.find(key)
+	h := hash{maphash.String(m.seeds[0], key), maphash.String(m.seeds[1], key)}
+	s := &m.shards[h[0]%shards]
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e := s.entries[h]
 	if e == nil {
 		e = &entry{}
+		if points > 0 {
+			s.forget(now, len(s.entries) >= m.size)
+			s.entries[h] = e
+		}
 	}
-	return e.take(windows, now, 0), nil
-}
-
-// find returns where the count of a key is.
-func (m *Memory) find(key string) (hash, *shard) {
-	h := hash{maphash.String(m.seeds[0], key), maphash.String(m.seeds[1], key)}
-	return h, &m.shards[h[0]%shards]
+	return e.take(windows, now, points)
 }
 
 // take takes so many points, one or none, of each window.
