@@ -57,27 +57,30 @@ func (s *Service) chargeGuess(ctx context.Context, typed, who string) error {
 	return s.cfg.Limits.ChargeFor(ctx, client, "guess "+who+" "+client.Address, guessBudget...)
 }
 
-// chargeHash takes a password hash from the budget of the client's address.
-func (s *Service) chargeHash(ctx context.Context) error {
+// chargeAddress takes from a budget of the client's address, if the client has one.
+func (s *Service) chargeAddress(ctx context.Context, what string, budget []ratelimit.Window) error {
 	address := ratelimit.FromContext(ctx).Address
 	if address == "" {
 		return nil
 	}
-	return s.cfg.Limits.Charge(ctx, "hash "+address, hashBudget...)
+	return s.cfg.Limits.Charge(ctx, what+" "+address, budget...)
+}
+
+// chargeHash takes a password hash from the budget of the client's address.
+func (s *Service) chargeHash(ctx context.Context) error {
+	return s.chargeAddress(ctx, "hash", hashBudget)
 }
 
 // chargeMail takes an e-mail with a code from the budgets of its recipient and of the client's
 // address.
 func (s *Service) chargeMail(ctx context.Context, email string, purpose mail.Kind) error {
-	address := ratelimit.FromContext(ctx).Address
-	if address != "" {
-		if err := s.cfg.Limits.Charge(ctx, "mail from "+address, senderBudget...); err != nil {
-			return err
-		}
+	if err := s.chargeAddress(ctx, "mail from", senderBudget); err != nil {
+		return err
 	}
 	if purpose != mail.ResetPassword {
 		return s.cfg.Limits.Charge(ctx, "mail to "+email, mailBudget...)
 	}
+	address := ratelimit.FromContext(ctx).Address
 	if err := s.cfg.Limits.Charge(ctx, "reset to "+email+" from "+address, strangerBudget...); err != nil {
 		return err
 	}
@@ -96,11 +99,7 @@ func (s *Service) mayBeTold(ctx context.Context) error {
 // told takes a refusal that tells whether an address has an account from the client's budget, and
 // returns it if there was something left.
 func (s *Service) told(ctx context.Context, refusal error) error {
-	address := ratelimit.FromContext(ctx).Address
-	if address == "" {
-		return refusal
-	}
-	if err := s.cfg.Limits.Charge(ctx, "told "+address, tellingBudget...); err != nil {
+	if err := s.chargeAddress(ctx, "told", tellingBudget); err != nil {
 		return err
 	}
 	return refusal

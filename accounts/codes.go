@@ -180,18 +180,7 @@ func voidCode(tx storage.Tx, did syntax.DID, purpose mail.Kind) error {
 // PurgeCodes removes codes that expired a day ago or longer. It is housekeeping, to be run
 // now and then.
 func (s *Service) PurgeCodes(ctx context.Context) error {
-	for {
-		n := 0
-		err := s.store.Update(ctx, func(tx storage.Tx) (err error) {
-			n, err = codesTable.DeleteAll(tx, storage.Range{
-				Index: "expires", To: storage.TimeKey(s.now().Add(-24 * time.Hour)), Limit: 500,
-			})
-			return err
-		})
-		if err != nil || n < 500 {
-			return err
-		}
-	}
+	return codesTable.Purge(ctx, s.store, storage.Range{Index: "expires", To: storage.TimeKey(s.now().Add(-24 * time.Hour))})
 }
 
 // message makes an e-mail about an account.
@@ -219,16 +208,12 @@ func (s *Service) codeMessage(ctx context.Context, a *Account, purpose mail.Kind
 }
 
 // sendCode makes a code for an account and mails it.
-func (s *Service) sendCode(ctx context.Context, did syntax.DID, purpose mail.Kind) error {
-	a, err := s.Get(ctx, did)
-	if err != nil {
-		return err
-	}
+func (s *Service) sendCode(ctx context.Context, a *Account, purpose mail.Kind) error {
 	m, err := s.codeMessage(ctx, a, purpose)
 	if err != nil {
 		return err
 	}
-	return s.send(ctx, did, m)
+	return s.send(ctx, a.DID, m)
 }
 
 // send waits until a message has left.

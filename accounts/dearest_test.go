@@ -1,11 +1,8 @@
 package accounts_test
 
 import (
-	"context"
 	"crypto/rand"
 	"errors"
-	"fmt"
-	"strings"
 	"testing"
 	"time"
 
@@ -13,39 +10,14 @@ import (
 	"github.com/gatehouse-at/gatehouse/accounts/did"
 	"github.com/gatehouse-at/gatehouse/accounts/keys"
 	"github.com/gatehouse-at/gatehouse/accounts/mail"
+	"github.com/gatehouse-at/gatehouse/internal/domaintest"
 	"github.com/gatehouse-at/gatehouse/storage/memory"
 )
 
-// priced is a hasher whose hashes say what they cost, and that notes the work that is asked for.
-type priced struct {
-	cost  int64 // of new hashes
-	asked int64
-}
-
-func (p *priced) Hash(_ context.Context, password string) (string, error) {
-	return fmt.Sprintf("%d:%s", p.cost, password), nil
-}
-
-func (p *priced) Verify(_ context.Context, encoded, password string, work int64) (ok, rehash bool, err error) {
-	p.asked = work
-	_, want, _ := strings.Cut(encoded, ":")
-	return want == password, false, nil
-}
-
-func (p *priced) Dummy(_ context.Context, _ string, work int64) error {
-	p.asked = work
-	return nil
-}
-
-func (p *priced) Work(encoded string) (work int64) {
-	_, _ = fmt.Sscanf(encoded, "%d:", &work)
-	return work
-}
-
-// TestAWrongLoginCostsWhatTheDearestHashDoes, whether there is an account, and whenever its password
-// was set.
+// TestAWrongLoginCostsWhatTheDearestHashDoes, whether there is an account, and whenever its
+// password was set.
 func TestAWrongLoginCostsWhatTheDearestHashDoes(t *testing.T) {
-	store, hasher, now := memory.New(), &priced{cost: 5}, time.Unix(1_800_000_000, 0)
+	store, hasher, now := memory.New(), &domaintest.PricedHasher{Cost: 5}, time.Unix(1_800_000_000, 0)
 	defer store.Close()
 	sealed, err := keys.NewSealed(make([]byte, keys.KeySize), rand.Reader)
 	if err != nil {
@@ -70,18 +42,18 @@ func TestAWrongLoginCostsWhatTheDearestHashDoes(t *testing.T) {
 		t.Helper()
 		now = now.Add(time.Minute) // for which the dearest is remembered
 		for _, name := range []string{"cheap.test", "nobody.test"} {
-			hasher.asked = -1
-			if _, err := s.Authenticate(ctx, name, "wrong"); !errors.Is(err, accounts.ErrBadCredentials) || hasher.asked != work {
-				t.Errorf("a wrong password of %s: %v, for the work of %d, want %d", name, err, hasher.asked, work)
+			hasher.Asked = -1
+			if _, err := s.Authenticate(ctx, name, "wrong"); !errors.Is(err, accounts.ErrBadCredentials) || hasher.Asked != work {
+				t.Errorf("a wrong password of %s: %v, for the work of %d, want %d", name, err, hasher.Asked, work)
 			}
 		}
 	}
 	signUp("cheap")
 	want(5)
-	hasher.cost = 50
+	hasher.Cost = 50
 	dear := signUp("dear")
 	want(50)
-	hasher.cost = 20
+	hasher.Cost = 20
 	if err := s.SetPassword(ctx, dear.DID, "another password"); err != nil {
 		t.Fatal(err)
 	}

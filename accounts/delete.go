@@ -14,7 +14,11 @@ import (
 // RequestDelete mails a code with which the account can be deleted
 // (source: com.atproto.server.requestAccountDelete).
 func (s *Service) RequestDelete(ctx context.Context, did syntax.DID) error {
-	return s.sendCode(ctx, did, mail.DeleteAccount)
+	a, err := s.Get(ctx, did)
+	if err != nil {
+		return err
+	}
+	return s.sendCode(ctx, a, mail.DeleteAccount)
 }
 
 // ErrTakenDown is returned when the owner of an account that is taken down asks for what only an

@@ -49,9 +49,11 @@ type aspect struct {
 	// of is what an account has, and in what its DID says.
 	of func(*Account) string
 	in func(*did.Data) string
-	// tell has a DID say it, and give has an account have it.
+	// tell puts it into an operation for the DID, and give into the account.
 	tell func(*did.Operation, string)
-	give func(storage.Tx, *record, string) error
+	give func(*Service, storage.Tx, *record, string) error
+	// notice is the kind of e-mail that tells the owner of the change; empty for none.
+	notice mail.Kind
 }
 
 var aspects = map[Kind]*aspect{HandleChanged: handleAspect, KeyChanged: keyAspect}
@@ -118,9 +120,9 @@ func (s *Service) changeDID(ctx context.Context, id syntax.DID, change func(*did
 
 // finishChange is the last step. It may be done already.
 func (s *Service) finishChange(ctx context.Context, p *aspect, id syntax.DID, to string) error {
-	var newKey *Account
+	var changed *Account
 	err := s.update(ctx, func(tx storage.Tx) error {
-		newKey = nil
+		changed = nil
 		r, err := get(tx, id)
 		if err != nil {
 			return err
@@ -143,19 +145,14 @@ func (s *Service) finishChange(ctx context.Context, p *aspect, id syntax.DID, to
 			return nil
 		}
 		before := r.Account
-		if err := p.give(tx, r, to); err != nil {
+		if err := p.give(s, tx, r, to); err != nil {
 			return err
 		}
-		if p == keyAspect {
-			newKey = &r.Account
-			if err := s.replaceKey(tx, id, before.SigningKey); err != nil {
-				return err
-			}
-		}
+		changed = &r.Account
 		return s.changed(tx, p.kind, &before, r)
 	})
-	if err == nil && newKey != nil {
-		s.notify(newKey, mail.KeysChanged, mail.Data{})
+	if err == nil && changed != nil && p.notice != "" {
+		s.notify(changed, p.notice, mail.Data{})
 	}
 	return err
 }

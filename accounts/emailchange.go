@@ -44,7 +44,11 @@ func (s *Service) unvouched(a *Account) bool {
 // RequestEmailConfirmation mails a code to the account's address, to prove that
 // it arrives (source: com.atproto.server.requestEmailConfirmation).
 func (s *Service) RequestEmailConfirmation(ctx context.Context, did syntax.DID) error {
-	return s.sendCode(ctx, did, mail.ConfirmEmail)
+	a, err := s.Get(ctx, did)
+	if err != nil {
+		return err
+	}
+	return s.sendCode(ctx, a, mail.ConfirmEmail)
 }
 
 // ConfirmEmail confirms the account's address with a code. Errors: [ErrNotFound],
@@ -80,16 +84,16 @@ func (s *Service) RequestEmailUpdate(ctx context.Context, did syntax.DID) (codeR
 	if a.EmailConfirmedAt == nil {
 		return false, nil
 	}
-	return true, s.sendCode(ctx, a.DID, mail.UpdateEmail)
+	return true, s.sendCode(ctx, a, mail.UpdateEmail)
 }
 
-// UpdateEmail gives the account another address, which is then unconfirmed and no
-// second factor, and voids all codes that were mailed. A confirmed address needs the code of
-// [Service.RequestEmailUpdate]. A factor that is not nil switches the e-mailed
-// sign-in code on or off; on needs a confirmed address, and, as it only guards the account better, no
-// code while that stays the same. Errors: [ErrInvalidEmail], [ErrEmailTaken],
-// [ErrTokenRequired], [ErrInvalidToken], [ErrExpiredToken], [ErrInvalidRequest], [ratelimit.ErrLimited]
-// (source: com.atproto.server.updateEmail).
+// UpdateEmail gives the account another address, which is then unconfirmed and no second factor,
+// and voids all codes that were mailed. A confirmed address needs the code of
+// [Service.RequestEmailUpdate]. A factor that is not nil switches the e-mailed sign-in code on or
+// off; on needs a confirmed address, and, as it only guards the account better, no code while that
+// stays the same. Errors: [ErrInvalidEmail], [ErrEmailTaken], [ErrTokenRequired],
+// [ErrInvalidToken], [ErrExpiredToken], [ErrInvalidRequest], [ratelimit.ErrLimited] (source:
+// com.atproto.server.updateEmail).
 func (s *Service) UpdateEmail(ctx context.Context, did syntax.DID, address, code string, factor *bool) error {
 	email, err := s.checkEmail(address)
 	if err != nil {
@@ -134,13 +138,10 @@ func (s *Service) UpdateEmail(ctx context.Context, did syntax.DID, address, code
 			if r.Email != email || r.EmailConfirmedAt == nil {
 				return errTokenRequired
 			}
-			if !r.EmailAuthFactor && s.unvouched(&r.Account) {
-				return errUnvouched
-			}
 			before = r.Account
-			r.EmailAuthFactor = true
+			err := s.switchFactor(r, true)
 			after = r.Account
-			return nil
+			return err
 		})
 	}
 	if errors.Is(err, ErrEmailTaken) {
@@ -210,16 +211,24 @@ func (s *Service) setEmail(tx storage.Tx, r *record, email string, factor *bool,
 		}
 	}
 	if factor != nil {
-		if *factor && r.EmailConfirmedAt == nil {
-			return errUnconfirmed
+		if err := s.switchFactor(r, *factor); err != nil {
+			return err
 		}
-		if *factor && !r.EmailAuthFactor && s.unvouched(&r.Account) {
-			return errUnvouched
-		}
-		r.EmailAuthFactor = *factor
 	}
 	if err := voidCodes(tx, r.DID); err != nil {
 		return err
 	}
 	return s.changed(tx, EmailChanged, &before, r)
+}
+
+// switchFactor switches the e-mailed sign-in code of an account on or off.
+func (s *Service) switchFactor(r *record, on bool) error {
+	switch {
+	case on && r.EmailConfirmedAt == nil:
+		return errUnconfirmed
+	case on && !r.EmailAuthFactor && s.unvouched(&r.Account):
+		return errUnvouched
+	}
+	r.EmailAuthFactor = on
+	return nil
 }

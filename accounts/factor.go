@@ -14,23 +14,28 @@ var ErrAuthFactorRequired = errors.New("accounts: sign-in code required")
 
 var errAuthFactorRequired = refusal.New(ErrAuthFactorRequired, "A sign in code has been sent to your email address")
 
-// CheckSignIn asks for the second factor of an account that has one: without a
-// code it mails one and returns [ErrAuthFactorRequired]; a code is used up. The functions in also run in
-// the same transaction, and an error of theirs leaves the code as it was.
-// Errors: [ErrInvalidToken], [ErrExpiredToken].
+// CheckSignIn asks for the second factor of an account that has one: without a code it mails one
+// and returns [ErrAuthFactorRequired]; a code is used up. The functions in also run in the same
+// transaction, and an error of theirs leaves the code as it was. Errors: [ErrInvalidToken],
+// [ErrExpiredToken].
 func (s *Service) CheckSignIn(ctx context.Context, a *Account, code string, also ...func(storage.Tx) error) error {
 	if code != "" {
 		return s.redeem(ctx, mail.SignIn, a.DID, code, func(tx storage.Tx, _ *record) error {
-			for _, f := range also {
-				if err := f(tx); err != nil {
-					return err
-				}
-			}
-			return nil
+			return inTurn(tx, also)
 		})
 	}
-	if err := s.sendCode(ctx, a.DID, mail.SignIn); err != nil {
+	if err := s.sendCode(ctx, a, mail.SignIn); err != nil {
 		return err
 	}
 	return errAuthFactorRequired
+}
+
+// inTurn runs what a caller adds to a transaction.
+func inTurn(tx storage.Tx, also []func(storage.Tx) error) error {
+	for _, f := range also {
+		if err := f(tx); err != nil {
+			return err
+		}
+	}
+	return nil
 }

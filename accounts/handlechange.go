@@ -17,16 +17,17 @@ var handleAspect = &aspect{
 	of:   func(a *Account) string { return a.Handle.String() },
 	in:   (*did.Data).Handle,
 	tell: func(op *did.Operation, to string) { op.SetHandle(syntax.Handle(to)) },
-	give: func(_ storage.Tx, r *record, to string) error {
+	give: func(_ *Service, _ storage.Tx, r *record, to string) error {
 		r.Handle = syntax.Handle(to)
 		return nil
 	},
 }
 
-// UpdateHandle gives an account another handle: the handle is set aside, the DID changed, and then the account. If it is
-// cut short, doing it again ends it, and so does [Service.Recover]. A handle on a foreign domain has to resolve to the
-// account's DID, and a did:web that isn't hosted here has to name it already. AllowReserved lets an admin give reserved and
-// offensive handles. Errors: [ErrNotFound], [ErrInvalidHandle], [ErrHandleNotAvailable], [ErrInvalidRequest], [ErrDirectory]
+// UpdateHandle gives an account another handle: the handle is set aside, the DID changed, and then
+// the account. If it is cut short, doing it again ends it, and so does [Service.Recover]. A handle
+// on a foreign domain has to resolve to the account's DID, and a did:web that isn't hosted here has
+// to name it already. AllowReserved lets an admin give reserved and offensive handles. Errors:
+// [ErrNotFound], [ErrInvalidHandle], [ErrHandleNotAvailable], [ErrInvalidRequest], [ErrDirectory]
 // (source: com.atproto.identity.updateHandle).
 func (s *Service) UpdateHandle(ctx context.Context, id syntax.DID, raw string, allowReserved bool) error {
 	if _, err := s.Get(ctx, id); err != nil {

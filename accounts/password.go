@@ -203,10 +203,8 @@ func (s *Service) SetPassword(ctx context.Context, did syntax.DID, password stri
 	}
 	var after *Account
 	err = s.modify(ctx, did, PasswordChanged, func(tx storage.Tx, r *record) error {
-		s.setHash(r, hash)
-		r.DeleteAfter = nil
 		after = &r.Account
-		return voidCodes(tx, did)
+		return s.replacePassword(tx, r, hash)
 	})
 	if err == nil {
 		s.notify(after, mail.PasswordChanged, mail.Data{})
@@ -217,6 +215,14 @@ func (s *Service) SetPassword(ctx context.Context, did syntax.DID, password stri
 // setHash gives an account a password hash, or none.
 func (s *Service) setHash(r *record, hash string) {
 	r.PasswordHash, r.HashWork = hash, s.cfg.Passwords.Work(hash)
+}
+
+// replacePassword gives an account the hash of another password, or none, with what goes with that:
+// a scheduled deletion is called off, and codes that were mailed before are void.
+func (s *Service) replacePassword(tx storage.Tx, r *record, hash string) error {
+	s.setHash(r, hash)
+	r.DeleteAfter = nil
+	return voidCodes(tx, r.DID)
 }
 
 // AppPasswordPolicy says what a password reset does to the account's app passwords.
@@ -298,13 +304,11 @@ func (s *Service) ResetPassword(ctx context.Context, p ResetParams) error {
 	err = s.redeem(ctx, mail.ResetPassword, "", p.Code, func(tx storage.Tx, r *record) error {
 		before, now := r.Account, s.now()
 		end := p.AppPasswords == EndAppPasswords || p.AppPasswords == EndIfUnconfirmed && r.EmailConfirmedAt == nil
-		s.setHash(r, hash)
-		r.DeleteAfter = nil
 		if r.EmailConfirmedAt == nil {
 			r.EmailConfirmedAt = &now
 		}
 		after = &r.Account
-		if err := voidCodes(tx, r.DID); err != nil {
+		if err := s.replacePassword(tx, r, hash); err != nil {
 			return err
 		}
 		return s.write(tx, r, Change{Kind: PasswordChanged, Before: &before, EndsAppPasswords: end})
@@ -320,9 +324,7 @@ func (s *Service) ResetPassword(ctx context.Context, p ResetParams) error {
 // com.atproto.temp.revokeAccountCredentials).
 func (s *Service) RevokeCredentials(ctx context.Context, did syntax.DID) error {
 	return s.modify(ctx, did, CredentialsRevoked, func(tx storage.Tx, r *record) error {
-		s.setHash(r, "")
-		r.DeleteAfter = nil
-		return voidCodes(tx, did)
+		return s.replacePassword(tx, r, "")
 	})
 }
 

@@ -66,7 +66,7 @@ func (s *Service) RequestPLCSignature(ctx context.Context, id syntax.DID) error 
 	if err := s.mayChangeDID(a); err != nil {
 		return err
 	}
-	return s.sendCode(ctx, id, mail.PLCOperation)
+	return s.sendCode(ctx, a, mail.PLCOperation)
 }
 
 // SignPLCOperation makes the operation that follows the last one of an account's DID, changed as

@@ -11,6 +11,7 @@ import (
 
 	"github.com/gatehouse-at/gatehouse/accounts/did"
 	"github.com/gatehouse-at/gatehouse/accounts/keys"
+	"github.com/gatehouse-at/gatehouse/accounts/mail"
 	"github.com/gatehouse-at/gatehouse/internal/refusal"
 	"github.com/gatehouse-at/gatehouse/storage"
 )
@@ -41,12 +42,16 @@ var keyAspect = &aspect{
 		}
 		op.VerificationMethods[did.AtprotoKey] = to
 	},
-	give: func(tx storage.Tx, r *record, to string) error {
+	notice: mail.KeysChanged,
+	give: func(s *Service, tx storage.Tx, r *record, to string) error {
 		k, err := reservedTable.Get(tx, to)
 		if errors.Is(err, storage.ErrNotFound) {
 			return errNotReserved
 		}
 		if err != nil {
+			return err
+		}
+		if err := s.replaceKey(tx, r.DID, r.SigningKey); err != nil {
 			return err
 		}
 		r.SigningKey, r.SealedKey = k.Public, k.Sealed
@@ -162,10 +167,8 @@ func (s *Service) signingKey(ctx context.Context, id syntax.DID) (keys.Key, erro
 func (s *Service) Signer(ctx context.Context, id syntax.DID, also ...func(storage.Tx) error) (keys.Signer, error) {
 	var key keys.Key
 	err := s.store.View(ctx, func(tx storage.Tx) error {
-		for _, f := range also {
-			if err := f(tx); err != nil {
-				return err
-			}
+		if err := inTurn(tx, also); err != nil {
+			return err
 		}
 		r, err := get(tx, id)
 		if err == nil {
@@ -179,10 +182,11 @@ func (s *Service) Signer(ctx context.Context, id syntax.DID, also ...func(storag
 	return s.cfg.Keys.Signer(ctx, key)
 }
 
-// RotateSigningKey gives an account a new signing key, in its DID first, and returns it as
-// a did:key. The key is stored before. If it is cut short, doing it again ends it, with the same key, and so does
-// [Service.Recover]. In between, what is signed with the old key doesn't verify; the other way round it would be
-// the same with the new one. Errors: [ErrNotFound], [ErrInvalidRequest], [ErrDirectory].
+// RotateSigningKey gives an account a new signing key, in its DID first, and returns it as a
+// did:key. The key is stored before. If it is cut short, doing it again ends it, with the same key,
+// and so does [Service.Recover]. In between, what is signed with the old key doesn't verify; the
+// other way round it would be the same with the new one. Errors: [ErrNotFound],
+// [ErrInvalidRequest], [ErrDirectory].
 func (s *Service) RotateSigningKey(ctx context.Context, id syntax.DID) (string, error) {
 	if _, err := s.Get(ctx, id); err != nil {
 		return "", err
