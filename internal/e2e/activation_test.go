@@ -4,7 +4,6 @@ import (
 	"context"
 	"testing"
 
-	"github.com/bluesky-social/indigo/atproto/atcrypto"
 	"github.com/bluesky-social/indigo/atproto/syntax"
 
 	"github.com/gatehouse-at/gatehouse"
@@ -13,10 +12,7 @@ import (
 
 // TestActivationLooksAtTheDID changes a DID behind the server's back.
 func TestActivationLooksAtTheDID(t *testing.T) {
-	rotationKey, err := atcrypto.GeneratePrivateKeyK256()
-	if err != nil {
-		t.Fatal(err)
-	}
+	rotationKey := privateKey(t)
 	onEach(t, func(t *testing.T, s *api) {
 		alice := s.signUp("alice.test")
 		me := bearer(alice.AccessJWT)

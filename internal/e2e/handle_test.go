@@ -6,7 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/bluesky-social/indigo/atproto/atcrypto"
 	"github.com/bluesky-social/indigo/atproto/syntax"
 
 	"github.com/gatehouse-at/gatehouse"
@@ -28,16 +27,13 @@ func handlesOf(t *testing.T, s *api, directory did.Directory, id string) (here, 
 	return "at://" + a.Handle.String(), op.AlsoKnownAs[0]
 }
 
-// TestHandleChangeWithAFaultyDirectory cuts handle changes short in every way: in the end the account and
-// its DID have the same handle, and no other is kept from anybody.
+// TestHandleChangeWithAFaultyDirectory cuts handle changes short in every way: in the end the
+// account and its DID have the same handle, and no other is kept from anybody.
 func TestHandleChangeWithAFaultyDirectory(t *testing.T) {
 	for _, b := range backends {
 		t.Run(b.name, func(t *testing.T) {
 			directory := newFaulty(t)
-			rotationKey, err := atcrypto.GeneratePrivateKeyK256()
-			if err != nil {
-				t.Fatal(err)
-			}
+			rotationKey := privateKey(t)
 			plc := &did.PLC{Directory: directory, Signer: rotationKey}
 			s := newAPI(t, withStore(b.open(t)), config(func(c *gatehouse.Config) { c.PLCDirectory, c.PLCSigner = directory, rotationKey }))
 			alice, bob := s.signUp("alice.test"), s.signUp("bob.test")

@@ -5,13 +5,14 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"fmt"
-	"github.com/bluesky-social/indigo/atproto/syntax"
-	"github.com/gatehouse-at/gatehouse/accounts/mail"
 	"io"
 	"net/http"
 	"strings"
 	"testing"
 
+	"github.com/bluesky-social/indigo/atproto/syntax"
+
+	"github.com/gatehouse-at/gatehouse/accounts/mail"
 	"github.com/gatehouse-at/gatehouse/gatehousetest"
 	"github.com/gatehouse-at/gatehouse/storage"
 )

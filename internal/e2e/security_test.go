@@ -299,6 +299,26 @@ func (s *api) come(proof, id string) newcomer {
 	return newcomer{out, a}
 }
 
+// cameBack is an account that was deleted, and that its owner brought back with a key from outside.
+// It is not yet activated.
+func (s *api) cameBack(t *testing.T) *gatehousetest.Account {
+	t.Helper()
+	gone := s.someone()
+	s.do(admin, "admin.deleteAccount", object{"did": gone.DID}).ok()
+	outside := s.takeKey(t, gone.DID)
+	came := s.come(s.serviceToken(outside, gone.DID, "server.createAccount"), gone.DID)
+	came.ok()
+	return came.account
+}
+
+// nameOurKey has the DID of an account name the key that the server has for it.
+func (s *api) nameOurKey(t *testing.T, a *gatehousetest.Account) {
+	t.Helper()
+	recommended := s.do(bearer(a.AccessJWT), "identity.getRecommendedDidCredentials", nil).ok()
+	key := recommended["verificationMethods"].(object)["atproto"].(string)
+	s.setDID(t, a.DID, func(op *did.Operation) { op.VerificationMethods[did.AtprotoKey] = key })
+}
+
 func privateKey(t testing.TB) *atcrypto.PrivateKeyK256 {
 	t.Helper()
 	key, err := atcrypto.GeneratePrivateKeyK256()
@@ -377,12 +397,16 @@ func (l *logbook) Write(b []byte) (int, error) {
 	return l.text.Write(b)
 }
 
-// warnings are the lines of the level WARN.
-func (l *logbook) warnings() []string {
+func (l *logbook) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+// warnings are the lines of the level WARN.
+func (l *logbook) warnings() []string {
 	var found []string
-	for line := range strings.Lines(l.text.String()) {
+	for line := range strings.Lines(l.String()) {
 		if strings.Contains(line, `"level":"WARN"`) {
 			found = append(found, line)
 		}

@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"maps"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -35,30 +34,16 @@ func newIssuers(t *testing.T, n int) (*did.Local, []*issuer) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	generate := func() (*atcrypto.PrivateKeyK256, string) {
-		t.Helper()
-		key, err := atcrypto.GeneratePrivateKeyK256()
-		if err != nil {
-			t.Fatal(err)
-		}
-		public, err := key.PublicKey()
-		if err != nil {
-			t.Fatal(err)
-		}
-		return key, public.DIDKey()
-	}
 	var all []*issuer
 	for i := range n {
-		rotation, _ := generate()
-		key, public := generate()
-		label, labelPublic := generate()
-		registrar := &did.PLC{Directory: plc, Signer: rotation, Endpoint: "https://elsewhere.example.com"}
-		m, err := registrar.Mint(ctx, did.MintParams{Handle: syntax.Handle(fmt.Sprintf("issuer%d.example.com", i)), SigningKey: public})
+		key, label := privateKey(t), privateKey(t)
+		registrar := &did.PLC{Directory: plc, Signer: privateKey(t), Endpoint: "https://elsewhere.example.com"}
+		m, err := registrar.Mint(ctx, did.MintParams{Handle: syntax.Handle(fmt.Sprintf("issuer%d.example.com", i)), SigningKey: didKey(t, key)})
 		if err == nil {
 			err = registrar.Submit(ctx, m.DID, m.Operation)
 		}
 		if err == nil {
-			err = registrar.Change(ctx, m.DID, func(op *did.Operation) { op.VerificationMethods["atproto_label"] = labelPublic })
+			err = registrar.Change(ctx, m.DID, func(op *did.Operation) { op.VerificationMethods["atproto_label"] = didKey(t, label) })
 		}
 		if err != nil {
 			t.Fatal(err)
@@ -106,31 +91,13 @@ func (s *api) rows(table string) (n int) {
 	return n
 }
 
-// lines is a log that several write to.
-type lines struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (l *lines) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(b)
-}
-
-func (l *lines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
-}
-
 // TestServiceTokenSignsUpOnce signs up with a token: a sign-up that is refused leaves it good, one
 // that isn't uses it up, in all its spellings, until it is forgotten.
 func TestServiceTokenSignsUpOnce(t *testing.T) {
 	const method = "server.createAccount"
 	plc, issuers := newIssuers(t, 2)
 	alice, bob := issuers[0], issuers[1]
-	var log lines
+	var log logbook
 	onEach(t, func(t *testing.T, s *api) {
 		sign := func(token, label string, more object) *answer {
 			t.Helper()

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/gatehouse-at/gatehouse"
-	"github.com/gatehouse-at/gatehouse/accounts/did"
 	"github.com/gatehouse-at/gatehouse/gatehousetest"
 )
 
@@ -75,12 +74,7 @@ func aPrivilegedAppPasswordDoesNotOutliveTheAccount(t *testing.T, s *api) {
 // deactivated, and signs nothing for the DID before it has been activated, nor while nobody has
 // confirmed the address that gets the codes.
 func whoComesBackMayNoMore(t *testing.T, s *api) {
-	gone := s.someone()
-	s.do(admin, "admin.deleteAccount", object{"did": gone.DID}).ok()
-	outside := s.takeKey(t, gone.DID)
-	came := s.come(s.serviceToken(outside, gone.DID, "server.createAccount"), gone.DID)
-	came.ok()
-	alice := came.account
+	alice := s.cameBack(t)
 	me := bearer(alice.AccessJWT)
 	request := func() *answer { t.Helper(); return s.do(me, "identity.requestPlcOperationSignature", nil) }
 	sign := func(code string) *answer {
@@ -99,8 +93,7 @@ func whoComesBackMayNoMore(t *testing.T, s *api) {
 	s.do(me, "server.activateAccount", nil).refused(400, "InvalidRequest")
 
 	// The owner has the DID name this server's key again.
-	key := s.do(me, "identity.getRecommendedDidCredentials", nil).ok()["verificationMethods"].(object)["atproto"].(string)
-	s.setDID(t, alice.DID, func(op *did.Operation) { op.VerificationMethods[did.AtprotoKey] = key })
+	s.nameOurKey(t, alice)
 	s.do(me, "server.activateAccount", nil).ok()
 	request().ok()
 	sign(s.code(alice.Email, plcMail)).ok()
@@ -113,15 +106,9 @@ func whoComesBackMayNoMore(t *testing.T, s *api) {
 // anUnconfirmedAddressSignsNothingForADIDThatCame: whoever signed up with the DID chose the
 // address.
 func anUnconfirmedAddressSignsNothingForADIDThatCame(t *testing.T, s *api) {
-	gone := s.someone()
-	s.do(admin, "admin.deleteAccount", object{"did": gone.DID}).ok()
-	outside := s.takeKey(t, gone.DID)
-	came := s.come(s.serviceToken(outside, gone.DID, "server.createAccount"), gone.DID)
-	came.ok()
-	alice := came.account
+	alice := s.cameBack(t)
 	me := bearer(alice.AccessJWT)
-	key := s.do(me, "identity.getRecommendedDidCredentials", nil).ok()["verificationMethods"].(object)["atproto"].(string)
-	s.setDID(t, alice.DID, func(op *did.Operation) { op.VerificationMethods[did.AtprotoKey] = key })
+	s.nameOurKey(t, alice)
 	s.do(me, "server.activateAccount", nil).ok()
 	for _, a := range []*answer{
 		s.do(me, "identity.requestPlcOperationSignature", nil),

@@ -4,7 +4,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/bluesky-social/indigo/atproto/atcrypto"
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/gatehouse-at/gatehouse"
@@ -48,11 +47,7 @@ func TestTokensOfAnotherShape(t *testing.T) {
 func TestServiceTokenOfAnUnknownIssuer(t *testing.T) {
 	onEach(t, func(t *testing.T, s *api) {
 		const issuer, method = "did:plc:iowu64gp7dw45k7uky3m3yos", "com.atproto.server.createAccount"
-		key, err := atcrypto.GeneratePrivateKeyK256()
-		if err != nil {
-			t.Fatal(err)
-		}
-		token := domaintest.SignToken(t, key, object{
+		token := domaintest.SignToken(t, privateKey(t), object{
 			"iss": issuer, "aud": "did:web:localhost", "lxm": method, "jti": "one", "exp": s.Clock.Now().Add(time.Minute).Unix(),
 		})
 		s.do(bearer(token), "server.createAccount", object{
