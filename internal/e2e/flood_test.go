@@ -2,11 +2,13 @@ package e2e
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"iter"
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -512,5 +514,38 @@ func TestJunkTokensAskTheDirectoryOnce(t *testing.T) {
 	}
 	if n := asked.count(noSuchDID); n > 2 {
 		t.Errorf("tokens of a DID that isn't there asked the directory %d times", n)
+	}
+}
+
+// TestStrangersDocumentsAreForgotten has anyone look up DIDs whose documents are as large as they
+// may be: after many fewer than the 10,000 entries of the cache, the first are not in it any more.
+func TestStrangersDocumentsAreForgotten(t *testing.T) {
+	const (
+		size = 60 << 10
+		many = 36 << 20 / size // of 32 MiB that are kept
+	)
+	for _, b := range backends {
+		t.Run(b.name, func(t *testing.T) {
+			var fetched atomic.Int32
+			s := newAPI(t, gatehousetest.WithStore(b.open(t)), config(func(c *gatehouse.Config) {
+				c.DIDResolver = func(_ context.Context, id syntax.DID) (json.RawMessage, error) {
+					fetched.Add(1)
+					return json.Marshal(object{"id": id, "filler": strings.Repeat("x", size)})
+				}
+			}))
+			lookUp := func(i int, want int32) {
+				t.Helper()
+				before := fetched.Load()
+				s.do(nobody, "identity.resolveDid", object{"did": fmt.Sprintf("did:web:host%d.example.com", i)}).ok()
+				if got := fetched.Load() - before; got != want {
+					t.Errorf("document %d was fetched %d times, want %d", i, got, want)
+				}
+			}
+			for i := range many {
+				lookUp(i, 1)
+			}
+			lookUp(many-1, 0)
+			lookUp(0, 1)
+		})
 	}
 }

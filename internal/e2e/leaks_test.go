@@ -1,15 +1,31 @@
 package e2e
 
 import (
+	"bytes"
+	"context"
+	"crypto/rand"
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/gatehouse-at/gatehouse"
+	"github.com/gatehouse-at/gatehouse/accounts"
 	"github.com/gatehouse-at/gatehouse/accounts/audit"
+	"github.com/gatehouse-at/gatehouse/accounts/did"
+	"github.com/gatehouse-at/gatehouse/accounts/keys"
+	"github.com/gatehouse-at/gatehouse/accounts/mail"
+	"github.com/gatehouse-at/gatehouse/apppasswords"
+	"github.com/gatehouse-at/gatehouse/gatehousetest"
+	"github.com/gatehouse-at/gatehouse/internal/domaintest"
+	"github.com/gatehouse-at/gatehouse/invites"
+	"github.com/gatehouse-at/gatehouse/sessions"
+	"github.com/gatehouse-at/gatehouse/storage"
+	"github.com/gatehouse-at/gatehouse/xrpc"
 )
 
 // audited reports whether the audit log has an action on a subject.
@@ -176,4 +192,103 @@ func TestLookalikeHandles(t *testing.T) {
 	}
 	// Admins may, as with other names that aren't for everybody.
 	s.do(admin, "admin.updateAccountHandle", object{"did": alice.DID, "handle": "xn--80ak6aa92e.test"}).ok()
+}
+
+// TestEveryWrongLoginCostsTheSame asks a server whose hasher notes the work that it is asked for.
+// Whether or not there is an account, and whatever its own hash costs, a wrong login costs what the
+// dearest hash in use does, also after new hashes have become dearer, or cheaper.
+func TestEveryWrongLoginCostsTheSame(t *testing.T) {
+	for _, b := range backends {
+		t.Run(b.name, func(t *testing.T) {
+			ctx, hasher := t.Context(), &domaintest.PricedHasher{Cost: 5}
+			clock := gatehousetest.NewClock()
+			url := serveWith(t, b.open(t), hasher, clock.Now)
+			post := func(method string, in object) int {
+				t.Helper()
+				body, err := json.Marshal(in)
+				if err != nil {
+					t.Fatal(err)
+				}
+				req, err := http.NewRequestWithContext(ctx, http.MethodPost, url+"/xrpc/com.atproto.server."+method, bytes.NewReader(body))
+				if err != nil {
+					t.Fatal(err)
+				}
+				req.Header.Set("Content-Type", "application/json")
+				resp, err := http.DefaultClient.Do(req)
+				if err != nil {
+					t.Fatal(err)
+				}
+				resp.Body.Close()
+				return resp.StatusCode
+			}
+			signUp := func(name string) {
+				t.Helper()
+				in := object{"handle": name + ".test", "email": name + "@example.com", "password": "password"}
+				if status := post("createAccount", in); status != 200 {
+					t.Fatalf("createAccount: %d", status)
+				}
+			}
+			cost := func(want int64) {
+				t.Helper()
+				clock.Advance(2 * time.Minute) // the dearest is remembered for one
+				for _, who := range []string{"cheap.test", "cheap@example.com", "dear.test", "nobody.test", "nobody@example.com"} {
+					hasher.Asked = -1
+					status := post("createSession", object{"identifier": who, "password": "wrong"})
+					if status != 401 || hasher.Asked != want {
+						t.Errorf("a wrong password of %s: %d, for the work of %d, want %d", who, status, hasher.Asked, want)
+					}
+				}
+			}
+			signUp("cheap")
+			cost(5)
+			hasher.Cost = 50
+			signUp("dear")
+			cost(50)
+			hasher.Cost = 7
+			cost(50)
+		})
+	}
+}
+
+// serveWith serves the methods with another hasher than Gatehouse's own.
+func serveWith(t *testing.T, store storage.Store, hasher accounts.PasswordHasher, now func() time.Time) string {
+	t.Helper()
+	ctx := t.Context()
+	sealed, err := keys.NewSealed(make([]byte, keys.KeySize), rand.Reader)
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	must(err)
+	secret := make([]byte, 32)
+	a, err := accounts.New(ctx, store, accounts.Config{
+		HandleDomains: []string{".test"}, DIDs: &did.Web{}, Keys: sealed, Passwords: hasher, Mailer: mail.NewMemory(),
+		CodeSecret: secret, Now: now,
+	})
+	must(err)
+	p, err := apppasswords.New(ctx, store, a, apppasswords.Config{Secret: secret, Now: now})
+	must(err)
+	open, err := sessions.New(ctx, store, a, p, sessions.Config{
+		ServiceDID: "did:web:localhost", Keys: []sessions.Key{{Secret: secret}}, Secret: secret, Now: now,
+	})
+	must(err)
+	codes, err := invites.New(ctx, store, a, invites.Config{Hostname: "localhost", Now: now})
+	must(err)
+	log, err := audit.New(ctx, store, now)
+	must(err)
+	resolver, err := did.NewResolver(did.ResolverConfig{Now: now})
+	must(err)
+	handler, err := xrpc.New(xrpc.Config{
+		Services: xrpc.Services{Accounts: a, Sessions: open, Invites: codes, AppPasswords: p},
+		Audit:    log, Resolver: resolver, Now: now,
+	})
+	must(err)
+	server := httptest.NewServer(handler)
+	t.Cleanup(func() {
+		server.Close()
+		must(a.Close(context.Background()))
+	})
+	return server.URL
 }
