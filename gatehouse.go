@@ -150,8 +150,8 @@ func Collections() []storage.Definer {
 }
 
 // IsLocal reports whether a host name, with or without a port, can only mean this machine or a
-// test, so that nothing about it belongs in public: a loopback address, or a name under .localhost, .test
-// or .example.
+// test, so that nothing about it belongs in public: a loopback address, or a name under .localhost,
+// .test or .example.
 func IsLocal(hostname string) bool {
 	host, _, _ := strings.Cut(strings.ToLower(hostname), ":")
 	for _, suffix := range []string{"localhost", "test", "example"} {

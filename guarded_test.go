@@ -78,8 +78,8 @@ func TestRoutesOfEmbeddersWriteWhileTheSessionLives(t *testing.T) {
 	}
 }
 
-// TestWhatAResetDoesToAppPasswords: a Go caller can choose, and by default it depends on whether the
-// address was ever confirmed.
+// TestWhatAResetDoesToAppPasswords: a Go caller can choose, and by default it depends on whether
+// the address was ever confirmed.
 func TestWhatAResetDoesToAppPasswords(t *testing.T) {
 	ctx := context.Background()
 	for _, c := range []struct {

@@ -29,8 +29,8 @@ func (d deaf) Log(context.Context, syntax.DID) ([]*did.Operation, error) {
 	return nil, fmt.Errorf("%w: in this test", did.ErrUnavailable)
 }
 
-// TestHooksSeeWhatIsRecoveredAtStart cuts a sign-up short and starts a server on its store, whose very first work
-// is to finish it: that is a change like any other.
+// TestHooksSeeWhatIsRecoveredAtStart cuts a sign-up short and starts a server on its store, whose
+// very first work is to finish it: that is a change like any other.
 func TestHooksSeeWhatIsRecoveredAtStart(t *testing.T) {
 	ctx := context.Background()
 	store := memory.New()

@@ -77,7 +77,8 @@ func TestImports(t *testing.T) {
 	}
 }
 
-// TestAnEmbedderPaysForWhatItUses looks at everything that a program compiles which imports the front door alone.
+// TestAnEmbedderPaysForWhatItUses looks at everything that a program compiles which imports the
+// front door alone.
 func TestAnEmbedderPaysForWhatItUses(t *testing.T) {
 	out, err := exec.Command("go", "list", "-deps", ".").Output()
 	if err != nil {

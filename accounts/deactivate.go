@@ -16,12 +16,11 @@ import (
 // reminderBefore is how long before its deletion the owner of an account is told once more.
 const reminderBefore = 24 * time.Hour
 
-// Deactivate makes an account inactive at its owner's wish. A deleteAfter that
-// is not nil has it deleted then, but not before MinDeletionDelay of the [Config] has passed. The
-// owner is told by mail at once, and again a day before, and calls it off by
-// logging in with the password, by a password reset, or by activating the account. Errors: [ErrNotFound],
-// [ErrInvalidRequest] for a time that can't be stored
-// (source: com.atproto.server.deactivateAccount).
+// Deactivate makes an account inactive at its owner's wish. A deleteAfter that is not nil has it
+// deleted then, but not before MinDeletionDelay of the [Config] has passed. The owner is told by
+// mail at once, and again a day before, and calls it off by logging in with the password, by a
+// password reset, or by activating the account. Errors: [ErrNotFound], [ErrInvalidRequest] for a
+// time that can't be stored (source: com.atproto.server.deactivateAccount).
 func (s *Service) Deactivate(ctx context.Context, did syntax.DID, deleteAfter *time.Time) error {
 	if deleteAfter != nil {
 		after := deleteAfter.UTC().Truncate(time.Millisecond)
@@ -128,7 +127,8 @@ func (s *Service) deleteDue(ctx context.Context, id syntax.DID) error {
 	return err
 }
 
-// remind tells an owner that the deletion is near. What was not delivered the next pass tries again.
+// remind tells an owner that the deletion is near. What was not delivered the next pass tries
+// again.
 func (s *Service) remind(_ context.Context, id syntax.DID) error {
 	if _, underWay := s.reminding.LoadOrStore(id, true); underWay {
 		return nil

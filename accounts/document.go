@@ -34,8 +34,8 @@ func (s *Service) isHere(endpoint string) bool {
 	return strings.TrimSuffix(endpoint, "/") == s.cfg.Endpoint
 }
 
-// HostedDocument returns the DID document that the server itself serves for an account, as JSON: that of a did:web on
-// one of its handle domains. It is nil for any other DID.
+// HostedDocument returns the DID document that the server itself serves for an account, as JSON:
+// that of a did:web on one of its handle domains. It is nil for any other DID.
 func (s *Service) HostedDocument(a *Account) json.RawMessage {
 	if !s.hostedWeb(a.DID) {
 		return nil

@@ -40,8 +40,8 @@ const (
 	isPaused   trouble = "the process is suspended before it, and meanwhile another recovers what it finds"
 )
 
-// troublesOf are those that make a difference to a step: one that only reads and loses its answer has failed, and what
-// another process does before it, it could have done before the next one.
+// troublesOf are those that make a difference to a step: one that only reads and loses its answer
+// has failed, and what another process does before it, it could have done before the next one.
 func troublesOf(step string) []trouble {
 	all := []trouble{dies, fails, hangsUp}
 	switch step {

@@ -14,8 +14,8 @@ import (
 	"github.com/gatehouse-at/gatehouse/storage"
 )
 
-// TestHooksOfAHandleChange vetoes a handle change before and after the DID names the new handle: either way
-// everything is as before.
+// TestHooksOfAHandleChange vetoes a handle change before and after the DID names the new handle:
+// either way everything is as before.
 func TestHooksOfAHandleChange(t *testing.T) {
 	errVeto := errors.New("veto")
 	var veto accounts.Kind

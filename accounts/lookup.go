@@ -103,8 +103,9 @@ func (s *Service) List(ctx context.Context, cursor string, limit int) (Page, err
 	return s.page(ctx, storage.Range{Index: "created", After: cursor, Limit: limit})
 }
 
-// SearchByEmail returns the accounts whose address begins with a prefix, in the order of their addresses: one
-// whose address is the prefix itself comes first (source: com.atproto.admin.searchAccounts).
+// SearchByEmail returns the accounts whose address begins with a prefix, in the order of their
+// addresses: one whose address is the prefix itself comes first (source:
+// com.atproto.admin.searchAccounts).
 func (s *Service) SearchByEmail(ctx context.Context, prefix, cursor string, limit int) (Page, error) {
 	prefix = normalIdentifier(prefix)
 	if storage.ValidKey(prefix) != nil {

@@ -57,13 +57,13 @@ const (
 	recoverTimeout = time.Minute
 )
 
-// Create makes an account. The functions in also run in the transaction that makes
-// the account visible, and an error of theirs undoes it (unless a recovery pass made it visible
-// before: then it stays, and the error is returned all the same). Errors: [ErrInvalidRequest],
+// Create makes an account. The functions in also run in the transaction that makes the account
+// visible, and an error of theirs undoes it (unless a recovery pass made it visible before: then it
+// stays, and the error is returned all the same). Errors: [ErrInvalidRequest],
 // [ErrInvalidPassword], [ErrInviteRequired], [ErrInvalidEmail], [ErrInvalidHandle],
 // [ErrHandleNotAvailable], [ErrUnsupportedDomain], [ErrEmailTaken], [ErrMissingAuth], [ErrHeldKey],
-// [ErrDirectory], [ratelimit.ErrLimited], and those of the [InviteGate]. An account whose DID is taken down here is taken down
-// (source: com.atproto.server.createAccount).
+// [ErrDirectory], [ratelimit.ErrLimited], and those of the [InviteGate]. An account whose DID is
+// taken down here is taken down (source: com.atproto.server.createAccount).
 func (s *Service) Create(ctx context.Context, p CreateParams, also ...func(storage.Tx, *Account) error) (*Account, error) {
 	r, err := s.checkParams(ctx, p)
 	if err != nil {

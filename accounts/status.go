@@ -12,10 +12,11 @@ import (
 	"github.com/gatehouse-at/gatehouse/storage"
 )
 
-// TakeDown takes an account down, under a reference of the moderators' own, or the time
-// if that is empty. Its sessions end, and only tokens for leaving the server are issued until
-// [Service.Restore]. Codes that were mailed before are void, a scheduled deletion is called off, and nobody but an admin
-// deletes the account; the takedown then stays with the DID (source: com.atproto.admin.updateSubjectStatus).
+// TakeDown takes an account down, under a reference of the moderators' own, or the time if that is
+// empty. Its sessions end, and only tokens for leaving the server are issued until
+// [Service.Restore]. Codes that were mailed before are void, a scheduled deletion is called off,
+// and nobody but an admin deletes the account; the takedown then stays with the DID (source:
+// com.atproto.admin.updateSubjectStatus).
 func (s *Service) TakeDown(ctx context.Context, did syntax.DID, ref string) error {
 	return s.modify(ctx, did, StatusChanged, func(tx storage.Tx, r *record) error { return s.takeDown(tx, r, ref) })
 }
@@ -87,7 +88,8 @@ func (s *Service) SetInvites(ctx context.Context, did syntax.DID, enabled bool, 
 }
 
 // SendNotice mails an account a message of the server's administrators. Errors: [ErrNotFound],
-// [ErrInvalidRequest] if it has no address, or the message isn't text (source: com.atproto.admin.sendEmail).
+// [ErrInvalidRequest] if it has no address, or the message isn't text (source:
+// com.atproto.admin.sendEmail).
 func (s *Service) SendNotice(ctx context.Context, did syntax.DID, subject, body string) error {
 	a, err := s.Get(ctx, did)
 	if err != nil {

@@ -30,8 +30,8 @@ var (
 
 var errUnavailable = refusal.New(ErrUnavailable, "Provided invite code not available")
 
-// The most codes that one call makes, and that an account may have unused of those it earned; the longest
-// DID that codes are made for, in bytes.
+// The most codes that one call makes, and that an account may have unused of those it earned; the
+// longest DID that codes are made for, in bytes.
 const (
 	maxCodes   = 10_000
 	maxUses    = 1_000_000_000

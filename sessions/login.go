@@ -22,10 +22,10 @@ type Credentials struct {
 	AllowTakendown bool
 }
 
-// Login opens a session. With the account password it also calls off a scheduled deletion. Errors: [accounts.ErrBadCredentials],
-// [ratelimit.ErrLimited], [ErrAccountTakedown], [accounts.ErrAuthFactorRequired], and of a wrong sign-in code
-// [accounts.ErrInvalidToken] and [accounts.ErrExpiredToken]
-// (source: com.atproto.server.createSession).
+// Login opens a session. With the account password it also calls off a scheduled deletion. Errors:
+// [accounts.ErrBadCredentials], [ratelimit.ErrLimited], [ErrAccountTakedown],
+// [accounts.ErrAuthFactorRequired], and of a wrong sign-in code [accounts.ErrInvalidToken] and
+// [accounts.ErrExpiredToken] (source: com.atproto.server.createSession).
 func (s *Service) Login(ctx context.Context, c Credentials) (*Tokens, error) {
 	if apppasswords.Plausible(c.Password) {
 		t, err := s.loginAppPassword(ctx, c)

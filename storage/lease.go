@@ -37,8 +37,8 @@ func NewLeases(ctx context.Context, s Store, now func() time.Time) (*Leases, err
 	return &Leases{s, now}, nil
 }
 
-// Acquire gives the lease of a name to a holder for some time, and reports whether it did: it doesn't while another
-// holds it. A holder that acquires again prolongs its lease.
+// Acquire gives the lease of a name to a holder for some time, and reports whether it did: it
+// doesn't while another holds it. A holder that acquires again prolongs its lease.
 func (l *Leases) Acquire(ctx context.Context, name, holder string, ttl time.Duration) (held bool, err error) {
 	err = l.store.Update(ctx, func(tx Tx) error {
 		held = false

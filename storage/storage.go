@@ -184,9 +184,9 @@ type Range struct {
 	Prefix string
 	// Reverse scans from the end.
 	Reverse bool
-	// After resumes behind the record that carried this cursor, in the
-	// scan's direction. A cursor is opaque, valid for the same Index, survives
-	// restarts, and may name a record that is gone. A cursor that no backend of this kind made is [ErrInvalid].
+	// After resumes behind the record that carried this cursor, in the scan's direction. A cursor
+	// is opaque, valid for the same Index, survives restarts, and may name a record that is gone. A
+	// cursor that no backend of this kind made is [ErrInvalid].
 	After string
 	// Limit is the most records to yield; 0 means all.
 	Limit int
@@ -205,7 +205,8 @@ type Record struct {
 	Value []byte
 	// Cursor resumes a scan behind this record.
 	Cursor string
-	// Entries are all index entries of the document, if the Range asked for them, sorted by index, then value.
+	// Entries are all index entries of the document, if the Range asked for them, sorted by index,
+	// then value.
 	Entries []Entry
 }
 
@@ -251,7 +252,8 @@ func ValidKey(key string) error {
 	return nil
 }
 
-// Text returns what a document can hold of a text from anywhere: all but NUL and bytes that aren't UTF-8.
+// Text returns what a document can hold of a text from anywhere: all but NUL and bytes that aren't
+// UTF-8.
 func Text(s string) string {
 	return strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\x00", "")
 }

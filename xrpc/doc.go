@@ -6,7 +6,7 @@
 // domains are turned into the lexicon's names in one place, errors.go.
 //
 // An error is answered with a status and {"error": NAME, "message": TEXT}. One that isn't meant for
-// clients is InternalServerError without detail; its cause is in the log, under the request id that the
-// client finds in X-Request-Id. The log has a line for each request: method, status, time taken, account,
-// address and request id, and never a header, a body, a parameter or a token.
+// clients is InternalServerError without detail; its cause is in the log, under the request id that
+// the client finds in X-Request-Id. The log has a line for each request: method, status, time
+// taken, account, address and request id, and never a header, a body, a parameter or a token.
 package xrpc

@@ -66,8 +66,8 @@ func schemaOf(t reflect.Type) *schema {
 	panic(fmt.Sprintf("xrpc: no lexicon has the type %v", t))
 }
 
-// variantsOf returns the members of a union by their $type, and nil for another type
-// with a decoder of its own. indigo's unions have a pointer for each member, whose $type is in a tag.
+// variantsOf returns the members of a union by their $type, and nil for another type with a decoder
+// of its own. indigo's unions have a pointer for each member, whose $type is in a tag.
 func variantsOf(union reflect.Type) map[string]*schema {
 	variants := map[string]*schema{}
 	for i := range union.NumField() {

@@ -130,7 +130,8 @@ func (neverEnding) Read(b []byte) (int, error) {
 	return copy(b, bytes.Repeat([]byte(" "), len(b))), nil
 }
 
-// TestClientAnswers tells what a directory says from what something between says, and a log from a forged one.
+// TestClientAnswers tells what a directory says from what something between says, and a log from a
+// forged one.
 func TestClientAnswers(t *testing.T) {
 	l, _ := newLocal(t)
 	ids := newIdentities(t, l)

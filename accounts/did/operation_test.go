@@ -203,8 +203,8 @@ func TestValidate(t *testing.T) {
 	}
 }
 
-// TestOneFormOfASignature submits genesis operations whose signature is good, but written otherwise. Each would
-// be another DID for what was signed once.
+// TestOneFormOfASignature submits genesis operations whose signature is good, but written
+// otherwise. Each would be another DID for what was signed once.
 func TestOneFormOfASignature(t *testing.T) {
 	k256, k256Name := newKey(t)
 	p256, err := atcrypto.GeneratePrivateKeyP256()

@@ -28,10 +28,11 @@ type Registrar interface {
 	Change(ctx context.Context, id syntax.DID, change func(*Operation)) error
 	// Tombstone gives a did:plc up for good. Errors as of Change.
 	Tombstone(ctx context.Context, id syntax.DID) error
-	// Sign makes the operation that follows the last one of a did:plc and signs it, without submitting
-	// it. Errors as of Change.
+	// Sign makes the operation that follows the last one of a did:plc and signs it, without
+	// submitting it. Errors as of Change.
 	Sign(ctx context.Context, id syntax.DID, change func(*Operation)) (*Operation, error)
-	// Data returns what a did:plc stands for now. Errors: [ErrNotFound], [ErrTombstoned], [ErrUnavailable].
+	// Data returns what a did:plc stands for now. Errors: [ErrNotFound], [ErrTombstoned],
+	// [ErrUnavailable].
 	Data(ctx context.Context, id syntax.DID) (*Data, error)
 	// RotationKey is the server's rotation key, as a did:key.
 	RotationKey() string
@@ -39,8 +40,8 @@ type Registrar interface {
 	RecoveryDIDKey() string
 }
 
-// Namer is a [Registrar] whose new DIDs follow from handles, so that a handle is only free if its DID is: an
-// account keeps its DID when it changes its handle.
+// Namer is a [Registrar] whose new DIDs follow from handles, so that a handle is only free if its
+// DID is: an account keeps its DID when it changes its handle.
 type Namer interface {
 	// Name returns the DID of a new account with a handle.
 	Name(handle syntax.Handle) (syntax.DID, error)
@@ -175,7 +176,8 @@ func (p *PLC) Sign(ctx context.Context, id syntax.DID, change func(*Operation)) 
 	return op, op.Validate()
 }
 
-// next makes and signs the operation that follows the last one, and reports whether it changes anything.
+// next makes and signs the operation that follows the last one, and reports whether it changes
+// anything.
 func (p *PLC) next(ctx context.Context, id syntax.DID, change func(*Operation)) (op *Operation, changed bool, err error) {
 	last, err := Last(ctx, p.Directory, id)
 	if err != nil {
@@ -222,8 +224,9 @@ func (p *PLC) RotationKey() string {
 // RecoveryDIDKey implements [Registrar].
 func (p *PLC) RecoveryDIDKey() string { return p.RecoveryKey }
 
-// Web is a [Registrar] whose new accounts get a did:web: the DID is the account's handle, a subdomain
-// of the server's, and the server answers for its document. It still takes care of accounts that bring a did:plc.
+// Web is a [Registrar] whose new accounts get a did:web: the DID is the account's handle, a
+// subdomain of the server's, and the server answers for its document. It still takes care of
+// accounts that bring a did:plc.
 type Web struct{ PLC }
 
 // Mint implements [Registrar].

@@ -51,8 +51,8 @@ func TestPublicDirectoryIsNotLedAstray(t *testing.T) {
 	}
 }
 
-// TestHandlesAreLookedUpWithTheConfiguredResolver answers that a handle doesn't exist. Its domain's own name
-// servers, which its owner can let be anything inside, must not be asked for then.
+// TestHandlesAreLookedUpWithTheConfiguredResolver answers that a handle doesn't exist. Its domain's
+// own name servers, which its owner can let be anything inside, must not be asked for then.
 func TestHandlesAreLookedUpWithTheConfiguredResolver(t *testing.T) {
 	dns, err := net.ListenPacket("udp", "127.0.0.1:0")
 	if err != nil {

@@ -28,9 +28,9 @@ type QueueConfig struct {
 	// Senders is how many deliveries and jobs are under way at the same time. Default 8.
 	Senders int
 	// Size is how many wait for a sender at most, in each of three lines: messages given to
-	// [Queue.Send]; messages given to [Queue.Post], and jobs for those without a code; other jobs. The lines take turns, so that a flood
-	// in one, such as strangers' requests for password resets, neither holds up the others nor
-	// fills them. Default 256.
+	// [Queue.Send]; messages given to [Queue.Post], and jobs for those without a code; other jobs.
+	// The lines take turns, so that a flood in one, such as strangers' requests for password
+	// resets, neither holds up the others nor fills them. Default 256.
 	Size int
 	// Logger receives what operators should know, never addresses, codes or texts. Default: none.
 	Logger *slog.Logger

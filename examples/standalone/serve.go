@@ -68,7 +68,8 @@ func (serveCmd) Run(ctx context.Context, s *Settings) (err error) {
 	return serveUntil(ctx, server, listener, logger, shutdownTimeout)
 }
 
-// serveUntil serves until ctx ends. Requests under way then have some time to finish, after which they are cut off.
+// serveUntil serves until ctx ends. Requests under way then have some time to finish, after which
+// they are cut off.
 func serveUntil(ctx context.Context, server *http.Server, listener net.Listener, logger *slog.Logger, patience time.Duration) error {
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(listener) }()

@@ -361,8 +361,9 @@ func TestHandles(t *testing.T) {
 	}, config(func(c *gatehouse.Config) { c.HandleResolver, c.PLCRotationKey = resolver, rotationKeyHex }))
 }
 
-// TestForeignDocumentsAreNotServed asks for the document of an account whose did:web is on a host of its own. Where that
-// host leads here, resolving it would ask this server again, which would resolve it, and so on.
+// TestForeignDocumentsAreNotServed asks for the document of an account whose did:web is on a host
+// of its own. Where that host leads here, resolving it would ask this server again, which would
+// resolve it, and so on.
 func TestForeignDocumentsAreNotServed(t *testing.T) {
 	const id = syntax.DID("did:web:alice.example.org")
 	var resolved atomic.Int32

@@ -23,7 +23,8 @@ func TestCreateAccountErrors(t *testing.T) {
 		if err := s.Gatehouse.Accounts.TakeDown(ctx, syntax.DID(owner.DID), "spam"); err != nil {
 			t.Fatal(err)
 		}
-		// The order of the checks is part of the interface: each case has the faults of those below it too.
+		// The order of the checks is part of the interface: each case has the faults of those below
+		// it too.
 		worst := object{
 			"handle": "x.test", "email": "nonsense", "password": strings.Repeat("x", 257), "recoveryKey": "nonsense",
 			"did": "did:plc:iowu64gp7dw45k7uky3m3yos",

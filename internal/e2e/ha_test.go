@@ -105,8 +105,8 @@ func (c *cluster) killPrimary(t *testing.T) int {
 	return 0
 }
 
-// TestFailOver kills the primary's node of a high-availability cluster under load: a
-// replica takes over by itself, nothing acknowledged is lost, requests fail clearly meanwhile, and the server
+// TestFailOver kills the primary's node of a high-availability cluster under load: a replica takes
+// over by itself, nothing acknowledged is lost, requests fail clearly meanwhile, and the server
 // recovers without a restart.
 func TestFailOver(t *testing.T) {
 	if testing.Short() {

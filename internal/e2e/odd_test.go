@@ -12,8 +12,8 @@ import (
 	"github.com/gatehouse-at/gatehouse/internal/lexicons"
 )
 
-// TestOddInputs puts what nobody would type into each text of each method, with the rest as it should be: whatever
-// it is, no answer is an internal error.
+// TestOddInputs puts what nobody would type into each text of each method, with the rest as it
+// should be: whatever it is, no answer is an internal error.
 func TestOddInputs(t *testing.T) {
 	catalog, err := lexicons.Load()
 	if err != nil {

@@ -38,7 +38,8 @@ func TestAStuckMailServerTellsNothing(t *testing.T) {
 	})
 }
 
-// TestPasswordsThatWaitAreBounded: beyond the queue a login is answered 503, and told to come again.
+// TestPasswordsThatWaitAreBounded: beyond the queue a login is answered 503, and told to come
+// again.
 func TestPasswordsThatWaitAreBounded(t *testing.T) {
 	s := newAPI(t, config(func(c *gatehouse.Config) {
 		c.PasswordWorkers, c.PasswordQueue = 1, 1

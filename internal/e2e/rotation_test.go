@@ -10,8 +10,8 @@ import (
 	"github.com/gatehouse-at/gatehouse/accounts/did"
 )
 
-// TestKeyRotationCutShort has the directory take a new key and die: the private half is there all the same, and doing
-// it again puts it to use.
+// TestKeyRotationCutShort has the directory take a new key and die: the private half is there all
+// the same, and doing it again puts it to use.
 func TestKeyRotationCutShort(t *testing.T) {
 	for _, b := range backends {
 		t.Run(b.name, func(t *testing.T) {

@@ -177,7 +177,8 @@ func TestWebDIDs(t *testing.T) {
 	}, config(func(c *gatehouse.Config) { c.DIDMethod = gatehouse.MethodWeb }))
 }
 
-// TestAHandleWhoseDIDIsTaken has an account with a did:web take another handle: its first one is still in its DID.
+// TestAHandleWhoseDIDIsTaken has an account with a did:web take another handle: its first one is
+// still in its DID.
 func TestAHandleWhoseDIDIsTaken(t *testing.T) {
 	onEach(t, func(t *testing.T, s *api) {
 		alice := s.signUp("alice.test")

@@ -7,9 +7,9 @@ import (
 	"net"
 )
 
-// FreePorts returns the first of some ports on loopback, given by how far they are from it, that are all free. They are
-// below those that the system gives to whoever asks for any: one of those could be taken while a server that
-// used it restarts.
+// FreePorts returns the first of some ports on loopback, given by how far they are from it, that
+// are all free. They are below those that the system gives to whoever asks for any: one of those
+// could be taken while a server that used it restarts.
 func FreePorts(offsets ...int) (first int, err error) {
 	const from, to, tries = 20000, 32000, 100
 	for range tries {

@@ -20,7 +20,8 @@ var shared struct {
 	err    error
 }
 
-// Main runs the tests of a package that uses [URL], and stops the shared server afterwards. Call it from TestMain.
+// Main runs the tests of a package that uses [URL], and stops the shared server afterwards. Call it
+// from TestMain.
 func Main(m *testing.M) {
 	shared.main = true
 	defer func() {
@@ -53,7 +54,8 @@ func URL(t testing.TB) string {
 	return WithSchema(t, base)
 }
 
-// WithSchema returns the URL of a database with a schema that is new and that is dropped when the test ends.
+// WithSchema returns the URL of a database with a schema that is new and that is dropped when the
+// test ends.
 func WithSchema(t testing.TB, base string) string {
 	t.Helper()
 	schema := "test_" + strings.ToLower(rand.Text()[:16])

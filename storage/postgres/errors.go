@@ -78,8 +78,9 @@ func (s *Store) fail(ctx context.Context, err error, unknown bool) *failure {
 	return &failure{final, fmt.Errorf("postgres: %w", err)}
 }
 
-// before reports whether an error proves that the server stopped at an earlier statement than COMMIT: it
-// answers in order, and skips what follows an error. A pooler's own errors (class 08) prove nothing.
+// before reports whether an error proves that the server stopped at an earlier statement than
+// COMMIT: it answers in order, and skips what follows an error. A pooler's own errors (class 08)
+// prove nothing.
 func before(err error, answered, commit int) bool {
 	var pg *pgconn.PgError
 	return errors.As(err, &pg) && pg.Code[:2] != "08" && answered < commit

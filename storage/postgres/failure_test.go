@@ -222,7 +222,8 @@ func TestConnectionsToAStandbyAreDropped(t *testing.T) {
 	l.check()
 }
 
-// When PostgreSQL is told to stop waiting for the standby servers it reports success, and a warning.
+// When PostgreSQL is told to stop waiting for the standby servers it reports success, and a
+// warning.
 func TestCommitThatReachedNoStandbyIsNotAcknowledged(t *testing.T) {
 	server := pgcluster.Start(t, "fsync=off")
 	s := open(t, server.URL())

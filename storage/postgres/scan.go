@@ -44,8 +44,8 @@ type row struct {
 	entries []storage.Entry
 }
 
-// bounds limit a scan. A bound is either by value (from, inclusive, and to, exclusive; empty for none) or, if set,
-// a position that the scan has to be behind.
+// bounds limit a scan. A bound is either by value (from, inclusive, and to, exclusive; empty for
+// none) or, if set, a position that the scan has to be behind.
 type bounds struct {
 	from, to      string
 	after, before *position

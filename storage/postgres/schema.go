@@ -47,8 +47,8 @@ func (s *Store) migrate(ctx context.Context) error {
 
 var errNoSchema = errors.New("postgres: the schema is not there")
 
-// create makes what is in the schema before any table is defined. Processes that do so at once get in each
-// other's way in PostgreSQL's catalogue, in spite of IF NOT EXISTS; then it is tried again.
+// create makes what is in the schema before any table is defined. Processes that do so at once get
+// in each other's way in PostgreSQL's catalogue, in spite of IF NOT EXISTS; then it is tried again.
 func (s *Store) create(ctx context.Context, tx pgx.Tx) error {
 	var exists bool // CREATE SCHEMA needs a right on the database even if the schema is there
 	err := tx.QueryRow(ctx, "SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = $1)", s.schema).Scan(&exists)
@@ -76,8 +76,9 @@ func run(ctx context.Context, tx pgx.Tx, statements []string) error {
 	return nil
 }
 
-// lock makes this the only process that changes the schema, until the transaction ends, and returns the version
-// of the layout. It locks a row, since advisory locks are not to be had in every engine.
+// lock makes this the only process that changes the schema, until the transaction ends, and returns
+// the version of the layout. It locks a row, since advisory locks are not to be had in every
+// engine.
 func (s *Store) lock(ctx context.Context, tx pgx.Tx) (version int, err error) {
 	var value string
 	err = tx.QueryRow(ctx, "SELECT value FROM "+s.in("_meta")+" WHERE name = 'layout' FOR UPDATE").Scan(&value)
@@ -121,7 +122,8 @@ func (s *Store) inTransaction(ctx context.Context, fn func(pgx.Tx) error) error 
 	}
 	defer conn.Release()
 	err = pgx.BeginTxFunc(ctx, conn, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error {
-		// An index on a large table takes its time; waiting for a lock must not, since everybody waits behind.
+		// An index on a large table takes its time; waiting for a lock must not, since everybody
+		// waits behind.
 		if err := run(ctx, tx, []string{"SET LOCAL statement_timeout = 0", "SET LOCAL lock_timeout = " + strconv.FormatInt(s.timeout.Milliseconds(), 10)}); err != nil {
 			return err
 		}
@@ -147,8 +149,8 @@ func isCode(err error, codes ...string) bool {
 	return false
 }
 
-// load reads the definitions of all tables, and their version before: if they are newer than that, they are
-// read again when it matters.
+// load reads the definitions of all tables, and their version before: if they are newer than that,
+// they are read again when it matters.
 func (s *Store) load(ctx context.Context, q interface {
 	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
 	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row

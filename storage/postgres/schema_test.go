@@ -86,7 +86,8 @@ func TestIndexesOfAnotherProcess(t *testing.T) {
 	}
 }
 
-// A process that doesn't know of an index yet keeps it right all the same: what it writes and deletes leaves nothing behind.
+// A process that doesn't know of an index yet keeps it right all the same: what it writes and
+// deletes leaves nothing behind.
 func TestIndexesAddedBesideARunningProcess(t *testing.T) {
 	ctx, u := context.Background(), pgcluster.URL(t)
 	before := storage.Table{Name: "things", Indexes: []storage.Index{{Name: "x"}}}

@@ -13,8 +13,8 @@ import (
 	"github.com/gatehouse-at/gatehouse/storage/internal/kv"
 )
 
-// transaction implements [storage.Tx] and [storage.Prefetcher]. What it writes stays in an overlay until it commits; its
-// reads look at the overlay first.
+// transaction implements [storage.Tx] and [storage.Prefetcher]. What it writes stays in an overlay
+// until it commits; its reads look at the overlay first.
 type transaction struct {
 	s        *Store
 	ctx      context.Context
@@ -29,7 +29,8 @@ type transaction struct {
 	pending []*statement                            // that write it, in the order in which it was written
 }
 
-// found is what the database holds under a key or a unique index value; doc is nil if that is nothing.
+// found is what the database holds under a key or a unique index value; doc is nil if that is
+// nothing.
 type found struct {
 	key string
 	doc []byte
@@ -143,7 +144,8 @@ func (tx *transaction) commit() error {
 	return tx.exchange(tx.pending, true)
 }
 
-// end gives the connection back. Nobody has to wait for the rollback of what has not been committed.
+// end gives the connection back. Nobody has to wait for the rollback of what has not been
+// committed.
 func (tx *transaction) end() {
 	tx.ended = true
 	conn := tx.conn
@@ -296,7 +298,8 @@ func (tx *transaction) fetch(refs []storage.Ref) error {
 	return nil
 }
 
-// query returns the statement that reads what a reference names, or nothing if the reference is invalid.
+// query returns the statement that reads what a reference names, or nothing if the reference is
+// invalid.
 func (tx *transaction) query(ref storage.Ref) string {
 	t := tx.tables.byName[ref.Table]
 	if t == nil || storage.ValidKey(ref.Value) != nil {
@@ -316,7 +319,8 @@ func (tx *transaction) Put(table string, doc storage.Document) error {
 	return tx.write(table, doc, false)
 }
 
-// Insert implements [storage.Tx]. A document that is in the way is noticed when the transaction commits.
+// Insert implements [storage.Tx]. A document that is in the way is noticed when the transaction
+// commits.
 func (tx *transaction) Insert(table string, doc storage.Document) error {
 	return tx.write(table, doc, true)
 }

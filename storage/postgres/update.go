@@ -103,8 +103,9 @@ func pause(ctx context.Context, attempt int) error {
 // outdated is the error of a division by zero, which nothing but checkVersion asks for.
 const outdated = "22012"
 
-// checkVersion returns the statement that fails as [outdated] if the definitions of tables have another version. It
-// goes with the first statements of each Update: one that doesn't know of an index would leave old entries in it.
+// checkVersion returns the statement that fails as [outdated] if the definitions of tables have
+// another version. It goes with the first statements of each Update: one that doesn't know of an
+// index would leave old entries in it.
 func (s *Store) checkVersion(version int) string {
 	return "SELECT 1 / count(*) FROM " + s.in("_meta") + " WHERE name = 'definitions' AND value = " + quoteText(strconv.Itoa(version))
 }

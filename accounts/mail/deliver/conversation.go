@@ -143,8 +143,8 @@ var (
 	errNoAuth     = errors.New("the server doesn't offer AUTH")
 )
 
-// login uses the first method that the server offers. On an encrypted connection those that
-// work everywhere come first: servers advertise others that they were never set up for. On an open one
+// login uses the first method that the server offers. On an encrypted connection those that work
+// everywhere come first: servers advertise others that they were never set up for. On an open one
 // those come first that don't show the password.
 func (c *conversation) login() error {
 	_, offered := c.client.Extension("AUTH")

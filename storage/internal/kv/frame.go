@@ -66,7 +66,8 @@ func entriesOf(b []byte) ([]storage.Entry, error) {
 	return es, nil
 }
 
-// normal checks a document against its table and returns it with its entries sorted and without repeats.
+// normal checks a document against its table and returns it with its entries sorted and without
+// repeats.
 func normal(t storage.Table, doc storage.Document) (storage.Document, error) {
 	if err := storage.ValidKey(doc.Key); err != nil {
 		return doc, err

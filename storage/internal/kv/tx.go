@@ -374,7 +374,8 @@ func position(index, cursor string) (string, error) {
 	return pos, nil
 }
 
-// scan merges a bucket with what was written to it so far. Later writes don't change what it yields.
+// scan merges a bucket with what was written to it so far. Later writes don't change what it
+// yields.
 func (tx *Tx) scan(bucket, from, to string, reverse bool) iter.Seq2[string, []byte] {
 	base := bounded(tx.base, bucket, from, to, reverse)
 	o := tx.written[bucket]
