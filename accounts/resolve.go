@@ -9,22 +9,26 @@ import (
 	"github.com/gatehouse-at/gatehouse/internal/refusal"
 )
 
-// ResolveHandle returns the DID of a handle: that of an active account here, or what the network
-// says. Error: [ErrHandleNotFound] (source: com.atproto.identity.resolveHandle).
+// ResolveHandle returns the DID of a handle: that of an account here that isn't taken down (see
+// [Account.HandleResolves]), or what the network says. The network is also asked for a handle on a
+// foreign domain whose account here is deactivated, since the account may have moved away, and the
+// domain may be another's since. Error: [ErrHandleNotFound] (source:
+// com.atproto.identity.resolveHandle).
 func (s *Service) ResolveHandle(ctx context.Context, raw string) (syntax.DID, error) {
 	notFound := refusal.New(ErrHandleNotFound, "Unable to resolve handle")
 	handle, err := NormalizeHandle(raw)
 	if err != nil {
 		return "", notFound // nobody can have it
 	}
+	_, hosted := hostedLabel(handle, s.cfg.HandleDomains)
 	a, err := s.Find(ctx, handle.String())
-	if err == nil && a.Active() {
+	if err == nil && a.HandleResolves() && (hosted || a.Active()) {
 		return a.DID, nil
 	}
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		return "", err
 	}
-	if _, hosted := hostedLabel(handle, s.cfg.HandleDomains); hosted || s.cfg.Handles == nil {
+	if hosted || s.cfg.Handles == nil {
 		return "", notFound
 	}
 	id, err := s.cfg.Handles.ResolveHandle(ctx, handle)

@@ -114,7 +114,7 @@ func (s *Server) documentOfHost(r *http.Request) (json.RawMessage, error) {
 	return doc, nil
 }
 
-// accountOfHost returns the active account whose handle is the host of a request.
+// accountOfHost returns the account whose handle is the host of a request, if the handle resolves.
 func (s *Server) accountOfHost(r *http.Request) (*accounts.Account, error) {
 	host, _, _ := strings.Cut(r.Host, ":")
 	handle, err := accounts.NormalizeHandle(host)
@@ -122,7 +122,7 @@ func (s *Server) accountOfHost(r *http.Request) (*accounts.Account, error) {
 		return nil, accounts.ErrNotFound
 	}
 	a, err := s.cfg.Accounts.Find(r.Context(), handle.String())
-	if err == nil && !a.Active() {
+	if err == nil && !a.HandleResolves() {
 		return nil, accounts.ErrNotFound
 	}
 	return a, err

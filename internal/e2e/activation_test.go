@@ -34,7 +34,7 @@ func TestActivationLooksAtTheDID(t *testing.T) {
 			}
 		}
 		s.do(me, "server.deactivateAccount", object{}).ok()
-		resolves(400)
+		resolves(200)
 		var key string
 		change(func(op *did.Operation) {
 			key = op.VerificationMethods[did.AtprotoKey]

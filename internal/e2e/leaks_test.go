@@ -116,7 +116,7 @@ func TestOneRuleForTheDocumentsOfHostedDIDs(t *testing.T) {
 		}
 		agree("active", true, true)
 		s.do(bearer(alice.AccessJWT), "server.deactivateAccount", object{}).ok()
-		agree("deactivated", true, false)
+		agree("deactivated", true, true)
 		s.takeDown(alice.DID, "case 1")
 		agree("deactivated and taken down", true, false)
 		s.lift(alice.DID)

@@ -39,7 +39,7 @@ func (s *machine) compare(everything bool) {
 		a := s.do(nobody, "identity.resolveHandle", object{"handle": handle})
 		p := s.find(handle)
 		v := fine
-		if p == nil || p.status() != nil {
+		if p == nil || p.takedown != 0 {
 			v = unresolvable
 		}
 		if s.expect(a, v) && a.object["did"] != p.did {

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/bluesky-social/indigo/atproto/syntax"
+
 	"github.com/gatehouse-at/gatehouse"
 	"github.com/gatehouse-at/gatehouse/accounts/did"
 	"github.com/gatehouse-at/gatehouse/gatehousetest"
@@ -67,4 +69,98 @@ func TestAnAccountComesBack(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestADeactivatedOwnerComesBack the way clients do: they resolve the handle, look at the document
+// of its DID, and log in where that leads. The handle of an account that is taken down leads
+// nowhere.
+func TestADeactivatedOwnerComesBack(t *testing.T) {
+	for _, method := range []string{gatehouse.MethodPLC, gatehouse.MethodWeb} {
+		t.Run(method, func(t *testing.T) {
+			onEach(t, func(t *testing.T, s *api) {
+				alice := s.signUp("alice.test")
+				leads := func(where bool) {
+					t.Helper()
+					handle := s.do(nobody, "identity.resolveHandle", object{"handle": "Alice.test"})
+					byHandle := s.do(nobody, "identity.resolveIdentity", object{"identifier": "alice.test"})
+					byDID := s.do(nobody, "identity.resolveIdentity", object{"identifier": alice.DID}).ok()
+					status, body := s.get("alice.test", "/.well-known/atproto-did")
+					shown := "alice.test"
+					if where {
+						if handle.text("did") != alice.DID || status != 200 || body != alice.DID {
+							t.Errorf("resolveHandle: %s, atproto-did: %d %s", handle.body, status, body)
+						}
+						if got := byHandle.ok(); got["did"] != alice.DID || got["handle"] != shown || !contains(string(byHandle.body), s.URL) {
+							t.Errorf("resolveIdentity: %s", byHandle.body)
+						}
+					} else {
+						shown = "handle.invalid"
+						handle.refused(400, "HandleNotFound", "Unable to resolve handle")
+						byHandle.refused(400, "HandleNotFound", "Unable to resolve handle")
+						if status != 404 {
+							t.Errorf("atproto-did: %d %s", status, body)
+						}
+					}
+					if byDID["handle"] != shown {
+						t.Errorf("the DID has the handle %v, want %s", byDID["handle"], shown)
+					}
+					status, body = s.get("alice.test", "/.well-known/did.json")
+					if web := method == gatehouse.MethodWeb; (status == 200) != web || web && !contains(body, alice.DID, "at://alice.test", s.URL) {
+						t.Errorf("did.json: %d %s", status, body)
+					}
+				}
+				says := func(a *answer, active bool, state any) {
+					t.Helper()
+					if got := a.ok(); got["active"] != active || got["status"] != state || got["handle"] != "alice.test" {
+						t.Errorf("%s: %s", a.method, a.body)
+					}
+				}
+				leads(true)
+				s.do(bearer(alice.AccessJWT), "server.deactivateAccount", object{}).ok()
+				leads(true)
+				in := s.login("alice.test", alice.Password)
+				says(in, false, "deactivated")
+				says(s.do(bearer(in.text("accessJwt")), "server.getSession", nil), false, "deactivated")
+				says(s.do(bearer(in.text("refreshJwt")), "server.refreshSession", nil), false, "deactivated")
+				// Nobody else gets what goes on leading to her.
+				s.do(nobody, "server.createAccount", object{"handle": "alice.test", "email": "other@example.com", "password": "password"}).
+					refused(400, "HandleNotAvailable", "Handle already taken: alice.test")
+
+				s.takeDown(alice.DID, "case 1")
+				leads(false)
+				says(s.leave(alice), false, "takendown")
+				s.lift(alice.DID)
+				leads(true)
+				s.again(alice)
+				s.do(bearer(alice.AccessJWT), "server.activateAccount", nil).ok()
+				says(s.do(bearer(alice.AccessJWT), "server.getSession", nil), true, nil)
+				leads(true)
+				s.takeDown(alice.DID, "case 2")
+				leads(false)
+			}, config(func(c *gatehouse.Config) { c.DIDMethod = method }))
+		})
+	}
+}
+
+// TestAForeignHandleOfADeactivatedAccountIsItsDomains: the account may have moved away, and the
+// domain may lead to somebody else by now.
+func TestAForeignHandleOfADeactivatedAccountIsItsDomains(t *testing.T) {
+	network := handles{}
+	onEach(t, func(t *testing.T, s *api) {
+		alice, bob := s.signUp("alice.test"), s.signUp("bob.test")
+		resolves := func(to string) {
+			t.Helper()
+			if got := s.do(nobody, "identity.resolveHandle", object{"handle": "name.example.com"}).text("did"); got != to {
+				t.Errorf("the handle leads to %s, want %s", got, to)
+			}
+		}
+		network["name.example.com"] = syntax.DID(alice.DID)
+		s.do(bearer(alice.AccessJWT), "identity.updateHandle", object{"handle": "name.example.com"}).ok()
+		s.do(bearer(alice.AccessJWT), "server.deactivateAccount", object{}).ok()
+		resolves(alice.DID)
+		network["name.example.com"] = syntax.DID(bob.DID)
+		resolves(bob.DID)
+		delete(network, "name.example.com")
+		s.do(nobody, "identity.resolveHandle", object{"handle": "name.example.com"}).refused(400, "HandleNotFound")
+	}, config(func(c *gatehouse.Config) { c.HandleResolver = network }))
 }

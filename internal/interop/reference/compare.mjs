@@ -372,6 +372,7 @@ describe('the reference and Gatehouse', () => {
     ...alike('createAccount-token of one who leaves')('whoever leaves may take the account along'),
     ...alike('invite codes of one who is deactivated')('may be looked at'),
     ...alike('checkAccountStatus of one who is deactivated')('no repository'),
+    ...alike('resolveHandle of one who is deactivated')('the identity is not deactivated'),
   }, async (c) => {
     await signUp('frank', 'grace')
     const byAdmin = { auth: () => admin }
