@@ -114,6 +114,13 @@ type Config struct {
 	// AllowPunycodeHandles allows handles on HandleDomains whose label begins with "xn--". They are
 	// shown as other letters than they are written with, and so can pass for somebody else's.
 	AllowPunycodeHandles bool
+	// HandleHold is how long a handle on HandleDomains that its owner has changed for another is
+	// held: only its former owner can take it back, and an admin may give it away. What is held then
+	// stays so when this is changed. Default 30 days; negative: handles are free at once.
+	HandleHold time.Duration
+	// HandleHoldAfterDeletion is how long the handle of a deleted account is held, for whoever comes
+	// back with its DID. Default: it is free at once, since people delete and start again.
+	HandleHoldAfterDeletion time.Duration
 	// MinDeletionDelay is the least time between a deactivation and the deletion that the owner
 	// wishes for with it (deleteAfter of com.atproto.server.deactivateAccount). Default 72 hours.
 	MinDeletionDelay time.Duration
@@ -278,6 +285,9 @@ func (s *settings) checkNames() error {
 	}
 	if s.MinDeletionDelay < 0 {
 		return fieldError("MinDeletionDelay", "is negative")
+	}
+	if s.HandleHoldAfterDeletion < 0 {
+		return fieldError("HandleHoldAfterDeletion", "is negative")
 	}
 	if s.InviteInterval < 0 {
 		return fieldError("InviteInterval", "is negative")

@@ -57,6 +57,8 @@ func TestBadConfigurationsNameTheField(t *testing.T) {
 		"PrivacyPolicyURL":  func(c *gatehouse.Config) { c.PrivacyPolicyURL = "/privacy" },
 		"TermsOfServiceURL": func(c *gatehouse.Config) { c.TermsOfServiceURL = "javascript:alert(1)" },
 		"ModService":        func(c *gatehouse.Config) { c.ModService = "mod.example.com" },
+
+		"HandleHoldAfterDeletion": func(c *gatehouse.Config) { c.HandleHoldAfterDeletion = -1 },
 	} {
 		cfg := gatehouse.Config{Hostname: "localhost", HandleDomains: []string{".test"}}
 		change(&cfg)

@@ -84,8 +84,10 @@ func (s *Server) wire(ctx context.Context) error {
 		CodeSecret:        codeSecret,
 		Limits:            ratelimit.Meter{Limiter: limiter, Logger: cfg.Logger},
 
-		AllowPunycodeHandles: cfg.AllowPunycodeHandles,
-		MinDeletionDelay:     cfg.MinDeletionDelay,
+		AllowPunycodeHandles:    cfg.AllowPunycodeHandles,
+		HandleHold:              cfg.HandleHold,
+		HandleHoldAfterDeletion: cfg.HandleHoldAfterDeletion,
+		MinDeletionDelay:        cfg.MinDeletionDelay,
 
 		Now:    cfg.Now,
 		Rand:   cfg.Rand,
@@ -332,6 +334,7 @@ func (s *Server) Maintain(ctx context.Context) error {
 		s.Accounts.DeleteDue(ctx),
 		s.Accounts.PurgeCodes(ctx),
 		s.Accounts.PurgeReservedKeys(ctx),
+		s.Accounts.PurgeHeldHandles(ctx),
 		s.Accounts.PurgeFormer(ctx),
 		s.Sessions.Purge(ctx),
 		ratelimit.Purge(ctx, s.store, s.cfg.Now()),

@@ -68,6 +68,9 @@ func (s *Service) couldHave(tx storage.Tx, raw string) (bool, error) {
 	if owner != "" || err != nil {
 		return false, err
 	}
+	if former, err := s.formerOwner(tx, handle); former != "" || err != nil {
+		return false, err
+	}
 	namer, ok := s.cfg.DIDs.(did.Namer)
 	if !ok {
 		return true, nil

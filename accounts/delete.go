@@ -83,5 +83,8 @@ func (s *Service) remove(tx storage.Tx, r *record) error {
 	if err := s.leaveBehind(tx, r); err != nil {
 		return err
 	}
+	if err := s.holdDeleted(tx, r); err != nil {
+		return err
+	}
 	return accountsTable.Delete(tx, r.DID.String())
 }

@@ -22,7 +22,9 @@ type didChange struct {
 	Kind Kind       `json:"kind"`
 	// To is the handle or the key that comes. Meanwhile it is kept from other accounts. If Kind is
 	// Deleted it is the DID.
-	To    string    `json:"to"`
+	To string `json:"to"`
+	// Hold says that the handle that goes is to be held for the account.
+	Hold  bool      `json:"hold,omitempty"`
 	Since time.Time `json:"since"`
 	// Until is when nobody is at it any more.
 	Until time.Time `json:"until"`
@@ -51,7 +53,7 @@ type aspect struct {
 	in func(*did.Data) string
 	// tell puts it into an operation for the DID, and give into the account.
 	tell func(*did.Operation, string)
-	give func(*Service, storage.Tx, *record, string) error
+	give func(*Service, storage.Tx, *record, *didChange) error
 	// notice is the kind of e-mail that tells the owner of the change; empty for none.
 	notice mail.Kind
 }
@@ -75,17 +77,18 @@ func (p *aspect) under(tx storage.Tx, to string) (syntax.DID, error) {
 	return c.DID, nil
 }
 
-// announce is the first step of a change. Whether another account has or is about to get the same
-// was looked at before.
-func (s *Service) announce(tx storage.Tx, p *aspect, id syntax.DID, to string) error {
+// announce is the first step of a change, whose kind and times it fills in. Whether another account
+// has or is about to get the same was looked at before.
+func (s *Service) announce(tx storage.Tx, p *aspect, c didChange) error {
 	now := s.now()
-	switch c, err := didChanges.Get(tx, changeKey(id, p.kind)); {
-	case err == nil && c.To != to && now.Before(c.Until):
+	switch other, err := didChanges.Get(tx, changeKey(c.DID, p.kind)); {
+	case err == nil && other.To != c.To && now.Before(other.Until):
 		return p.busy
 	case err != nil && !errors.Is(err, storage.ErrNotFound):
 		return err
 	}
-	return didChanges.Put(tx, &didChange{DID: id, Kind: p.kind, To: to, Since: now, Until: now.Add(submitTimeout)})
+	c.Kind, c.Since, c.Until = p.kind, now, now.Add(submitTimeout)
+	return didChanges.Put(tx, &c)
 }
 
 // carryOut makes a change that was announced.
@@ -128,7 +131,8 @@ func (s *Service) finishChange(ctx context.Context, p *aspect, id syntax.DID, to
 			return err
 		}
 		has := p.of(&r.Account)
-		switch c, err := didChanges.Get(tx, changeKey(id, p.kind)); {
+		c, err := didChanges.Get(tx, changeKey(id, p.kind))
+		switch {
 		case errors.Is(err, storage.ErrNotFound) && has == to:
 			return nil
 		case errors.Is(err, storage.ErrNotFound):
@@ -145,7 +149,7 @@ func (s *Service) finishChange(ctx context.Context, p *aspect, id syntax.DID, to
 			return nil
 		}
 		before := r.Account
-		if err := p.give(s, tx, r, to); err != nil {
+		if err := p.give(s, tx, r, c); err != nil {
 			return err
 		}
 		changed = &r.Account
@@ -187,7 +191,7 @@ func (s *Service) revert(ctx context.Context, p *aspect, id syntax.DID, refused 
 		if err != nil && !errors.Is(err, storage.ErrNotFound) {
 			return err
 		}
-		return s.announce(tx, p, id, to)
+		return s.announce(tx, p, didChange{DID: id, To: to})
 	})
 	switch {
 	case errors.Is(err, ErrNotFound), errors.Is(err, p.busy): // nothing to revert, or the other change sees to it

@@ -13,7 +13,8 @@ import (
 var (
 	// ErrInvalidHandle says that a handle is malformed, too short, too long or offensive.
 	ErrInvalidHandle = errors.New("accounts: invalid handle")
-	// ErrHandleNotAvailable says that a handle is reserved or belongs to an account.
+	// ErrHandleNotAvailable says that a handle is reserved, belongs to an account, or is held for
+	// the one that had it.
 	ErrHandleNotAvailable = errors.New("accounts: handle not available")
 	// ErrUnsupportedDomain says that a new account's handle isn't on one of the server's domains.
 	ErrUnsupportedDomain = errors.New("accounts: unsupported handle domain")

@@ -17,23 +17,25 @@ var handleAspect = &aspect{
 	of:   func(a *Account) string { return a.Handle.String() },
 	in:   (*did.Data).Handle,
 	tell: func(op *did.Operation, to string) { op.SetHandle(syntax.Handle(to)) },
-	give: func(_ *Service, _ storage.Tx, r *record, to string) error {
-		r.Handle = syntax.Handle(to)
-		return nil
+	give: func(s *Service, tx storage.Tx, r *record, c *didChange) error {
+		from := r.Handle
+		r.Handle = syntax.Handle(c.To)
+		return s.exchangeHandle(tx, r.DID, from, r.Handle, c.Hold)
 	},
 }
 
 // UpdateHandle gives an account another handle: the handle is set aside, the DID changed, and then
 // the account. If it is cut short, doing it again ends it, and so does [Service.Recover]. A handle
 // on a foreign domain has to resolve to the account's DID, and a did:web that isn't hosted here has
-// to name it already. AllowReserved lets an admin give reserved and offensive handles. Errors:
-// [ErrNotFound], [ErrInvalidHandle], [ErrHandleNotAvailable], [ErrInvalidRequest], [ErrDirectory]
-// (source: com.atproto.identity.updateHandle).
-func (s *Service) UpdateHandle(ctx context.Context, id syntax.DID, raw string, allowReserved bool) error {
+// to name it already. The handle that goes is held for the account, for HandleHold of the [Config].
+// ByAdmin lets an admin give handles that are reserved, offensive, or held for others; what goes is
+// free then. Errors: [ErrNotFound], [ErrInvalidHandle], [ErrHandleNotAvailable],
+// [ErrInvalidRequest], [ErrDirectory] (source: com.atproto.identity.updateHandle).
+func (s *Service) UpdateHandle(ctx context.Context, id syntax.DID, raw string, byAdmin bool) error {
 	if _, err := s.Get(ctx, id); err != nil {
 		return err
 	}
-	handle, err := s.checkHandle(ctx, raw, id, allowReserved)
+	handle, err := s.checkHandle(ctx, raw, id, byAdmin)
 	if err != nil {
 		return err
 	}
@@ -42,7 +44,7 @@ func (s *Service) UpdateHandle(ctx context.Context, id syntax.DID, raw string, a
 			return err
 		}
 	}
-	if err := s.store.Update(ctx, func(tx storage.Tx) error { return s.claimHandle(tx, id, handle, allowReserved) }); err != nil {
+	if err := s.store.Update(ctx, func(tx storage.Tx) error { return s.claimHandle(tx, id, handle, byAdmin) }); err != nil {
 		return err
 	}
 	return s.carryOut(ctx, handleAspect, id, handle.String())
@@ -61,8 +63,8 @@ func (s *Service) checkDeclared(ctx context.Context, id syntax.DID, handle synta
 }
 
 // claimHandle is the first step of a handle change.
-func (s *Service) claimHandle(tx storage.Tx, id syntax.DID, handle syntax.Handle, allowReserved bool) error {
-	if !allowReserved {
+func (s *Service) claimHandle(tx storage.Tx, id syntax.DID, handle syntax.Handle, byAdmin bool) error {
+	if !byAdmin {
 		switch reserved, err := s.isReserved(tx, handle); {
 		case err != nil:
 			return err
@@ -74,9 +76,14 @@ func (s *Service) claimHandle(tx storage.Tx, id syntax.DID, handle syntax.Handle
 	case err != nil:
 		return err
 	case owner != "" && owner != id:
-		return refusal.Newf(ErrHandleNotAvailable, "Handle already taken: %s", handle)
+		return handleTaken(handle)
 	}
-	if err := s.announce(tx, handleAspect, id, handle.String()); err != nil {
+	if !byAdmin {
+		if err := s.checkNotHeld(tx, handle, id); err != nil {
+			return err
+		}
+	}
+	if err := s.announce(tx, handleAspect, didChange{DID: id, To: handle.String(), Hold: !byAdmin}); err != nil {
 		return err
 	}
 	before, err := s.GetTx(tx, id)
@@ -88,9 +95,11 @@ func (s *Service) claimHandle(tx storage.Tx, id syntax.DID, handle syntax.Handle
 	return s.runHooks(tx, Change{Kind: HandleChanging, Account: &after, Before: before})
 }
 
-// ownerOf returns the account that has a handle or is about to get it, or an empty DID.
+// ownerOf returns the account that has a handle or is about to get it, or an empty DID. A hold of the
+// handle is read along with it, for whoever looks at that next.
 func ownerOf(tx storage.Tx, handle syntax.Handle) (syntax.DID, error) {
-	err := storage.Prefetch(tx, accountsTable.RefBy("handle", handle.String()), handleAspect.ref(handle.String()))
+	err := storage.Prefetch(tx,
+		accountsTable.RefBy("handle", handle.String()), handleAspect.ref(handle.String()), heldHandles.Ref(handle.String()))
 	if err != nil {
 		return "", err
 	}

@@ -106,6 +106,12 @@ type Config struct {
 	Handles HandleResolver
 	// AllowPunycodeHandles allows handles whose label on the server's domains begins with "xn--".
 	AllowPunycodeHandles bool
+	// HandleHold is how long a handle on one of the HandleDomains that its owner gives up is held:
+	// nobody else gets it, but by an admin. Default 30 days; negative: handles are free at once.
+	HandleHold time.Duration
+	// HandleHoldAfterDeletion is the same for the handle of an account that is deleted. Default: it
+	// is free at once, and so are those that were held for the account.
+	HandleHoldAfterDeletion time.Duration
 	// MinDeletionDelay is the least time between a deactivation and the deletion that its owner
 	// wished for with it. Default 72 hours.
 	MinDeletionDelay time.Duration
@@ -177,6 +183,9 @@ func New(ctx context.Context, store storage.Store, cfg Config) (*Service, error)
 	if cfg.MailTimeout == 0 {
 		cfg.MailTimeout = 15 * time.Second
 	}
+	if cfg.HandleHold == 0 {
+		cfg.HandleHold = 30 * 24 * time.Hour
+	}
 	if cfg.MinDeletionDelay == 0 {
 		cfg.MinDeletionDelay = 72 * time.Hour
 	}
@@ -210,7 +219,7 @@ func New(ctx context.Context, store storage.Store, cfg Config) (*Service, error)
 
 // Tables are the collections of this package.
 func Tables() []storage.Definer {
-	return []storage.Definer{accountsTable, codesTable, didChanges, reservedTable, reservedHandles, formerTable}
+	return []storage.Definer{accountsTable, codesTable, didChanges, reservedTable, reservedHandles, heldHandles, formerTable}
 }
 
 // SetInviteGate puts a gate before sign-up. Set it before the service is used.

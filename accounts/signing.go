@@ -43,8 +43,8 @@ var keyAspect = &aspect{
 		op.VerificationMethods[did.AtprotoKey] = to
 	},
 	notice: mail.KeysChanged,
-	give: func(s *Service, tx storage.Tx, r *record, to string) error {
-		k, err := reservedTable.Get(tx, to)
+	give: func(s *Service, tx storage.Tx, r *record, c *didChange) error {
+		k, err := reservedTable.Get(tx, c.To)
 		if errors.Is(err, storage.ErrNotFound) {
 			return errNotReserved
 		}
@@ -55,7 +55,7 @@ var keyAspect = &aspect{
 			return err
 		}
 		r.SigningKey, r.SealedKey = k.Public, k.Sealed
-		return reservedTable.Delete(tx, to)
+		return reservedTable.Delete(tx, c.To)
 	},
 }
 
@@ -195,7 +195,7 @@ func (s *Service) RotateSigningKey(ctx context.Context, id syntax.DID) (string, 
 		if _, err := get(tx, id); err != nil { // deleted meanwhile
 			return err
 		}
-		return s.announce(tx, keyAspect, id, public)
+		return s.announce(tx, keyAspect, didChange{DID: id, To: public})
 	})
 	if err != nil {
 		return "", err
@@ -220,7 +220,7 @@ func (s *Service) SetSigningKey(ctx context.Context, id syntax.DID, public strin
 				return err
 			}
 		}
-		return s.announce(tx, keyAspect, id, public)
+		return s.announce(tx, keyAspect, didChange{DID: id, To: public})
 	})
 	if err != nil {
 		return err

@@ -32,7 +32,7 @@ type CreateParams struct {
 	// ProofKey is the key that signed the proof, as a did:key. It must not be one that was held
 	// here.
 	ProofKey string
-	// AllowReserved lets an admin take reserved and offensive handles.
+	// AllowReserved lets an admin take handles that are reserved, offensive, or held for others.
 	AllowReserved bool
 	// Guard runs in the first transaction of the sign-up, before anything else in it. Its error is
 	// returned, and undoes what it wrote. Otherwise its writes last if that transaction does, even
@@ -263,7 +263,13 @@ func (s *Service) checkFree(tx storage.Tx, r *record, p CreateParams) error {
 	case err != nil:
 		return err
 	case owner != "":
-		return refusal.Newf(ErrHandleNotAvailable, "Handle already taken: %s", r.Handle)
+		return handleTaken(r.Handle)
+	}
+	if !p.AllowReserved {
+		// Who comes with the DID is the former owner. Who gets a did:web of the same name is not.
+		if err := s.checkNotHeld(tx, r.Handle, p.DID); err != nil {
+			return err
+		}
 	}
 	switch _, err := accountsTable.GetBy(tx, "email", r.Email); {
 	case err == nil:
@@ -291,7 +297,7 @@ func (s *Service) reserve(tx storage.Tx, r *record, p CreateParams) error {
 	}
 	switch _, err := accountsTable.Get(tx, r.DID.String()); {
 	case err == nil && p.DID == "": // it was named after the handle, which its account has changed since
-		return refusal.Newf(ErrHandleNotAvailable, "Handle already taken: %s", r.Handle)
+		return handleTaken(r.Handle)
 	case err == nil:
 		return refusal.Newf(ErrInvalidRequest, "Account already exists: %s", r.DID)
 	case !errors.Is(err, storage.ErrNotFound):
@@ -301,7 +307,7 @@ func (s *Service) reserve(tx storage.Tx, r *record, p CreateParams) error {
 		return err
 	}
 	if r.Takedown != nil && p.DID == "" { // it is named after a handle whose account was taken down and deleted
-		return refusal.Newf(ErrHandleNotAvailable, "Handle already taken: %s", r.Handle)
+		return handleTaken(r.Handle)
 	}
 	if p.InviteCode != "" && s.gate != nil {
 		if err := s.gate.Redeem(tx, p.InviteCode, r.DID); err != nil {
@@ -318,6 +324,9 @@ func (s *Service) reserve(tx storage.Tx, r *record, p CreateParams) error {
 // finish is the last step: the account becomes visible.
 func (s *Service) finish(tx storage.Tx, r *record, also []func(storage.Tx, *Account) error) error {
 	r.Pending = nil
+	if err := endHold(tx, r.Handle); err != nil {
+		return err
+	}
 	if err := s.changed(tx, Created, nil, r); err != nil {
 		return err
 	}

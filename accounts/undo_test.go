@@ -388,3 +388,30 @@ func TestAForeignWebDIDHasToNameTheHandle(t *testing.T) {
 		t.Errorf("afterwards: %+v, %v", a, err)
 	}
 }
+
+// TestASignUpThatComesToNothingLeavesTheHold of the handle that an admin would have given away by
+// it.
+func TestASignUpThatComesToNothingLeavesTheHold(t *testing.T) {
+	s := domaintest.New(t)
+	alice := s.SignUp("alice").Account
+	if err := s.Accounts.UpdateHandle(ctx, alice.DID, "alicia.test", false); err != nil {
+		t.Fatal(err)
+	}
+	byAdmin := params("bob")
+	byAdmin.Handle, byAdmin.AllowReserved = "alice.test", true
+	byOther := byAdmin
+	byOther.AllowReserved = false
+	hookOnce(s, accounts.Created, errVeto)
+	if _, err := s.Accounts.Create(ctx, byAdmin); !errors.Is(err, errVeto) {
+		t.Fatalf("a vetoed sign-up: %v", err)
+	}
+	if _, err := s.Accounts.Create(ctx, byOther); !errors.Is(err, accounts.ErrHandleNotAvailable) {
+		t.Errorf("a sign-up of somebody else: %v", err)
+	}
+	if _, err := s.Accounts.Create(ctx, byAdmin); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Accounts.UpdateHandle(ctx, alice.DID, "alice.test", false); !errors.Is(err, accounts.ErrHandleNotAvailable) {
+		t.Errorf("what an admin has given away: %v", err)
+	}
+}

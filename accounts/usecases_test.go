@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
@@ -64,10 +66,27 @@ var useCases = []useCase{
 		},
 	}, {
 		name: "handle change", prepare: (*world).alice, act: changeHandle,
-		done: func(w *world) error { return w.hasHandle("alicia.test") }, undone: func(w *world) error { return w.hasHandle("alice.test") },
+		done: (*world).hasNewHandle, undone: (*world).hasOldHandle,
+	}, {
+		name: "return to a handle that is held",
+		prepare: func(w *world) {
+			w.alice()
+			w.ok(w.srv.Accounts.UpdateHandle(ctx, w.id, "alicia.test", false))
+		},
+		act: func(ctx context.Context, w *world) error {
+			return w.srv.Accounts.UpdateHandle(ctx, w.id, "alice.test", false)
+		},
+		done:   func(w *world) error { return w.hasHandle("alice.test", "alicia.test") },
+		undone: (*world).hasNewHandle,
+	}, {
+		name: "handle change by an admin", prepare: (*world).alice,
+		act: func(ctx context.Context, w *world) error {
+			return w.srv.Accounts.UpdateHandle(ctx, w.id, "alicia.test", true)
+		},
+		done: func(w *world) error { return w.hasHandle("alicia.test") }, undone: (*world).hasOldHandle,
 	}, {
 		name: "handle change that a hook refuses when the DID names the handle", prepare: (*world).alice, act: changeHandle,
-		done: func(w *world) error { return w.hasHandle("alicia.test") }, undone: func(w *world) error { return w.hasHandle("alice.test") },
+		done: (*world).hasNewHandle, undone: (*world).hasOldHandle,
 		veto: accounts.HandleChanged,
 	}, {
 		name: "key rotation", prepare: (*world).alice, act: rotateKey,
@@ -369,19 +388,36 @@ func (w *world) lives() error {
 	if _, err := w.srv.Sessions.Verify(ctx, w.access); err != nil {
 		return err
 	}
-	return errors.Join(w.hasPassword("password"), w.hasEmail("alice@example.com", false), w.hasHandle("alice.test"))
+	return errors.Join(w.hasPassword("password"), w.hasEmail("alice@example.com", false), w.hasOldHandle())
 }
 
 func changeHandle(ctx context.Context, w *world) error {
 	return w.srv.Accounts.UpdateHandle(ctx, w.id, "alicia.test", false)
 }
 
-// hasHandle tells if the account has another of the two handles, or holds both.
-func (w *world) hasHandle(handle syntax.Handle) error {
+func (w *world) hasOldHandle() error { return w.hasHandle("alice.test") }
+
+func (w *world) hasNewHandle() error { return w.hasHandle("alicia.test", "alice.test") }
+
+// hasHandle tells if the account has another of the two handles, if the handles that are held for it
+// are others, or if what is neither is kept from anybody.
+func (w *world) hasHandle(handle syntax.Handle, held ...string) error {
 	if err := same("the handle", w.account(w.id.String()).Handle, handle); err != nil {
 		return err
 	}
+	all := rows[struct{ DID string }](w, w.store, "held_handles")
+	if err := same("the handles that are held", fmt.Sprint(slices.Sorted(maps.Keys(all))), fmt.Sprint(held)); err != nil {
+		return err
+	}
+	for _, h := range held {
+		if err := same("the one for whom "+h+" is held", all[h].DID, w.id.String()); err != nil {
+			return err
+		}
+	}
 	other := map[syntax.Handle]string{"alice.test": "alicia.test", "alicia.test": "alice.test"}[handle]
+	if slices.Contains(held, other) {
+		return nil
+	}
 	return w.free(other, "")
 }
 

@@ -53,7 +53,8 @@ type options struct {
 func WithStore(s storage.Store) Option { return func(o *options) { o.store = s } }
 
 // WithConfig changes the configuration: host name "localhost", handle domain
-// ".test", rate limits off, an admin password of [AdminPassword], passwords of any length.
+// ".test", rate limits off, an admin password of [AdminPassword], passwords of any length, handles
+// that are free as soon as an account has another.
 func WithConfig(change func(*gatehouse.Config)) Option {
 	return func(o *options) { o.configure = append(o.configure, change) }
 }
@@ -89,6 +90,7 @@ func NewServer(t testing.TB, opts ...Option) *Server {
 		PasswordTime:      1,
 		Mail:              s.Mail.Memory,
 		RateLimits:        gatehouse.Off,
+		HandleHold:        -1,
 		Logger:            slog.New(slog.DiscardHandler),
 		Now:               s.Clock.Now,
 	}

@@ -54,6 +54,9 @@ type Settings struct {
 	JWTSecret      string `name:"jwt-secret" help:"Key of access and refresh tokens. Default: made once and kept in the store." placeholder:"TEXT"`
 	KeySecret      string `help:"Hexadecimal of the 32 bytes that seal accounts' signing keys. Default: made once and kept in the store." placeholder:"HEX"`
 
+	HandleHold              time.Duration `default:"720h" help:"How long a handle that its owner gives up is held for its owner (default ${default}; negative: not at all)." placeholder:"DURATION"`
+	HandleHoldAfterDeletion time.Duration `help:"How long the handle of a deleted account is held, such as 720h. Default: it is free at once." placeholder:"DURATION"`
+
 	AllowPunycodeHandles bool          `help:"Allow handles on -handle-domains that begin with xn--."`
 	MinDeletionDelay     time.Duration `default:"72h" help:"Least time between a deactivation and the deletion that its owner asks for with it (default ${default})." placeholder:"DURATION"`
 
@@ -219,6 +222,9 @@ func (s *Settings) config(mailer mail.Mailer, logger *slog.Logger, listening net
 		TermsOfServiceURL:    s.TermsOfServiceURL,
 		BlobUploadLimit:      s.BlobUploadLimit,
 		Logger:               logger,
+
+		HandleHold:              s.HandleHold,
+		HandleHoldAfterDeletion: s.HandleHoldAfterDeletion,
 	}
 	if s.JWTSecret != "" {
 		cfg.JWTSecret = []byte(s.JWTSecret)

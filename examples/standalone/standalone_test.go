@@ -28,7 +28,7 @@ var values = map[string]string{
 	"invites": "true", "invite-interval": "168h", "invite-epoch": "2026-01-01T00:00:00Z", "mail": "log", "mail-from": "a@b.test",
 	"mail-templates": ".", "mail-timeout": "3s", "mute-notices": "keys_changed,factor_changed", "plc": "local", "plc-rotation-key": strings.Repeat("01", 32), "recovery-key": "did:key:z",
 	"did-method": "web", "jwt-secret": "0123456789abcdef", "key-secret": strings.Repeat("02", 32), "min-password-length": "9",
-	"password-memory": "8", "password-time": "1", "password-threads": "2", "password-workers": "3", "password-queue": "5", "allow-punycode-handles": "true", "min-deletion-delay": "96h", "email-for-app-passwords": "true",
+	"password-memory": "8", "password-time": "1", "password-threads": "2", "password-workers": "3", "password-queue": "5", "allow-punycode-handles": "true", "handle-hold": "-1ns", "handle-hold-after-deletion": "24h", "min-deletion-delay": "96h", "email-for-app-passwords": "true",
 	"rate-limits": "off", "trusted-proxies": "10.0.0.0/8,::1", "contact-email": "c@d.test", "privacy-policy-url": "https://p.test",
 	"terms-of-service-url": "https://t.test", "blob-upload-limit": "7", "log-format": "json",
 }

@@ -255,6 +255,9 @@ func (s *machine) leftBehind() {
 	// has the DID, the directory, which isn't the accounts', and what keeps a DID from washing off
 	// a takedown.
 	stays := []string{"audit_log", "invite_uses", "invite_codes", "plc_directory", "former_accounts"}
+	if s.holdDeleted > 0 { // then for whom a handle is held
+		stays = append(stays, "held_handles")
+	}
 	err := s.store.View(context.Background(), func(tx storage.Tx) error {
 		tables, err := s.store.Tables(context.Background())
 		if err != nil {

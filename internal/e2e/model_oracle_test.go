@@ -15,11 +15,20 @@ type model struct {
 	inviteOnly    bool
 	web           bool            // DIDs are did:web
 	reserved      map[string]bool // handles
+	hold          time.Duration   // of a handle that its owner gives up; 0: none
+	holdDeleted   time.Duration   // of the handle of a deleted account
+	held          []held          // also those that are held no longer
 	people        []*person       // also those who are gone
 	keys          []*key          // also those that work no longer
 	inviteCodes   []*invite
 	takedownsEver int
 	notices       map[notice]int // that have to be in the mailbox
+}
+
+// held is a handle that is held for who had it.
+type held struct {
+	handle, did string
+	until       time.Time
 }
 
 // notice is an e-mail without a code.
@@ -422,7 +431,7 @@ func (m *model) signsUp(handle, email, code string) verdict {
 	if m.reserved[strings.ToLower(handle)] {
 		return reservedName
 	}
-	if m.find(handle) != nil {
+	if m.find(handle) != nil || m.formerOwner(handle) != "" {
 		return handleTaken(strings.ToLower(handle))
 	}
 	if m.find(email) != nil {
@@ -437,8 +446,28 @@ func (m *model) signsUp(handle, email, code string) verdict {
 // free reports whether a new account may have a handle.
 func (m *model) free(handle string) bool {
 	handle = strings.ToLower(handle)
-	return !m.reserved[handle] && m.find(handle) == nil && !(m.web && (m.find("did:web:"+handle) != nil || m.stuck("did:web:"+handle) != nil))
+	return !m.reserved[handle] && m.find(handle) == nil && m.formerOwner(handle) == "" && !(m.web && (m.find("did:web:"+handle) != nil || m.stuck("did:web:"+handle) != nil))
 }
+
+// formerOwner returns the DID for which a handle is held, or "".
+func (m *model) formerOwner(handle string) string {
+	for _, h := range m.held {
+		if h.handle == strings.ToLower(handle) && m.now().Before(h.until) {
+			return h.did
+		}
+	}
+	return ""
+}
+
+// holds holds a handle for who had it.
+func (m *model) holds(p *person, hold time.Duration) {
+	if hold > 0 {
+		m.held = append(m.held, held{p.handle, p.did, m.now().Add(hold)})
+	}
+}
+
+// endsHolds ends the holds of which something is true.
+func (m *model) endsHolds(are func(held) bool) { m.held = slices.DeleteFunc(m.held, are) }
 
 // stuck returns the last account of a DID if an admin deleted it while it was taken down, or nil.
 func (m *model) stuck(did string) *person {
@@ -522,7 +551,18 @@ func (m *model) renames(p *person, handle string, byAdmin bool) verdict {
 	if other := m.find(handle); other != nil && other != p {
 		return handleTaken(other.handle)
 	}
-	p.handle = strings.ToLower(handle)
+	handle = strings.ToLower(handle)
+	if former := m.formerOwner(handle); former != "" && former != p.did && !byAdmin {
+		return handleTaken(handle)
+	}
+	if handle == p.handle {
+		return fine
+	}
+	m.endsHolds(func(h held) bool { return h.handle == handle })
+	if !byAdmin {
+		m.holds(p, m.hold)
+	}
+	p.handle = handle
 	return fine
 }
 
@@ -634,6 +674,10 @@ func (m *model) remove(p *person) {
 	p.gone = true
 	p.endSessions()
 	clear(p.codes)
+	m.holds(p, m.holdDeleted)
+	if m.holdDeleted == 0 {
+		m.endsHolds(func(h held) bool { return h.did == p.did })
+	}
 	for _, i := range m.inviteCodes {
 		if i.owner == p.did {
 			i.gone = true

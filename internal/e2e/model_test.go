@@ -98,6 +98,8 @@ var (
 func live(rt *rapid.T, t sequence, open func(testing.TB) storage.Store) {
 	s := &machine{rt: rt, t: t, store: open(t), clock: gatehousetest.NewClock(), last: map[string]string{}}
 	s.model = &model{now: s.clock.Now, inviteOnly: s.flip("invite only"), web: s.seldom(3, "on the web"), reserved: map[string]bool{}, notices: map[notice]int{}}
+	s.hold = one(s, []time.Duration{0, 7 * 24 * time.Hour}, "handles are held for")
+	s.holdDeleted = one(s, []time.Duration{0, 0, 24 * time.Hour}, "those of deleted accounts for")
 	s.start()
 	for len(s.people) == 0 {
 		s.signUp()
@@ -127,6 +129,9 @@ func (s *machine) start() {
 	s.api = newAPI(s.t, withStore(s.store), config(func(c *gatehouse.Config) {
 		c.Now, c.PublicURL = s.clock.Now, "http://localhost:2583"
 		c.Invites, c.InviteInterval, c.MinPasswordLength = s.inviteOnly, earnTime, minPassword
+		if c.HandleHoldAfterDeletion = s.holdDeleted; s.hold > 0 {
+			c.HandleHold = s.hold
+		}
 		if s.web {
 			c.DIDMethod = gatehouse.MethodWeb
 		}
