@@ -74,10 +74,24 @@ type Config struct {
 	// RepoStatus tells checkAccountStatus the state of repositories. Default: there are none.
 	RepoStatus xrpc.RepoStatusFunc
 
-	// Invites makes sign-up ask for an invite code.
-	Invites bool
-	// InviteInterval is the time in which an account earns an invite code, if
-	// Invites is set. Zero: accounts earn none.
+	// SignUp says who may sign up: everybody ([accounts.SignUpOpen], the default), those who have an
+	// invite code ([accounts.SignUpInvites]), those who move here ([accounts.SignUpMigrations]), or
+	// nobody ([accounts.SignUpClosed]).
+	SignUp accounts.SignUpMode
+	// CheckSignUp decides on everybody who wants to sign up and meets all other conditions: it is
+	// the place for a captcha, a payment or a list of names, with the applicant's verificationCode
+	// and, by [ratelimit.FromContext], the client's address (an IPv6 address as its /64). It runs
+	// outside of transactions, before the password is hashed; with an error there is no account, and
+	// nothing of the attempt is left. An error with a method PublicMessage() string is answered 400
+	// with that message, an [xrpc.Error] as it says, [accounts.ErrSignUpClosed] as if sign-up were
+	// closed, the end of a context 503, and what says nothing to clients 500. Optional.
+	CheckSignUp func(context.Context, accounts.Applicant) error
+	// VerificationRequired has describeServer say that sign-up needs a verificationCode: the apps
+	// that know it then show the page /gate/signup of this server, which is yours to serve, and send
+	// the code that it gives them. CheckSignUp is what looks at it.
+	VerificationRequired bool
+	// InviteInterval is the time in which an account earns an invite code, where sign-up needs one.
+	// Zero: accounts earn none.
 	InviteInterval time.Duration
 	// InviteEpoch is when earning begins, for accounts that are older.
 	InviteEpoch time.Time
@@ -217,7 +231,7 @@ func (cfg Config) settings() (*settings, error) {
 		}
 	}
 	for _, check := range []func() error{
-		s.checkNames, s.checkIdentity, s.checkSecrets, s.checkAdmins, s.checkPasswords, s.checkMail, s.checkLimits, s.checkDescription,
+		s.checkNames, s.checkSignUp, s.checkIdentity, s.checkSecrets, s.checkAdmins, s.checkPasswords, s.checkMail, s.checkLimits, s.checkDescription,
 	} {
 		if err := check(); err != nil {
 			return nil, err
@@ -289,10 +303,28 @@ func (s *settings) checkNames() error {
 	if s.HandleHoldAfterDeletion < 0 {
 		return fieldError("HandleHoldAfterDeletion", "is negative")
 	}
+	return nil
+}
+
+func (s *settings) checkSignUp() error {
+	if s.SignUp == "" {
+		s.SignUp = accounts.SignUpOpen
+	}
+	if !slices.Contains(accounts.SignUpModes(), s.SignUp) {
+		return fieldError("SignUp", "%q is none of %q", s.SignUp, accounts.SignUpModes())
+	}
 	if s.InviteInterval < 0 {
 		return fieldError("InviteInterval", "is negative")
 	}
 	return nil
+}
+
+// anyoneMaySignUp reports whether everybody in the world can have an account here. An operator may
+// have got that by setting nothing.
+func (s *settings) anyoneMaySignUp() bool {
+	u, err := url.Parse(s.PublicURL)
+	public := !IsLocal(s.Hostname) || err == nil && !IsLocal(u.Hostname())
+	return public && s.SignUp == accounts.SignUpOpen && s.CheckSignUp == nil
 }
 
 func (s *settings) checkIdentity() error {

@@ -28,6 +28,7 @@ func TestBadConfigurationsNameTheField(t *testing.T) {
 		"PublicURL  ":       func(c *gatehouse.Config) { c.PublicURL = "https://user:password@pds.example.com" },
 		"PublicURL ":        func(c *gatehouse.Config) { c.PublicURL = "https://pds.example.com/path" },
 		"InviteInterval":    func(c *gatehouse.Config) { c.InviteInterval = -1 },
+		"SignUp":            func(c *gatehouse.Config) { c.SignUp = "nobody" },
 		"DIDMethod":         func(c *gatehouse.Config) { c.DIDMethod = "key" },
 		"PLC":               func(c *gatehouse.Config) { c.PLC = "plc.directory" },
 		"PLCRotationKey":    func(c *gatehouse.Config) { c.PLCRotationKey = "nonsense" },

@@ -34,7 +34,7 @@ func Example_services() {
 	ctx := context.Background()
 	store := memory.New()
 	defer store.Close()
-	srv, err := gatehouse.New(store, gatehouse.Config{Hostname: "localhost", HandleDomains: []string{".test"}, Invites: true})
+	srv, err := gatehouse.New(store, gatehouse.Config{Hostname: "localhost", HandleDomains: []string{".test"}, SignUp: accounts.SignUpInvites})
 	if err != nil {
 		fmt.Println(err)
 		return

@@ -64,6 +64,10 @@ func NewContext(ctx context.Context, store storage.Store, cfg Config) (*Server, 
 	if err := s.wire(ctx); err != nil {
 		return nil, fmt.Errorf("gatehouse: %w", err)
 	}
+	if set.anyoneMaySignUp() {
+		set.Logger.WarnContext(ctx, "anyone may sign up on this server",
+			"to close it", "set Config.SignUp (-sign-up) to invites, migrations or closed, or Config.CheckSignUp")
+	}
 	background, stop := context.WithCancel(context.Background())
 	s.stop = stop
 	s.running.Add(1)
@@ -153,6 +157,9 @@ func Collections() []storage.Definer {
 // test, so that nothing about it belongs in public: a loopback address, or a name under .localhost,
 // .test or .example.
 func IsLocal(hostname string) bool {
+	if addr, err := netip.ParseAddr(hostname); err == nil { // which may have colons without a port
+		return addr.IsLoopback()
+	}
 	host, _, _ := strings.Cut(strings.ToLower(hostname), ":")
 	for _, suffix := range []string{"localhost", "test", "example"} {
 		if host == suffix || strings.HasSuffix(host, "."+suffix) {

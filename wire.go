@@ -67,6 +67,8 @@ func (s *Server) wire(ctx context.Context) error {
 	guarded := storage.Conditional(s.store)
 	s.Accounts, err = accounts.New(ctx, guarded, accounts.Config{
 		HandleDomains:     cfg.HandleDomains,
+		SignUp:            cfg.SignUp,
+		CheckSignUp:       cfg.CheckSignUp,
 		MinPasswordLength: cfg.MinPasswordLength,
 		ServiceName:       cfg.ServiceName,
 		Endpoint:          cfg.PublicURL,
@@ -118,6 +120,7 @@ func (s *Server) wire(ctx context.Context) error {
 		Description: xrpc.Description{
 			ContactEmail: cfg.ContactEmail, PrivacyPolicyURL: cfg.PrivacyPolicyURL,
 			TermsOfServiceURL: cfg.TermsOfServiceURL, BlobUploadLimit: cfg.BlobUploadLimit,
+			VerificationRequired: cfg.VerificationRequired,
 		},
 		Limiter:        limiter,
 		TrustedProxies: cfg.proxies,
@@ -182,7 +185,7 @@ func (s *Server) wireCredentials(ctx context.Context, guarded storage.Store) err
 		return err
 	}
 	s.Invites, err = invites.New(ctx, guarded, s.Accounts, invites.Config{
-		Hostname: cfg.Hostname, Required: cfg.Invites, Interval: cfg.InviteInterval, Epoch: cfg.InviteEpoch,
+		Hostname: cfg.Hostname, Interval: cfg.InviteInterval, Epoch: cfg.InviteEpoch,
 		Now: cfg.Now, Rand: cfg.Rand,
 	})
 	return err

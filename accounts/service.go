@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -70,8 +71,6 @@ type HandleResolver interface {
 
 // InviteGate decides on invite codes at sign-up. [invites.Service] is one.
 type InviteGate interface {
-	// Required reports whether sign-up needs a code.
-	Required() bool
 	// Check refuses a code that can't be used now.
 	Check(tx storage.Tx, code string) error
 	// Redeem uses a code for an account, or refuses as Check does.
@@ -85,6 +84,14 @@ type Config struct {
 	// HandleDomains are the domains under which accounts may take handles, each
 	// with its leading dot.
 	HandleDomains []string
+	// SignUp says who may sign up. Default [SignUpOpen].
+	SignUp SignUpMode
+	// CheckSignUp decides on everybody who wants to sign up and meets all other conditions, before
+	// their password is hashed and outside of transactions. With an error there is no account, and
+	// nothing of the attempt is left: no invite code is used. If the error has a method
+	// PublicMessage() string, clients of the HTTP API are told that. The client's address is that of
+	// [ratelimit.FromContext]. Optional.
+	CheckSignUp func(context.Context, Applicant) error
 	// MinPasswordLength is the fewest characters of a new password. Default 8.
 	MinPasswordLength int
 	// ServiceName is what e-mails call the server.
@@ -176,6 +183,11 @@ func New(ctx context.Context, store storage.Store, cfg Config) (*Service, error)
 		return nil, errors.New("accounts: Config.Mailer is missing")
 	case len(cfg.CodeSecret) < 32:
 		return nil, errors.New("accounts: Config.CodeSecret is shorter than 32 bytes")
+	case cfg.SignUp != "" && !slices.Contains(SignUpModes(), cfg.SignUp):
+		return nil, fmt.Errorf("accounts: Config.SignUp is %q, which is none of %q", cfg.SignUp, SignUpModes())
+	}
+	if cfg.SignUp == "" {
+		cfg.SignUp = SignUpOpen
 	}
 	if cfg.MinPasswordLength == 0 {
 		cfg.MinPasswordLength = 8
@@ -230,9 +242,6 @@ func (s *Service) HandleDomains() []string { return s.cfg.HandleDomains }
 
 // Endpoint returns the URL of the server, as DID documents name it.
 func (s *Service) Endpoint() string { return s.cfg.Endpoint }
-
-// InviteRequired reports whether sign-up needs an invite code.
-func (s *Service) InviteRequired() bool { return s.gate != nil && s.gate.Required() }
 
 // Close waits for e-mails that are on their way, until ctx ends; then it gives
 // them up.

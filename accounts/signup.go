@@ -32,8 +32,15 @@ type CreateParams struct {
 	// ProofKey is the key that signed the proof, as a did:key. It must not be one that was held
 	// here.
 	ProofKey string
+	// VerificationCode and VerificationPhone are for CheckSignUp of the [Config]; nothing else looks
+	// at them.
+	VerificationCode  string
+	VerificationPhone string
 	// AllowReserved lets an admin take handles that are reserved, offensive, or held for others.
 	AllowReserved bool
+	// Admit lets an admin make the account whoever may sign up otherwise: without an invite code,
+	// and without asking CheckSignUp. A code that is given all the same has to be good, and is used.
+	Admit bool
 	// Guard runs in the first transaction of the sign-up, before anything else in it. Its error is
 	// returned, and undoes what it wrote. Otherwise its writes last if that transaction does, even
 	// if the directory then refuses the DID. It is the place to use up a proof that works once: if
@@ -59,12 +66,15 @@ const (
 
 // Create makes an account. The functions in also run in the transaction that makes the account
 // visible, and an error of theirs undoes it (unless a recovery pass made it visible before: then it
-// stays, and the error is returned all the same). Errors: [ErrInvalidRequest],
+// stays, and the error is returned all the same). Errors: [ErrSignUpClosed], [ErrInvalidRequest],
 // [ErrInvalidPassword], [ErrInviteRequired], [ErrInvalidEmail], [ErrInvalidHandle],
 // [ErrHandleNotAvailable], [ErrUnsupportedDomain], [ErrEmailTaken], [ErrMissingAuth], [ErrHeldKey],
-// [ErrDirectory], [ratelimit.ErrLimited], and those of the [InviteGate]. An account whose DID is
-// taken down here is taken down (source: com.atproto.server.createAccount).
+// [ErrDirectory], [ratelimit.ErrLimited], and those of the [InviteGate] and of CheckSignUp. An
+// account whose DID is taken down here is taken down (source: com.atproto.server.createAccount).
 func (s *Service) Create(ctx context.Context, p CreateParams, also ...func(storage.Tx, *Account) error) (*Account, error) {
+	if err := s.checkMode(p); err != nil {
+		return nil, err
+	}
 	r, err := s.checkParams(ctx, p)
 	if err != nil {
 		return nil, err
@@ -166,7 +176,7 @@ func (s *Service) checkParams(ctx context.Context, p CreateParams) (*record, err
 	if err := s.checkNewPassword(p.Password); err != nil {
 		return nil, err
 	}
-	if p.InviteCode == "" && s.InviteRequired() {
+	if p.InviteCode == "" && s.InviteRequired() && !p.Admit {
 		return nil, refusal.New(ErrInviteRequired, "No invite code provided")
 	}
 	if p.Email == "" {
@@ -196,11 +206,24 @@ func (s *Service) prepare(ctx context.Context, r *record, p CreateParams) (*did.
 	if err := s.chargeHash(ctx); err != nil {
 		return nil, err
 	}
+	op, err := s.identify(ctx, r, p)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.ask(ctx, r, p); err != nil {
+		return nil, err
+	}
 	hash, err := s.cfg.Passwords.Hash(ctx, p.Password)
 	if err != nil {
 		return nil, err
 	}
 	s.setHash(r, hash)
+	return op, nil
+}
+
+// identify gives the record its signing key and its DID, and returns the DID's first operation if
+// one is to be published.
+func (s *Service) identify(ctx context.Context, r *record, p CreateParams) (*did.Operation, error) {
 	key, err := s.signingKey(ctx, p.DID)
 	if err != nil {
 		return nil, err
@@ -222,15 +245,15 @@ func (s *Service) prepare(ctx context.Context, r *record, p CreateParams) (*did.
 	if err != nil {
 		return nil, fmt.Errorf("accounts: %w", err)
 	}
-	r.Pending = &pending{Since: s.now(), Operation: raw}
+	r.Pending = &pending{Operation: raw}
 	return minted.Operation, nil
 }
 
 // checkProof refuses who brings a DID without having proved that it is theirs, and a recovery key
 // that is none.
 func (s *Service) checkProof(ctx context.Context, p CreateParams) error {
-	if p.DID != "" && p.DID != p.ProvenDID {
-		return refusal.Newf(ErrMissingAuth, "Missing auth to create account with did: %s", p.DID)
+	if err := checkOwner(p); err != nil {
+		return err
 	}
 	if p.ProofKey != "" {
 		if err := s.store.View(ctx, func(tx storage.Tx) error { return checkProofKey(tx, p.DID, p.ProofKey) }); err != nil {
@@ -246,10 +269,8 @@ func (s *Service) checkProof(ctx context.Context, p CreateParams) error {
 // checkFree refuses an invite code that can't be used, and a handle, an address or a DID that is
 // taken.
 func (s *Service) checkFree(tx storage.Tx, r *record, p CreateParams) error {
-	if p.InviteCode != "" && s.gate != nil {
-		if err := s.gate.Check(tx, p.InviteCode); err != nil {
-			return err
-		}
+	if err := s.checkInvite(tx, p); err != nil {
+		return err
 	}
 	if !p.AllowReserved {
 		switch reserved, err := s.isReserved(tx, r.Handle); {
@@ -317,6 +338,9 @@ func (s *Service) reserve(tx storage.Tx, r *record, p CreateParams) error {
 	// A key that was reserved for the account has found its place.
 	if err := reservedTable.Delete(tx, r.SigningKey); err != nil {
 		return err
+	}
+	if r.Pending != nil {
+		r.Pending.Since = s.now()
 	}
 	return s.changed(tx, Creating, nil, r)
 }

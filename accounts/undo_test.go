@@ -242,7 +242,7 @@ func TestASignUpThatRecoveryFinishedKeepsItsDID(t *testing.T) {
 
 func TestRecoveryGivesUpWhatAHookRefuses(t *testing.T) {
 	dir := watch(t)
-	s := domaintest.New(t, dir.in, func(c *gatehouse.Config) { c.Invites = true })
+	s := domaintest.New(t, dir.in, func(c *gatehouse.Config) { c.SignUp = accounts.SignUpInvites })
 	made, err := s.Invites.Create(ctx, 1, 1)
 	if err != nil {
 		t.Fatal(err)

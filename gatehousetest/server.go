@@ -134,22 +134,15 @@ type Account struct {
 }
 
 // CreateAccount makes an account with the password "password" and the address
-// LABEL@example.com, where LABEL is the first part of the handle. It needs no invite code,
-// and may have a reserved handle.
+// LABEL@example.com, where LABEL is the first part of the handle, whoever may sign up otherwise. It
+// may have a reserved handle.
 func (s *Server) CreateAccount(handle string) *Account {
 	s.t.Helper()
 	label, _, _ := strings.Cut(handle, ".")
 	a := &Account{Handle: handle, Email: label + "@example.com", Password: "password"}
-	ctx := context.Background()
-	p := accounts.CreateParams{Handle: a.Handle, Email: a.Email, Password: a.Password, AllowReserved: true}
-	if s.Gatehouse.Accounts.InviteRequired() {
-		made, err := s.Gatehouse.Invites.Create(ctx, 1, 1)
-		if err != nil {
-			s.t.Fatalf("gatehousetest: making an invite code: %v", err)
-		}
-		p.InviteCode = made[0].Codes[0]
-	}
-	tokens, err := s.Gatehouse.Sessions.SignUp(ctx, p)
+	tokens, err := s.Gatehouse.Sessions.SignUp(context.Background(), accounts.CreateParams{
+		Handle: a.Handle, Email: a.Email, Password: a.Password, AllowReserved: true, Admit: true,
+	})
 	if err != nil {
 		s.t.Fatalf("gatehousetest: creating %s: %v", handle, err)
 	}

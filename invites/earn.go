@@ -30,7 +30,7 @@ func (s *Service) ForAccount(ctx context.Context, did syntax.DID, includeUsed, c
 	if err != nil {
 		return nil, err
 	}
-	if createAvailable && s.cfg.Required && s.cfg.Interval > 0 {
+	if createAvailable && s.accounts.InviteRequired() && s.cfg.Interval > 0 {
 		earned, err := s.earn(ctx, account, all)
 		if err != nil {
 			return nil, err

@@ -7,21 +7,19 @@ import (
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
 
+	"github.com/gatehouse-at/gatehouse"
+	"github.com/gatehouse-at/gatehouse/accounts"
 	"github.com/gatehouse-at/gatehouse/internal/domaintest"
 	"github.com/gatehouse-at/gatehouse/invites"
 )
 
-// earning is a server where accounts earn a code a day, with an account that was there before it
-// asked for codes.
+// earning is a server where accounts earn a code a day, with an account.
 func earning(t *testing.T) (*domaintest.Services, *invites.Service, syntax.DID) {
 	t.Helper()
-	s := domaintest.New(t)
-	alice := s.SignUp("alice").Account.DID
-	inv, err := invites.New(ctx, s.Store, s.Accounts, invites.Config{Hostname: "pds.test", Required: true, Interval: 24 * time.Hour, Now: s.Now})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s, inv, alice
+	s := domaintest.New(t, func(c *gatehouse.Config) {
+		c.SignUp, c.InviteInterval = accounts.SignUpInvites, 24*time.Hour
+	})
+	return s, s.Invites, s.SignUp("alice").Account.DID
 }
 
 func TestAnAccountWhoseInvitesAreDisabledEarnsDisabledOnes(t *testing.T) {

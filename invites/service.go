@@ -43,9 +43,8 @@ const (
 type Config struct {
 	// Hostname begins the codes, its dots as dashes. Required.
 	Hostname string
-	// Required makes sign-up ask for a code.
-	Required bool
-	// Interval is the time in which an account earns a code. Zero: accounts earn none.
+	// Interval is the time in which an account earns a code, where sign-up needs one. Zero: accounts
+	// earn none.
 	Interval time.Duration
 	// Epoch is when earning begins, for accounts that are older.
 	Epoch time.Time
@@ -172,9 +171,6 @@ func insert(tx storage.Tx, batch []*Code) error {
 }
 
 func (s *Service) now() time.Time { return s.cfg.Now().UTC().Truncate(time.Millisecond) }
-
-// Required reports whether sign-up needs a code.
-func (s *Service) Required() bool { return s.cfg.Required }
 
 // Check refuses a code that can't be used now, with [ErrUnavailable].
 func (s *Service) Check(tx storage.Tx, code string) error {

@@ -33,7 +33,7 @@ func TestCreate(t *testing.T) {
 }
 
 func TestACodeHasItsUses(t *testing.T) {
-	s := domaintest.New(t, func(c *gatehouse.Config) { c.Invites = true })
+	s := domaintest.New(t, func(c *gatehouse.Config) { c.SignUp = accounts.SignUpInvites })
 	made, err := s.Invites.Create(ctx, 1, 2)
 	if err != nil {
 		t.Fatal(err)
@@ -88,20 +88,15 @@ func TestEarning(t *testing.T) {
 		{"an epoch to come", start.Add(100 * day), []time.Duration{50 * day}, []int{0}},
 	} {
 		s := domaintest.New(t, func(cfg *gatehouse.Config) {
-			cfg.InviteInterval, cfg.InviteEpoch = day, c.epoch
+			cfg.SignUp, cfg.InviteInterval, cfg.InviteEpoch = accounts.SignUpInvites, day, c.epoch
 		})
 		did := s.SignUp("alice").Account.DID
-		// Only a server that asks for codes lets them be earned; sign-up was before that.
-		inv, err := invites.New(ctx, s.Store, s.Accounts, invites.Config{Hostname: "pds.test", Required: true, Interval: day, Epoch: c.epoch, Now: s.Now})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := inv.Create(ctx, 2, 1, did.String()); err != nil { // gifts don't count
+		if _, err := s.Invites.Create(ctx, 2, 1, did.String()); err != nil { // gifts don't count
 			t.Fatal(err)
 		}
 		for i, step := range c.steps {
 			s.Advance(step)
-			codes, err := inv.ForAccount(ctx, did, true, true)
+			codes, err := s.Invites.ForAccount(ctx, did, true, true)
 			if err != nil || len(codes) != 2+c.want[i] {
 				t.Errorf("%s, step %d: %d codes, %v; want 2 gifts and %d", c.name, i, len(codes), err, c.want[i])
 			}

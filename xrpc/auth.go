@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/gatehouse-at/gatehouse/accounts"
 	"github.com/gatehouse-at/gatehouse/sessions"
 )
 
@@ -135,9 +136,13 @@ func (s *Server) moderator(c *call) (caller, error) {
 	return caller{service: proof, admin: proof.Issuer.String()}, nil
 }
 
-// serviceOrNobody takes a service token if there is one. The method uses it up.
-func (s *Server) serviceOrNobody(c *call) (caller, error) {
+// newcomer takes a service token if there is one. The method uses it up. Where nobody may sign up,
+// no token is looked at: its issuer would have to be looked up.
+func (s *Server) newcomer(c *call) (caller, error) {
 	private(c)
+	if s.cfg.Accounts.SignUpMode() == accounts.SignUpClosed {
+		return caller{}, accounts.ErrSignUpClosed
+	}
 	scheme, raw, err := authorization(c.Request)
 	switch {
 	case err != nil:

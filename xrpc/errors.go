@@ -40,6 +40,7 @@ var errorTable = []struct {
 	{accounts.ErrDirectory, http.StatusBadGateway, "UpstreamFailure", "The DID directory could not be reached"},
 	{accounts.ErrNotFound, http.StatusBadRequest, "AccountNotFound", "Account not found"},
 	{accounts.ErrInvalidPassword, http.StatusBadRequest, "InvalidPassword", "Invalid password"},
+	{accounts.ErrSignUpClosed, http.StatusBadRequest, "SignUpClosed", "This server doesn't take new accounts"},
 	{accounts.ErrInviteRequired, http.StatusBadRequest, "InvalidInviteCode", "No invite code provided"},
 	{accounts.ErrInvalidHandle, http.StatusBadRequest, "InvalidHandle", "Invalid handle"},
 	{accounts.ErrHandleNotAvailable, http.StatusBadRequest, "HandleNotAvailable", "Handle not available"},

@@ -14,10 +14,10 @@ func (s *Server) table() []*method {
 	access := s.access()
 	leaving := s.access(sessions.ScopeAccess, sessions.ScopeTakendown)
 	refresh := bySession(s.refresh)
-	serviceOrNobody, admin, moderator := byAddress(s.serviceOrNobody), byAddress(s.admin), byAddress(s.moderator)
+	newcomer, admin, moderator := byAddress(s.newcomer), byAddress(s.admin), byAddress(s.moderator)
 	return []*method{
 		// com.atproto.server: accounts
-		procedure("com.atproto.server.createAccount", serviceOrNobody, s.createAccount).
+		procedure("com.atproto.server.createAccount", newcomer, s.createAccount).
 			format("handle=handle", "did=did").
 			costs(per(100, 5*time.Minute), per(300, day)),
 		procedure("com.atproto.server.requestAccountDelete", full, s.requestAccountDelete).

@@ -74,6 +74,8 @@ type Description struct {
 	PrivacyPolicyURL  string
 	TermsOfServiceURL string
 	BlobUploadLimit   int64
+	// VerificationRequired says that sign-up needs a verificationCode.
+	VerificationRequired bool
 }
 
 // Server serves /xrpc/. It is an [http.Handler].

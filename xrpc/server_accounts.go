@@ -24,6 +24,9 @@ func (s *Server) createAccount(c *call, in *atproto.ServerCreateAccount_Input) (
 		InviteCode:  value(in.InviteCode),
 		RecoveryKey: value(in.RecoveryKey),
 		DID:         syntax.DID(value(in.Did)),
+
+		VerificationCode:  value(in.VerificationCode),
+		VerificationPhone: value(in.VerificationPhone),
 	}
 	if proof := c.service; proof != nil {
 		params.ProvenDID, params.ProofKey = proof.Issuer, proof.Key
@@ -66,12 +69,14 @@ type describeOutput struct {
 }
 
 func (s *Server) describeServer(c *call, _ *nothing) (*describeOutput, error) {
-	d, no, required := s.cfg.Description, false, s.cfg.Accounts.InviteRequired()
+	d, mode := s.cfg.Description, s.cfg.Accounts.SignUpMode()
+	// Clients then ask for a code first, and where there are none nobody fills in a form for nothing.
+	codeRequired := mode == accounts.SignUpInvites || mode == accounts.SignUpClosed
 	out := &describeOutput{ServerDescribeServer_Output: atproto.ServerDescribeServer_Output{
 		Did:                       s.cfg.Sessions.ServiceDID(),
 		AvailableUserDomains:      s.cfg.Accounts.HandleDomains(),
-		InviteCodeRequired:        &required,
-		PhoneVerificationRequired: &no,
+		InviteCodeRequired:        &codeRequired,
+		PhoneVerificationRequired: &d.VerificationRequired,
 		Links: &atproto.ServerDescribeServer_Links{
 			PrivacyPolicy: pointer(d.PrivacyPolicyURL), TermsOfService: pointer(d.TermsOfServiceURL),
 		},

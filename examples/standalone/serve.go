@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-at/gatehouse"
+	"github.com/gatehouse-at/gatehouse/accounts"
 	"github.com/gatehouse-at/gatehouse/accounts/mail"
 )
 
@@ -146,14 +147,19 @@ func (s *Settings) adminPassword() (password string, madeUp bool, err error) {
 	return password, true, os.WriteFile(path, []byte(password+"\n"), 0o600)
 }
 
-// welcome says on standard output where the server is and how to make the first account.
+// welcome says on standard output where the server is and how to make the first account, if the
+// mode of sign-up has it made with a request.
 func (s *Settings) welcome(addr net.Addr, adminPassword string, madeUp bool) {
 	url := "http://" + addr.String()
 	handle := "alice" + s.HandleDomains[0]
 	fmt.Printf("Gatehouse %s is listening on %s\n", gatehouse.Version, url)
 	fmt.Printf("  data: %s (%s)   e-mail: %s\n\n", s.Data, redacted(s.Store), describeMail(s.mailSpec()))
 	invite := ""
-	if s.Invites {
+	switch s.SignUp {
+	case accounts.SignUpMigrations, accounts.SignUpClosed: // nobody could follow what is said below
+		fmt.Printf("No new accounts are taken: -sign-up is %s.\n\nCtrl-C stops the server.\n", s.SignUp)
+		return
+	case accounts.SignUpInvites:
 		password := "ADMIN-PASSWORD"
 		if madeUp && s.Store == "memory" {
 			password = adminPassword

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-at/gatehouse"
+	"github.com/gatehouse-at/gatehouse/accounts"
 	"github.com/gatehouse-at/gatehouse/accounts/mail"
 	"github.com/gatehouse-at/gatehouse/accounts/mail/deliver"
 	"github.com/gatehouse-at/gatehouse/storage"
@@ -37,9 +38,10 @@ type Settings struct {
 	Admins        map[string]string `help:"More admins, whom the audit log tells apart." placeholder:"NAME=PASSWORD;…"`
 	ModService    string            `help:"DID of a moderation service that may call moderators' methods." placeholder:"DID"`
 
-	Invites        bool          `help:"Sign-up needs an invite code."`
-	InviteInterval time.Duration `help:"Time in which an account earns an invite code, such as 168h." placeholder:"DURATION"`
-	InviteEpoch    time.Time     `help:"When earning begins for older accounts, such as 2026-01-01T00:00:00Z." placeholder:"TIME"`
+	SignUp               accounts.SignUpMode `default:"open" enum:"open,invites,migrations,closed" help:"Who may sign up: everybody, those with an invite code, those who move here from another server, or nobody (default ${default})." placeholder:"open|invites|migrations|closed"`
+	VerificationRequired bool                `help:"Tell apps that sign-up needs a verification code, from /gate/signup. Something in front of this server has to serve that page and check the code."`
+	InviteInterval       time.Duration       `help:"Time in which an account earns an invite code, such as 168h." placeholder:"DURATION"`
+	InviteEpoch          time.Time           `help:"When earning begins for older accounts, such as 2026-01-01T00:00:00Z." placeholder:"TIME"`
 
 	Mail          string        `help:"How e-mail leaves: dir:PATH, smtp://USER:PASSWORD@HOST:PORT, smtps://…, or log. Default: dir:DATA/mail." placeholder:"SPEC"`
 	MailFrom      string        `help:"Sender of e-mails. Default: noreply@HOSTNAME." placeholder:"ADDRESS"`
@@ -196,7 +198,8 @@ func (s *Settings) config(mailer mail.Mailer, logger *slog.Logger, listening net
 		AdminPassword:        adminPassword,
 		Admins:               s.Admins,
 		ModService:           s.ModService,
-		Invites:              s.Invites,
+		SignUp:               s.SignUp,
+		VerificationRequired: s.VerificationRequired,
 		InviteInterval:       s.InviteInterval,
 		InviteEpoch:          s.InviteEpoch,
 		DIDMethod:            s.DIDMethod,

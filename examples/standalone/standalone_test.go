@@ -25,7 +25,7 @@ var quiet = slog.New(slog.DiscardHandler)
 var values = map[string]string{
 	"addr": "127.0.0.1:1", "data": "d", "store": "memory", "hostname": "pds.test", "handle-domains": ".a.test,.b.test",
 	"public-url": "http://pds.test", "service-name": "S", "admin-password": "a long password", "admins": "bob=another long one", "mod-service": "did:web:mod.test",
-	"invites": "true", "invite-interval": "168h", "invite-epoch": "2026-01-01T00:00:00Z", "mail": "log", "mail-from": "a@b.test",
+	"sign-up": "migrations", "verification-required": "true", "invite-interval": "168h", "invite-epoch": "2026-01-01T00:00:00Z", "mail": "log", "mail-from": "a@b.test",
 	"mail-templates": ".", "mail-timeout": "3s", "mute-notices": "keys_changed,factor_changed", "plc": "local", "plc-rotation-key": strings.Repeat("01", 32), "recovery-key": "did:key:z",
 	"did-method": "web", "jwt-secret": "0123456789abcdef", "key-secret": strings.Repeat("02", 32), "min-password-length": "9",
 	"password-memory": "8", "password-time": "1", "password-threads": "2", "password-workers": "3", "password-queue": "5", "allow-punycode-handles": "true", "handle-hold": "-1ns", "handle-hold-after-deletion": "24h", "min-deletion-delay": "96h", "email-for-app-passwords": "true",
@@ -187,13 +187,27 @@ func TestToolsMakeNoStoreOfAMistypedName(t *testing.T) {
 func TestMistakesNameTheFlag(t *testing.T) {
 	for flag, value := range map[string]string{
 		"addr": "nowhere", "store": "sqlite", "mail": "pigeon", "mail-from": "nobody", "mail-templates": "/no/such/directory",
-		"key-secret": "xyz", "invite-interval": "often", "rate-limits": "maybe", "invite-epoch": "yesterday",
+		"key-secret": "xyz", "invite-interval": "often", "rate-limits": "maybe", "invite-epoch": "yesterday", "sign-up": "maybe",
 	} {
 		args := []string{"-data", filepath.Join(t.TempDir(), "data"), "-addr=127.0.0.1:0", "-" + flag + "=" + value}
 		err := run(t.Context(), args)
 		if want, _, _ := strings.Cut(flag, "-from"); err == nil || !strings.Contains(err.Error(), "-"+want) {
 			t.Errorf("%s: %v", flag, err)
 		}
+	}
+}
+
+// TestAnOldVariableDoesNotOpenAServer: who asked for invite codes by the name that the setting had
+// is told so.
+func TestAnOldVariableDoesNotOpenAServer(t *testing.T) {
+	t.Setenv("GATEHOUSE_INVITES", "true")
+	err := run(t.Context(), []string{"-data", filepath.Join(t.TempDir(), "data"), "-addr=127.0.0.1:0", "-hostname=nowhere/"})
+	if err == nil || !strings.Contains(err.Error(), "GATEHOUSE_SIGN_UP=invites") {
+		t.Errorf("%v", err)
+	}
+	t.Setenv("GATEHOUSE_INVITES", "")
+	if err := run(t.Context(), []string{"-invites"}); err == nil || !strings.Contains(err.Error(), "-invites") {
+		t.Errorf("the old flag: %v", err)
 	}
 }
 

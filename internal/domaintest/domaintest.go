@@ -81,11 +81,11 @@ func (s *Services) Now() time.Time {
 }
 
 // SignUp makes the account LABEL.test with the address LABEL@example.com and the password
-// "password".
+// "password", whoever may sign up otherwise.
 func (s *Services) SignUp(label string) *sessions.Tokens {
 	s.t.Helper()
 	tokens, err := s.Sessions.SignUp(context.Background(), accounts.CreateParams{
-		Handle: label + ".test", Email: label + "@example.com", Password: "password",
+		Handle: label + ".test", Email: label + "@example.com", Password: "password", Admit: true,
 	})
 	if err != nil {
 		s.t.Fatalf("signing up %s: %v", label, err)

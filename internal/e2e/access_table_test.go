@@ -93,7 +93,7 @@ var classes = map[string]answers{
 		but("401 UntrustedIss Untrusted issuer", ownService, strangersService, labelersService).
 		but(passed, adminBasic, modService, modLabeler),
 	// A service may sign for itself, and not for the account of its DID.
-	"serviceOrNobody": everyKind("401 BadJwt poorly formatted jwt").
+	"newcomer": everyKind("401 BadJwt poorly formatted jwt").
 		but("401 AuthenticationRequired Invalid authorization header", adminBasic, wrongBasic).
 		but("401 UntrustedIss Untrusted issuer", labelersService, modLabeler).
 		but("401 BadJwtSignature "+heldHere, ownService).
@@ -109,7 +109,7 @@ var refreshAnswers = everyKind("400 InvalidToken Token could not be verified").
 // classOf is the class of what the README says.
 var classOf = map[string]string{
 	"anyone": "anyone", "anyone, with the code": "anyone", "did, password and code": "anyone",
-	"anyone; with `did` service auth of it": "serviceOrNobody",
+	"anyone; with `did` service auth of it": "newcomer",
 	"access":                                "access", "full": "full", "leaving": "leaving", "leaving, with a code": "leaving",
 	"access or leaving": "anyToken", "access, or an account that is taken down": "anyToken",
 	"refresh": "refresh", "refresh, expired ones too": "deleteSession", "admin": "admin", "moderator": "moderator",
@@ -132,7 +132,7 @@ var accessTable = map[string]accessRow{
 	"server.activateAccount":                {"full", nil, "200"},
 	"server.checkAccountStatus":             {"access", nil, "200"},
 	"server.confirmEmail":                   {"access", object{"email": "other@example.com", "token": "AAAAA-AAAAA"}, "400 InvalidEmail"},
-	"server.createAccount":                  {"serviceOrNobody", object{"handle": "free.test", "email": "free@example.com"}, `400 InvalidRequest Input must have the property "password"`},
+	"server.createAccount":                  {"newcomer", object{"handle": "free.test", "email": "free@example.com"}, `400 InvalidRequest Input must have the property "password"`},
 	"server.createAppPassword":              {"full", object{"name": ""}, "400 InvalidRequest App password name"},
 	"server.createInviteCode":               {"admin", object{"useCount": 0}, "400 InvalidRequest"},
 	"server.createInviteCodes":              {"admin", object{"useCount": 0}, "400 InvalidRequest"},

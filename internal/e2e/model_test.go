@@ -14,6 +14,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/gatehouse-at/gatehouse"
+	"github.com/gatehouse-at/gatehouse/accounts"
 	"github.com/gatehouse-at/gatehouse/gatehousetest"
 	"github.com/gatehouse-at/gatehouse/storage"
 )
@@ -128,7 +129,10 @@ func live(rt *rapid.T, t sequence, open func(testing.TB) storage.Store) {
 func (s *machine) start() {
 	s.api = newAPI(s.t, withStore(s.store), config(func(c *gatehouse.Config) {
 		c.Now, c.PublicURL = s.clock.Now, "http://localhost:2583"
-		c.Invites, c.InviteInterval, c.MinPasswordLength = s.inviteOnly, earnTime, minPassword
+		c.InviteInterval, c.MinPasswordLength = earnTime, minPassword
+		if s.inviteOnly {
+			c.SignUp = accounts.SignUpInvites
+		}
 		if c.HandleHoldAfterDeletion = s.holdDeleted; s.hold > 0 {
 			c.HandleHold = s.hold
 		}

@@ -9,6 +9,7 @@ import (
 	"github.com/bluesky-social/indigo/atproto/syntax"
 
 	"github.com/gatehouse-at/gatehouse"
+	"github.com/gatehouse-at/gatehouse/accounts"
 	"github.com/gatehouse-at/gatehouse/accounts/did"
 	"github.com/gatehouse-at/gatehouse/gatehousetest"
 	"github.com/gatehouse-at/gatehouse/storage/memory"
@@ -42,13 +43,13 @@ func TestAnAccountComesBack(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			server := func(domain string, invites bool) *api {
+			server := func(domain string, mode accounts.SignUpMode) *api {
 				return newAPI(t, gatehousetest.WithStore(b.open(t)), config(func(c *gatehouse.Config) {
-					c.PLCDirectory, c.Invites = plc, invites
+					c.PLCDirectory, c.SignUp = plc, mode
 					c.Hostname, c.HandleDomains = strings.TrimPrefix(domain, "."), []string{domain}
 				}))
 			}
-			home, away := server(".home.test", true), server(".away.test", false)
+			home, away := server(".home.test", accounts.SignUpInvites), server(".away.test", accounts.SignUpOpen)
 			code := home.do(admin, "server.createInviteCode", object{"useCount": 2}).text("code")
 			alice := home.signUp("alice.home.test", object{"inviteCode": code})
 

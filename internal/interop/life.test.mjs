@@ -153,7 +153,7 @@ for (const store of ['memory', 'bolt']) {
 
 describe('by invitation', () => {
   let server
-  before(async () => { server = await start('-store', 'memory', '-invites') })
+  before(async () => { server = await start('-store', 'memory', '-sign-up', 'invites') })
   after(() => server.stop())
 
   test('a code lets in one account', async () => {

@@ -1,0 +1,122 @@
+package accounts_test
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"testing"
+
+	"github.com/bluesky-social/indigo/atproto/syntax"
+
+	"github.com/gatehouse-at/gatehouse/accounts"
+	"github.com/gatehouse-at/gatehouse/accounts/did"
+	"github.com/gatehouse-at/gatehouse/accounts/keys"
+	"github.com/gatehouse-at/gatehouse/accounts/mail"
+	"github.com/gatehouse-at/gatehouse/internal/domaintest"
+	"github.com/gatehouse-at/gatehouse/storage/memory"
+)
+
+// countingHasher counts the passwords that it hashes.
+type countingHasher struct {
+	domaintest.PricedHasher
+	hashed int
+}
+
+func (h *countingHasher) Hash(ctx context.Context, password string) (string, error) {
+	h.hashed++
+	return h.PricedHasher.Hash(ctx, password)
+}
+
+// bare is a service without invite codes, whose accounts have a did:web.
+func bare(t *testing.T, change func(*accounts.Config)) (*accounts.Service, *countingHasher, error) {
+	t.Helper()
+	store, hasher := memory.New(), &countingHasher{}
+	t.Cleanup(func() { store.Close() })
+	sealed, err := keys.NewSealed(make([]byte, keys.KeySize), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := accounts.Config{
+		HandleDomains: []string{".test"}, DIDs: &did.Web{}, Keys: sealed, Passwords: hasher, Mailer: mail.NewMemory(), CodeSecret: make([]byte, 32),
+	}
+	change(&cfg)
+	s, err := accounts.New(ctx, store, cfg)
+	return s, hasher, err
+}
+
+func TestWhomEachModeTakes(t *testing.T) {
+	const mover = syntax.DID("did:plc:aaaaaaaaaaaaaaaaaaaaaaaa")
+	params := func(label string) accounts.CreateParams {
+		return accounts.CreateParams{Handle: label + ".test", Email: label + "@example.com", Password: "password"}
+	}
+	applicants := map[string]accounts.CreateParams{}
+	add := func(name string, change func(*accounts.CreateParams)) {
+		p := params(name)
+		change(&p)
+		applicants[name] = p
+	}
+	add("newcomer", func(*accounts.CreateParams) {})
+	add("moves", func(p *accounts.CreateParams) { p.DID, p.ProvenDID = mover, mover })
+	add("unproven", func(p *accounts.CreateParams) { p.DID = "did:plc:bbbbbbbbbbbbbbbbbbbbbbbb" })
+	add("of-another", func(p *accounts.CreateParams) { p.DID, p.ProvenDID = "did:plc:cccccccccccccccccccccccc", mover })
+	add("only-proof", func(p *accounts.CreateParams) { p.ProvenDID = mover }) // and no DID that is brought
+	add("with-code", func(p *accounts.CreateParams) { p.InviteCode = "made-up" })
+	add("by-admin", func(p *accounts.CreateParams) { p.Admit = true })
+
+	closed := map[string]error{}
+	for name := range applicants {
+		closed[name] = accounts.ErrSignUpClosed
+	}
+	closed["by-admin"] = nil
+	for _, c := range []struct {
+		mode accounts.SignUpMode
+		want map[string]error // others are taken
+	}{
+		{"", map[string]error{"unproven": accounts.ErrMissingAuth, "of-another": accounts.ErrMissingAuth}},
+		{accounts.SignUpOpen, map[string]error{"unproven": accounts.ErrMissingAuth, "of-another": accounts.ErrMissingAuth}},
+		{accounts.SignUpMigrations, map[string]error{
+			"newcomer": accounts.ErrSignUpClosed, "only-proof": accounts.ErrSignUpClosed, "with-code": accounts.ErrSignUpClosed,
+			"unproven": accounts.ErrMissingAuth, "of-another": accounts.ErrMissingAuth,
+		}},
+		{accounts.SignUpClosed, closed},
+		// Without anybody who knows the codes none is good.
+		{accounts.SignUpInvites, map[string]error{
+			"newcomer": accounts.ErrInviteRequired, "moves": accounts.ErrInviteRequired, "unproven": accounts.ErrInviteRequired,
+			"of-another": accounts.ErrInviteRequired, "only-proof": accounts.ErrInviteRequired, "with-code": accounts.ErrInviteRequired,
+		}},
+	} {
+		s, _, err := bare(t, func(cfg *accounts.Config) { cfg.SignUp = c.mode })
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, p := range applicants {
+			if _, err := s.Create(ctx, p); !errors.Is(err, c.want[name]) {
+				t.Errorf("%q, %s: %v; want %v", c.mode, name, err, c.want[name])
+			}
+		}
+	}
+	if _, _, err := bare(t, func(cfg *accounts.Config) { cfg.SignUp = "Closed" }); err == nil {
+		t.Error("a mode that is none is no error")
+	}
+}
+
+// TestTheGateComesBeforeTheHash: whoever is refused there has cost the server no work, and an admin
+// doesn't come past it.
+func TestTheGateComesBeforeTheHash(t *testing.T) {
+	errGate := errors.New("the gate is shut")
+	asked := 0
+	s, hasher, err := bare(t, func(cfg *accounts.Config) {
+		cfg.CheckSignUp = func(context.Context, accounts.Applicant) error { asked++; return errGate }
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := accounts.CreateParams{Handle: "alice.test", Email: "alice@example.com", Password: "password"}
+	if _, err := s.Create(ctx, p); !errors.Is(err, errGate) || asked != 1 || hasher.hashed != 0 {
+		t.Errorf("%v; the gate was asked %d times, and %d passwords were hashed", err, asked, hasher.hashed)
+	}
+	p.Admit = true
+	if _, err := s.Create(ctx, p); err != nil || asked != 1 || hasher.hashed != 1 {
+		t.Errorf("an admin: %v; the gate was asked %d times, and %d passwords were hashed", err, asked, hasher.hashed)
+	}
+}

@@ -1,0 +1,722 @@
+package e2e
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/bluesky-social/indigo/atproto/syntax"
+
+	"github.com/gatehouse-at/gatehouse"
+	"github.com/gatehouse-at/gatehouse/accounts"
+	"github.com/gatehouse-at/gatehouse/accounts/did"
+	"github.com/gatehouse-at/gatehouse/accounts/ratelimit"
+	"github.com/gatehouse-at/gatehouse/storage"
+	"github.com/gatehouse-at/gatehouse/storage/memory"
+	"github.com/gatehouse-at/gatehouse/xrpc"
+)
+
+// What createAccount says where sign-up is closed, to all or to new accounts.
+const (
+	nobodyMay  = "This server doesn't take new accounts"
+	onlyMovers = "This server only takes accounts that move here from another server"
+)
+
+// asked is a directory that counts what it is asked.
+type asked struct {
+	did.Directory
+	times atomic.Int64
+}
+
+func (a *asked) Submit(ctx context.Context, id syntax.DID, op *did.Operation) error {
+	a.times.Add(1)
+	return a.Directory.Submit(ctx, id, op)
+}
+
+func (a *asked) Log(ctx context.Context, id syntax.DID) ([]*did.Operation, error) {
+	a.times.Add(1)
+	return a.Directory.Log(ctx, id)
+}
+
+// newCode makes an invite code, by the Go API.
+func (s *api) newCode(uses int) string {
+	s.t.Helper()
+	made, err := s.Gatehouse.Invites.Create(s.t.Context(), 1, uses)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return made[0].Codes[0]
+}
+
+// uses is how often an invite code was used.
+func (s *api) uses(code string) int {
+	s.t.Helper()
+	for _, c := range s.do(admin, "admin.getInviteCodes", object{"limit": 500}).ok()["codes"].([]any) {
+		if c := c.(object); c["code"] == code {
+			return len(c["uses"].([]any))
+		}
+	}
+	s.t.Fatalf("there is no code %s", code)
+	return 0
+}
+
+// applicant is the input of a sign-up under a name.
+func applicant(label string, more ...object) object {
+	in := object{"handle": label + ".test", "email": label + "@example.com", "password": "password"}
+	for _, m := range more {
+		maps.Copy(in, m)
+	}
+	return in
+}
+
+func withMode(mode accounts.SignUpMode) func(*gatehouse.Config) {
+	return func(c *gatehouse.Config) { c.SignUp = mode }
+}
+
+// TestEveryModeOfSignUp: who is taken, and what describeServer says before.
+func TestEveryModeOfSignUp(t *testing.T) {
+	const taken = ""
+	all := func(said string) map[string]string {
+		return map[string]string{"new": said, "new, with a code": said, "moving": said, "moving, with a code": said}
+	}
+	but := func(said map[string]string, other string, who ...string) map[string]string {
+		for _, w := range who {
+			said[w] = other
+		}
+		return said
+	}
+	for mode, c := range map[accounts.SignUpMode]struct {
+		asksForCode bool
+		said        map[string]string
+	}{
+		"":                        {false, all(taken)},
+		accounts.SignUpOpen:       {false, all(taken)},
+		accounts.SignUpInvites:    {true, but(all(taken), "InvalidInviteCode No invite code provided", "new", "moving")},
+		accounts.SignUpMigrations: {false, but(all(taken), "SignUpClosed "+onlyMovers, "new", "new, with a code")},
+		accounts.SignUpClosed:     {true, all("SignUpClosed " + nobodyMay)},
+	} {
+		plc, movers := newIssuers(t, 2)
+		t.Run("mode "+string(mode), func(t *testing.T) {
+			onEach(t, func(t *testing.T, s *api) {
+				if got := s.do(nobody, "server.describeServer", nil).ok(); got["inviteCodeRequired"] != c.asksForCode || got["phoneVerificationRequired"] != false {
+					t.Errorf("describeServer: %v", got)
+				}
+				for i, who := range slices.Sorted(maps.Keys(c.said)) {
+					said, code := c.said[who], s.newCode(1)
+					in, authorization, uses := applicant(fmt.Sprint("visitor", i)), nobody, 0
+					if strings.HasSuffix(who, "with a code") {
+						in["inviteCode"] = code
+					}
+					mover := movers[i%2]
+					if strings.HasPrefix(who, "moving") {
+						in["did"], authorization = mover.did, bearer(mover.token(s, "server.createAccount", who))
+					}
+					a := s.do(authorization, "server.createAccount", in)
+					if said != taken {
+						name, message, _ := strings.Cut(said, " ")
+						a.refused(400, name, message)
+						if s.exists(mover.did) && in["did"] != nil {
+							t.Errorf("%s: there is an account", who)
+						}
+						s.login(in["handle"].(string), "password").refused(401, "AuthenticationRequired")
+					} else {
+						if got := a.text("did"); in["did"] != nil && got != mover.did {
+							t.Errorf("%s: the DID is %s, want %s", who, got, mover.did)
+						}
+						if in["inviteCode"] != nil {
+							uses = 1
+						}
+						session := s.do(bearer(a.text("accessJwt")), "server.getSession", nil).ok()
+						if session["active"] != (in["did"] == nil) {
+							t.Errorf("%s: the session is %v", who, session)
+						}
+					}
+					if got := s.uses(code); got != uses {
+						t.Errorf("%s: the code was used %d times, want %d", who, got, uses)
+					}
+				}
+				// Other methods go on: whoever has an account logs in, and an admin in this program makes one.
+				bob := s.CreateAccount("bob.test")
+				s.login(bob.Handle, bob.Password).ok()
+			}, config(withMode(mode)), config(func(c *gatehouse.Config) { c.PLCDirectory = plc }))
+		})
+	}
+}
+
+// waysIn are sign-ups that try to get round a closed door. Each is a header, and an input.
+func waysIn(t *testing.T, s *api, mover, other *issuer) map[string]func() *answer {
+	t.Helper()
+	member := s.CreateAccount("member.test")
+	code := s.newCode(100)
+	reserved := s.do(nobody, "server.reserveSigningKey", object{"did": mover.did}).text("signingKey")
+	call := func(authorization string, more ...object) func() *answer {
+		in := applicant(fmt.Sprint("visitor", len(more)), more...)
+		return func() *answer { return s.do(authorization, "server.createAccount", in) }
+	}
+	token := func() string { return bearer(mover.token(s, "server.createAccount", newHandle())) }
+	return map[string]func() *answer{
+		"new":                         call(nobody),
+		"with a code":                 call(nobody, object{"inviteCode": code}),
+		"with a made-up code":         call(nobody, object{"inviteCode": "nonsense"}),
+		"with codes for everything":   call(nobody, object{"inviteCode": code, "verificationCode": "1", "verificationPhone": "+1"}),
+		"by what Go callers may":      call(nobody, object{"admit": true, "Admit": true, "allowReserved": true, "provenDID": mover.did, "ProvenDID": mover.did}),
+		"with a recovery key":         call(nobody, object{"recoveryKey": reserved}),
+		"with a PLC operation":        call(nobody, object{"plcOp": object{}}),
+		"as an admin":                 call(admin),
+		"as a member":                 call(bearer(member.AccessJWT)),
+		"as a member, with their DID": call(bearer(member.AccessJWT), object{"did": member.DID}),
+		"with a token of one's own":   call(token()), // and no DID that is brought
+		"with that of a labeler":      call(bearer(mover.labelToken(s, "server.createAccount", newHandle())), object{"did": mover.did}),
+		"with another's DID":          call(token(), object{"did": other.did}),
+		"with a DID, unproven":        call(nobody, object{"did": mover.did}),
+		"with a member's DID":         call(nobody, object{"did": member.DID}),
+		"with a token that is junk":   call(bearer("junk"), object{"did": mover.did}),
+		"with a foreign handle":       call(nobody, object{"handle": "name.example.com"}),
+		"with a handle that is taken": call(nobody, object{"handle": member.Handle}),
+		"with an address in use":      call(nobody, object{"email": member.Email}),
+		"with a short password":       call(nobody, object{"password": ""}),
+	}
+}
+
+// TestAClosedServerIsClosed, whatever one says, and nobody learns or looks up anything.
+func TestAClosedServerIsClosed(t *testing.T) {
+	local, issuers := newIssuers(t, 2)
+	plc := &asked{Directory: local}
+	onEach(t, func(t *testing.T, s *api) {
+		ways := waysIn(t, s, issuers[0], issuers[1])
+		ways["moving"] = func() *answer {
+			return s.do(bearer(issuers[0].token(s, "server.createAccount", "moving")), "server.createAccount", applicant("mover", object{"did": issuers[0].did}))
+		}
+		before, keys, lookups := s.rows("accounts"), s.rows("reserved_keys"), plc.times.Load()
+		for name, try := range ways {
+			a := try()
+			a.refused(400, "SignUpClosed", nobodyMay)
+			if a.header.Get("WWW-Authenticate") != "" {
+				t.Errorf("%s: asks to authenticate", name)
+			}
+		}
+		counts := tally(race(func(i int) *answer {
+			return s.do(bearer(issuers[1].token(s, "server.createAccount", "race")), "server.createAccount", applicant(fmt.Sprint("racer", i), object{"did": issuers[1].did}))
+		}))
+		if counts["SignUpClosed"] != racers {
+			t.Errorf("in a race: %v", counts)
+		}
+		if got := s.rows("accounts"); got != before {
+			t.Errorf("%d accounts, before there were %d", got, before)
+		}
+		if got := s.rows("reserved_keys"); got != keys {
+			t.Errorf("%d reserved keys, before there were %d", got, keys)
+		}
+		for _, table := range []string{"service_tokens", "invite_uses", "did_changes"} {
+			if n := s.rows(table); n != 0 {
+				t.Errorf("%d documents in %s", n, table)
+			}
+		}
+		if got := plc.times.Load(); got != lookups {
+			t.Errorf("the directory was asked %d times", got-lookups)
+		}
+	}, config(withMode(accounts.SignUpClosed)), config(func(c *gatehouse.Config) { c.PLCDirectory = plc }))
+}
+
+// TestOnlyWhoMovesIsTaken where new accounts aren't: who brings no DID is told so before anything
+// else, and who brings one proves it before anything else.
+func TestOnlyWhoMovesIsTaken(t *testing.T) {
+	plc, issuers := newIssuers(t, 2)
+	mover, other := issuers[0], issuers[1]
+	onEach(t, func(t *testing.T, s *api) {
+		ways := waysIn(t, s, mover, other)
+		before := s.rows("accounts")
+		for name, try := range ways {
+			a := try()
+			switch name {
+			case "as an admin":
+				a.refused(401, "AuthenticationRequired", "Invalid authorization header")
+			case "as a member", "as a member, with their DID", "with a token that is junk":
+				a.refused(401, "BadJwt")
+			case "with that of a labeler":
+				a.refused(401, "UntrustedIss")
+			case "with another's DID":
+				a.refused(401, "AuthenticationRequired", "Missing auth to create account with did: "+other.did)
+			case "with a DID, unproven":
+				a.refused(401, "AuthenticationRequired", "Missing auth to create account with did: "+mover.did)
+			case "with a member's DID":
+				if a.status != 401 {
+					t.Errorf("%s: %d %s", name, a.status, a.body)
+				}
+			case "with a PLC operation":
+				a.refused(400, "InvalidRequest")
+			default:
+				a.refused(400, "SignUpClosed", onlyMovers)
+			}
+		}
+		// What is taken isn't told to who brings somebody else's DID.
+		s.do(nobody, "server.createAccount", applicant("x-y-z", object{"did": mover.did, "handle": "member.test", "email": "member@example.com"})).
+			refused(401, "AuthenticationRequired", "Missing auth to create account with did: "+mover.did)
+		counts := tally(race(func(i int) *answer {
+			return s.do(bearer(mover.token(s, "server.createAccount", fmt.Sprint("race ", i))), "server.createAccount", applicant(fmt.Sprint("racer", i)))
+		}))
+		if counts["SignUpClosed"] != racers {
+			t.Errorf("a race of new accounts with tokens: %v", counts)
+		}
+		if got := s.rows("accounts"); got != before {
+			t.Errorf("%d accounts, before there were %d", got, before)
+		}
+		if n := s.rows("service_tokens"); n != 0 {
+			t.Errorf("%d tokens are used up", n)
+		}
+
+		// The one whose DID it is may come, once, and with the key that was reserved.
+		counts = tally(race(func(i int) *answer {
+			return s.do(bearer(mover.token(s, "server.createAccount", fmt.Sprint("moving ", i))), "server.createAccount", applicant(fmt.Sprint("mover", i), object{"did": mover.did}))
+		}))
+		if counts[""] != 1 || counts["InvalidRequest"] != racers-1 {
+			t.Errorf("a race to move: %v", counts)
+		}
+		if n := s.rows("accounts"); n != before+1 || !s.exists(mover.did) {
+			t.Errorf("%d accounts, want %d", n, before+1)
+		}
+	}, config(withMode(accounts.SignUpMigrations)), config(func(c *gatehouse.Config) { c.PLCDirectory = plc }))
+}
+
+// TestJunkForInviteCodes: nothing but a code lets anybody in, in whatever form it comes.
+func TestJunkForInviteCodes(t *testing.T) {
+	onEach(t, func(t *testing.T, s *api) {
+		used, disabled := s.newCode(1), s.newCode(1)
+		s.do(nobody, "server.createAccount", applicant("alice", object{"inviteCode": used})).ok()
+		s.do(admin, "admin.disableInviteCodes", object{"codes": []string{disabled}}).ok()
+		carol := s.CreateAccount("carol.test")
+		made, err := s.Gatehouse.Invites.Create(t.Context(), 1, 1, carol.DID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.takeDown(carol.DID, "case 1")
+		good := s.newCode(1)
+		before := s.rows("accounts")
+		for i, junk := range []string{
+			used, disabled, made[0].Codes[0], "admin", "0", "null", "true", "*", "%", "'; drop table invite_codes; --", "localhost", "localhost-",
+			good[:len(good)-1], good + "x", good + " " + used, strings.Repeat("x", 100_000), strings.Repeat("é", 600), "\x00", good + "\x00",
+			"a\x00b", "\u2028", "\ufffd", "../" + good, carol.DID, "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa " + good,
+		} {
+			s.do(nobody, "server.createAccount", applicant(fmt.Sprint("visitor", i), object{"inviteCode": junk})).
+				refused(400, "InvalidInviteCode", "Provided invite code not available")
+		}
+		for i, none := range []object{{}, {"inviteCode": ""}, {"invitecode": good}, {"code": good}} {
+			s.do(nobody, "server.createAccount", applicant(fmt.Sprint("visitor", i), none)).refused(400, "InvalidInviteCode", "No invite code provided")
+		}
+		for _, other := range []any{1, true, object{}, []string{good}} { // as JSON has it
+			s.do(nobody, "server.createAccount", applicant("visitor", object{"inviteCode": other})).refused(400, "InvalidRequest")
+		}
+		if got := s.rows("accounts"); got != before {
+			t.Errorf("%d accounts, before there were %d", got, before)
+		}
+		s.do(nobody, "server.createAccount", applicant("visitor", object{"inviteCode": good})).ok()
+	}, config(withMode(accounts.SignUpInvites)))
+}
+
+// gate is a CheckSignUp that notes whom it is asked about.
+type gate struct {
+	mu      sync.Mutex
+	seen    []accounts.Applicant
+	address []string
+	answer  func(context.Context, accounts.Applicant) error
+}
+
+func (g *gate) check(ctx context.Context, a accounts.Applicant) error {
+	g.mu.Lock()
+	g.seen, g.address = append(g.seen, a), append(g.address, ratelimit.FromContext(ctx).Address)
+	answer := g.answer
+	g.mu.Unlock()
+	if answer == nil {
+		return nil
+	}
+	return answer(ctx, a)
+}
+
+// says has the gate give an answer from now on, and forget whom it saw.
+func (g *gate) says(err error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.seen, g.address = nil, nil
+	g.answer = func(context.Context, accounts.Applicant) error { return err }
+}
+
+func (g *gate) times() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return len(g.seen)
+}
+
+func (g *gate) config(c *gatehouse.Config) { c.CheckSignUp = g.check }
+
+// sentence is an error that says what clients are shown.
+type sentence string
+
+func (s sentence) Error() string         { return "secret detail: " + string(s) }
+func (s sentence) PublicMessage() string { return string(s) }
+
+// TestTheGateSeesWhoApplies: with all that they sent, and where they come from.
+func TestTheGateSeesWhoApplies(t *testing.T) {
+	plc, movers := newIssuers(t, 1)
+	mover := movers[0]
+	var g gate
+	onEach(t, func(t *testing.T, s *api) {
+		g.says(nil)
+		if got := s.do(nobody, "server.describeServer", nil).ok(); got["phoneVerificationRequired"] != true || got["inviteCodeRequired"] != false {
+			t.Errorf("describeServer: %v", got)
+		}
+		code := s.newCode(2)
+		s.from(hers).do(nobody, "server.createAccount", applicant("alice", object{
+			"handle": "Alice.TEST", "email": "Alice@Example.com", "inviteCode": code, "verificationCode": "c0de", "verificationPhone": "+1 555",
+		})).ok()
+		s.from(hersAsIPv6).do(bearer(mover.token(s, "server.createAccount", "one")), "server.createAccount", applicant("mover", object{"did": mover.did})).ok()
+		// The DID that a token proves and that isn't brought is none of the account's.
+		s.do(bearer(mover.token(s, "server.createAccount", "two")), "server.createAccount", applicant("third", object{"verificationCode": "x"})).ok()
+		want := []accounts.Applicant{
+			{Handle: "alice.test", Email: "alice@example.com", InviteCode: code, VerificationCode: "c0de", VerificationPhone: "+1 555"},
+			{Handle: "mover.test", Email: "mover@example.com", DID: syntax.DID(mover.did)},
+			{Handle: "third.test", Email: "third@example.com", VerificationCode: "x"},
+		}
+		if !slices.Equal(g.seen, want) {
+			t.Errorf("the gate saw %+v, want %+v", g.seen, want)
+		}
+		if g.address[0] != hers || !strings.HasPrefix(g.address[1], "2001:db8:1:1:") || g.address[2] != "127.0.0.1" {
+			t.Errorf("from %q", g.address)
+		}
+	}, limited, config(g.config), config(func(c *gatehouse.Config) { c.PLCDirectory, c.VerificationRequired = plc, true }))
+}
+
+// TestARefusalOfTheGateLeavesNothing: whatever it says, the code, the handle, the address and the
+// service token are as good as before, and no DID was made.
+func TestARefusalOfTheGateLeavesNothing(t *testing.T) {
+	local, movers := newIssuers(t, 1)
+	mover := movers[0]
+	plc := &asked{Directory: local}
+	var g gate
+	var log logbook
+	onEach(t, func(t *testing.T, s *api) {
+		code := s.newCode(2)
+		token := mover.token(s, "server.createAccount", "one")
+		fresh := func() *answer {
+			return s.do(nobody, "server.createAccount", applicant("alice", object{"inviteCode": code, "verificationCode": "secret-code"}))
+		}
+		moving := func() *answer {
+			return s.do(bearer(token), "server.createAccount", applicant("mover", object{"inviteCode": code, "did": mover.did}))
+		}
+		s.do(nobody, "server.reserveSigningKey", object{"did": mover.did}).ok()
+		untouched := []string{"accounts", "sessions", "service_tokens", "invite_uses", "did_changes", "reserved_keys", "former_accounts"}
+		state := func() (rows []int) {
+			for _, table := range untouched {
+				rows = append(rows, s.rows(table))
+			}
+			return rows
+		}
+		moving().refused(400, "InvalidRequest") // the gate of before says no; by now the mover's DID is known
+		before := state()
+		for _, c := range []struct {
+			err           error
+			status        int
+			name, message string
+		}{
+			{sentence("Solve the captcha first"), 400, "InvalidRequest", "Solve the captcha first"},
+			{fmt.Errorf("gate: %w", sentence("Not on Sundays")), 400, "InvalidRequest", "Not on Sundays"},
+			{&xrpc.Error{Status: http.StatusForbidden, Name: "CaptchaFailed", Message: "That was none"}, 403, "CaptchaFailed", "That was none"},
+			{accounts.ErrSignUpClosed, 400, "SignUpClosed", nobodyMay},
+			{errors.New("secret detail: dial 10.0.0.7"), 500, "InternalServerError", "Internal Server Error"},
+			{fmt.Errorf("captcha: %w", context.DeadlineExceeded), 503, "ServiceUnavailable", "The service is too busy"},
+			{fmt.Errorf("gate: %w", storage.ErrUnavailable), 503, "ServiceUnavailable", "The service is unavailable for the moment"},
+		} {
+			g.says(c.err)
+			lookups := plc.times.Load()
+			for _, call := range []func() *answer{fresh, moving} {
+				a := call()
+				a.refused(c.status, c.name, c.message)
+				if strings.Contains(string(a.body), "secret") {
+					t.Errorf("a detail is shown: %s", a.body)
+				}
+			}
+			if got := state(); !slices.Equal(got, before) {
+				t.Errorf("%v: %v documents in %v, before %v", c.err, got, untouched, before)
+			}
+			if got := plc.times.Load(); got != lookups {
+				t.Errorf("%v: the directory was asked %d times", c.err, got-lookups)
+			}
+			if g.times() != 2 || s.uses(code) != 0 {
+				t.Errorf("%v: the gate was asked %d times, want 2; the code has %d uses", c.err, g.times(), s.uses(code))
+			}
+			for _, handle := range []string{"alice.test", "mover.test"} {
+				result := s.do(nobody, "temp.checkHandleAvailability", object{"handle": handle}).ok()["result"].(object)
+				if result["$type"] != "com.atproto.temp.checkHandleAvailability#resultAvailable" {
+					t.Errorf("%v: %s is not available: %v", c.err, handle, result)
+				}
+			}
+		}
+		g.says(nil)
+		fresh().ok()
+		moving().ok()
+		if n := s.uses(code); n != 2 {
+			t.Errorf("the code has %d uses in the end, want 2", n)
+		}
+		if strings.Contains(log.String(), "secret-code") || strings.Contains(log.String(), token) {
+			t.Error("a verification code or a token is in the log")
+		}
+	}, config(withMode(accounts.SignUpInvites)), config(g.config), config(func(c *gatehouse.Config) {
+		c.PLCDirectory = plc
+		c.Logger = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+		g.says(sentence("no"))
+	}))
+}
+
+// TestTheGateIsAskedLast: not about what is refused anyway, since it may have a payment made, or an
+// answer to a captcha used up.
+func TestTheGateIsAskedLast(t *testing.T) {
+	plc, issuers := newIssuers(t, 2)
+	mover, stays := issuers[0], issuers[1]
+	for _, method := range []string{gatehouse.MethodPLC, gatehouse.MethodWeb} {
+		var g gate
+		t.Run(method, func(t *testing.T) {
+			onEach(t, func(t *testing.T, s *api) {
+				g.says(nil)
+				code := s.newCode(100)
+				used := mover.token(s, "server.createAccount", "used")
+				bob := s.CreateAccount("bob.test")
+				s.do(bearer(used), "server.createAccount", applicant("second", object{"inviteCode": code})).ok()
+				s.do(bearer(stays.token(s, "server.createAccount", "stays")), "server.createAccount", applicant("stays", object{"inviteCode": code, "did": stays.did})).ok()
+				left := s.CreateAccount("left.test")
+				held := s.heldKey(left.DID)
+				s.do(admin, "admin.deleteAccount", object{"did": left.DID}).ok()
+				s.do(bearer(bob.AccessJWT), "identity.updateHandle", object{"handle": "bobby.test"}).ok() // its did:web is named bob.test still
+				g.says(sentence("the gate was asked"))
+
+				move := func(token, id string) func(object) *answer {
+					return func(in object) *answer {
+						in["did"] = id
+						return s.do(bearer(token), "server.createAccount", in)
+					}
+				}
+				plain := func(more object) func(object) *answer {
+					return func(in object) *answer {
+						maps.Copy(in, more)
+						return s.do(nobody, "server.createAccount", in)
+					}
+				}
+				cases := map[string]func(object) *answer{
+					"no invite code":         plain(object{"inviteCode": ""}),
+					"a made-up invite code":  plain(object{"inviteCode": "made-up"}),
+					"a short password":       plain(object{"password": "1234567"}),
+					"no password":            plain(object{"password": nil}),
+					"a PLC operation":        plain(object{"plcOp": object{}}),
+					"no address":             plain(object{"email": nil}),
+					"a bad address":          plain(object{"email": "nonsense"}),
+					"an address in use":      plain(object{"email": bob.Email}),
+					"a bad handle":           plain(object{"handle": "x.test"}),
+					"a handle in use":        plain(object{"handle": "bobby.test"}),
+					"a reserved handle":      plain(object{"handle": "admin.test"}),
+					"a foreign handle":       plain(object{"handle": "name.example.com"}),
+					"the server's own name":  plain(object{"handle": "localhost"}),
+					"a recovery key of none": plain(object{"recoveryKey": "did:key:nonsense"}),
+					"a DID without a proof":  plain(object{"did": mover.did}),
+					"what a hook refuses":    plain(object{"handle": "unloved.test"}),
+					"a proof of another DID": move(mover.token(s, "server.createAccount", "1"), "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa"),
+					"a token that was used":  move(used, mover.did),
+					"a DID that is here":     move(stays.token(s, "server.createAccount", "2"), stays.did),
+					"a key that was held":    move(s.serviceToken(held, left.DID, "server.createAccount"), left.DID),
+				}
+				if method == gatehouse.MethodWeb {
+					cases["a handle whose DID is taken"] = plain(object{"handle": "bob.test"})
+					delete(cases, "a key that was held") // whose DID this directory doesn't know
+				}
+				for name, call := range cases {
+					a := call(applicant("visitor", object{"inviteCode": code}))
+					if a.status != 400 && a.status != 401 || g.times() != 0 {
+						t.Errorf("%s: %d %s, and the gate was asked %d times", name, a.status, a.body, g.times())
+					}
+					g.says(sentence("the gate was asked"))
+				}
+				s.do(nobody, "server.createAccount", applicant("visitor", object{"inviteCode": code})).refused(400, "InvalidRequest", "the gate was asked")
+			}, config(withMode(accounts.SignUpInvites)), config(g.config), config(func(c *gatehouse.Config) {
+				c.PLCDirectory, c.DIDMethod, c.MinPasswordLength = plc, method, 8
+				c.Hooks = []accounts.Hook{func(_ storage.Tx, ch accounts.Change) error {
+					if ch.Kind == accounts.Creating && ch.Account.Handle == "unloved.test" {
+						return sentence("Not you")
+					}
+					return nil
+				}}
+			}))
+		})
+	}
+}
+
+// TestTheGateIsNotAskedBeyondTheLimits: neither when an address has no hashes left, nor when it has
+// been told often enough that an e-mail address is free, which is what a refusal by the gate tells.
+func TestTheGateIsNotAskedBeyondTheLimits(t *testing.T) {
+	var g gate
+	s := newAPI(t, limited, config(g.config))
+	for i := range 100 {
+		s.from(theThiefs).login(fmt.Sprintf("unknown%d.test", i), "wrong").refused(401, "AuthenticationRequired")
+	}
+	g.says(sentence("no"))
+	s.from(theThiefs).do(nobody, "server.createAccount", applicant("visitor")).limitedNow()
+	for range 24 {
+		s.from(somebodys).do(nobody, "server.createAccount", applicant("visitor")).refused(400, "InvalidRequest", "no")
+	}
+	s.from(somebodys).do(nobody, "server.createAccount", applicant("visitor")).limitedNow()
+	if n := g.times(); n != 24 {
+		t.Errorf("the gate was asked %d times, want 24", n)
+	}
+	g.says(nil)
+	s.from(hers).do(nobody, "server.createAccount", applicant("visitor")).ok()
+	s.Clock.Advance(time.Hour)
+	s.from(somebodys).do(nobody, "server.createAccount", applicant("another")).ok()
+}
+
+// TestAtTheGateAtOnce has many stand at the gate at the same time, all of whom it lets pass: what
+// only one may have, one has. The gate may use the store meanwhile, since no transaction is open.
+func TestAtTheGateAtOnce(t *testing.T) {
+	plc, movers := newIssuers(t, 1)
+	mover := movers[0]
+	const n = 8
+	var g gate
+	onEach(t, func(t *testing.T, s *api) {
+		once := s.newCode(1)
+		for name, c := range map[string]struct {
+			input func(i int) object
+			token bool
+			loser string
+		}{
+			"one handle":        {func(i int) object { return applicant(fmt.Sprint("racer", i), object{"handle": "one.test"}) }, false, "HandleNotAvailable"},
+			"one address":       {func(i int) object { return applicant(fmt.Sprint("sender", i), object{"email": "one-a@example.com"}) }, false, "InvalidRequest"},
+			"one invite code":   {func(i int) object { return applicant(fmt.Sprint("guest", i), object{"inviteCode": once}) }, false, "InvalidInviteCode"},
+			"one service token": {func(i int) object { return applicant(fmt.Sprint("mover", i), object{"did": mover.did}) }, true, "JwtReplayed"},
+		} {
+			var here sync.WaitGroup
+			here.Add(n)
+			g.mu.Lock()
+			g.seen = nil
+			g.answer = func(ctx context.Context, a accounts.Applicant) error {
+				here.Done()
+				here.Wait() // until all of them are here
+				_, err := s.Gatehouse.Invites.Create(ctx, 1, 1)
+				return err
+			}
+			g.mu.Unlock()
+			authorization := nobody
+			if c.token {
+				authorization = bearer(mover.token(s, "server.createAccount", "one"))
+			}
+			before, answers := s.rows("accounts"), make([]*answer, n)
+			var wg sync.WaitGroup
+			for i := range n {
+				wg.Go(func() { answers[i] = s.do(authorization, "server.createAccount", c.input(i)) })
+			}
+			wg.Wait()
+			if counts := tally(answers); counts[""] != 1 || counts[c.loser] != n-1 {
+				t.Errorf("%s: %v", name, counts)
+			}
+			if got := s.rows("accounts") - before; got != 1 || g.times() != n {
+				t.Errorf("%s: %d accounts, and the gate was asked %d times, want %d", name, got, g.times(), n)
+			}
+		}
+		if used := s.uses(once); used != 1 {
+			t.Errorf("the code has %d uses", used)
+		}
+	}, config(g.config), config(func(c *gatehouse.Config) { c.PLCDirectory = plc }))
+}
+
+// TestAnAdminInThisProgramLetsAnybodyIn, in every mode, without a code and past the gate. What makes
+// an account impossible does so for them too.
+func TestAnAdminInThisProgramLetsAnybodyIn(t *testing.T) {
+	plc, movers := newIssuers(t, 1)
+	for _, mode := range accounts.SignUpModes() {
+		var g gate
+		t.Run(string(mode), func(t *testing.T) {
+			onEach(t, func(t *testing.T, s *api) {
+				g.says(errors.New("the gate was asked"))
+				code := s.newCode(1)
+				create := func(p accounts.CreateParams) error {
+					p.Email, p.Password, p.Admit = strings.ReplaceAll(p.Handle, ".test", "@example.com"), "password", true
+					_, err := s.Gatehouse.Sessions.SignUp(t.Context(), p)
+					return err
+				}
+				mover := syntax.DID(movers[0].did)
+				for _, p := range []accounts.CreateParams{
+					{Handle: "alice.test"}, {Handle: "bob.test", InviteCode: code}, {Handle: "mover.test", DID: mover, ProvenDID: mover},
+				} {
+					if err := create(p); err != nil {
+						t.Errorf("%+v: %v", p, err)
+					}
+					s.login(p.Handle, "password").ok()
+				}
+				for name, p := range map[string]accounts.CreateParams{
+					"a handle in use":       {Handle: "alice.test"},
+					"a made-up code":        {Handle: "carol.test", InviteCode: "made-up"},
+					"a code that was used":  {Handle: "carol.test", InviteCode: code},
+					"a reserved handle":     {Handle: "admin.test"},
+					"a DID without a proof": {Handle: "carol.test", DID: "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa"},
+				} {
+					if err := create(p); err == nil {
+						t.Errorf("%s: no error", name)
+					}
+				}
+				if g.times() != 0 || s.uses(code) != 1 {
+					t.Errorf("the gate was asked %d times, the code has %d uses", g.times(), s.uses(code))
+				}
+			}, config(withMode(mode)), config(g.config), config(func(c *gatehouse.Config) { c.PLCDirectory = plc }))
+		})
+	}
+}
+
+// TestAnOpenServerSaysSo: whoever runs a public server that takes everybody is warned when it
+// starts, and told what to do.
+func TestAnOpenServerSaysSo(t *testing.T) {
+	anybody := func(context.Context, accounts.Applicant) error { return nil }
+	for name, c := range map[string]struct {
+		change func(*gatehouse.Config)
+		warned bool
+	}{
+		"by default":                    {func(*gatehouse.Config) {}, true},
+		"by name":                       {withMode(accounts.SignUpOpen), true},
+		"with a code that nobody reads": {func(c *gatehouse.Config) { c.VerificationRequired = true }, true},
+		"a local name, a public URL": {func(c *gatehouse.Config) {
+			c.Hostname, c.PublicURL = "localhost", "https://tunnel.example.com"
+		}, true},
+		"by invitation":       {withMode(accounts.SignUpInvites), false},
+		"migrations only":     {withMode(accounts.SignUpMigrations), false},
+		"closed":              {withMode(accounts.SignUpClosed), false},
+		"with a gate":         {func(c *gatehouse.Config) { c.CheckSignUp = anybody }, false},
+		"localhost":           {func(c *gatehouse.Config) { c.Hostname = "localhost" }, false},
+		"localhost, a port":   {func(c *gatehouse.Config) { c.Hostname = "LocalHost:2583" }, false},
+		"a test's name":       {func(c *gatehouse.Config) { c.Hostname = "pds.test" }, false},
+		"an example's name":   {func(c *gatehouse.Config) { c.Hostname = "pds.example" }, false},
+		"loopback":            {func(c *gatehouse.Config) { c.Hostname = "127.0.0.1" }, false},
+		"loopback's URL":      {func(c *gatehouse.Config) { c.Hostname, c.PublicURL = "localhost", "http://127.0.0.1:2583" }, false},
+		"loopback's IPv6 URL": {func(c *gatehouse.Config) { c.Hostname, c.PublicURL = "localhost", "http://[::1]:2583" }, false},
+	} {
+		var log logbook
+		store := memory.New()
+		cfg := gatehouse.Config{
+			Hostname: "pds.example.com", HandleDomains: []string{".example.com"}, PLC: gatehouse.PLCLocal, PasswordMemory: 8, PasswordTime: 1,
+			Logger: slog.New(slog.NewJSONHandler(&log, nil)),
+		}
+		c.change(&cfg)
+		srv, err := gatehouse.New(store, cfg)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		lines := slices.DeleteFunc(log.warnings(), func(line string) bool { return !strings.Contains(line, "sign up") })
+		if c.warned != (len(lines) == 1) || c.warned && !contains(lines[0], "Config.SignUp", "-sign-up", "Config.CheckSignUp") {
+			t.Errorf("%s: %q; want a warning: %v", name, lines, c.warned)
+		}
+		if err := errors.Join(srv.Close(), store.Close()); err != nil {
+			t.Error(err)
+		}
+	}
+}
