@@ -5,13 +5,16 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
+	"errors"
 	"hash/maphash"
+	"net/http"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/gatehouse-at/gatehouse/accounts/audit"
 	"github.com/gatehouse-at/gatehouse/accounts/ratelimit"
+	"github.com/gatehouse-at/gatehouse/sessions"
 )
 
 // AdminAuth tells who is an admin, from the name and the password of HTTP Basic auth.
@@ -83,9 +86,34 @@ func (g *adminGuard) wait(ctx context.Context, address string) (done func(), err
 	}
 }
 
-// admin asks for an admin's name and password.
+// admin asks for an admin. A user's token is no guess at a password, and its owner isn't asked to
+// log in again: they are, and may not.
 func (s *Server) admin(c *call) (caller, error) {
+	c.challenges = basicChallenge
 	private(c)
+	if scheme, raw, err := authorization(c.Request); err == nil && scheme == schemeBearer {
+		return caller{}, s.refuseUser(c, raw)
+	}
+	return s.byPassword(c)
+}
+
+var errAdminsOnly = &Error{Status: http.StatusForbidden, Message: "This method is for the admins of this server"}
+
+// refuseUser says what a token is worth at a method for admins. An access token that was good, and
+// isn't any more, is answered as elsewhere, so that clients refresh it.
+func (s *Server) refuseUser(c *call, token string) error {
+	_, err := s.cfg.Sessions.Verify(c.Context(), token, everyScope...)
+	switch {
+	case err == nil:
+		return errAdminsOnly
+	case errors.Is(err, sessions.ErrInvalidToken), errors.Is(err, sessions.ErrAccountNotFound), errors.Is(err, sessions.ErrAccountTakedown):
+		return errAuthRequired
+	}
+	return err
+}
+
+// byPassword asks for an admin's name and password.
+func (s *Server) byPassword(c *call) (caller, error) {
 	scheme, raw, err := authorization(c.Request)
 	name, password, ok := basic(raw)
 	if err != nil || scheme != schemeBasic || !ok {

@@ -21,6 +21,9 @@ func (s *Server) fail(w http.ResponseWriter, c *call, err error) int {
 			w.Header().Set("Retry-After", "5")
 		}
 	}
+	if e.Status == http.StatusUnauthorized {
+		w.Header()["Www-Authenticate"] = c.challenge()
+	}
 	body, _ := json.Marshal(map[string]string{"error": e.Name, "message": clean(e.Message)})
 	s.write(w, c, e.Status, body)
 	return e.Status

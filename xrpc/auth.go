@@ -60,6 +60,21 @@ func authorization(r *http.Request) (scheme, credentials string, err error) {
 	return "", "", &Error{http.StatusBadRequest, "InvalidToken", clean("Unsupported authorization type: " + scheme)}
 }
 
+// What a 401 asks for in WWW-Authenticate (sources: RFC 9110, section 11.6.1; RFC 7617; RFC 6750):
+// a token, of a session or of a service; an admin's password; either.
+var (
+	bearerChallenge = []string{`Bearer realm="atproto"`}
+	basicChallenge  = []string{`Basic realm="admin", charset="UTF-8"`}
+	eitherChallenge = append(basicChallenge[:1:1], bearerChallenge...)
+)
+
+func (c *call) challenge() []string {
+	if c.challenges == nil {
+		return bearerChallenge
+	}
+	return c.challenges
+}
+
 // private marks an answer as one that depends on who asks.
 func private(c *call) {
 	c.header.Set("Cache-Control", "private")
@@ -115,11 +130,12 @@ func (s *Server) refresh(c *call) (caller, error) {
 // moderator asks for an admin, or for a service token of the moderation service. A procedure uses
 // the token up.
 func (s *Server) moderator(c *call) (caller, error) {
+	c.challenges = eitherChallenge
+	private(c)
 	scheme, raw, err := authorization(c.Request)
 	if err == nil && scheme != schemeBearer {
-		return s.admin(c)
+		return s.byPassword(c)
 	}
-	private(c)
 	if err != nil {
 		return caller{}, err
 	}

@@ -3,7 +3,7 @@ package xrpc
 import "net/http"
 
 // exposedHeaders are those that scripts of other origins may read.
-const exposedHeaders = "RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, RateLimit-Policy, Retry-After, X-Request-Id"
+const exposedHeaders = "RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, RateLimit-Policy, Retry-After, WWW-Authenticate, X-Request-Id"
 
 // allowOrigins opens an answer to pages from everywhere: no cookies are in use, so
 // they can do no more than any client.

@@ -57,6 +57,8 @@ type call struct {
 	caller
 	state ratelimit.State // of the tightest limit met so far
 	id    string
+	// challenges are what a 401 asks for. Nil: bearerChallenge.
+	challenges []string
 }
 
 // requestID names the call in logs, and to the client if it fails.

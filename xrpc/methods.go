@@ -10,7 +10,7 @@ import (
 // table lists the methods that are served.
 func (s *Server) table() []*method {
 	full := s.access(sessions.Full...)
-	anyScope := s.access(append([]sessions.Scope{sessions.ScopeTakendown}, sessions.Standard...)...)
+	anyScope := s.access(everyScope...)
 	access := s.access()
 	leaving := s.access(sessions.ScopeAccess, sessions.ScopeTakendown)
 	refresh := bySession(s.refresh)
@@ -120,6 +120,9 @@ func (s *Server) table() []*method {
 		procedure("com.atproto.temp.revokeAccountCredentials", admin, s.revokeAccountCredentials).format("account=at-identifier"),
 	}
 }
+
+// everyScope are the scopes of all access tokens.
+var everyScope = append([]sessions.Scope{sessions.ScopeTakendown}, sessions.Standard...)
 
 const day = 24 * time.Hour
 

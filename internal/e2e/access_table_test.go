@@ -86,7 +86,11 @@ var classes = map[string]answers{
 	"anyToken":      sessionOf(appToken, privilegedToken, takendownToken),
 	"refresh":       refreshAnswers,
 	"deleteSession": refreshAnswers.but(passed, expiredRefresh, revokedRefresh),
+	// A user is told what their token is worth here; it is no reason to log out.
 	"admin": everyKind("401 AuthenticationRequired Authentication Required").
+		but("403 Forbidden This method is for the admins of this server", fullToken, appToken, privilegedToken, takendownToken).
+		but("400 ExpiredToken Token has expired", expiredToken).
+		but("400 ExpiredToken Token has been revoked", revokedToken).
 		but(passed, adminBasic),
 	"moderator": everyKind("401 BadJwt poorly formatted jwt").
 		but("401 AuthenticationRequired Authentication Required", noToken, wrongBasic).

@@ -109,7 +109,7 @@ func query(params object) string {
 	return "?" + strings.Join(parts, "&")
 }
 
-// send sends a request and validates a successful answer.
+// send sends a request and validates a successful answer; a 401 has to say what it asks for.
 func (s *api) send(nsid string, req *http.Request) *answer {
 	s.t.Helper()
 	resp, err := s.Client().Do(req)
@@ -125,6 +125,9 @@ func (s *api) send(nsid string, req *http.Request) *answer {
 		if err := s.lexicons.CheckOutput(nsid, a.body); err != nil {
 			s.t.Error(err)
 		}
+	}
+	if asks := a.header.Get("WWW-Authenticate"); (asks != "") != (a.status == http.StatusUnauthorized) {
+		s.t.Errorf("%s: %d with WWW-Authenticate %q", nsid, a.status, asks)
 	}
 	if len(a.body) > 0 {
 		if err := json.Unmarshal(a.body, &a.object); err != nil {

@@ -256,7 +256,7 @@ func TestAdminAuth(t *testing.T) {
 		for _, method := range []string{"server.createInviteCode", "server.createInviteCodes"} {
 			input := object{"useCount": 1, "codeCount": 1}
 			s.do(nobody, method, input).refused(401, "AuthenticationRequired", "Authentication Required")
-			s.do(bearer(alice.AccessJWT), method, input).refused(401, "AuthenticationRequired", "Authentication Required")
+			s.do(bearer(alice.AccessJWT), method, input).refused(403, "Forbidden", "This method is for the admins of this server")
 			for _, bad := range []string{"Basic", "nonsense", "Basic YWRtaW46", "Basic YWRtaW46d3Jvbmc=", "Basic bm9ib2R5OmFkbWluLXBhc3N3b3Jk", "Basic !", "Basic YWRtaW4="} {
 				s.do(bad, method, input).refused(401, "AuthenticationRequired", "Authentication Required")
 			}

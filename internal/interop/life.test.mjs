@@ -99,6 +99,24 @@ for (const store of ['memory', 'bolt']) {
       assert.notEqual(a.session.refreshJwt, refreshJwt)
     })
 
+    test('what only admins may logs nobody out', async () => {
+      const events = []
+      const a = new AtpAgent({ service: server.url, persistSession: (event) => { events.push(event) } })
+      await a.login({ identifier: 'alice.test', password: 'correct horse' })
+      const { did } = a.session
+      const ask = async () => {
+        await assert.rejects(server_(a).createInviteCode({ useCount: 1 }), refused(403, 'Forbidden'))
+        await assert.rejects(a.com.atproto.admin.deleteAccount({ did }), refused(403, 'Forbidden'))
+        assert.equal(a.session?.did, did)
+        assert.equal((await server_(a).getSession()).data.did, did)
+      }
+      await ask()
+      assert.deepEqual(events, ['create'])
+      a.session.accessJwt = expired(a.session.accessJwt) // which the client refreshes, and is refused
+      await ask()
+      assert.deepEqual(events, ['create', 'update'])
+    })
+
     test('errors have their names', async () => {
       const a = agent()
       const sign = (more) => a.createAccount({ handle: 'bob.test', email: 'bob@example.com', password: 'correct horse', ...more })
@@ -147,6 +165,28 @@ for (const store of ['memory', 'bolt']) {
       await assert.rejects(server_(a).deleteAccount({ did, password: 'wrong', token }), refused(401, 'AuthenticationRequired'))
       await server_(a).deleteAccount({ did, password: 'battery staple', token })
       await assert.rejects(agent().login({ identifier: 'alice.test', password: 'battery staple' }), refused(401, 'AuthenticationRequired'))
+    })
+  })
+}
+
+for (const [mode, codeRequired, message] of [
+  ['closed', true, "This server doesn't take new accounts"],
+  ['migrations', false, 'This server only takes accounts that move here from another server'],
+]) {
+  describe(`with sign-up for ${mode}`, () => {
+    let server
+    before(async () => { server = await start('-store', 'memory', '-sign-up', mode) })
+    after(() => server.stop())
+
+    test('nobody new is taken, and is told so', async () => {
+      const a = new AtpAgent({ service: server.url })
+      const about = valid('com.atproto.server.describeServer', await a.com.atproto.server.describeServer())
+      assert.equal(about.inviteCodeRequired, codeRequired)
+      await assert.rejects(a.createAccount({ handle: 'alice.test', email: 'alice@example.com', password: 'correct horse' }), (err) => {
+        assert.equal(err.message, message)
+        return refused(400, 'SignUpClosed')(err)
+      })
+      assert.equal(a.session, undefined)
     })
   })
 }

@@ -80,6 +80,8 @@ describe('the reference and Gatehouse', () => {
     ...alike('getSession, DPoP', 'listAppPasswords, DPoP', 'getAccountInviteCodes, DPoP', 'getServiceAuth, DPoP', 'checkAccountStatus, DPoP')('no OAuth yet'),
     ...alike('getSession, good', 'getSession, lower case')('emailAuthFactor'),
     ...alike('checkAccountStatus, good', 'checkAccountStatus, lower case')('no repository'),
+    ...alike('createInviteCode, good', 'createInviteCode, lower case', 'createInviteCode, expired', 'updateAccountEmail, good',
+      'updateAccountEmail, lower case', 'updateAccountEmail, expired')('a user is no admin, and need not log in again'),
   }, async (c) => {
     await signUp('anna')
     const now = Math.floor(Date.now() / 1000)

@@ -1,0 +1,288 @@
+package e2e
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/bluesky-social/indigo/api/atproto"
+	"github.com/bluesky-social/indigo/atproto/atclient"
+
+	"github.com/gatehouse-at/gatehouse"
+	"github.com/gatehouse-at/gatehouse/accounts/did"
+	"github.com/gatehouse-at/gatehouse/storage/memory"
+)
+
+const adminsOnly = "This method is for the admins of this server"
+
+// The challenges of 401s.
+const (
+	asksForToken = `Bearer realm="atproto"`
+	asksForAdmin = `Basic realm="admin", charset="UTF-8"`
+)
+
+// methodsFor are the methods of a class of access.
+func methodsFor(class string) []string {
+	var all []string
+	for method, row := range accessTable {
+		if row.class == class {
+			all = append(all, method)
+		}
+	}
+	slices.Sort(all)
+	return all
+}
+
+// TestAUserIsNoAdmin: whoever comes to a method for admins with a good token of their own is told
+// 403, which no client takes for the end of its session; with one that has expired, that; and with
+// anything else, 401. None of it has an effect, is a guess at the admin's password, or concerns the
+// operator. (What each method answers each kind of token is in TestEveryMethodAnswersEveryToken.)
+func TestAUserIsNoAdmin(t *testing.T) {
+	methods := methodsFor("admin")
+	if len(methods) < 10 {
+		t.Fatalf("only %v are for admins", methods)
+	}
+	var log logbook
+	onEach(t, func(t *testing.T, s *api) {
+		alice, carol, dave := s.CreateAccount("alice.test"), s.CreateAccount("carol.test"), s.CreateAccount("dave.test")
+		ended := s.Login(alice)
+		s.do(bearer(ended.RefreshJWT), "server.deleteSession", nil).ok()
+		expired := s.Login(alice).AccessJWT
+		s.Clock.Advance(3 * time.Hour)
+		s.again(alice)
+		s.again(carol)
+		s.again(dave)
+		s.do(admin, "admin.deleteAccount", object{"did": dave.DID}).ok()
+		erin := s.CreateAccount("erin.test")
+		s.deactivate(erin.AccessJWT, s.Clock.Now().Add(240*time.Hour)).ok()
+		_, app := s.appLogin(alice, "app", false)
+		carolBefore := carol.AccessJWT
+		s.takeDown(carol.DID, "case 1")
+		leaving := s.leave(carol).text("accessJwt")
+		elsewhere := newAPI(t, config(func(c *gatehouse.Config) { c.Hostname = "elsewhere.test" }))
+		stranger := elsewhere.CreateAccount("stranger.test")
+		const unauthorized = "401 AuthenticationRequired Authentication Required"
+		forbidden, revoked := "403 Forbidden "+adminsOnly, "400 ExpiredToken Token has been revoked"
+		parts := strings.Split(alice.AccessJWT, ".")
+		kinds := map[string]struct{ authorization, want string }{
+			"a session's":                     {bearer(alice.AccessJWT), forbidden},
+			"a session's, bearer in lower":    {"bearer " + alice.AccessJWT, forbidden},
+			"an app password's":               {bearer(app["accessJwt"].(string)), forbidden},
+			"of who is deactivated":           {bearer(erin.AccessJWT), forbidden},
+			"of who is leaving":               {bearer(leaving), forbidden},
+			"an expired one":                  {bearer(expired), "400 ExpiredToken Token has expired"},
+			"of a session that ended":         {bearer(ended.AccessJWT), "400 ExpiredToken Token has expired"}, // by now
+			"of who was taken down":           {bearer(carolBefore), unauthorized},
+			"of who is gone":                  {bearer(dave.AccessJWT), unauthorized},
+			"a refresh token":                 {bearer(alice.RefreshJWT), unauthorized},
+			"a service token":                 {bearer(s.serviceToken(s.heldKey(alice.DID), alice.DID, "server.createInviteCode")), unauthorized},
+			"another server's":                {bearer(stranger.AccessJWT), unauthorized},
+			"with another signature":          {bearer(parts[0] + "." + parts[1] + "." + strings.Repeat("A", len(parts[2]))), unauthorized},
+			"without a signature":             {bearer(parts[0] + "." + parts[1] + "."), unauthorized},
+			"junk":                            {bearer("junk"), unauthorized},
+			"the admin's password, as Bearer": {"Bearer " + strings.TrimPrefix(admin, "Basic "), unauthorized},
+			"none":                            {nobody, unauthorized},
+			"an empty one":                    {"Bearer ", unauthorized},
+			"two of them":                     {bearer(alice.AccessJWT + " " + alice.AccessJWT), unauthorized},
+			"DPoP":                            {"DPoP " + alice.AccessJWT, unauthorized},
+			"a session's, as Basic":           {"Basic " + alice.AccessJWT, unauthorized},
+			"of an unknown scheme":            {"Token " + alice.AccessJWT, unauthorized},
+		}
+		fresh := s.Login(alice)
+		s.do(bearer(fresh.RefreshJWT), "server.deleteSession", nil).ok()
+		kinds["of a session that just ended"] = struct{ authorization, want string }{bearer(fresh.AccessJWT), revoked}
+
+		before, warnings := s.auditEntries(), len(log.warnings())
+		tables := []string{"accounts", "invite_codes", "sessions", "app_passwords", "reserved_handles", "email_codes", "rate_limits"}
+		var rows []int
+		for _, table := range tables {
+			rows = append(rows, s.rows(table))
+		}
+		for _, method := range methods {
+			row := accessTable[method]
+			for kind, c := range kinds {
+				input := maps.Clone(row.input)
+				for name, v := range input {
+					if v == noSuchDID { // so that it would have an effect
+						input[name] = alice.DID
+					}
+				}
+				if input["useCount"] != nil {
+					input["useCount"] = 1
+				}
+				a := s.from(theThiefs).do(c.authorization, method, input)
+				if got := told(a); got != c.want {
+					t.Errorf("%s, %s: %s; want %s", method, kind, got, c.want)
+				}
+				if got := a.header.Get("Cache-Control"); got != "private" {
+					t.Errorf("%s, %s: Cache-Control %q", method, kind, got)
+				}
+			}
+		}
+		for i, table := range tables {
+			if got := s.rows(table); got != rows[i] {
+				t.Errorf("%d documents in %s, before %d", got, table, rows[i])
+			}
+		}
+		if got := s.auditEntries(); got != before {
+			t.Errorf("%d entries in the audit log, before %d", got, before)
+		}
+		if lines := log.warnings()[warnings:]; len(lines) != 0 {
+			t.Errorf("the operator is warned: %q", lines)
+		}
+		// No guess was counted, and who has none left is told the same with a token.
+		thief := s.from(theThiefs)
+		thief.do(admin, "admin.searchAccounts", nil).ok()
+		for range 10 {
+			thief.do(basicAuth("admin", "wrong"), "admin.searchAccounts", nil).refused(401, "AuthenticationRequired")
+		}
+		thief.do(admin, "admin.searchAccounts", nil).limitedNow()
+		thief.do(bearer(alice.AccessJWT), "admin.searchAccounts", nil).refused(403, "Forbidden", adminsOnly)
+		// It is charged to the address, as all calls of methods for admins.
+		left := remaining(s.from(hers).do(bearer(alice.AccessJWT), "server.getSession", nil))
+		for range 5 {
+			thief.do(bearer(alice.AccessJWT), "admin.searchAccounts", nil).refused(403, "Forbidden")
+		}
+		if got := remaining(s.from(hers).do(bearer(alice.AccessJWT), "server.getSession", nil)); got != left-1 {
+			t.Errorf("the account was charged %d calls, want 1", left-got)
+		}
+	}, limited, logged(&log))
+}
+
+// auditEntries counts the entries of the audit log.
+func (s *api) auditEntries() int { return s.rows("audit_log") }
+
+// TestEvery401SaysWhatItAsksFor: by method, whatever credentials came. That each 401 has a challenge
+// at all, and nothing else has one, is checked of every answer in these tests.
+func TestEvery401SaysWhatItAsksFor(t *testing.T) {
+	plc, err := did.NewLocal(t.Context(), memory.New(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	moderator := outsiderIn(t, plc)
+	s := newAPI(t, config(func(c *gatehouse.Config) { c.PLCDirectory, c.ModService = plc, moderator.id.String() }))
+	w := s.wallet(outsiderIn(t, plc), moderator)
+	met := map[string]int{}
+	for method, row := range accessTable {
+		want := []string{asksForToken}
+		switch row.class {
+		case "admin":
+			want = []string{asksForAdmin}
+		case "moderator":
+			want = []string{asksForAdmin, asksForToken}
+		}
+		for _, kind := range append([]string{"DPoP"}, allKinds...) {
+			authorization := "DPoP " + w.alice.AccessJWT
+			if kind != "DPoP" {
+				authorization = w.authorization(kind, method)
+			}
+			a := s.do(authorization, method, w.with(row.input))
+			if got := a.header.Values("WWW-Authenticate"); a.status == 401 && !slices.Equal(got, want) {
+				t.Errorf("%s, %s: %d asks for %q, want %q", method, kind, a.status, got, want)
+			}
+			if a.status == 401 {
+				met[row.class]++
+			}
+			if got := a.header.Get("Access-Control-Expose-Headers"); !strings.Contains(got, "WWW-Authenticate") {
+				t.Errorf("%s: pages of other origins may read %q", method, got)
+			}
+		}
+	}
+	for class := range classes {
+		if met[class] == 0 {
+			t.Errorf("no 401 of a method for %s", class)
+		}
+	}
+	// A wrong verb, an unknown method and the like are no 401s.
+	for _, path := range []string{"/xrpc/com.atproto.admin.noSuchMethod", "/xrpc/nonsense", "/xrpc/_health", "/xrpc/com.atproto.server.createInviteCode"} {
+		resp, err := s.Client().Get(s.URL + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if got := resp.Header.Get("WWW-Authenticate"); resp.StatusCode == 401 || got != "" {
+			t.Errorf("%s: %d, and asks for %q", path, resp.StatusCode, got)
+		}
+	}
+}
+
+// TestRoutesOfEmbeddersAskForATokenToo: what RequireAuth and RequireActive refuse.
+func TestRoutesOfEmbeddersAskForATokenToo(t *testing.T) {
+	onEach(t, func(t *testing.T, s *api) {
+		alice, carol := s.CreateAccount("alice.test"), s.CreateAccount("carol.test")
+		s.deactivate(alice.AccessJWT, s.Clock.Now().Add(240*time.Hour)).ok()
+		s.takeDown(carol.DID, "case 1")
+		inside := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusTeapot) })
+		for name, c := range map[string]struct {
+			route         http.Handler
+			authorization string
+			status        int
+		}{
+			"without a token":           {s.Gatehouse.RequireAuth(inside), nobody, 401},
+			"of who is taken down":      {s.Gatehouse.RequireAuth(inside), bearer(carol.AccessJWT), 401},
+			"of who is deactivated":     {s.Gatehouse.RequireActive(inside), bearer(alice.AccessJWT), 401},
+			"active, without a token":   {s.Gatehouse.RequireActive(inside), nobody, 401},
+			"junk":                      {s.Gatehouse.RequireAuth(inside), bearer("junk"), 400},
+			"the admin":                 {s.Gatehouse.RequireAuth(inside), admin, 400},
+			"of who may":                {s.Gatehouse.RequireAuth(inside), bearer(alice.AccessJWT), http.StatusTeapot},
+			"of who may, and has to be": {s.Gatehouse.RequireActive(inside), bearer(s.CreateAccount(newHandle()).AccessJWT), http.StatusTeapot},
+		} {
+			r := httptest.NewRequest("GET", "/mine", nil)
+			if c.authorization != nobody {
+				r.Header.Set("Authorization", c.authorization)
+			}
+			w := httptest.NewRecorder()
+			c.route.ServeHTTP(w, r)
+			want := ""
+			if c.status == 401 {
+				want = asksForToken
+			}
+			if got := w.Header().Get("WWW-Authenticate"); w.Code != c.status || got != want {
+				t.Errorf("%s: %d, and asks for %q; want %d and %q", name, w.Code, got, c.status, want)
+			}
+		}
+	})
+}
+
+// TestModeratorsMethodsKeepTheirAnswers: a user's token is taken for one of a service there, with or
+// without a moderation service.
+func TestModeratorsMethodsKeepTheirAnswers(t *testing.T) {
+	s := newAPI(t)
+	alice := s.CreateAccount("alice.test")
+	for _, method := range methodsFor("moderator") {
+		s.do(bearer(alice.AccessJWT), method, accessTable[method].input).refused(401, "UntrustedIss", "Untrusted issuer")
+	}
+	_, app := s.appLogin(alice, "app", false)
+	for _, method := range methodsFor("full") {
+		s.do(bearer(app["accessJwt"].(string)), method, accessTable[method].input).refused(400, "InvalidToken", "Bad token scope")
+	}
+}
+
+// TestAClientGoesOnAfterA403: indigo's client refreshes a token that has expired, is refused, and
+// still has its session.
+func TestAClientGoesOnAfterA403(t *testing.T) {
+	onEach(t, func(t *testing.T, s *api) {
+		ctx, alice, refreshes := context.Background(), s.CreateAccount("alice.test"), 0
+		c, err := atclient.LoginWithPasswordHost(ctx, s.URL, alice.Handle, alice.Password, "", func(context.Context, atclient.PasswordSessionData) { refreshes++ })
+		if err != nil {
+			t.Fatal(err)
+		}
+		for want := range 2 {
+			_, err = atproto.ServerCreateInviteCode(ctx, c, &atproto.ServerCreateInviteCode_Input{UseCount: 1})
+			var refused *atclient.APIError
+			if !errors.As(err, &refused) || refused.StatusCode != 403 || refused.Name != "Forbidden" || refused.Message != adminsOnly || refreshes != want {
+				t.Errorf("createInviteCode: %v, after %d refreshes, want %d", err, refreshes, want)
+			}
+			if got, err := atproto.ServerGetSession(ctx, c); err != nil || got.Did != alice.DID {
+				t.Errorf("getSession: %+v, %v", got, err)
+			}
+			s.Clock.Advance(3 * time.Hour)
+		}
+	})
+}
