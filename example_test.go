@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 
 	"github.com/gatehouse-at/gatehouse"
 	"github.com/gatehouse-at/gatehouse/accounts"
@@ -87,4 +88,47 @@ func ExampleServer_RequireAuth() {
 	// Output:
 	// 401 {"error":"AuthMissing","message":"Authentication Required"}
 	// 200 hello alice.test
+}
+
+// refused is an error whose text clients are shown.
+type refused string
+
+func (e refused) Error() string         { return string(e) }
+func (e refused) PublicMessage() string { return string(e) }
+
+// CheckSignUp is a gate before sign-up. This one wants the answer to a question, which apps send as
+// verificationCode.
+func ExampleConfig_checkSignUp() {
+	store := memory.New()
+	defer store.Close()
+	srv, err := gatehouse.New(store, gatehouse.Config{
+		Hostname: "localhost", HandleDomains: []string{".test"},
+		CheckSignUp: func(ctx context.Context, a accounts.Applicant) error {
+			if a.VerificationCode != "42" {
+				return refused("That is not the answer")
+			}
+			return nil
+		},
+		VerificationRequired: true, // so that apps ask
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer srv.Close()
+	for _, answer := range []string{"41", "42"} {
+		r := httptest.NewRequest("POST", "/xrpc/com.atproto.server.createAccount", strings.NewReader(
+			`{"handle":"alice.test","email":"alice@example.com","password":"correct horse","verificationCode":"`+answer+`"}`))
+		r.Header.Set("Content-Type", "application/json")
+		w := httptest.NewRecorder()
+		srv.ServeHTTP(w, r)
+		if w.Code == http.StatusOK {
+			fmt.Println("welcome")
+			continue
+		}
+		fmt.Println(w.Code, w.Body)
+	}
+	// Output:
+	// 400 {"error":"InvalidRequest","message":"That is not the answer"}
+	// welcome
 }
