@@ -12,7 +12,6 @@ import (
 	"net/netip"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -49,13 +48,16 @@ const (
 // else has a default.
 type Config struct {
 	// Hostname is the server's own, such as "pds.example.com"; with a port only for
-	// a loopback host. The server's DID is its did:web.
+	// a loopback host. The server's DID is its did:web. This and what follows may be written in
+	// any case, with a trailing dot, and in other letters than ASCII; 80 and 443, the default
+	// ports, don't count.
 	Hostname string
 	// HandleDomains are the domains under which accounts may take handles, such
 	// as ".example.com".
 	HandleDomains []string
-	// PublicURL is what DID documents name as this server's endpoint. Default:
-	// https://HOSTNAME, or http:// for a local host name (loopback, .test, .localhost, .example).
+	// PublicURL is what DID documents name as this server's endpoint; a trailing slash doesn't
+	// count. Default: https://HOSTNAME, or http:// for a local host name (loopback, .test,
+	// .localhost, .example) without the port 443.
 	PublicURL string
 	// ServiceName is what e-mails call the server. Default: Hostname.
 	ServiceName string
@@ -250,50 +252,21 @@ func (cfg Config) settings() (*settings, error) {
 }
 
 func (s *settings) checkNames() error {
-	s.Hostname = strings.ToLower(s.Hostname)
-	host, port, hasPort := strings.Cut(s.Hostname, ":")
-	switch {
-	case s.Hostname == "":
-		return fieldError("Hostname", "is missing")
-	case strings.Contains(s.Hostname, "/"):
-		return fieldError("Hostname", "%q is a URL; a host name is wanted", s.Hostname)
-	case hasPort && !IsLocal(s.Hostname):
-		return fieldError("Hostname", "%q has a port; only a loopback host may", s.Hostname)
-	}
-	if _, err := strconv.ParseUint(port, 10, 16); hasPort && err != nil {
-		return fieldError("Hostname", "the port of %q is no number", s.Hostname)
-	}
-	if _, err := syntax.ParseHandle(host); err != nil && !IsLocal(host) {
-		return fieldError("Hostname", "%q is no host name", s.Hostname)
-	}
-	id, err := did.WebDID(s.Hostname)
+	host, err := s.checkHostname()
 	if err != nil {
-		return fieldError("Hostname", "%v", err)
+		return err
 	}
-	s.serviceDID = id.String()
 	if len(s.HandleDomains) == 0 {
 		return fieldError("HandleDomains", "is missing")
 	}
-	s.HandleDomains = slices.Clone(s.HandleDomains)
-	for i, d := range s.HandleDomains {
-		d = "." + strings.TrimPrefix(strings.ToLower(strings.TrimSpace(d)), ".")
-		if h, err := syntax.ParseHandle("name" + d); err != nil || !h.AllowedTLD() {
-			return fieldError("HandleDomains", "%q can't have handles under it", s.HandleDomains[i])
-		}
-		s.HandleDomains[i] = d
+	if s.HandleDomains, err = handleDomains(s.HandleDomains); err != nil {
+		return err
 	}
-	if s.PublicURL == "" {
-		scheme := "https://"
-		if IsLocal(s.Hostname) {
-			scheme = "http://"
-		}
-		s.PublicURL = scheme + s.Hostname
+	publicHost, err := s.checkPublicURL()
+	if err != nil {
+		return err
 	}
-	u, err := url.Parse(s.PublicURL)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil || u.Path != "" || u.RawQuery != "" || u.Fragment != "" {
-		return fieldError("PublicURL", "%q is not of the form https://HOST", s.PublicURL)
-	}
-	s.hostnames = []string{host, strings.ToLower(u.Hostname())}
+	s.hostnames = []string{host, publicHost}
 	if s.ServiceName == "" {
 		s.ServiceName = s.Hostname
 	}

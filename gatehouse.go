@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/netip"
-	"strings"
 	"sync"
 	"time"
 
@@ -68,6 +66,7 @@ func NewContext(ctx context.Context, store storage.Store, cfg Config) (*Server, 
 		set.Logger.WarnContext(ctx, "anyone may sign up on this server",
 			"to close it", "set Config.SignUp (-sign-up) to invites, migrations or closed, or Config.CheckSignUp")
 	}
+	set.warnOfNames(ctx)
 	background, stop := context.WithCancel(context.Background())
 	s.stop = stop
 	s.running.Add(1)
@@ -151,21 +150,4 @@ func Collections() []storage.Definer {
 		all = append(all, tables()...)
 	}
 	return all
-}
-
-// IsLocal reports whether a host name, with or without a port, can only mean this machine or a
-// test, so that nothing about it belongs in public: a loopback address, or a name under .localhost,
-// .test or .example.
-func IsLocal(hostname string) bool {
-	if addr, err := netip.ParseAddr(hostname); err == nil { // which may have colons without a port
-		return addr.IsLoopback()
-	}
-	host, _, _ := strings.Cut(strings.ToLower(hostname), ":")
-	for _, suffix := range []string{"localhost", "test", "example"} {
-		if host == suffix || strings.HasSuffix(host, "."+suffix) {
-			return true
-		}
-	}
-	addr, err := netip.ParseAddr(host)
-	return err == nil && addr.IsLoopback()
 }

@@ -3,7 +3,6 @@ package accounts
 import (
 	"context"
 	"encoding/json"
-	"strings"
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
 
@@ -29,10 +28,8 @@ func (s *Service) Document(ctx context.Context, a *Account) json.RawMessage {
 	return doc
 }
 
-// isHere reports whether an endpoint in a DID document is this server's.
-func (s *Service) isHere(endpoint string) bool {
-	return strings.TrimSuffix(endpoint, "/") == s.cfg.Endpoint
-}
+// isHere reports whether an endpoint in a DID document is this server's, however it is written.
+func (s *Service) isHere(endpoint string) bool { return did.SameEndpoint(endpoint, s.cfg.Endpoint) }
 
 // HostedDocument returns the DID document that the server itself serves for an account, as JSON:
 // that of a did:web on one of its handle domains. It is nil for any other DID.

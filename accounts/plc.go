@@ -127,7 +127,7 @@ func (s *Service) SubmitPLCOperation(ctx context.Context, id syntax.DID, op *did
 		return refuse("Rotation keys do not include server's rotation key")
 	case pds.Type != did.AtprotoPDSType:
 		return refuse("Incorrect type on atproto_pds service")
-	case pds.Endpoint != s.cfg.Endpoint:
+	case !s.isHere(pds.Endpoint):
 		return refuse("Incorrect endpoint on atproto_pds service")
 	case op.VerificationMethods[did.AtprotoKey] != a.SigningKey:
 		return refuse("Incorrect signing key")

@@ -13,6 +13,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/gatehouse-at/gatehouse/accounts/keys"
+	"github.com/gatehouse-at/gatehouse/internal/hostname"
 	"github.com/gatehouse-at/gatehouse/internal/refusal"
 	"github.com/gatehouse-at/gatehouse/internal/token"
 	"github.com/gatehouse-at/gatehouse/storage"
@@ -73,7 +74,8 @@ func privileged(method string) bool {
 func sameMethod(a, b string) bool { return strings.EqualFold(a, b) }
 
 // sameService reports whether two audiences mean the same server to a lenient reader: it ignores
-// case, a fragment, trailing dots, and whether the colon of a port is percent-encoded.
+// case, a fragment, trailing dots, a default port, and whether the colon of a port is
+// percent-encoded.
 func sameService(a, b string) bool { return plainAudience(a) == plainAudience(b) }
 
 func plainAudience(aud string) string {
@@ -81,6 +83,9 @@ func plainAudience(aud string) string {
 	parts := strings.Split(strings.ReplaceAll(id, "%3a", ":"), ":")
 	for i := range parts {
 		parts[i] = strings.TrimRight(parts[i], ".")
+	}
+	if n := len(parts) - 1; n == 3 && hostname.IsDefault(parts[n]) { // did, web, name, port
+		parts = parts[:n]
 	}
 	return strings.Join(parts, ":")
 }

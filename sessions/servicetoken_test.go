@@ -29,6 +29,11 @@ func TestServiceTokenToSignUpHere(t *testing.T) {
 			{"did:web:localhost%3A2583", createAccount},
 			{"did:web:localhost%3A2583#atproto_pds", createAccount},
 		},
+		"Localhost.:80": {
+			{"did:web:localhost", createAccount},
+			{"did:web:localhost%3A80", createAccount},
+			{"did:web:localhost%3A443#atproto_pds", createAccount},
+		},
 	}
 	taken := map[string][]ask{
 		"pds.test": {
@@ -42,6 +47,10 @@ func TestServiceTokenToSignUpHere(t *testing.T) {
 		"localhost:2583": {
 			{"did:web:localhost", createAccount},
 			{"did:web:localhost%3A2584", createAccount},
+			{"did:web:localhost%3A80", createAccount},
+		},
+		"Localhost.:80": {
+			{"did:web:localhost%3A8080", createAccount},
 		},
 	}
 	for hostname := range refused {

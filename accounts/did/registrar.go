@@ -11,6 +11,8 @@ import (
 
 	"github.com/bluesky-social/indigo/atproto/atcrypto"
 	"github.com/bluesky-social/indigo/atproto/syntax"
+
+	"github.com/gatehouse-at/gatehouse/internal/hostname"
 )
 
 // Registrar makes the DIDs of new accounts and keeps those up to date that the
@@ -238,14 +240,15 @@ func (w *Web) Mint(ctx context.Context, m MintParams) (Minted, error) {
 // Name implements [Namer].
 func (*Web) Name(handle syntax.Handle) (syntax.DID, error) { return WebDID(handle.String()) }
 
-// WebDID returns the did:web of a host name, which may have a port
-// (source: the did:web method specification).
+// WebDID returns the did:web of a host name, which may have a port. It is the same however the name
+// is written: in any case, with a trailing dot, with the default port of HTTP or HTTPS, or in other
+// letters than ASCII (source: the did:web method specification).
 func WebDID(host string) (syntax.DID, error) {
-	name, port, hasPort := strings.Cut(host, ":")
-	if strings.Contains(name, "%") || hasPort && (port == "" || strings.Trim(port, "0123456789") != "") {
-		return "", fmt.Errorf("did: %q is no host name", host)
+	normal, err := hostname.Normal(host)
+	if err != nil {
+		return "", fmt.Errorf("did: %w", err)
 	}
-	id, err := syntax.ParseDID("did:web:" + strings.ReplaceAll(strings.ToLower(host), ":", "%3A"))
+	id, err := syntax.ParseDID("did:web:" + strings.ReplaceAll(normal, ":", "%3A"))
 	if err != nil {
 		return "", fmt.Errorf("did: %q is no host name: %w", host, err)
 	}

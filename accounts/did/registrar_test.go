@@ -92,12 +92,14 @@ func TestMintOnTheWeb(t *testing.T) {
 func TestWebDID(t *testing.T) {
 	for host, want := range map[string]syntax.DID{
 		"alice.example.com": "did:web:alice.example.com", "LOCALHOST:2583": "did:web:localhost%3A2583",
+		"Example.com.": "did:web:example.com", "example.com:443": "did:web:example.com", "localhost:80": "did:web:localhost",
+		"example.com:": "did:web:example.com", "münchen.example.com": "did:web:xn--mnchen-3ya.example.com",
 	} {
 		if got, err := did.WebDID(host); err != nil || got != want {
 			t.Errorf("%s: %s, %v", host, got, err)
 		}
 	}
-	for _, host := range []string{"", "no host", "example.com/path", "example.com:", "example.com:port", "example.com%3A80", "[::1]:80", "a:1:2"} {
+	for _, host := range []string{"", "no host", "example.com/path", "example.com:port", "example.com%3A80", "[::1]:80", "a:1:2"} {
 		if got, err := did.WebDID(host); err == nil {
 			t.Errorf("%q: %s", host, got)
 		}

@@ -65,7 +65,7 @@ func (serveCmd) Run(ctx context.Context, s *Settings) (err error) {
 		MaxHeaderBytes:    32 << 10,
 		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
 	}
-	s.welcome(listener.Addr(), adminPassword, madeUp)
+	s.welcome(srv, listener.Addr(), adminPassword, madeUp)
 	return serveUntil(ctx, server, listener, logger, shutdownTimeout)
 }
 
@@ -149,9 +149,9 @@ func (s *Settings) adminPassword() (password string, madeUp bool, err error) {
 
 // welcome says on standard output where the server is and how to make the first account, if the
 // mode of sign-up has it made with a request.
-func (s *Settings) welcome(addr net.Addr, adminPassword string, madeUp bool) {
+func (s *Settings) welcome(srv *gatehouse.Server, addr net.Addr, adminPassword string, madeUp bool) {
 	url := "http://" + addr.String()
-	handle := "alice" + s.HandleDomains[0]
+	handle := "alice" + srv.Accounts.HandleDomains()[0]
 	fmt.Printf("Gatehouse %s is listening on %s\n", gatehouse.Version, url)
 	fmt.Printf("  data: %s (%s)   e-mail: %s\n\n", s.Data, redacted(s.Store), describeMail(s.mailSpec()))
 	invite := ""

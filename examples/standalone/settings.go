@@ -15,6 +15,7 @@ import (
 
 	"github.com/gatehouse-at/gatehouse"
 	"github.com/gatehouse-at/gatehouse/accounts"
+	"github.com/gatehouse-at/gatehouse/accounts/did"
 	"github.com/gatehouse-at/gatehouse/accounts/mail"
 	"github.com/gatehouse-at/gatehouse/accounts/mail/deliver"
 	"github.com/gatehouse-at/gatehouse/storage"
@@ -154,10 +155,26 @@ func redacted(spec string) string {
 	return u.Redacted()
 }
 
+// host is the host name as the server has it, without a port.
+func (s *Settings) host() (string, error) {
+	endpoint, err := did.NormalizeEndpoint("https://" + strings.TrimSpace(s.Hostname))
+	if err != nil {
+		return "", fmt.Errorf("-hostname: %q is no host name", s.Hostname)
+	}
+	u, err := url.Parse(endpoint)
+	if err != nil {
+		return "", fmt.Errorf("-hostname: %w", err)
+	}
+	return u.Hostname(), nil
+}
+
 func (s *Settings) mailer() (mail.Mailer, error) {
 	from := s.MailFrom
 	if from == "" {
-		host, _, _ := strings.Cut(s.Hostname, ":")
+		host, err := s.host()
+		if err != nil {
+			return nil, err
+		}
 		if !strings.Contains(host, ".") {
 			host += ".localdomain"
 		}
@@ -186,7 +203,7 @@ func (s *Settings) publicURL(listening net.Addr) string {
 	if err != nil {
 		return ""
 	}
-	return "http://" + net.JoinHostPort(s.Hostname, port)
+	return "http://" + net.JoinHostPort(strings.TrimSpace(s.Hostname), port)
 }
 
 func (s *Settings) config(mailer mail.Mailer, logger *slog.Logger, listening net.Addr, adminPassword string) (gatehouse.Config, error) {

@@ -87,7 +87,10 @@ func TestPublicURL(t *testing.T) {
 		{"pds.test", "", "http://pds.test:2583"},
 		{"pds.example", "", "http://pds.example:2583"},
 		{"127.0.0.1", "", "http://127.0.0.1:2583"},
-		{"localhost:3000", "", ""}, // the default of Config: http://localhost:3000
+		{" localhost.\n", "", "http://localhost.:2583"}, // which Config brings into its normal form
+		{"localhost:3000", "", ""},                      // the default of Config: http://localhost:3000
+		{"localhost:80", "", ""},
+		{"PDS.example.com.", "", ""},
 		{"pds.example.com", "", ""},
 		{"localhost", "https://tunnel.example.com", "https://tunnel.example.com"},
 	} {
@@ -187,7 +190,7 @@ func TestToolsMakeNoStoreOfAMistypedName(t *testing.T) {
 func TestMistakesNameTheFlag(t *testing.T) {
 	for flag, value := range map[string]string{
 		"addr": "nowhere", "store": "sqlite", "mail": "pigeon", "mail-from": "nobody", "mail-templates": "/no/such/directory",
-		"key-secret": "xyz", "invite-interval": "often", "rate-limits": "maybe", "invite-epoch": "yesterday", "sign-up": "maybe",
+		"hostname": "https://pds.test", "key-secret": "xyz", "invite-interval": "often", "rate-limits": "maybe", "invite-epoch": "yesterday", "sign-up": "maybe",
 	} {
 		args := []string{"-data", filepath.Join(t.TempDir(), "data"), "-addr=127.0.0.1:0", "-" + flag + "=" + value}
 		err := run(t.Context(), args)
@@ -279,6 +282,33 @@ func TestMailIsCheckedAtStart(t *testing.T) {
 		s.checkMail(t.Context(), c.mailer, slog.New(slog.NewTextHandler(&log, nil)))
 		if got := log.String(); (c.want == "") != (got == "") || !strings.Contains(got, c.want) {
 			t.Errorf("%s, %T: %q", c.hostname, c.mailer, got)
+		}
+	}
+}
+
+func TestTheSenderIsOfTheServersHost(t *testing.T) {
+	for hostname, want := range map[string]string{
+		"pds.example.com": "noreply@pds.example.com", "PDS.Example.com.": "noreply@pds.example.com", "pds.example.com:443": "noreply@pds.example.com",
+		"LocalHost:2583": "noreply@localhost.localdomain", "localhost.": "noreply@localhost.localdomain", "127.0.0.1:2583": "noreply@127.0.0.1",
+		"pds.münchen.com": "noreply@pds.xn--mnchen-3ya.com", " pds.test\n": "noreply@pds.test",
+	} {
+		dir := t.TempDir()
+		s := &Settings{Hostname: hostname, Mail: "dir:" + dir}
+		m, err := s.mailer()
+		if err != nil {
+			t.Errorf("%q: %v", hostname, err)
+			continue
+		}
+		if err := m.Send(t.Context(), mail.Message{To: "alice@example.com", Subject: "Hello", Text: "Hello\n"}); err != nil {
+			t.Fatal(err)
+		}
+		sent, err := filepath.Glob(filepath.Join(dir, "*.eml"))
+		if err != nil || len(sent) != 1 {
+			t.Fatalf("%q, %v", sent, err)
+		}
+		b, err := os.ReadFile(sent[0])
+		if err != nil || !strings.Contains(string(b), "From: <"+want+">") {
+			t.Errorf("%q: %v; want %s in\n%s", hostname, err, want, b)
 		}
 	}
 }

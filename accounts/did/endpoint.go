@@ -1,0 +1,41 @@
+package did
+
+import (
+	"fmt"
+	"net/url"
+	"strings"
+
+	"github.com/gatehouse-at/gatehouse/internal/hostname"
+)
+
+// NormalizeEndpoint returns the one form of the URL of a server, as DID documents name it:
+// scheme and host in lower case, the host without a trailing dot and in ASCII, a port only if the
+// scheme doesn't have it by default, and nothing behind it. It is an error if the URL is not HTTP or
+// HTTPS, or if it has more than scheme, host, port and a trailing slash: a user, a path, a query
+// or a fragment (source: RFC 3986, the atproto DID specification).
+func NormalizeEndpoint(endpoint string) (string, error) {
+	u, err := url.Parse(endpoint)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil ||
+		u.Path != "" && u.Path != "/" || strings.ContainsAny(endpoint, "?#") {
+		return "", fmt.Errorf("did: %q is not of the form https://HOST", endpoint)
+	}
+	name, port, err := hostname.Split(u.Host)
+	if err != nil {
+		return "", fmt.Errorf("did: %w", err)
+	}
+	if u.Scheme == "https" && port == "443" || u.Scheme == "http" && port == "80" {
+		port = ""
+	}
+	return u.Scheme + "://" + hostname.Join(name, port), nil
+}
+
+// SameEndpoint reports whether two URLs of servers have the same scheme, host and port, however
+// they are written: DID documents are written by many. An URL that [NormalizeEndpoint] refuses is
+// the same as no other.
+func SameEndpoint(a, b string) bool {
+	if a, err := NormalizeEndpoint(a); err == nil {
+		b, err := NormalizeEndpoint(b)
+		return err == nil && a == b
+	}
+	return false
+}

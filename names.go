@@ -1,0 +1,122 @@
+package gatehouse
+
+import (
+	"context"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/bluesky-social/indigo/atproto/syntax"
+
+	"github.com/gatehouse-at/gatehouse/accounts/did"
+	"github.com/gatehouse-at/gatehouse/internal/hostname"
+)
+
+// IsLocal reports whether a host name, with or without a port, can only mean this machine or a
+// test, so that nothing about it belongs in public: a loopback address, or a name under .localhost,
+// .test or .example.
+func IsLocal(host string) bool {
+	name, _, err := hostname.Split(strings.TrimSpace(host))
+	if err != nil {
+		return false
+	}
+	for _, suffix := range []string{"localhost", "test", "example"} {
+		if name == suffix || strings.HasSuffix(name, "."+suffix) {
+			return true
+		}
+	}
+	addr, err := netip.ParseAddr(name)
+	return err == nil && addr.IsLoopback()
+}
+
+// checkHostname brings Hostname into its normal form, fills in what follows from it, and returns it
+// without its port.
+func (s *settings) checkHostname() (string, error) {
+	raw := strings.TrimSpace(s.Hostname)
+	name, port, err := hostname.Split(raw)
+	switch {
+	case raw == "":
+		return "", fieldError("Hostname", "is missing")
+	case strings.Contains(raw, "/"):
+		return "", fieldError("Hostname", "%q is a URL; a host name is wanted", raw)
+	case err != nil:
+		return "", fieldError("Hostname", "%v", err)
+	case port != "" && !hostname.IsDefault(port) && !IsLocal(name):
+		return "", fieldError("Hostname", "%q has a port; only a loopback host may", raw)
+	}
+	if _, err := syntax.ParseHandle(name); err != nil && !IsLocal(name) {
+		return "", fieldError("Hostname", "%q is no host name", raw)
+	}
+	id, err := did.WebDID(raw)
+	if err != nil { // of an IPv6 address, for one
+		return "", fieldError("Hostname", "there is no did:web of %q", raw)
+	}
+	s.serviceDID = id.String()
+	if s.Hostname, err = hostname.Normal(raw); err != nil {
+		return "", fieldError("Hostname", "%v", err)
+	}
+	if s.PublicURL == "" {
+		scheme := "https://"
+		if IsLocal(name) && port != "443" {
+			scheme = "http://"
+		}
+		s.PublicURL = scheme + s.Hostname
+	}
+	return name, nil
+}
+
+// handleDomains returns the normal forms of domains, each once.
+func handleDomains(raw []string) ([]string, error) {
+	var domains []string
+	for _, d := range raw {
+		name, err := hostname.Name(strings.TrimPrefix(strings.TrimSpace(d), "."))
+		if h, herr := syntax.ParseHandle("name." + name); err != nil || herr != nil || !h.AllowedTLD() {
+			return nil, fieldError("HandleDomains", "%q can't have handles under it", d)
+		}
+		if domain := "." + name; !slices.Contains(domains, domain) {
+			domains = append(domains, domain)
+		}
+	}
+	return domains, nil
+}
+
+// checkPublicURL brings PublicURL into its normal form, and returns its host without a port.
+func (s *settings) checkPublicURL() (string, error) {
+	normal, err := did.NormalizeEndpoint(strings.TrimSpace(s.PublicURL))
+	if err != nil {
+		return "", fieldError("PublicURL", "%q is not of the form https://HOST", s.PublicURL)
+	}
+	u, err := url.Parse(normal)
+	if err != nil {
+		return "", fieldError("PublicURL", "%v", err)
+	}
+	s.PublicURL = normal
+	return u.Hostname(), nil
+}
+
+// warnOfNames says aloud that one of the server's names is public and another isn't: DIDs then lead
+// nowhere, and nothing else would tell.
+func (s *settings) warnOfNames(ctx context.Context) {
+	u, err := url.Parse(s.PublicURL)
+	if err != nil {
+		return
+	}
+	switch local := IsLocal(s.Hostname); {
+	case local && isPublic(u.Hostname()):
+		s.Logger.WarnContext(ctx, "PublicURL is public and Hostname is local: nobody else can resolve the server's DID, and by default those of its accounts",
+			"hostname", s.Hostname, "publicURL", s.PublicURL, "try", "the public name as Hostname")
+	case !local && IsLocal(u.Hostname()):
+		s.Logger.WarnContext(ctx, "Hostname is public and PublicURL is local: the DIDs of accounts lead where nobody else gets",
+			"hostname", s.Hostname, "publicURL", s.PublicURL, "try", "no PublicURL, or https://"+s.Hostname)
+	}
+}
+
+// isPublic reports whether a host can be reached from everywhere, as far as its name tells.
+func isPublic(host string) bool {
+	if addr, err := netip.ParseAddr(host); err == nil {
+		return addr.IsGlobalUnicast() && !addr.IsPrivate()
+	}
+	name, err := syntax.ParseHandle(host)
+	return err == nil && name.AllowedTLD() && !IsLocal(host)
+}
