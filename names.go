@@ -26,8 +26,7 @@ func IsLocal(host string) bool {
 			return true
 		}
 	}
-	addr, err := netip.ParseAddr(name)
-	return err == nil && addr.IsLoopback()
+	return hostname.IsLoopback(name)
 }
 
 // checkHostname brings Hostname into its normal form, fills in what follows from it, and returns it

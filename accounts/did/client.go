@@ -17,6 +17,8 @@ import (
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
 	"github.com/bluesky-social/indigo/util/ssrf"
+
+	"github.com/gatehouse-at/gatehouse/internal/hostname"
 )
 
 // PublicDirectory is the directory of the AT network.
@@ -120,7 +122,7 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 func transportFor(base *url.URL, allowPrivate bool, proxy func(*http.Request) (*url.URL, error)) *http.Transport {
 	dialer := &net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}
 	ip, err := netip.ParseAddr(base.Hostname())
-	named := err != nil && base.Hostname() != "localhost" || err == nil && isPublic(ip)
+	named := err != nil && !hostname.IsLoopback(base.Hostname()) || err == nil && isPublic(ip)
 	via, _ := proxy(&http.Request{URL: base})
 	if named && base.Scheme == "https" && via == nil && !allowPrivate {
 		dialer.Control = publicOnly

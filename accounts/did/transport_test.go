@@ -38,7 +38,7 @@ func TestPublicDirectoryIsNotLedAstray(t *testing.T) {
 			t.Errorf("dialing %s: %v", private, err)
 		}
 	}
-	for _, meant := range []string{"http://127.0.0.1:2582", "https://[::1]:2582", "https://localhost", "http://plc:2582"} {
+	for _, meant := range []string{"http://127.0.0.1:2582", "https://[::1]:2582", "https://localhost", "https://LocalHost.", "http://plc:2582"} {
 		if err := dial(meant, listener.Addr().String(), false, nil); err != nil {
 			t.Errorf("%s: %v", meant, err)
 		}

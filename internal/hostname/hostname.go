@@ -84,6 +84,16 @@ func Normal(raw string) (string, error) {
 // IsDefault reports whether a port is one that HTTP or HTTPS has by default.
 func IsDefault(port string) bool { return port == "80" || port == "443" }
 
+// IsLoopback reports whether a host name without a port is "localhost" or a loopback address.
+func IsLoopback(raw string) bool {
+	name, err := Name(raw)
+	if err != nil {
+		return false
+	}
+	addr, err := netip.ParseAddr(name)
+	return name == "localhost" || err == nil && addr.IsLoopback()
+}
+
 // Join puts a name and a port together again, without a colon if there is no port.
 func Join(name, port string) string {
 	if strings.Contains(name, ":") {

@@ -48,6 +48,17 @@ func TestSplitKeepsDefaultPorts(t *testing.T) {
 	}
 }
 
+func TestLoopback(t *testing.T) {
+	for raw, want := range map[string]bool{
+		"localhost": true, "LocalHost.": true, "127.0.0.1": true, "127.1.2.3": true, "::1": true, "0:0::1": true,
+		"": false, "localhost.example.com": false, "a.localhost": false, "10.0.0.1": false, "localhost:80": false,
+	} {
+		if got := IsLoopback(raw); got != want {
+			t.Errorf("%q: %t", raw, got)
+		}
+	}
+}
+
 // FuzzNormal: what is normal stays as it is, and is ASCII without a letter in upper case.
 func FuzzNormal(f *testing.F) {
 	for _, seed := range []string{"PDS.example.com.:443", "[::1]:2583", "münchen.example", "ｐｄｓ。test", "xn--a", "127.0.0.1:80"} {

@@ -6,13 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
 	"net/url"
 	"os"
 	"strconv"
 	"time"
 
 	"github.com/gatehouse-at/gatehouse/accounts/mail"
+	"github.com/gatehouse-at/gatehouse/internal/hostname"
 )
 
 // SMTP delivers messages to a mail server (source: RFC 5321).
@@ -65,7 +65,7 @@ func NewSMTP(rawURL, from string) (*SMTP, error) {
 	if s.user == "" && s.password != "" {
 		return nil, errors.New("deliver: the SMTP URL has a password and no name before it: smtp://USER:PASSWORD@HOST:PORT")
 	}
-	s.plain = !s.implicit && isLoopback(s.host)
+	s.plain = !s.implicit && hostname.IsLoopback(s.host)
 	if s.hello, err = os.Hostname(); err != nil {
 		s.hello = "localhost"
 	}
@@ -99,11 +99,6 @@ func NewSMTP(rawURL, from string) (*SMTP, error) {
 		return nil, errors.New("deliver: smtps:// and tls=none contradict each other")
 	}
 	return s, nil
-}
-
-func isLoopback(host string) bool {
-	ip, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && ip.IsLoopback()
 }
 
 // Send implements [mail.Mailer]. What the [mail.ErrDelivery] wraps is a [Failure].

@@ -333,6 +333,7 @@ func TestSMTPURLs(t *testing.T) {
 		{"smtps://mail.example.com", "SMTP to mail.example.com:465 with TLS", "", ""},
 		{"smtp://mail.example.com:2525/", "SMTP to mail.example.com:2525 with STARTTLS", "", ""},
 		{"smtp://mail.example.com?tls=none", "SMTP to mail.example.com:587 with no encryption", "", ""},
+		{"smtp://LocalHost:1025", "SMTP to LocalHost:1025 with no encryption", "", ""},
 		{"smtp://localhost:1025", "SMTP to localhost:1025 with no encryption", "", ""},
 		{"smtp://[::1]:1025", "SMTP to [::1]:1025 with no encryption", "", ""},
 		{"smtp://127.0.0.1?tls=required", "SMTP to 127.0.0.1:587 with STARTTLS", "", ""},
