@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -159,6 +160,12 @@ type Config struct {
 	Mail mail.Mailer
 	// MailTemplates overrides templates of e-mails; see [mail.NewTemplates].
 	MailTemplates fs.FS
+	// MailPages are pages of your own on which people type the codes that are mailed to them, by
+	// kind of e-mail: the e-mail then has the page's URL, and a link to it with the code in its
+	// fragment, as in https://example.com/reset#code=ABCDE-FGHIJ. Kinds are those with a code, such
+	// as [mail.ResetPassword]. Default: none; e-mails have no link, and send people back to the app
+	// where they asked for the code.
+	MailPages map[mail.Kind]string
 	// MailTimeout bounds one delivery. Default 15 seconds.
 	MailTimeout time.Duration
 	// MuteNotices are kinds of [mail.Notices] that owners are not sent, such as
@@ -381,6 +388,11 @@ func (s *settings) checkMail() error {
 	}
 	if strings.ContainsFunc(s.ServiceName, unicode.IsControl) {
 		return fieldError("ServiceName", "%q can't stand in a subject", s.ServiceName)
+	}
+	for _, kind := range slices.Sorted(maps.Keys(s.MailPages)) {
+		if err := mail.CheckPage(kind, s.MailPages[kind]); err != nil {
+			return fieldError("MailPages", "%v", err)
+		}
 	}
 	for _, kind := range s.MuteNotices {
 		if !slices.Contains(mail.Notices(), kind) {

@@ -81,6 +81,7 @@ func (s *Server) wire(ctx context.Context) error {
 		AllowEmail:        cfg.AllowEmail,
 		Mailer:            cfg.Mail,
 		Templates:         cfg.templates,
+		MailPages:         cfg.MailPages,
 		MailTimeout:       cfg.MailTimeout,
 		MuteNotices:       cfg.MuteNotices,
 		CodeSecret:        codeSecret,

@@ -204,7 +204,7 @@ func (s *Service) codeMessage(ctx context.Context, a *Account, purpose mail.Kind
 	if err != nil {
 		return mail.Message{}, err
 	}
-	return s.message(now, now.Email, purpose, mail.Data{Code: code, Expires: life})
+	return s.message(now, now.Email, purpose, mail.Data{Code: code, Page: s.cfg.MailPages[purpose], Expires: life})
 }
 
 // sendCode makes a code for an account and mails it.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -130,6 +131,9 @@ type Config struct {
 	Mailer mail.Mailer
 	// Templates makes the e-mails. Default: those of package mail.
 	Templates *mail.Templates
+	// MailPages are where people type the codes of e-mails, by kind; see [mail.CheckPage]. Without
+	// one it is the app that asked for the code.
+	MailPages map[mail.Kind]string
 	// MailTimeout bounds a delivery, and so the request that waits for it. Default 15 seconds.
 	MailTimeout time.Duration
 	// MuteNotices are kinds of notices that are not sent; see [mail.Notices].
@@ -188,6 +192,12 @@ func New(ctx context.Context, store storage.Store, cfg Config) (*Service, error)
 	}
 	if cfg.SignUp == "" {
 		cfg.SignUp = SignUpOpen
+	}
+	cfg.MailPages = maps.Clone(cfg.MailPages)
+	for kind, page := range cfg.MailPages {
+		if err := mail.CheckPage(kind, page); err != nil {
+			return nil, fmt.Errorf("accounts: Config.MailPages: %w", err)
+		}
 	}
 	if cfg.MinPasswordLength == 0 {
 		cfg.MinPasswordLength = 8

@@ -27,6 +27,9 @@ type Data struct {
 	ServiceName string
 	// Code is to be copied by the recipient; see [Kind.HasCode].
 	Code string
+	// Page is where the recipient types the code: the URL of a page that [CheckPage] allows. Without
+	// one it is the app that asked for the code, and the message has no link.
+	Page string
 	// Expires is how long the code is good for.
 	Expires time.Duration
 	// Subject and Body are those of a [Notice].
@@ -69,7 +72,8 @@ func (d Data) MaskedNewEmail() string { return masked(d.NewEmail) }
 var defaults embed.FS
 
 // Templates makes messages. For each kind there are KIND.txt, whose first line is the subject
-// and the rest the text, and KIND.html; the HTML ones are bodies for layout.html.
+// and the rest the text, and KIND.html; the HTML ones are bodies for layout.html. What page.txt and
+// page.html say of where a code is typed, those with a code show by {{template "page" .}}.
 type Templates struct {
 	text map[Kind]*texttemplate.Template
 	html map[Kind]*htmltemplate.Template
@@ -107,10 +111,13 @@ func newTemplates(overrides fs.FS) (*Templates, error) {
 		b, err := fs.ReadFile(builtin, name)
 		return string(b), err
 	}
-	layout, err := read("layout.html")
-	if err != nil {
-		return nil, fmt.Errorf("mail: %w", err)
+	var shared [3]string
+	for i, name := range []string{"layout.html", "page.html", "page.txt"} {
+		if shared[i], err = read(name); err != nil {
+			return nil, fmt.Errorf("mail: %w", err)
+		}
 	}
+	layout, pageHTML, pageText := shared[0], shared[1], shared[2]
 	t := &Templates{map[Kind]*texttemplate.Template{}, map[Kind]*htmltemplate.Template{}}
 	for _, kind := range Kinds() {
 		text, err := read(string(kind) + ".txt")
@@ -119,6 +126,11 @@ func newTemplates(overrides fs.FS) (*Templates, error) {
 		}
 		if t.text[kind], err = texttemplate.New(string(kind) + ".txt").Parse(text); err != nil {
 			return nil, fmt.Errorf("mail: %w", err)
+		}
+		if t.text[kind].Lookup("page") == nil { // which a template may define for itself
+			if _, err = t.text[kind].New("page").Parse(pageText); err != nil {
+				return nil, fmt.Errorf("mail: page.txt: %w", err)
+			}
 		}
 		body, err := read(string(kind) + ".html")
 		if err != nil {
@@ -129,6 +141,11 @@ func newTemplates(overrides fs.FS) (*Templates, error) {
 		}
 		if _, err = t.html[kind].New("body").Parse(body); err != nil {
 			return nil, fmt.Errorf("mail: %s.html: %w", kind, err)
+		}
+		if t.html[kind].Lookup("page") == nil {
+			if _, err = t.html[kind].New("page").Parse(pageHTML); err != nil {
+				return nil, fmt.Errorf("mail: page.html: %w", err)
+			}
 		}
 		if err := t.try(kind); err != nil {
 			return nil, err
@@ -144,7 +161,11 @@ func (t *Templates) try(kind Kind) error {
 		Expires: time.Hour, Subject: "Subject", Body: "Body", When: time.Unix(0, 0), DeleteAfter: time.Unix(0, 0),
 		OldEmail: "old@example.com", NewEmail: "new@example.com", On: true, Name: "Name",
 	}
+	if kind.HasCode() {
+		d.Page = "https://example.com/page"
+	}
 	bare := d
+	bare.Page = ""
 	bare.Subject, bare.OldEmail, bare.On = "", "", false
 	for _, d := range []Data{d, bare} {
 		m, err := t.render(kind, d)
@@ -177,7 +198,7 @@ func checkNames(overrides, builtin fs.FS) error {
 			continue
 		}
 		if _, err := fs.Stat(builtin, e.Name()); err != nil {
-			return fmt.Errorf("mail: no e-mail uses a template %s: there are layout.html, and .txt and .html of %q", e.Name(), Kinds())
+			return fmt.Errorf("mail: no e-mail uses a template %s: there are layout.html, and .txt and .html of page and of %q", e.Name(), Kinds())
 		}
 	}
 	return nil
@@ -188,8 +209,8 @@ var ErrInvalidData = errors.New("mail: invalid data")
 
 // Render makes the message of a kind. It is an [ErrInvalidData] if the data holds control
 // characters (but for line breaks and tabs in Body, and for Name), if there is no code for a kind
-// that has one or a code for another, if a notice lacks one of its times, or if the subject is
-// empty.
+// that has one or a code for another, if [CheckPage] refuses the page, if a notice lacks one of its
+// times, or if the subject is empty.
 func (t *Templates) Render(kind Kind, d Data) (Message, error) {
 	if t.text[kind] == nil {
 		return Message{}, fmt.Errorf("mail: no template for %q", kind)
@@ -205,6 +226,11 @@ func (d Data) check(kind Kind) error {
 	for _, field := range []string{d.To, d.Handle, d.ServiceName, d.Code, d.Subject, d.OldEmail, d.NewEmail} {
 		if strings.ContainsFunc(field, unicode.IsControl) {
 			return fmt.Errorf("%w: for %s, a control character in %q", ErrInvalidData, kind, field)
+		}
+	}
+	if d.Page != "" {
+		if err := CheckPage(kind, d.Page); err != nil {
+			return fmt.Errorf("%w: %w", ErrInvalidData, err)
 		}
 	}
 	deletion := kind == DeletionScheduled || kind == DeletionReminder

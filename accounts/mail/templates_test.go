@@ -216,7 +216,7 @@ func TestKinds(t *testing.T) {
 	if Kind("birthday").HasCode() || slices.Contains(Notices(), Notice) {
 		t.Error("an unknown kind has a code, or an administrator's message is a notice")
 	}
-	names = append(names, "layout.html")
+	names = append(names, "layout.html", "page.html", "page.txt")
 	slices.Sort(names)
 	var have []string
 	entries, err := defaults.ReadDir("templates")

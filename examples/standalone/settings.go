@@ -50,6 +50,8 @@ type Settings struct {
 	MailTimeout   time.Duration `default:"15s" help:"Time in which an e-mail has to be delivered (default ${default})." placeholder:"DURATION"`
 	MuteNotices   []mail.Kind   `help:"Kinds of notices that owners are not sent, such as app_password_created." placeholder:"KIND,…"`
 
+	MailPages map[mail.Kind]string `help:"Pages of your own where people type mailed codes, by kind of e-mail, such as reset_password." placeholder:"KIND=URL;…"`
+
 	PLC            string `name:"plc" help:"DID directory: local, or a URL. Default: local for a local host name, else the public one." placeholder:"local|URL"`
 	PLCRotationKey string `name:"plc-rotation-key" help:"Hexadecimal of the K-256 key that controls accounts' DIDs. Default: made once and kept in the store." placeholder:"HEX"`
 	RecoveryKey    string `help:"The operator's own did:key among the rotation keys." placeholder:"DID:KEY"`
@@ -231,6 +233,7 @@ func (s *Settings) config(mailer mail.Mailer, logger *slog.Logger, listening net
 		PasswordQueue:        s.PasswordQueue,
 		EmailForAppPasswords: s.EmailForAppPasswords,
 		Mail:                 mailer,
+		MailPages:            s.MailPages,
 		MailTimeout:          s.MailTimeout,
 		MuteNotices:          s.MuteNotices,
 		AllowPunycodeHandles: s.AllowPunycodeHandles,

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -26,7 +27,7 @@ var values = map[string]string{
 	"addr": "127.0.0.1:1", "data": "d", "store": "memory", "hostname": "pds.test", "handle-domains": ".a.test,.b.test",
 	"public-url": "http://pds.test", "service-name": "S", "admin-password": "a long password", "admins": "bob=another long one", "mod-service": "did:web:mod.test",
 	"sign-up": "migrations", "verification-required": "true", "invite-interval": "168h", "invite-epoch": "2026-01-01T00:00:00Z", "mail": "log", "mail-from": "a@b.test",
-	"mail-templates": ".", "mail-timeout": "3s", "mute-notices": "keys_changed,factor_changed", "plc": "local", "plc-rotation-key": strings.Repeat("01", 32), "recovery-key": "did:key:z",
+	"mail-templates": ".", "mail-pages": "reset_password=https://pds.test/reset?lang=en&x=1;sign_in=https://pds.test/in", "mail-timeout": "3s", "mute-notices": "keys_changed,factor_changed", "plc": "local", "plc-rotation-key": strings.Repeat("01", 32), "recovery-key": "did:key:z",
 	"did-method": "web", "jwt-secret": "0123456789abcdef", "key-secret": strings.Repeat("02", 32), "min-password-length": "9",
 	"password-memory": "8", "password-time": "1", "password-threads": "2", "password-workers": "3", "password-queue": "5", "allow-punycode-handles": "true", "handle-hold": "-1ns", "handle-hold-after-deletion": "24h", "min-deletion-delay": "96h", "email-for-app-passwords": "true",
 	"rate-limits": "off", "trusted-proxies": "10.0.0.0/8,::1", "contact-email": "c@d.test", "privacy-policy-url": "https://p.test",
@@ -59,6 +60,10 @@ func TestEveryFlagIsAVariableAndReachesTheConfiguration(t *testing.T) {
 	cfg, err := flags.config(mail.Unconfigured{}, quiet, &net.TCPAddr{}, flags.AdminPassword)
 	if err != nil {
 		t.Fatal(err)
+	}
+	pages := map[mail.Kind]string{mail.ResetPassword: "https://pds.test/reset?lang=en&x=1", mail.SignIn: "https://pds.test/in"}
+	if !maps.Equal(cfg.MailPages, pages) {
+		t.Errorf("-mail-pages is %v; want %v", cfg.MailPages, pages)
 	}
 	for i := range set.NumField() {
 		name := set.Type().Field(i).Name
