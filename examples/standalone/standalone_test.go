@@ -18,6 +18,7 @@ import (
 	"github.com/gatehouse-at/gatehouse"
 	"github.com/gatehouse-at/gatehouse/accounts/mail"
 	"github.com/gatehouse-at/gatehouse/storage/bolt"
+	"github.com/gatehouse-at/gatehouse/storage/memory"
 )
 
 var quiet = slog.New(slog.DiscardHandler)
@@ -314,6 +315,42 @@ func TestTheSenderIsOfTheServersHost(t *testing.T) {
 		b, err := os.ReadFile(sent[0])
 		if err != nil || !strings.Contains(string(b), "From: <"+want+">") {
 			t.Errorf("%q: %v; want %s in\n%s", hostname, err, want, b)
+		}
+	}
+}
+
+// TestNamesAsTyped: a server starts with them, and is named in one form.
+func TestNamesAsTyped(t *testing.T) {
+	for _, c := range []struct{ hostname, publicURL, did, endpoint string }{
+		{"LocalHost", "", "did:web:localhost", "http://localhost:2583"},
+		{"localhost.", "", "did:web:localhost", "http://localhost:2583"},
+		{"localhost:80", "", "did:web:localhost", "http://localhost"},
+		{"PDS.example.com.", "", "did:web:pds.example.com", "https://pds.example.com"},
+		{"pds.münchen.com:443", "", "did:web:pds.xn--mnchen-3ya.com", "https://pds.xn--mnchen-3ya.com"},
+		{"pds.example.com", "https://PDS.example.com:443/", "did:web:pds.example.com", "https://pds.example.com"},
+	} {
+		s := &Settings{Hostname: c.hostname, PublicURL: c.publicURL, HandleDomains: []string{"Example.COM."}, Store: "memory", Mail: "dir:" + t.TempDir()}
+		mailer, err := s.mailer()
+		if err != nil {
+			t.Errorf("%s: %v", c.hostname, err)
+			continue
+		}
+		cfg, err := s.config(mailer, quiet, &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 2583}, "a long password")
+		if err != nil {
+			t.Fatal(err)
+		}
+		cfg.PLC = gatehouse.PLCLocal
+		store := memory.New()
+		srv, err := gatehouse.New(store, cfg)
+		if err != nil {
+			t.Errorf("%s: %v", c.hostname, err)
+			continue
+		}
+		if srv.ServiceDID() != c.did || srv.Accounts.Endpoint() != c.endpoint || srv.Accounts.HandleDomains()[0] != ".example.com" {
+			t.Errorf("%s: %s, %s, %q", c.hostname, srv.ServiceDID(), srv.Accounts.Endpoint(), srv.Accounts.HandleDomains())
+		}
+		if err := errors.Join(srv.Close(), store.Close()); err != nil {
+			t.Error(err)
 		}
 	}
 }
