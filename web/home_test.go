@@ -1,0 +1,37 @@
+package web
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+)
+
+// The page over HTTP, with what is configured, is tested in internal/e2e.
+func TestHomeShowsNothingThatIsEmpty(t *testing.T) {
+	h, err := NewHome(Home{ServiceName: "</title><style>x</style>", ServiceDID: "did:web:pds.test", HandleDomains: []string{".test"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
+	page := w.Body.String()
+	for _, part := range []string{"mailto:", "<ul>", "<footer>", `href=""`} {
+		if strings.Contains(page, part) {
+			t.Errorf("the page has %s", part)
+		}
+	}
+	if strings.Count(page, "<style>") != 1 || strings.Count(page, "<title>") != 1 {
+		t.Errorf("a name is more than text: %s", page)
+	}
+}
+
+func TestWhatIsServedIsOnlyRead(t *testing.T) {
+	for verb, want := range map[string]int{http.MethodGet: 200, http.MethodHead: 200, http.MethodPost: 405, http.MethodOptions: 405} {
+		w := httptest.NewRecorder()
+		Robots().ServeHTTP(w, httptest.NewRequest(verb, "/robots.txt", nil))
+		if w.Code != want {
+			t.Errorf("%s: %d, want %d", verb, w.Code, want)
+		}
+	}
+}
