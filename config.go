@@ -60,7 +60,15 @@ type Config struct {
 	// count. Default: https://HOSTNAME, or http:// for a local host name (loopback, .test,
 	// .localhost, .example) without the port 443.
 	PublicURL string
-	// ServiceName is what e-mails call the server. Default: Hostname.
+	// ExtraHostnames are more names of the server's own, without ports, beside Hostname and the host
+	// of PublicURL. Names on HandleDomains have to be listed here to serve more than what leads to an
+	// account, as [Server.HandleHosts] says; no account gets one as its handle.
+	ExtraHostnames []string
+	// HandleHostRedirect is a URL to which browsers are sent that visit the name of an account, such
+	// as alice.example.com. "{handle}" in its path, query or fragment stands for that name. Default:
+	// they get a 404.
+	HandleHostRedirect string
+	// ServiceName is what e-mails and the server's page call the server. Default: Hostname.
 	ServiceName string
 
 	// AdminPassword is that of the user "admin": at least 12 characters. Without one, and without
@@ -193,11 +201,13 @@ type Config struct {
 	EmailForAppPasswords bool
 
 	// ContactEmail, PrivacyPolicyURL, TermsOfServiceURL and BlobUploadLimit (bytes)
-	// are shown by describeServer.
+	// are shown by describeServer, and the first three on the server's page.
 	ContactEmail      string
 	PrivacyPolicyURL  string
 	TermsOfServiceURL string
 	BlobUploadLimit   int64
+	// ShowVersion shows the version of Gatehouse on the server's page.
+	ShowVersion bool
 
 	// Hooks take part in what happens to an account, inside its transaction: see [accounts.Hook].
 	// They run in order, from the first moment of the Server on, so the collections they write are
@@ -240,7 +250,7 @@ func (cfg Config) settings() (*settings, error) {
 		}
 	}
 	for _, check := range []func() error{
-		s.checkNames, s.checkSignUp, s.checkIdentity, s.checkSecrets, s.checkAdmins, s.checkPasswords, s.checkMail, s.checkLimits, s.checkDescription,
+		s.checkNames, s.checkHosts, s.checkSignUp, s.checkIdentity, s.checkSecrets, s.checkAdmins, s.checkPasswords, s.checkMail, s.checkLimits, s.checkDescription,
 	} {
 		if err := check(); err != nil {
 			return nil, err

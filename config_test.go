@@ -66,6 +66,19 @@ func TestBadConfigurationsNameTheField(t *testing.T) {
 		"ModService":        func(c *gatehouse.Config) { c.ModService = "mod.example.com" },
 
 		"HandleHoldAfterDeletion": func(c *gatehouse.Config) { c.HandleHoldAfterDeletion = -1 },
+		"ExtraHostnames":          func(c *gatehouse.Config) { c.ExtraHostnames = []string{"api.test", "https://api.test"} },
+		"ExtraHostnames ":         func(c *gatehouse.Config) { c.ExtraHostnames = []string{"api.test:443"} },
+		"ExtraHostnames  ":        func(c *gatehouse.Config) { c.ExtraHostnames = []string{""} },
+		"ExtraHostnames   ":       func(c *gatehouse.Config) { c.ExtraHostnames = []string{"*.test"} },
+		"HandleHostRedirect":      func(c *gatehouse.Config) { c.HandleHostRedirect = "/profile" },
+		"HandleHostRedirect ":     func(c *gatehouse.Config) { c.HandleHostRedirect = "//example.com" },
+		"HandleHostRedirect  ":    func(c *gatehouse.Config) { c.HandleHostRedirect = "javascript:alert(1)" },
+		"HandleHostRedirect   ":   func(c *gatehouse.Config) { c.HandleHostRedirect = "https://{handle}/" },
+		"HandleHostRedirect    ":  func(c *gatehouse.Config) { c.HandleHostRedirect = "https://{handle}.example.com?x" },
+		"HandleHostRedirect     ": func(c *gatehouse.Config) { c.HandleHostRedirect = "https://example.com:{handle}/" },
+		"HandleHostRedirect.":     func(c *gatehouse.Config) { c.HandleHostRedirect = "https://{handle}@example.com/" },
+		"HandleHostRedirect..":    func(c *gatehouse.Config) { c.HandleHostRedirect = "{handle}://example.com/" },
+		"HandleHostRedirect...":   func(c *gatehouse.Config) { c.HandleHostRedirect = "https://www.test/" }, // which is the name of an account
 	} {
 		cfg := gatehouse.Config{Hostname: "localhost", HandleDomains: []string{".test"}}
 		change(&cfg)
@@ -74,13 +87,31 @@ func TestBadConfigurationsNameTheField(t *testing.T) {
 		if err == nil {
 			srv.Close()
 		}
-		if field = strings.TrimSpace(field); err == nil || !strings.Contains(err.Error(), "Config."+field) {
+		if field = strings.TrimRight(field, " ."); err == nil || !strings.Contains(err.Error(), "Config."+field) {
 			t.Errorf("%s: %v", field, err)
 		}
 		store.Close()
 	}
 	if _, err := gatehouse.New(nil, gatehouse.Config{}); err == nil {
 		t.Error("no store, no error")
+	}
+}
+
+// TestRedirectsThatAreFine: with the handle anywhere but in the host, and to a name of the server's own.
+func TestRedirectsThatAreFine(t *testing.T) {
+	for _, redirect := range []string{
+		"https://example.com", "HTTPS://example.com/{handle}", "https://example.com?handle={handle}", "https://example.com#{handle}", "https://pds.test/{handle}", "http://www.test/",
+	} {
+		store := memory.New()
+		srv, err := gatehouse.New(store, gatehouse.Config{
+			Hostname: "pds.test", ExtraHostnames: []string{"WWW.test"}, HandleDomains: []string{".test"}, HandleHostRedirect: redirect,
+		})
+		if err != nil {
+			t.Errorf("%s: %v", redirect, err)
+			continue
+		}
+		srv.Close()
+		store.Close()
 	}
 }
 

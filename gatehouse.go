@@ -36,6 +36,7 @@ type Server struct {
 	store   storage.Store
 	cfg     *settings
 	handler *xrpc.Server
+	home    http.Handler
 	leases  *storage.Leases
 	process string // names this process as the holder of a lease
 	stop    context.CancelFunc
@@ -75,7 +76,7 @@ func NewContext(ctx context.Context, store storage.Store, cfg Config) (*Server, 
 }
 
 // ServeHTTP serves the methods below /xrpc/. Under another prefix, wrap the
-// Server in [http.StripPrefix].
+// Server in [http.StripPrefix]. At the names of accounts there is nothing: see [Server.HandleHosts].
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }
 
 // PLCDirectory serves the local DID directory as a public one serves its own:
@@ -91,12 +92,7 @@ func (s *Server) PLCDirectory() http.Handler {
 // WellKnown serves /.well-known/atproto-did, by which a handle on one of the
 // server's domains leads to its account, and /.well-known/did.json, the document of the
 // server's own DID and of accounts with a did:web on its domains. Mount it for all these hosts.
-func (s *Server) WellKnown() http.Handler {
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /.well-known/atproto-did", s.handler.AtprotoDID)
-	mux.HandleFunc("GET /.well-known/did.json", s.handler.DIDDocument)
-	return mux
-}
+func (s *Server) WellKnown() http.Handler { return s.handler.WellKnown() }
 
 // RequireAuth protects a route of the embedder's own with the access tokens of
 // Gatehouse: a request without a good one is answered as the methods below

@@ -19,6 +19,7 @@ import (
 	"github.com/gatehouse-at/gatehouse/invites"
 	"github.com/gatehouse-at/gatehouse/sessions"
 	"github.com/gatehouse-at/gatehouse/storage"
+	"github.com/gatehouse-at/gatehouse/web"
 	"github.com/gatehouse-at/gatehouse/xrpc"
 )
 
@@ -130,7 +131,13 @@ func (s *Server) wire(ctx context.Context) error {
 		Version:        Version,
 		Logger:         cfg.Logger,
 		Now:            cfg.Now,
+
+		HandleHostRedirect: cfg.HandleHostRedirect,
 	})
+	if err != nil {
+		return err
+	}
+	s.home, err = web.NewHome(cfg.homePage())
 	return err
 }
 

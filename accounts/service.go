@@ -104,7 +104,8 @@ type Config struct {
 	Resolver *did.Resolver
 	// Endpoint is the URL of the server, as DID documents name it.
 	Endpoint string
-	// Hostnames are the server's own, in lower case: no account gets one as its handle.
+	// Hostnames are the server's own, in lower case and without ports: no account gets one as its
+	// handle.
 	Hostnames []string
 	// Keys keeps the signing keys of accounts.
 	Keys keys.Store

@@ -103,14 +103,7 @@ func NewServer(t testing.TB, opts ...Option) *Server {
 		t.Fatalf("gatehousetest: %v", err)
 	}
 	s.Gatehouse = srv
-	mux := http.NewServeMux()
-	mux.Handle("/xrpc/", srv)
-	mux.Handle("/.well-known/", srv.WellKnown())
-	if plc := srv.PLCDirectory(); plc != nil {
-		mux.Handle("/plc/", http.StripPrefix("/plc", plc))
-		mux.Handle("GET /{did}", plc) // @atproto/identity leaves out the path of its plcUrl
-	}
-	s.server.Config.Handler = o.wrap(mux)
+	s.server.Config.Handler = o.wrap(srv.Handler())
 	s.server.Start()
 	t.Cleanup(s.Close)
 	return s

@@ -55,6 +55,21 @@ func clientIP(r *http.Request, trusted []netip.Prefix) netip.Addr {
 	return peer
 }
 
+// forwarded are headers by which a proxy says that a request isn't its own.
+var forwarded = []string{"Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-Ip"}
+
+// isNeighbour reports whether a request is made by a program of the operator's for itself: by this
+// machine or a trusted proxy, and forwarded for nobody.
+func (s *Server) isNeighbour(r *http.Request) bool {
+	for _, name := range forwarded {
+		if len(r.Header[name]) > 0 {
+			return false
+		}
+	}
+	peer, err := parseAddr(r.RemoteAddr)
+	return err != nil || peer.IsLoopback() || contains(s.cfg.TrustedProxies, peer) // without an address: a Unix socket
+}
+
 // parseAddr reads an address with or without a port.
 func parseAddr(text string) (netip.Addr, error) {
 	if ap, err := netip.ParseAddrPort(text); err == nil {

@@ -14,10 +14,11 @@ import (
 )
 
 // PLCDirectory is the function of the same name, with what anybody may ask limited by address as
-// methods are, and what anybody may add to the store more so.
+// methods are, and what anybody may add to the store more so. At the names of accounts it isn't
+// there.
 func (s *Server) PLCDirectory(l *did.Local) http.Handler {
 	directory := PLCDirectory(l)
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return s.NotAtHandleHosts(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c := s.newCall(w, r)
 		err := s.take(c, "", c.payer(), globalLimit)
 		if err == nil && r.Method == http.MethodPost {
@@ -28,18 +29,22 @@ func (s *Server) PLCDirectory(l *did.Local) http.Handler {
 			return
 		}
 		directory.ServeHTTP(w, r)
-	})
+	}))
 }
 
 var plcLimit = []ratelimit.Window{per(100, 5*time.Minute), per(300, day)}
 
 // PLCDirectory serves a local directory of did:plc as the public one serves its own
-// (source: the did:plc specification, 0.1).
+// (source: the did:plc specification, 0.1). What isn't a DID is not found.
 func PLCDirectory(l *did.Local) http.Handler {
 	mux := http.NewServeMux()
 	get := func(path string, render func(id syntax.DID, log []*did.Logged) (any, error)) {
 		mux.HandleFunc("GET /{did}"+path, func(w http.ResponseWriter, r *http.Request) {
-			id := syntax.DID(r.PathValue("did"))
+			id, err := syntax.ParseDID(r.PathValue("did"))
+			if err != nil {
+				http.NotFound(w, r)
+				return
+			}
 			audit, err := l.Audit(r.Context(), id)
 			var out any
 			if err == nil {
@@ -78,7 +83,11 @@ func PLCDirectory(l *did.Local) http.Handler {
 		return ops[len(ops)-1], nil
 	})
 	mux.HandleFunc("POST /{did}", func(w http.ResponseWriter, r *http.Request) {
-		id := syntax.DID(r.PathValue("did"))
+		id, err := syntax.ParseDID(r.PathValue("did"))
+		if err != nil {
+			http.NotFound(w, r)
+			return
+		}
 		var op did.Operation
 		body, err := readBody(r)
 		if err != nil {

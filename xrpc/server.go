@@ -53,6 +53,9 @@ type Config struct {
 	Limiter ratelimit.Limiter
 	// TrustedProxies may say in X-Forwarded-For for whom they forward.
 	TrustedProxies []netip.Prefix
+	// HandleHostRedirect is where browsers are sent from the names of accounts, at which the server
+	// serves nothing for them. [HandlePlaceholder] in it stands for the name. Empty: they get a 404.
+	HandleHostRedirect string
 	// Fallback serves methods that aren't here, and all else below /xrpc/. Nil answers
 	// MethodNotImplemented. The CORS headers of its answers are already set, and
 	// OPTIONS never reaches it: a proxy leaves out those of the server behind it. Its
@@ -135,6 +138,10 @@ const (
 
 // ServeHTTP serves a request whose path begins with /xrpc/.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if s.atHandleHost(r) {
+		s.refuseHandleHost(w, r)
+		return
+	}
 	if r.Method == http.MethodOptions {
 		preflight(w, r)
 		return

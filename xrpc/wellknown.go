@@ -1,6 +1,7 @@
 package xrpc
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -11,8 +12,8 @@ import (
 	"github.com/gatehouse-at/gatehouse/accounts/did"
 )
 
-// wellKnown are the answers below /.well-known/ of the last second, by path and host. Accounts that
-// this process changes are looked up anew at once.
+// wellKnown are the answers of the last second below /.well-known/ and of the TLS check, by what was
+// asked and the host. Accounts that this process changes are looked up anew at once.
 type wellKnown struct {
 	mu      sync.Mutex
 	answers map[string]*briefly[wellKnownAnswer]
@@ -42,11 +43,25 @@ func (k *wellKnown) at(key string) *briefly[wellKnownAnswer] {
 	return b
 }
 
+// Paths below /.well-known/ that are served, at the names of accounts too.
+const (
+	atprotoDIDPath  = "/.well-known/atproto-did"
+	didDocumentPath = "/.well-known/did.json"
+)
+
+// WellKnown serves what is below /.well-known/: [Server.AtprotoDID] and [Server.DIDDocument].
+func (s *Server) WellKnown() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET "+atprotoDIDPath, s.AtprotoDID)
+	mux.HandleFunc("GET "+didDocumentPath, s.DIDDocument)
+	return s.hostGuard(mux, mux)
+}
+
 // AtprotoDID serves /.well-known/atproto-did: the DID of the account whose handle is
 // the host that is asked (source: the atproto handle specification).
 func (s *Server) AtprotoDID(w http.ResponseWriter, r *http.Request) {
 	s.serveWellKnown(w, r, "User not found", func() wellKnownAnswer {
-		a, err := s.accountOfHost(r)
+		a, err := s.accountOfHost(r.Context(), hostName(r.Host))
 		if err != nil {
 			return wellKnownAnswer{err: err}
 		}
@@ -60,7 +75,7 @@ func (s *Server) AtprotoDID(w http.ResponseWriter, r *http.Request) {
 // (source: the did:web method specification).
 func (s *Server) DIDDocument(w http.ResponseWriter, r *http.Request) {
 	s.serveWellKnown(w, r, "Not found", func() wellKnownAnswer {
-		body, err := s.documentOfHost(r)
+		body, err := s.documentOfHost(r.Context(), r.Host)
 		return wellKnownAnswer{contentType: "application/did+json", body: body, err: err}
 	})
 }
@@ -77,10 +92,7 @@ func (s *Server) serveWellKnown(w http.ResponseWriter, r *http.Request, notFound
 		s.noWellKnown(w, r, accounts.ErrNotFound, notFound)
 		return
 	}
-	answer, err := s.wellKnown.at(key).get(r.Context(), s.cfg.Now, s.cfg.Accounts.Changes(), func() (wellKnownAnswer, bool) {
-		answer := find()
-		return answer, r.Context().Err() == nil // whoever asks first may hang up, which says nothing to the others
-	})
+	answer, err := s.briefAnswer(c, key, find)
 	if err != nil {
 		answer.err = err
 	}
@@ -93,16 +105,30 @@ func (s *Server) serveWellKnown(w http.ResponseWriter, r *http.Request, notFound
 	_, _ = w.Write(answer.body)
 }
 
-func (s *Server) documentOfHost(r *http.Request) (json.RawMessage, error) {
-	id, err := did.WebDID(r.Host)
+// briefAnswer returns the answer under a key, found out by find unless it is remembered.
+func (s *Server) briefAnswer(c *call, key string, find func() wellKnownAnswer) (wellKnownAnswer, error) {
+	return s.wellKnown.at(key).get(c.Context(), s.cfg.Now, s.cfg.Accounts.Changes(), func() (wellKnownAnswer, bool) {
+		answer := find()
+		return answer, c.Context().Err() == nil // whoever asks first may hang up, which says nothing to the others
+	})
+}
+
+// documentOfHost returns the DID document that is served at a host, which may have a port: the
+// server's own, or that of an account.
+func (s *Server) documentOfHost(ctx context.Context, host string) (json.RawMessage, error) {
+	own := s.cfg.Sessions.ServiceDID()
+	for _, host := range []string{host, hostName(host)} {
+		// A port is part of the server's own DID where its host name has one.
+		if id, err := did.WebDID(host); err == nil && id.String() == own {
+			data := did.Data{DID: id, Services: map[string]did.Service{did.AtprotoPDS: {Type: did.AtprotoPDSType, Endpoint: s.cfg.Accounts.Endpoint()}}}
+			return json.Marshal(data.Document())
+		}
+	}
+	id, err := did.WebDID(hostName(host))
 	if err != nil {
 		return nil, accounts.ErrNotFound
 	}
-	if id.String() == s.cfg.Sessions.ServiceDID() {
-		data := did.Data{DID: id, Services: map[string]did.Service{did.AtprotoPDS: {Type: did.AtprotoPDSType, Endpoint: s.cfg.Accounts.Endpoint()}}}
-		return json.Marshal(data.Document())
-	}
-	a, err := s.cfg.Accounts.Get(r.Context(), id)
+	a, err := s.cfg.Accounts.Get(ctx, id)
 	if err != nil {
 		return nil, err
 	}
@@ -114,14 +140,13 @@ func (s *Server) documentOfHost(r *http.Request) (json.RawMessage, error) {
 	return doc, nil
 }
 
-// accountOfHost returns the account whose handle is the host of a request, if the handle resolves.
-func (s *Server) accountOfHost(r *http.Request) (*accounts.Account, error) {
-	host, _, _ := strings.Cut(r.Host, ":")
-	handle, err := accounts.NormalizeHandle(host)
+// accountOfHost returns the account whose handle is a host name, if the handle resolves.
+func (s *Server) accountOfHost(ctx context.Context, name string) (*accounts.Account, error) {
+	handle, err := accounts.NormalizeHandle(name)
 	if err != nil {
 		return nil, accounts.ErrNotFound
 	}
-	a, err := s.cfg.Accounts.Find(r.Context(), handle.String())
+	a, err := s.cfg.Accounts.Find(ctx, handle.String())
 	if err == nil && !a.HandleResolves() {
 		return nil, accounts.ErrNotFound
 	}

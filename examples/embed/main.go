@@ -100,7 +100,8 @@ func newApp(ctx context.Context, store storage.Store, publicURL string) (http.Ha
 	})
 	// What a session changes, it changes in a transaction that has read that session alive.
 	mux.Handle("GET /me", srv.RequireAuth(me(storage.Conditional(store))))
-	return mux, srv, nil
+	// At alice.test there is only what leads to the account.
+	return srv.HandleHosts(mux), srv, nil
 }
 
 // keepProfiles makes a profile with each account, in its transaction: there is

@@ -45,6 +45,11 @@ func TestEmbed(t *testing.T) {
 	if got := get(t, server.URL+"/me", "", http.StatusUnauthorized); got["error"] != "AuthMissing" {
 		t.Errorf("without a token: %v", got)
 	}
+	atAlice := httptest.NewRequest("GET", "http://alice.test/", nil)
+	answer := httptest.NewRecorder()
+	if app.ServeHTTP(answer, atAlice); answer.Code != http.StatusNotFound {
+		t.Errorf("the page at the name of an account: %d", answer.Code)
+	}
 	if err := srv.Accounts.DeleteNow(ctx, syntax.DID(created.Did)); err != nil {
 		t.Fatal(err)
 	}

@@ -57,7 +57,7 @@ func (serveCmd) Run(ctx context.Context, s *Settings) (err error) {
 	go s.checkMail(ctx, mailer, logger)
 
 	server := &http.Server{
-		Handler:           routes(srv),
+		Handler:           srv.Handler(),
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       30 * time.Second,
 		WriteTimeout:      90 * time.Second,
@@ -88,21 +88,6 @@ func serveUntil(ctx context.Context, server *http.Server, listener net.Listener,
 		return server.Close()
 	}
 	return err
-}
-
-// routes mounts the server, and the local DID directory if it has one.
-func routes(srv *gatehouse.Server) http.Handler {
-	mux := http.NewServeMux()
-	mux.Handle("/xrpc/", srv)
-	mux.Handle("/.well-known/", srv.WellKnown())
-	if plc := srv.PLCDirectory(); plc != nil {
-		mux.Handle("/plc/", http.StripPrefix("/plc", plc))
-		mux.Handle("GET /{did}", plc) // @atproto/identity leaves out the path of its plcUrl
-	}
-	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
-		fmt.Fprintln(w, "This is an AT Protocol account server. Its methods are below /xrpc/.")
-	})
-	return mux
 }
 
 // checkMail tells at start, and not when the first user waits for a code, that mail won't work.

@@ -33,7 +33,10 @@ type Settings struct {
 	Hostname      string   `default:"localhost" help:"The server's host name (default ${default})." placeholder:"NAME"`
 	HandleDomains []string `default:".test" help:"Domains under which accounts take handles (default ${default})." placeholder:".DOMAIN,…"`
 	PublicURL     string   `name:"public-url" help:"URL at which the world finds this server. Default: https://HOSTNAME, or for a local host name http:// with the port of -addr." placeholder:"URL"`
-	ServiceName   string   `help:"What e-mails call the server. Default: the host name." placeholder:"NAME"`
+	ServiceName   string   `help:"What e-mails and the server's page call the server. Default: the host name." placeholder:"NAME"`
+
+	ExtraHostnames     []string `help:"More host names of the server's own; other names on -handle-domains only lead to accounts." placeholder:"NAME,…"`
+	HandleHostRedirect string   `help:"Where browsers are sent that visit the name of an account; {handle} in it stands for the name. Default: nowhere." placeholder:"URL"`
 
 	AdminPassword string            `help:"Password of the user admin. Default: made once and kept in -data." placeholder:"PASSWORD"`
 	Admins        map[string]string `help:"More admins, whom the audit log tells apart." placeholder:"NAME=PASSWORD;…"`
@@ -79,6 +82,7 @@ type Settings struct {
 	PrivacyPolicyURL  string `name:"privacy-policy-url" help:"Shown by describeServer." placeholder:"URL"`
 	TermsOfServiceURL string `name:"terms-of-service-url" help:"Shown by describeServer." placeholder:"URL"`
 	BlobUploadLimit   int64  `help:"Shown by describeServer, in bytes." placeholder:"BYTES"`
+	ShowVersion       bool   `help:"Show the version on the server's page."`
 
 	LogFormat string `default:"text" enum:"text,json" help:"Form of the log (default ${default})." placeholder:"text|json"`
 }
@@ -214,6 +218,8 @@ func (s *Settings) config(mailer mail.Mailer, logger *slog.Logger, listening net
 		HandleDomains:        s.HandleDomains,
 		PublicURL:            s.publicURL(listening),
 		ServiceName:          s.ServiceName,
+		ExtraHostnames:       s.ExtraHostnames,
+		HandleHostRedirect:   s.HandleHostRedirect,
 		AdminPassword:        adminPassword,
 		Admins:               s.Admins,
 		ModService:           s.ModService,
@@ -244,6 +250,7 @@ func (s *Settings) config(mailer mail.Mailer, logger *slog.Logger, listening net
 		PrivacyPolicyURL:     s.PrivacyPolicyURL,
 		TermsOfServiceURL:    s.TermsOfServiceURL,
 		BlobUploadLimit:      s.BlobUploadLimit,
+		ShowVersion:          s.ShowVersion,
 		Logger:               logger,
 
 		HandleHold:              s.HandleHold,

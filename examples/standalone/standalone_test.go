@@ -33,6 +33,7 @@ var values = map[string]string{
 	"password-memory": "8", "password-time": "1", "password-threads": "2", "password-workers": "3", "password-queue": "5", "allow-punycode-handles": "true", "handle-hold": "-1ns", "handle-hold-after-deletion": "24h", "min-deletion-delay": "96h", "email-for-app-passwords": "true",
 	"rate-limits": "off", "trusted-proxies": "10.0.0.0/8,::1", "contact-email": "c@d.test", "privacy-policy-url": "https://p.test",
 	"terms-of-service-url": "https://t.test", "blob-upload-limit": "7", "log-format": "json",
+	"extra-hostnames": "a.pds.test,b.pds.test", "handle-host-redirect": "https://r.test/{handle}", "show-version": "true",
 }
 
 func TestEveryFlagIsAVariableAndReachesTheConfiguration(t *testing.T) {

@@ -1,0 +1,117 @@
+package gatehouse
+
+import (
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/bluesky-social/indigo/atproto/syntax"
+
+	"github.com/gatehouse-at/gatehouse/internal/hostname"
+	"github.com/gatehouse-at/gatehouse/web"
+	"github.com/gatehouse-at/gatehouse/xrpc"
+)
+
+// Handler serves everything that a server of its own has:
+//
+//   - /xrpc/, the methods
+//   - /.well-known/, the DIDs of handles and documents of DIDs: see [Server.WellKnown]
+//   - /tls-check, for proxies that get certificates on demand: see [Server.TLSCheck]
+//   - /plc/, the local DID directory, if there is one: see [Server.PLCDirectory]; and /{did}, since
+//     the npm package @atproto/identity leaves out the path of its plcUrl
+//   - /, the server's own page: see [Server.Home]
+//   - /robots.txt
+//
+// It is guarded by [Server.HandleHosts]. An embedder with routes of its own mounts what it needs of
+// these on a mux of its own, and guards that.
+func (s *Server) Handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("/xrpc/", s)
+	mux.Handle("/.well-known/", s.WellKnown())
+	mux.Handle("/tls-check", s.TLSCheck())
+	mux.Handle("/robots.txt", web.Robots())
+	mux.Handle("/{$}", s.Home())
+	plc := s.PLCDirectory()
+	if plc != nil {
+		mux.Handle("/plc/", http.StripPrefix("/plc", plc))
+	}
+	// Nothing but a DID, which so isn't redirected either: /xrpc is no other name of /xrpc/.
+	mux.HandleFunc("/{name}", func(w http.ResponseWriter, r *http.Request) {
+		_, err := syntax.ParseDID(r.PathValue("name"))
+		if plc == nil || err != nil || r.Method != http.MethodGet && r.Method != http.MethodHead {
+			http.NotFound(w, r)
+			return
+		}
+		plc.ServeHTTP(w, r)
+	})
+	return s.HandleHosts(mux)
+}
+
+// HandleHosts guards all that a program serves. At the names of accounts, such as alice.example.com
+// with the handle domain .example.com, there is then only what leads from such a name to its
+// account: /.well-known/atproto-did, and /.well-known/did.json of accounts that have a did:web there.
+// HandleHosts serves these two itself. Everything else is 404 there, or for browsers a redirect to
+// [Config.HandleHostRedirect]: a server that answers at every name is taken for as many servers, with
+// logins of their own. The server's own names are Hostname, the host of PublicURL and ExtraHostnames;
+// at those, and at names on no handle domain, requests go to next.
+//
+// Gatehouse's own handlers refuse the names of accounts even without it.
+func (s *Server) HandleHosts(next http.Handler) http.Handler { return s.handler.HandleHosts(next) }
+
+// TLSCheck tells a proxy that gets certificates on demand, such as Caddy, whether it should get one
+// for the host name in the parameter domain: GET /tls-check?domain=alice.example.com. It answers 200
+// for the server's own names and for those at which an account is found (by its handle, or by a
+// did:web whose document is served there), 404 for other names on the handle domains, and 400
+// otherwise. Questions are limited by address, but for those of this machine and of trusted
+// proxies that don't forward them for somebody else.
+func (s *Server) TLSCheck() http.Handler { return s.handler.TLSCheck() }
+
+// Home serves the page that tells people what this server is: its name, links to what describeServer
+// names, and with [Config.ShowVersion] the version.
+func (s *Server) Home() http.Handler { return s.handler.NotAtHandleHosts(s.home) }
+
+// homePage is what the server's own page says.
+func (s *settings) homePage() web.Home {
+	h := web.Home{
+		ServiceName: s.ServiceName, ServiceDID: s.serviceDID, HandleDomains: s.HandleDomains,
+		PrivacyPolicyURL: s.PrivacyPolicyURL, TermsOfServiceURL: s.TermsOfServiceURL, ContactEmail: s.ContactEmail,
+	}
+	if s.ShowVersion {
+		h.Version = Version
+	}
+	return h
+}
+
+// checkHosts checks the names beside Hostname and PublicURL.
+func (s *settings) checkHosts() error {
+	for _, name := range s.ExtraHostnames {
+		host, err := hostname.Name(strings.TrimSpace(name))
+		if _, herr := syntax.ParseHandle(host); err != nil || herr != nil && host != "localhost" {
+			return fieldError("ExtraHostnames", "%q is no host name", name)
+		}
+		s.hostnames = append(s.hostnames, host)
+	}
+	return s.checkRedirect()
+}
+
+// checkRedirect keeps the redirect from leading where a request says, or round in circles.
+func (s *settings) checkRedirect() error {
+	if s.HandleHostRedirect == "" {
+		return nil
+	}
+	u, err := url.Parse(strings.ReplaceAll(s.HandleHostRedirect, xrpc.HandlePlaceholder, "handle"))
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.User != nil {
+		return fieldError("HandleHostRedirect", "%q is not of the form https://HOST/PATH", s.HandleHostRedirect)
+	}
+	_, rest, _ := strings.Cut(s.HandleHostRedirect, "://")
+	if authority, _, _ := strings.Cut(strings.NewReplacer("?", "/", "#", "/").Replace(rest), "/"); strings.Contains(authority, xrpc.HandlePlaceholder) {
+		return fieldError("HandleHostRedirect", "%q has %s in its host", s.HandleHostRedirect, xrpc.HandlePlaceholder)
+	}
+	host := strings.ToLower(strings.TrimRight(u.Hostname(), "."))
+	onDomain := func(domain string) bool { return strings.HasSuffix(host, domain) }
+	if slices.ContainsFunc(s.HandleDomains, onDomain) && !slices.Contains(s.hostnames, host) {
+		return fieldError("HandleHostRedirect", "%q leads to the name of an account, where the redirect is itself", s.HandleHostRedirect)
+	}
+	return nil
+}

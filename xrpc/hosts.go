@@ -1,0 +1,115 @@
+package xrpc
+
+import (
+	"fmt"
+	"mime"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/bluesky-social/indigo/atproto/syntax"
+
+	"github.com/gatehouse-at/gatehouse/accounts"
+)
+
+// HandlePlaceholder stands for the handle in [Config.HandleHostRedirect].
+const HandlePlaceholder = "{handle}"
+
+// hostName returns the host name of a Host header: in lower case, without a port, the brackets of
+// an IPv6 address, dots at its end, or anything before an @. It is lenient, so that no way of
+// writing the name of an account passes for another name; the result need not be a host name.
+func hostName(host string) string {
+	host = host[strings.LastIndex(host, "@")+1:]
+	if inside, ok := strings.CutPrefix(host, "["); ok {
+		host, _, _ = strings.Cut(inside, "]")
+	} else {
+		host, _, _ = strings.Cut(host, ":")
+	}
+	return strings.TrimRight(strings.ToLower(host), ".")
+}
+
+// HandleHosts puts a guard before all that a server serves. At the names of accounts, such as
+// alice.example.com, there is only what leads from such a name to its account, which the guard
+// serves itself: /.well-known/atproto-did, and /.well-known/did.json of accounts with a did:web
+// there. Everything else is 404 there, or for browsers a redirect to [Config.HandleHostRedirect].
+func (s *Server) HandleHosts(next http.Handler) http.Handler {
+	return s.hostGuard(next, s.WellKnown())
+}
+
+// hostGuard is HandleHosts with what serves the well-known documents.
+func (s *Server) hostGuard(next, wellKnown http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case !s.atHandleHost(r):
+			next.ServeHTTP(w, r)
+		case (r.URL.Path == atprotoDIDPath || r.URL.Path == didDocumentPath) && isRead(r):
+			wellKnown.ServeHTTP(w, r)
+		default:
+			s.refuseHandleHost(w, r)
+		}
+	})
+}
+
+// NotAtHandleHosts guards a handler of which nothing is served at the names of accounts.
+func (s *Server) NotAtHandleHosts(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if s.atHandleHost(r) {
+			s.refuseHandleHost(w, r)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// atHandleHost reports whether a request is made at the name of an account. Only the Host header
+// counts (or what takes its place in the request line): proxies pass it on, and anybody can write
+// X-Forwarded-Host.
+func (s *Server) atHandleHost(r *http.Request) bool {
+	return s.cfg.Accounts != nil && s.cfg.Accounts.HostKind(hostName(r.Host)) == accounts.HandleHost
+}
+
+// refuseHandleHost answers a request at the name of an account for what isn't served there.
+func (s *Server) refuseHandleHost(w http.ResponseWriter, r *http.Request) {
+	if s.cfg.HandleHostRedirect != "" {
+		w.Header().Add("Vary", "Accept")
+		if to, ok := s.redirectOf(r); ok {
+			// Not for ever: the operator may change it, and the name be somebody else's.
+			w.Header().Set("Cache-Control", "no-cache")
+			http.Redirect(w, r, to, http.StatusFound)
+			return
+		}
+	}
+	w.Header().Set("Access-Control-Allow-Origin", "*") // so that scripts can read why
+	http.Error(w, fmt.Sprintf("Not found: this host stands for an account. The server is at %s.", s.cfg.Accounts.Endpoint()), http.StatusNotFound)
+}
+
+// redirectOf returns where a browser is sent from the name of an account. What programs ask for
+// they don't get from elsewhere: who asks the wrong host for methods or metadata has to learn it.
+func (s *Server) redirectOf(r *http.Request) (to string, ok bool) {
+	if !isRead(r) || !acceptsHTML(r) || strings.HasPrefix(r.URL.Path, prefix) || strings.HasPrefix(r.URL.Path, "/.well-known/") {
+		return "", false
+	}
+	// Nothing of the request but the handle, which has only letters, digits, dots and dashes, is in
+	// the answer.
+	handle, err := syntax.ParseHandle(hostName(r.Host))
+	if err != nil {
+		return "", false
+	}
+	return strings.ReplaceAll(s.cfg.HandleHostRedirect, HandlePlaceholder, handle.String()), true
+}
+
+func isRead(r *http.Request) bool { return r.Method == http.MethodGet || r.Method == http.MethodHead }
+
+// acceptsHTML reports whether a client names HTML among what it takes, as browsers do; programs
+// that take anything don't.
+func acceptsHTML(r *http.Request) bool {
+	for part := range strings.SplitSeq(strings.Join(r.Header.Values("Accept"), ","), ",") {
+		kind, params, err := mime.ParseMediaType(part)
+		if err != nil || kind != "text/html" {
+			continue
+		}
+		q, err := strconv.ParseFloat(params["q"], 64)
+		return params["q"] == "" || err == nil && q > 0
+	}
+	return false
+}

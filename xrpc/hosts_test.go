@@ -1,0 +1,78 @@
+package xrpc
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/gatehouse-at/gatehouse/accounts"
+)
+
+func TestHostName(t *testing.T) {
+	for host, want := range map[string]string{
+		"alice.test": "alice.test", "Alice.TEST": "alice.test", "alice.test:443": "alice.test", "alice.test:": "alice.test", "alice.test.": "alice.test",
+		"alice.test..:80": "alice.test", "user@alice.test": "alice.test", "pds.test:80@alice.test": "alice.test", "alice.test:80:90": "alice.test",
+		"alice.test:x": "alice.test", "": "", ".": "", ":80": "", "127.0.0.1:80": "127.0.0.1", "[::1]:80": "::1", "[::1]": "::1", "[fe80::1%25eth0]": "fe80::1%25eth0",
+		"[alice.test]:80": "alice.test", "::1": "", ".test": ".test",
+	} {
+		if got := hostName(host); got != want {
+			t.Errorf("%q: %q, want %q", host, got, want)
+		}
+	}
+}
+
+// FuzzHostName: what net/url takes for the name of an account is taken for one here.
+func FuzzHostName(f *testing.F) {
+	for _, host := range []string{
+		"alice.test", "ALICE.test.:443", "u:p@alice.test", "a@b@alice.test", "[alice.test]:1", "alice.test:1:2", "é.test", "%41.test", "alice%2etest", "[::1%25.test]:1", "a b.test",
+	} {
+		f.Add(host)
+	}
+	f.Fuzz(func(t *testing.T, host string) {
+		u, err := url.Parse("http://" + host)
+		if err != nil || strings.ContainsAny(host, "/?#") {
+			t.Skip()
+		}
+		if name := strings.TrimRight(strings.ToLower(u.Hostname()), "."); strings.HasSuffix(name, ".test") && !strings.HasSuffix(hostName(host), ".test") {
+			t.Errorf("%q: the name is %q, and not %q", host, name, hostName(host))
+		}
+		if name := hostName(host); !strings.ContainsAny(name, ":[]@") && hostName(name) != name {
+			t.Errorf("%q: %q, and of that %q", host, name, hostName(name))
+		}
+	})
+}
+
+func TestAcceptsHTML(t *testing.T) {
+	for accept, want := range map[string]bool{
+		"text/html": true, "TEXT/HTML;charset=utf-8": true, "application/json, text/html;q=0.1": true, "text/html,application/xhtml+xml,*/*;q=0.8": true,
+		"": false, "*/*": false, "text/*": false, "application/json": false, "text/html;q=0": false, "text/html;q=0.000": false, "text/html;q=x": false,
+		"text/html-not": false, "x/text/html": false, ";": false,
+	} {
+		r := httptest.NewRequest(http.MethodGet, "/", nil)
+		r.Header.Set("Accept", accept)
+		if got := acceptsHTML(r); got != want {
+			t.Errorf("%q: %v, want %v", accept, got, want)
+		}
+	}
+}
+
+// FuzzHandleHostRedirect: whatever the host, the redirect has the handle in it or isn't one.
+func FuzzHandleHostRedirect(f *testing.F) {
+	for _, host := range []string{"alice.test", "ALICE.test.:80", "evil.example/.test", "a?b.test", "a#b.test", "@evil.test", "\r\nx: y.test", "a\\b.test", "{handle}.test"} {
+		f.Add(host, "/")
+	}
+	s := &Server{cfg: Config{HandleHostRedirect: "https://app.example.com/profile/{handle}"}}
+	f.Fuzz(func(t *testing.T, host, path string) {
+		r := &http.Request{Method: http.MethodGet, Host: host, URL: &url.URL{Path: path}, Header: http.Header{"Accept": {"text/html"}}}
+		to, ok := s.redirectOf(r)
+		if !ok {
+			return
+		}
+		handle, found := strings.CutPrefix(to, "https://app.example.com/profile/")
+		if _, err := accounts.NormalizeHandle(handle); !found || handle != hostName(host) || err != nil && strings.Trim(handle, "abcdefghijklmnopqrstuvwxyz0123456789.-") != "" {
+			t.Errorf("%q is sent to %q", host, to)
+		}
+	})
+}
