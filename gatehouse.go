@@ -28,6 +28,9 @@ type Server struct {
 	Sessions     *sessions.Service
 	Invites      *invites.Service
 	AppPasswords *apppasswords.Service
+	// Resolver finds the documents of DIDs, anybody's, remembers them for some minutes and bounds how
+	// many are looked up at once.
+	Resolver *did.Resolver
 	// Audit is the log of what admins did.
 	Audit *audit.Log
 	// Directory is the local DID directory, or nil if DIDs are kept elsewhere.

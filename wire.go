@@ -59,6 +59,7 @@ func (s *Server) wire(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	s.Resolver = resolver
 	codeSecret, err := s.secret(ctx, "email-codes")
 	if err != nil {
 		return err

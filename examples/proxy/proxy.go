@@ -1,0 +1,283 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"mime"
+	"net"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/bluesky-social/indigo/atproto/syntax"
+
+	"github.com/gatehouse-at/gatehouse"
+	"github.com/gatehouse-at/gatehouse/accounts/ratelimit"
+	"github.com/gatehouse-at/gatehouse/sessions"
+)
+
+const (
+	userAgent   = "gatehouse-proxy/" + gatehouse.Version
+	maxRequest  = 10 << 20         // bytes of a body that is passed on
+	maxResponse = 10 << 20         // bytes of an answer
+	timeout     = 60 * time.Second // of all that a request takes
+	maxUnderWay = 1000             // requests at the same time, each of which holds two connections
+	maxOfOne    = 20               // of one account
+)
+
+// budget is what an account, or an app with an app password of it, may ask for.
+var budget = ratelimit.Window{Points: 3000, Per: 5 * time.Minute}
+
+// The headers that pass, as in the reference server. All others stay here: the client's credentials,
+// cookies, addresses, and whatever is between the client and this server alone.
+var (
+	requestHeaders  = []string{"Accept-Encoding", "Accept-Language", "Atproto-Accept-Labelers", "X-Bsky-Topics"}
+	bodyHeaders     = []string{"Content-Type", "Content-Encoding"}
+	responseHeaders = []string{"Content-Type", "Content-Encoding", "Content-Language", "Atproto-Repo-Rev", "Atproto-Content-Labelers", "Retry-After"}
+)
+
+// proxy is a Fallback that passes requests on to the services that they name.
+type proxy struct {
+	srv       *gatehouse.Server
+	appView   *service          // for requests that name no service; nil: they are refused
+	transport http.RoundTripper // makes the connections, and decides where to
+	timeout   time.Duration
+	meter     ratelimit.Meter
+	turns     turns
+}
+
+// newProxy returns a proxy of a server. An empty appView is none.
+func newProxy(srv *gatehouse.Server, appView string) (*proxy, error) {
+	p := &proxy{srv: srv, transport: publicTransport(), timeout: timeout}
+	p.meter.Limiter = ratelimit.NewMemory(0, nil)
+	if appView != "" {
+		to, err := parseService(appView)
+		if err != nil {
+			return nil, err
+		}
+		p.appView = &to
+	}
+	return p, nil
+}
+
+// ServeHTTP looks at the request, and then at who makes it, before anybody else is asked about it.
+func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	nsid, to, err := p.destination(r)
+	if err != nil {
+		refuse(w, err)
+		return
+	}
+	p.srv.RequireAuth(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if err := p.pass(w, r, nsid, to); err != nil {
+			if e := new(failure); !errors.As(err, &e) && r.Context().Err() == nil {
+				slog.WarnContext(r.Context(), "not proxied", "method", nsid, "service", to, "error", err)
+			}
+			refuse(w, err)
+		}
+	})).ServeHTTP(w, r)
+}
+
+// destination reads from a request which method it calls, of which service.
+func (p *proxy) destination(r *http.Request) (nsid syntax.NSID, to service, err error) {
+	nsid, err = syntax.ParseNSID(strings.TrimSuffix(strings.TrimPrefix(r.URL.Path, "/xrpc/"), "/"))
+	if err != nil {
+		return "", to, &failure{http.StatusBadRequest, "InvalidRequest", "invalid xrpc path"}
+	}
+	if r.Method != http.MethodGet && r.Method != http.MethodHead && r.Method != http.MethodPost {
+		return "", to, &failure{http.StatusBadRequest, "InvalidRequest", "XRPC requests only supports GET and POST"}
+	}
+	// Over HTTP/2 a query can have what would end the request line of HTTP/1.
+	if strings.ContainsFunc(r.URL.RawQuery, func(c rune) bool { return c <= ' ' || c > '~' }) {
+		return "", to, &failure{http.StatusBadRequest, "InvalidRequest", "invalid query"}
+	}
+	switch named := r.Header.Values("Atproto-Proxy"); {
+	case len(named) > 1:
+		return "", to, &failure{http.StatusBadRequest, "InvalidRequest", "invalid proxy header format"}
+	case len(named) == 1:
+		if to, err = parseService(named[0]); err != nil {
+			return "", to, &failure{http.StatusBadRequest, "InvalidRequest", err.Error()}
+		}
+		return nsid, to, nil
+	case p.appView == nil:
+		return "", to, &failure{http.StatusNotImplemented, "MethodNotImplemented", "Method Not Implemented: " + nsid.String() +
+			" isn't served here, and a client that wants another service to answer names it in an atproto-proxy header"}
+	}
+	return nsid, *p.appView, nil
+}
+
+// pass passes a request on, and the answer back. Its error is for the client as long as nothing of
+// an answer was written; later it cuts the connection, which is how a client learns that the answer
+// isn't whole.
+func (p *proxy) pass(w http.ResponseWriter, r *http.Request, nsid syntax.NSID, to service) error {
+	ctx, cancel := context.WithTimeout(r.Context(), p.timeout)
+	defer cancel()
+	auth := gatehouse.Auth(ctx)
+	if err := p.meter.Charge(ctx, "proxy "+auth.Account.DID.String()+" "+auth.Session.AppPassword, budget); err != nil {
+		return err
+	}
+	if !p.turns.take(auth.Account.DID) {
+		return &failure{http.StatusTooManyRequests, "RateLimitExceeded", "Too many requests at the same time"}
+	}
+	defer p.turns.giveBack(auth.Account.DID)
+
+	out, err := p.request(ctx, r, nsid, to, auth)
+	if err != nil {
+		return err
+	}
+	resp, err := p.transport.RoundTrip(out)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	media, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
+	switch {
+	case resp.StatusCode < 200, resp.StatusCode >= 300 && resp.StatusCode < 400:
+		return &failure{http.StatusBadGateway, "UpstreamFailure", "Upstream service answered with a redirect"}
+	case resp.StatusCode >= 400 && media != "application/json": // the page of something in between
+		return &failure{statusOf(resp), "UpstreamFailure", "Upstream service answered " + strconv.Itoa(resp.StatusCode)}
+	case resp.ContentLength > maxResponse:
+		return &failure{http.StatusBadGateway, "UpstreamFailure", "Upstream service answered too much"}
+	}
+	h := w.Header()
+	for _, name := range responseHeaders {
+		if values := resp.Header.Values(name); len(values) > 0 {
+			h.Set(name, strings.Join(values, ", "))
+		}
+	}
+	if resp.ContentLength >= 0 {
+		h.Set("Content-Length", strconv.FormatInt(resp.ContentLength, 10))
+	}
+	if media == "" {
+		h.Set("Content-Type", "application/octet-stream")
+	}
+	// It comes under this server's name, and may be anything: no browser should show it as a page.
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Content-Security-Policy", "default-src 'none'; sandbox")
+	w.WriteHeader(statusOf(resp))
+	// A service that sees us hang up may end its answer as if it were whole.
+	if _, err := io.Copy(w, http.MaxBytesReader(nil, resp.Body, maxResponse)); err != nil || ctx.Err() != nil {
+		panic(http.ErrAbortHandler)
+	}
+	return nil
+}
+
+// request makes the request that is passed on.
+func (p *proxy) request(ctx context.Context, r *http.Request, nsid syntax.NSID, to service, auth *sessions.Auth) (*http.Request, error) {
+	if r.ContentLength > maxRequest {
+		return nil, &failure{http.StatusRequestEntityTooLarge, "PayloadTooLarge", "request entity too large"}
+	}
+	u, err := endpoint(ctx, p.srv, to)
+	if err != nil {
+		return nil, err
+	}
+	// The token is for this service and this method, and for a minute. Methods that manage an account
+	// are refused here, and for an app password what needs a privileged one.
+	token, err := p.srv.Sessions.ServiceToken(ctx, auth, sessions.ServiceTokenParams{Audience: to.did.String(), Method: nsid.String()})
+	if errors.Is(err, sessions.ErrInvalidRequest) {
+		return nil, &failure{http.StatusBadRequest, "InvalidToken", "Bad token method"}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("making a service token: %w", err)
+	}
+	u.Path, u.RawQuery = "/xrpc/"+nsid.String(), r.URL.RawQuery
+	headers, body := requestHeaders, io.ReadCloser(http.NoBody)
+	if r.Method == http.MethodPost && r.ContentLength != 0 {
+		headers = slices.Concat(requestHeaders, bodyHeaders)
+		body = http.MaxBytesReader(nil, r.Body, maxRequest) // not with w, which is in use when the body is read
+	}
+	out, err := http.NewRequestWithContext(ctx, r.Method, u.String(), body)
+	if err != nil {
+		return nil, err
+	}
+	if body != http.NoBody {
+		out.ContentLength = r.ContentLength
+	}
+	for _, name := range headers {
+		if values := r.Header.Values(name); len(values) > 0 {
+			out.Header.Set(name, strings.Join(values, ", "))
+		}
+	}
+	out.Header.Set("Accept-Encoding", cmp.Or(out.Header.Get("Accept-Encoding"), "identity"))
+	out.Header.Set("User-Agent", userAgent)
+	out.Header.Set("Authorization", "Bearer "+token)
+	return out, nil
+}
+
+// statusOf is the status of an answer to the client, to whom no fault of others is this server's.
+func statusOf(resp *http.Response) int {
+	if resp.StatusCode == http.StatusInternalServerError {
+		return http.StatusBadGateway
+	}
+	return resp.StatusCode
+}
+
+// turns counts the requests that are under way, in all and of each account, so that services that
+// are slow, or an account whose services are slow on purpose, take nothing from the others.
+type turns struct {
+	mu  sync.Mutex
+	all int
+	of  map[syntax.DID]int
+}
+
+func (t *turns) take(id syntax.DID) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.all >= maxUnderWay || t.of[id] >= maxOfOne {
+		return false
+	}
+	if t.of == nil {
+		t.of = map[syntax.DID]int{}
+	}
+	t.all++
+	t.of[id]++
+	return true
+}
+
+func (t *turns) giveBack(id syntax.DID) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.all--
+	if t.of[id]--; t.of[id] == 0 {
+		delete(t.of, id)
+	}
+}
+
+// failure is an answer that the proxy gives itself.
+type failure struct {
+	status        int
+	name, message string
+}
+
+func (f *failure) Error() string { return f.message }
+
+// refuse answers with an error, of which the client is told no more than it needs to know.
+func refuse(w http.ResponseWriter, err error) {
+	f := &failure{http.StatusBadGateway, "UpstreamFailure", "Upstream service unreachable"}
+	var limited *ratelimit.LimitedError
+	var tooLarge *http.MaxBytesError
+	var slow net.Error
+	switch {
+	case errors.As(err, &f):
+	case errors.As(err, &limited):
+		f = &failure{http.StatusTooManyRequests, "RateLimitExceeded", "Rate Limit Exceeded"}
+		w.Header().Set("Retry-After", strconv.Itoa(1+int(time.Until(limited.State.Reset).Seconds())))
+	case errors.Is(err, sessions.ErrExpiredToken), errors.Is(err, sessions.ErrAccountTakedown), errors.Is(err, sessions.ErrAccountNotFound):
+		// The session has ended since it was looked at.
+		f = &failure{http.StatusBadRequest, "ExpiredToken", "Token has been revoked"}
+	case errors.As(err, &tooLarge):
+		f = &failure{http.StatusRequestEntityTooLarge, "PayloadTooLarge", "request entity too large"}
+	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &slow) && slow.Timeout():
+		f = &failure{http.StatusGatewayTimeout, "UpstreamTimeout", "Upstream service timed out"}
+	}
+	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	w.WriteHeader(f.status)
+	_ = json.NewEncoder(w).Encode(map[string]string{"error": f.name, "message": f.message})
+}

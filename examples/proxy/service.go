@@ -1,0 +1,94 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/bluesky-social/indigo/atproto/syntax"
+	"github.com/bluesky-social/indigo/util/ssrf"
+
+	"github.com/gatehouse-at/gatehouse"
+	"github.com/gatehouse-at/gatehouse/accounts/did"
+)
+
+// service is a service of the network: a DID, and the id under which its document has the service.
+type service struct {
+	did syntax.DID
+	id  string
+}
+
+func (s service) String() string { return s.did.String() + "#" + s.id }
+
+var serviceID = regexp.MustCompile(`^[a-zA-Z0-9._-]{1,64}$`)
+
+// parseService reads an atproto-proxy header. The messages are those of the reference server.
+func parseService(text string) (service, error) {
+	id, fragment, _ := strings.Cut(text, "#")
+	switch {
+	case strings.ContainsAny(text, " \t"):
+		return service{}, errors.New("proxy header cannot contain spaces")
+	case id == "":
+		return service{}, errors.New("no did specified in proxy header")
+	case fragment == "":
+		return service{}, errors.New("no service id specified in proxy header")
+	case !serviceID.MatchString(fragment):
+		return service{}, errors.New("invalid proxy header format")
+	}
+	parsed, err := syntax.ParseDID(id)
+	if err != nil || parsed.Method() != "plc" && parsed.Method() != "web" {
+		return service{}, errors.New("invalid did in proxy header")
+	}
+	return service{parsed, fragment}, nil
+}
+
+// endpoint finds out where a service is: https://HOST or https://HOST:PORT.
+func endpoint(ctx context.Context, srv *gatehouse.Server, to service) (*url.URL, error) {
+	itself := &failure{http.StatusBadRequest, "InvalidRequest", "the service of the proxy header is this server itself"}
+	if strings.EqualFold(to.did.String(), srv.ServiceDID()) {
+		return nil, itself
+	}
+	ident, err := srv.Resolver.Identity(ctx, to.did)
+	switch {
+	case errors.Is(err, did.ErrNotFound), errors.Is(err, did.ErrTombstoned):
+		return nil, &failure{http.StatusBadRequest, "InvalidRequest", "could not resolve proxy did"}
+	case err != nil:
+		return nil, fmt.Errorf("resolving %s: %w", to.did, err)
+	}
+	u, err := url.Parse(ident.Services[to.id].URL)
+	// What else a URL can have, such as a password or a path, has no business there.
+	if err != nil || u.Scheme != "https" || u.Hostname() == "" || *u != (url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}) || strings.Trim(u.Path, "/") != "" {
+		return nil, &failure{http.StatusBadRequest, "InvalidRequest", "could not resolve proxy did service url"}
+	}
+	if own, err := url.Parse(srv.Accounts.Endpoint()); err != nil || address(own) == address(u) {
+		return nil, itself
+	}
+	return &url.URL{Scheme: u.Scheme, Host: u.Host}, nil
+}
+
+// address is where a URL leads, in one spelling.
+func address(u *url.URL) string {
+	port := u.Port()
+	if port == "" {
+		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
+	}
+	return net.JoinHostPort(strings.TrimSuffix(strings.ToLower(u.Hostname()), "."), port)
+}
+
+// publicTransport connects to public addresses only, whatever a name resolves to: anybody can have a
+// DID whose document names a host inside. What it doesn't do is as important: a RoundTripper follows
+// no redirects, keeps no cookies, and tries nothing twice that may have had an effect.
+func publicTransport() *http.Transport {
+	t := ssrf.PublicOnlyTransport()
+	t.Proxy = nil               // it would look names up, and connect, in our place
+	t.DisableCompression = true // what the client and the service agree upon passes through as it is
+	t.ResponseHeaderTimeout = 10 * time.Second
+	t.MaxResponseHeaderBytes = 64 << 10
+	return t
+}
