@@ -82,7 +82,9 @@ type Config struct {
 	// ModService is the DID of a moderation service (such as an Ozone) that may call what
 	// moderators need, with service auth.
 	ModService string
-	// RepoStatus tells checkAccountStatus the state of repositories. Default: there are none.
+	// RepoStatus tells checkAccountStatus, and com.atproto.sync.listRepos and getRepoStatus, the
+	// state of repositories. Default: there are none. listRepos calls it for each account of a
+	// page; a program with many repositories serves that method itself, by LeaveToFallback.
 	RepoStatus xrpc.RepoStatusFunc
 
 	// SignUp says who may sign up: everybody ([accounts.SignUpOpen], the default), those who have an
@@ -213,8 +215,15 @@ type Config struct {
 	// They run in order, from the first moment of the Server on, so the collections they write are
 	// to be defined before.
 	Hooks []accounts.Hook
-	// Fallback serves the methods below /xrpc/ that Gatehouse doesn't have.
+	// Fallback serves the methods below /xrpc/ that Gatehouse doesn't have, such as those of
+	// repositories. Without one they are answered 501 MethodNotImplemented. The one of
+	// examples/proxy passes them on to the service that the client names, as the network's PDSs do.
+	// See [xrpc.Config] for what it has to know.
 	Fallback http.Handler
+	// LeaveToFallback are NSIDs of Gatehouse's own methods (see [xrpc.Methods]) that Fallback
+	// serves in its place: com.atproto.sync.listRepos, if it has the repositories. Gatehouse then
+	// neither checks who calls them nor limits how often.
+	LeaveToFallback []string
 
 	// Logger receives request lines and what operators should know. Default [slog.Default].
 	Logger *slog.Logger
@@ -250,7 +259,7 @@ func (cfg Config) settings() (*settings, error) {
 		}
 	}
 	for _, check := range []func() error{
-		s.checkNames, s.checkHosts, s.checkSignUp, s.checkIdentity, s.checkSecrets, s.checkAdmins, s.checkPasswords, s.checkMail, s.checkLimits, s.checkDescription,
+		s.checkNames, s.checkHosts, s.checkSignUp, s.checkIdentity, s.checkSecrets, s.checkAdmins, s.checkPasswords, s.checkMail, s.checkLimits, s.checkDescription, s.checkFallback,
 	} {
 		if err := check(); err != nil {
 			return nil, err
@@ -433,6 +442,18 @@ func (s *settings) checkDescription() error {
 	}
 	if s.BlobUploadLimit < 0 {
 		return fieldError("BlobUploadLimit", "is negative")
+	}
+	return nil
+}
+
+func (s *settings) checkFallback() error {
+	for _, nsid := range s.LeaveToFallback {
+		switch {
+		case s.Fallback == nil:
+			return fieldError("LeaveToFallback", "is set, and Fallback isn't")
+		case !slices.Contains(xrpc.Methods(), nsid):
+			return fieldError("LeaveToFallback", "%q is not a method that Gatehouse serves", nsid)
+		}
 	}
 	return nil
 }

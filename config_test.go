@@ -3,6 +3,7 @@ package gatehouse_test
 import (
 	"context"
 	"errors"
+	"net/http"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -79,6 +80,10 @@ func TestBadConfigurationsNameTheField(t *testing.T) {
 		"HandleHostRedirect.":     func(c *gatehouse.Config) { c.HandleHostRedirect = "https://{handle}@example.com/" },
 		"HandleHostRedirect..":    func(c *gatehouse.Config) { c.HandleHostRedirect = "{handle}://example.com/" },
 		"HandleHostRedirect...":   func(c *gatehouse.Config) { c.HandleHostRedirect = "https://www.test/" }, // which is the name of an account
+		"LeaveToFallback":         func(c *gatehouse.Config) { c.LeaveToFallback = []string{"com.atproto.sync.listRepos"} },
+		"LeaveToFallback ": func(c *gatehouse.Config) {
+			c.Fallback, c.LeaveToFallback = http.NotFoundHandler(), []string{"com.atproto.sync.getRepo"}
+		},
 	} {
 		cfg := gatehouse.Config{Hostname: "localhost", HandleDomains: []string{".test"}}
 		change(&cfg)

@@ -98,7 +98,10 @@ type Page struct {
 	Cursor string
 }
 
-// List returns accounts in the order of their creation, up to limit (1 to 500).
+// maxPage is the most accounts of a page (source: com.atproto.sync.listRepos).
+const maxPage = 1000
+
+// List returns accounts in the order of their creation, up to limit (1 to 1000).
 func (s *Service) List(ctx context.Context, cursor string, limit int) (Page, error) {
 	return s.page(ctx, storage.Range{Index: "created", After: cursor, Limit: limit})
 }
@@ -115,7 +118,7 @@ func (s *Service) SearchByEmail(ctx context.Context, prefix, cursor string, limi
 }
 
 func (s *Service) page(ctx context.Context, r storage.Range) (Page, error) {
-	limit := min(max(r.Limit, 1), 500)
+	limit := min(max(r.Limit, 1), maxPage)
 	var p Page
 	err := s.store.View(ctx, func(tx storage.Tx) error {
 		p = Page{Cursor: r.After}

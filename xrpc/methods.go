@@ -1,6 +1,7 @@
 package xrpc
 
 import (
+	"slices"
 	"time"
 
 	"github.com/gatehouse-at/gatehouse/accounts/ratelimit"
@@ -112,6 +113,11 @@ func (s *Server) table() []*method {
 			format("did=did", "signingKey=did"),
 		procedure("com.atproto.admin.deleteAccount", admin, s.adminDeleteAccount).format("did=did"),
 
+		// com.atproto.sync: what follows from the accounts
+		query("com.atproto.sync.listRepos", anyone, s.listRepos).
+			byDefault("limit=500").between("limit", 1, 1000).costs(per(300, 5*time.Minute)),
+		query("com.atproto.sync.getRepoStatus", anyone, s.getRepoStatus).format("did=did"),
+
 		// com.atproto.temp
 		query("com.atproto.temp.checkHandleAvailability", anyone, s.checkHandleAvailability).
 			format("handle=handle", "birthDate=datetime"),
@@ -123,6 +129,16 @@ func (s *Server) table() []*method {
 
 // everyScope are the scopes of all access tokens.
 var everyScope = append([]sessions.Scope{sessions.ScopeTakendown}, sessions.Standard...)
+
+// Methods are the NSIDs of all methods that a [Server] has, sorted.
+func Methods() []string {
+	var all []string
+	for _, m := range new(Server).table() {
+		all = append(all, m.nsid)
+	}
+	slices.Sort(all)
+	return all
+}
 
 const day = 24 * time.Hour
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/netip"
 	"runtime/debug"
@@ -43,7 +44,8 @@ type Config struct {
 	Audit *audit.Log
 	// Resolver finds DID documents.
 	Resolver *did.Resolver
-	// RepoStatus tells the state of repositories. Nil: there are none here.
+	// RepoStatus tells the state of repositories to checkAccountStatus, listRepos and
+	// getRepoStatus. Nil: there are none here.
 	RepoStatus RepoStatusFunc
 	// EmailForAppPasswords shows the e-mail address to sessions of app passwords too.
 	EmailForAppPasswords bool
@@ -61,6 +63,8 @@ type Config struct {
 	// OPTIONS never reaches it: a proxy leaves out those of the server behind it. Its
 	// requests are neither limited nor logged here.
 	Fallback http.Handler
+	// LeaveToFallback are NSIDs of [Methods] that Fallback serves all the same.
+	LeaveToFallback []string
 	// Health tells whether the store answers.
 	Health func(context.Context) error
 	// Version is shown by _health.
@@ -127,6 +131,16 @@ func newServer(cfg Config, table func(*Server) []*method) (*Server, error) {
 			return nil, fmt.Errorf("xrpc: %s is in the table twice", m.nsid)
 		}
 		s.methods[m.nsid] = m
+	}
+	all := maps.Clone(s.methods)
+	for _, nsid := range cfg.LeaveToFallback {
+		switch {
+		case cfg.Fallback == nil:
+			return nil, errors.New("xrpc: Config.LeaveToFallback is set, and Fallback isn't")
+		case all[nsid] == nil:
+			return nil, fmt.Errorf("xrpc: Config.LeaveToFallback: %q is not a method that is served here", nsid)
+		}
+		delete(s.methods, nsid)
 	}
 	return s, nil
 }
@@ -270,7 +284,12 @@ func (s *Server) unknown(c *call, below bool) error {
 	if _, err := syntax.ParseNSID(c.nsid); err != nil {
 		return invalid("invalid xrpc path")
 	}
-	return &Error{Status: http.StatusNotImplemented, Message: "Method Not Implemented"}
+	// Clients are likely to ask for what another service has: app.bsky and the like.
+	hint := "a client that wants another service to answer names it in an atproto-proxy header"
+	if c.Header.Get("Atproto-Proxy") != "" {
+		hint = "this server doesn't pass requests on to the service that the atproto-proxy header names"
+	}
+	return &Error{Status: http.StatusNotImplemented, Message: fmt.Sprintf("Method Not Implemented: %s isn't served here, and %s", c.nsid, hint)}
 }
 
 func checkVerb(c *call, want string) error {

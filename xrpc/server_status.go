@@ -1,6 +1,7 @@
 package xrpc
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -10,7 +11,8 @@ import (
 	"github.com/gatehouse-at/gatehouse/sessions"
 )
 
-// RepoStatus is what checkAccountStatus shows of an account's repository.
+// RepoStatus is what checkAccountStatus shows of an account's repository. Commit and Rev are also
+// those of com.atproto.sync.listRepos and getRepoStatus; what is empty is not known.
 type RepoStatus struct {
 	Commit, Rev                                          string
 	Blocks, IndexedRecords, ExpectedBlobs, ImportedBlobs int64
@@ -48,15 +50,13 @@ func (s *Server) checkAccountStatus(c *call, _ *nothing) (*atproto.ServerCheckAc
 	if err != nil {
 		return nil, err
 	}
-	repo := RepoStatus{Commit: noCommit}
-	if s.cfg.RepoStatus != nil {
-		if repo, err = s.cfg.RepoStatus(c.Context(), c.did()); err != nil {
-			return nil, err
-		}
+	repo, err := s.repoStatus(c, c.did())
+	if err != nil {
+		return nil, err
 	}
 	return &atproto.ServerCheckAccountStatus_Output{
 		Activated: h.Activated, ValidDid: h.ValidDID,
-		RepoCommit: repo.Commit, RepoRev: repo.Rev, RepoBlocks: repo.Blocks, IndexedRecords: repo.IndexedRecords,
+		RepoCommit: cmp.Or(repo.Commit, noCommit), RepoRev: repo.Rev, RepoBlocks: repo.Blocks, IndexedRecords: repo.IndexedRecords,
 		ExpectedBlobs: repo.ExpectedBlobs, ImportedBlobs: repo.ImportedBlobs, PrivateStateValues: repo.PrivateStateValues,
 	}, nil
 }

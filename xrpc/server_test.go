@@ -14,6 +14,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -266,6 +267,50 @@ func TestFallback(t *testing.T) {
 	}
 	if w := ask(s, "OPTIONS", "/xrpc/com.example.other", ""); w.Code != http.StatusNoContent || w.Body.Len() != 0 {
 		t.Errorf("a preflight: %d %s", w.Code, w.Body)
+	}
+}
+
+func TestMethodsAreLeftToTheFallback(t *testing.T) {
+	fallback := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "fallback ", r.URL.Path) })
+	s := sampleServer(t, func(c *Config) {
+		c.Fallback, c.LeaveToFallback = fallback, []string{"com.example.large", "com.example.strict", "com.example.large"}
+	})
+	for path, want := range map[string]string{
+		"/xrpc/com.example.plain":  `{"hello":"world"}`,
+		"/xrpc/com.example.large":  "fallback /xrpc/com.example.large",
+		"/xrpc/com.example.strict": "fallback /xrpc/com.example.strict",
+	} {
+		if w := ask(s, "GET", path, ""); w.Body.String() != want {
+			t.Errorf("%s: %d %s", path, w.Code, w.Body)
+		}
+	}
+	for _, bad := range []Config{
+		{LeaveToFallback: []string{"com.example.large"}},
+		{LeaveToFallback: []string{"com.example.Large"}, Fallback: fallback},
+	} {
+		if _, err := newServer(bad, sampleTable); err == nil || !strings.Contains(err.Error(), "Config.LeaveToFallback") {
+			t.Errorf("%v: %v", bad.LeaveToFallback, err)
+		}
+	}
+	if all := Methods(); !slices.IsSorted(all) || !slices.Contains(all, "com.atproto.server.createSession") || len(all) < 50 {
+		t.Errorf("Methods: %v", all)
+	}
+}
+
+// TestAMissingMethodSaysWhereItMayBe: clients give up at a bare 501.
+func TestAMissingMethodSaysWhereItMayBe(t *testing.T) {
+	s := sampleServer(t, nil)
+	for header, want := range map[string]string{
+		"": "Method Not Implemented: com.example.other isn't served here, and a client that wants another service to answer names it in an atproto-proxy header",
+		"did:web:api.example.com#app": "Method Not Implemented: com.example.other isn't served here, " +
+			"and this server doesn't pass requests on to the service that the atproto-proxy header names",
+	} {
+		for _, verb := range []string{"GET", "POST"} {
+			w := ask(s, verb, "/xrpc/com.example.other", "", "Atproto-Proxy", header)
+			if body := fmt.Sprintf(`{"error":"MethodNotImplemented","message":"%s"}`, want); w.Code != 501 || w.Body.String() != body {
+				t.Errorf("%s: %d %s, want %s", verb, w.Code, w.Body, body)
+			}
+		}
 	}
 }
 

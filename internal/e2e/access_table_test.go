@@ -182,6 +182,8 @@ var accessTable = map[string]accessRow{
 	"admin.updateAccountPassword":           {"admin", object{"did": noSuchDID, "password": "password"}, "400 InvalidRequest Account does not exist"},
 	"admin.updateAccountSigningKey":         {"admin", object{"did": noSuchDID, "signingKey": "did:key:zQ3shqwJEJyMBsBXCWyCBpUBMqxcon9oHB7mCvx4sSpMdLJwc"}, "400 InvalidRequest Account does not exist"},
 	"admin.updateSubjectStatus":             {"moderator", object{"subject": repoRef(noSuchDID), "deactivated": object{"applied": true}}, "400 InvalidRequest Account does not exist"},
+	"sync.getRepoStatus":                    {"anyone", object{"did": "ALICE"}, "200"},
+	"sync.listRepos":                        {"anyone", nil, "200"},
 	"temp.addReservedHandle":                {"admin", object{"handle": "reserved.test"}, "200"},
 	"temp.checkHandleAvailability":          {"anyone", object{"handle": "free.test"}, "200"},
 	"temp.checkSignupQueue":                 {"access", nil, "200"},

@@ -39,7 +39,7 @@ func (e *errorsMet) missing() []string {
 		return []string{err.Error()}
 	}
 	var out []string
-	for _, nsid := range catalog.Methods("com.atproto.server.", "com.atproto.admin.", "com.atproto.identity.", "com.atproto.temp.checkHandle") {
+	for _, nsid := range catalog.Methods("com.atproto.server.", "com.atproto.admin.", "com.atproto.identity.", "com.atproto.temp.checkHandle", "com.atproto.sync.getRepoStatus") {
 		m, _ := catalog.Method(nsid)
 		for _, name := range m.Errors {
 			if key := nsid + " " + name; !e.met[key] && never[key] == "" {

@@ -1,0 +1,271 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/bluesky-social/indigo/api/atproto"
+	"github.com/bluesky-social/indigo/atproto/atclient"
+	"github.com/bluesky-social/indigo/atproto/syntax"
+
+	"github.com/gatehouse-at/gatehouse"
+	"github.com/gatehouse-at/gatehouse/accounts"
+	"github.com/gatehouse-at/gatehouse/accounts/did"
+	"github.com/gatehouse-at/gatehouse/gatehousetest"
+	"github.com/gatehouse-at/gatehouse/xrpc"
+)
+
+// repos goes through all pages of listRepos.
+func (s *api) repos(limit int) (all []object, pages int) {
+	s.t.Helper()
+	cursor := ""
+	for {
+		input := object{"limit": limit}
+		if cursor != "" {
+			input["cursor"] = cursor
+		}
+		out := s.do(nobody, "sync.listRepos", input).ok()
+		pages++
+		for _, r := range out["repos"].([]any) {
+			all = append(all, r.(object))
+		}
+		next, more := out["cursor"].(string)
+		if !more {
+			return all, pages
+		}
+		if len(out["repos"].([]any)) != limit {
+			s.t.Fatalf("a page of %d, and there are more: %v", limit, out)
+		}
+		cursor = next
+	}
+}
+
+// stateOf is what a status says in one word.
+func stateOf(r object) string {
+	if r["active"] == true && r["status"] == nil {
+		return "active"
+	}
+	return fmt.Sprint(r["active"], " ", r["status"])
+}
+
+// statusOf asks getRepoStatus.
+func (s *api) statusOf(id string) object {
+	s.t.Helper()
+	return s.do(nobody, "sync.getRepoStatus", object{"did": id}).ok()
+}
+
+// TestRepositoriesFollowTheAccounts in all their states, page by page.
+func TestRepositoriesFollowTheAccounts(t *testing.T) {
+	onEach(t, func(t *testing.T, s *api) {
+		if all, _ := s.repos(10); len(all) != 0 {
+			t.Errorf("nobody has signed up: %v", all)
+		}
+		want := map[string]string{}
+		var order []string
+		names := map[string]*gatehousetest.Account{}
+		for _, name := range []string{"one", "two", "resting", "down", "both", "last"} {
+			a := s.signUp(name + "23.test")
+			names[name], want[a.DID] = a, "active"
+			order = append(order, a.DID)
+			s.Clock.Advance(time.Minute)
+		}
+		s.do(bearer(names["resting"].AccessJWT), "server.deactivateAccount", object{}).ok()
+		s.do(bearer(names["both"].AccessJWT), "server.deactivateAccount", object{}).ok()
+		s.takeDown(names["down"].DID, "case 1")
+		s.takeDown(names["both"].DID, "case 2")
+		want[names["resting"].DID] = "false deactivated"
+		want[names["down"].DID], want[names["both"].DID] = "false takendown", "false takendown"
+		check := func(when string) {
+			t.Helper()
+			for _, limit := range []int{1, 2, 3, 6, 1000} {
+				all, pages := s.repos(limit)
+				var got []string
+				for _, r := range all {
+					id := r["did"].(string)
+					got = append(got, id)
+					if stateOf(r) != want[id] || r["head"] != noCommit || r["rev"] != "2222222222222" {
+						t.Errorf("%s: listed as %v, want %s", when, r, want[id])
+					}
+				}
+				if wantPages := max(1, (len(order)+limit-1)/limit); !slices.Equal(got, order) || pages != wantPages {
+					t.Errorf("%s, %d on a page: %v on %d pages, want %v on %d", when, limit, got, pages, order, wantPages)
+				}
+			}
+			for id, state := range want {
+				if got := s.statusOf(id); got["did"] != id || stateOf(got) != state || got["rev"] != nil {
+					t.Errorf("%s: %v, want %s", when, got, state)
+				}
+			}
+		}
+		check("at first")
+
+		// What changes shows at once, and a deleted account is gone, also between two pages.
+		s.do(bearer(names["resting"].AccessJWT), "server.activateAccount", nil).ok()
+		want[names["resting"].DID] = "active"
+		s.do(admin, "admin.updateSubjectStatus", object{"subject": repoRef(names["both"].DID), "takedown": object{"applied": false}}).ok()
+		want[names["both"].DID] = "false deactivated"
+		first := s.do(nobody, "sync.listRepos", object{"limit": 2}).ok()
+		gone := names["two"].DID // the last of that page, where the cursor is
+		s.do(admin, "admin.deleteAccount", object{"did": gone}).ok()
+		delete(want, gone)
+		order = slices.DeleteFunc(order, func(id string) bool { return id == gone })
+		second := s.do(nobody, "sync.listRepos", object{"limit": 2, "cursor": first["cursor"]}).ok()
+		if got := second["repos"].([]any)[0].(object)["did"]; got != names["resting"].DID {
+			t.Errorf("the next page begins with %v", got)
+		}
+		check("later on")
+		s.do(nobody, "sync.getRepoStatus", object{"did": gone}).refused(400, "RepoNotFound", "Could not find repo for DID: "+gone)
+	})
+}
+
+const noCommit = "bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku"
+
+// TestSyncRefusesWhatItCantRead.
+func TestSyncRefusesWhatItCantRead(t *testing.T) {
+	onEach(t, func(t *testing.T, s *api) {
+		s.signUp("alice.test")
+		for _, input := range []object{{"limit": 0}, {"limit": 1001}, {"limit": -1}, {"limit": "x"}, {"cursor": "nonsense"}, {"cursor": "%00"}} {
+			s.do(nobody, "sync.listRepos", input).refused(400, "InvalidRequest")
+		}
+		s.do(nobody, "sync.listRepos", object{"cursor": "nonsense"}).refused(400, "InvalidRequest", "Malformed cursor")
+		s.do(nobody, "sync.getRepoStatus", nil).refused(400, "InvalidRequest")
+		for _, did := range []string{"alice.test", "nonsense"} {
+			s.do(nobody, "sync.getRepoStatus", object{"did": did}).refused(400, "InvalidRequest")
+		}
+		s.do(nobody, "sync.getRepoStatus", object{"did": noSuchDID}).refused(400, "RepoNotFound", "Could not find repo for DID: "+noSuchDID)
+		if got := len(s.do(nobody, "sync.listRepos", nil).ok()["repos"].([]any)); got != 1 {
+			t.Errorf("without parameters: %d", got)
+		}
+	})
+}
+
+// stuckDirectory takes no operations, so that sign-ups stay pending.
+type stuckDirectory struct{ did.Directory }
+
+func (stuckDirectory) Submit(context.Context, syntax.DID, *did.Operation) error {
+	return did.ErrUnavailable
+}
+
+func (stuckDirectory) Log(context.Context, syntax.DID) ([]*did.Operation, error) {
+	return nil, did.ErrUnavailable
+}
+
+// TestPendingSignUpsAreNotListed: there is no account yet, and maybe never will be.
+func TestPendingSignUpsAreNotListed(t *testing.T) {
+	onEach(t, func(t *testing.T, s *api) {
+		a := s.do(nobody, "server.createAccount", object{"handle": "alice.test", "email": "alice@example.com", "password": "password"})
+		if a.status < 500 {
+			t.Fatalf("the sign-up isn't pending: %d %s", a.status, a.body)
+		}
+		s.do(nobody, "server.createAccount", object{"handle": "alice.test", "email": "bob@example.com", "password": "password"}).
+			refused(400, "HandleNotAvailable") // it is there, though
+		if all, pages := s.repos(1); len(all) != 0 || pages != 1 {
+			t.Errorf("%v, on %d pages", all, pages)
+		}
+	}, config(func(c *gatehouse.Config) { c.PLCDirectory = stuckDirectory{} }))
+}
+
+// TestRepoStatusFillsInWhatItKnows: head and rev are the embedder's, where it has them.
+func TestRepoStatusFillsInWhatItKnows(t *testing.T) {
+	const commit, rev = "bafyreigbtj4x7ip5legnfznufuopl4sg4knzc2cof6duas4b3q2fy6swua", "3kabcdefghijk"
+	var vanished, failing string
+	status := func(_ context.Context, id syntax.DID) (xrpc.RepoStatus, error) {
+		switch id.String() {
+		case vanished:
+			return xrpc.RepoStatus{}, fmt.Errorf("no repository: %w", accounts.ErrNotFound)
+		case failing:
+			return xrpc.RepoStatus{}, fmt.Errorf("the disk is on fire")
+		}
+		return xrpc.RepoStatus{Commit: commit, Rev: rev}, nil
+	}
+	s := newAPI(t, config(func(c *gatehouse.Config) { c.RepoStatus = status }))
+	alice, bob := s.signUp("alice.test"), s.signUp("bob.test")
+	s.Clock.Advance(time.Minute) // listed in the order of their creation
+	carol := s.signUp("carol.test")
+	s.do(bearer(carol.AccessJWT), "server.deactivateAccount", object{}).ok()
+	vanished = bob.DID
+	all, _ := s.repos(10)
+	if len(all) != 2 || all[0]["did"] != alice.DID || all[0]["head"] != commit || all[0]["rev"] != rev || all[1]["did"] != carol.DID {
+		t.Errorf("listed: %v", all)
+	}
+	if got := s.statusOf(alice.DID); got["rev"] != rev {
+		t.Errorf("an active one: %v", got)
+	}
+	if got := s.statusOf(carol.DID); got["rev"] != nil || got["status"] != "deactivated" {
+		t.Errorf("a deactivated one: %v", got)
+	}
+	s.do(nobody, "sync.getRepoStatus", object{"did": bob.DID}).refused(400, "RepoNotFound")
+	failing = alice.DID
+	s.do(nobody, "sync.listRepos", nil).refused(500, "InternalServerError", "Internal Server Error")
+	s.do(nobody, "sync.getRepoStatus", object{"did": alice.DID}).refused(500, "InternalServerError", "Internal Server Error")
+}
+
+// TestAnEmbeddersSync takes the place of Gatehouse's.
+func TestAnEmbeddersSync(t *testing.T) {
+	s := newAPI(t, config(func(c *gatehouse.Config) {
+		c.LeaveToFallback = []string{"com.atproto.sync.listRepos"}
+		c.Fallback = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", "application/json")
+			fmt.Fprintf(w, `{"repos":[],"cursor":%q}`, strings.TrimPrefix(r.URL.Path, "/xrpc/com.atproto."))
+		})
+	}))
+	alice := s.signUp("alice.test")
+	if got := s.do(nobody, "sync.listRepos", nil).ok()["cursor"]; got != "sync.listRepos" {
+		t.Errorf("listRepos was answered by %v", got)
+	}
+	if got := s.statusOf(alice.DID); got["active"] != true {
+		t.Errorf("what wasn't left: %v", got)
+	}
+}
+
+// TestListingIsLimited: a page can be long, and anybody may ask.
+func TestListingIsLimited(t *testing.T) {
+	s := newAPI(t, config(func(c *gatehouse.Config) { c.RateLimits = gatehouse.On }))
+	for range 300 {
+		s.do(nobody, "sync.listRepos", nil).ok()
+	}
+	s.do(nobody, "sync.listRepos", nil).refused(429, "RateLimitExceeded")
+	s.do(nobody, "sync.getRepoStatus", object{"did": noSuchDID}).refused(400, "RepoNotFound")
+}
+
+// TestWhatGoatAsks are the calls of `goat pds account list`, `goat pds admin account list` and `goat
+// account status`, with the client that goat has. They come with an admin's password, too.
+func TestWhatGoatAsks(t *testing.T) {
+	onEach(t, func(t *testing.T, s *api) {
+		alice, carol := s.signUp("alice.test"), s.signUp("carol.test")
+		s.takeDown(carol.DID, "case 1")
+		for name, client := range map[string]*atclient.APIClient{
+			"anybody": atclient.NewAPIClient(s.URL), "an admin": atclient.NewAdminClient(s.URL, gatehousetest.AdminPassword),
+		} {
+			listed := map[string]string{}
+			for cursor := ""; ; {
+				page, err := atproto.SyncListRepos(t.Context(), client, cursor, 500)
+				if err != nil {
+					t.Fatalf("%s: %v", name, err)
+				}
+				for _, r := range page.Repos {
+					listed[r.Did] = "active"
+					if r.Active == nil || !*r.Active {
+						listed[r.Did] = *r.Status
+					}
+				}
+				if page.Cursor == nil || *page.Cursor == "" {
+					break
+				}
+				cursor = *page.Cursor
+			}
+			if len(listed) != 2 || listed[alice.DID] != "active" || listed[carol.DID] != "takendown" {
+				t.Errorf("%s: %v", name, listed)
+			}
+			status, err := atproto.SyncGetRepoStatus(t.Context(), client, carol.DID)
+			if err != nil || status.Active || status.Status == nil || *status.Status != "takendown" {
+				t.Errorf("%s: %+v, %v", name, status, err)
+			}
+		}
+	})
+}

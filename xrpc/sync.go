@@ -1,0 +1,83 @@
+package xrpc
+
+import (
+	"cmp"
+	"errors"
+	"net/http"
+
+	"github.com/bluesky-social/indigo/api/atproto"
+	"github.com/bluesky-social/indigo/atproto/syntax"
+
+	"github.com/gatehouse-at/gatehouse/accounts"
+	"github.com/gatehouse-at/gatehouse/storage"
+)
+
+// What com.atproto.sync tells of repositories follows from the accounts: which there are, and
+// whether they are active. Whoever has the repositories themselves knows more, and says it by
+// [Config.RepoStatus] or serves these methods in the place of Gatehouse ([Config.LeaveToFallback]).
+
+// noRev stands for the revision of a repository that isn't there, since the lexicon wants one: the
+// earliest TID of all.
+const noRev = "2222222222222"
+
+// repoStatus is what is known of the repository of an account; what isn't stays empty.
+func (s *Server) repoStatus(c *call, id syntax.DID) (RepoStatus, error) {
+	if s.cfg.RepoStatus == nil {
+		return RepoStatus{}, nil
+	}
+	return s.cfg.RepoStatus(c.Context(), id)
+}
+
+type listReposParams struct {
+	Limit  int64   `json:"limit"`
+	Cursor *string `json:"cursor,omitempty"`
+}
+
+// listRepos lists all accounts, those that are deactivated or taken down too, from the oldest.
+func (s *Server) listRepos(c *call, in *listReposParams) (*atproto.SyncListRepos_Output, error) {
+	page, err := s.cfg.Accounts.List(c.Context(), value(in.Cursor), int(in.Limit))
+	if errors.Is(err, storage.ErrInvalid) {
+		return nil, invalid("Malformed cursor")
+	}
+	if err != nil {
+		return nil, err
+	}
+	out := &atproto.SyncListRepos_Output{Repos: []*atproto.SyncListRepos_Repo{}, Cursor: pointer(page.Cursor)}
+	for _, a := range page.Accounts {
+		repo, err := s.repoStatus(c, a.DID)
+		if errors.Is(err, accounts.ErrNotFound) {
+			continue // deleted meanwhile
+		}
+		if err != nil {
+			return nil, err
+		}
+		out.Repos = append(out.Repos, &atproto.SyncListRepos_Repo{
+			Did: a.DID.String(), Head: cmp.Or(repo.Commit, noCommit), Rev: cmp.Or(repo.Rev, noRev),
+			Active: new(a.Active()), Status: pointer(string(a.Status())),
+		})
+	}
+	return out, nil
+}
+
+// getRepoStatus tells whether an account is active, and the revision of its repository if there is
+// one.
+func (s *Server) getRepoStatus(c *call, in *didParams) (*atproto.SyncGetRepoStatus_Output, error) {
+	notFound := &Error{http.StatusBadRequest, "RepoNotFound", clean("Could not find repo for DID: " + in.Did)}
+	a, err := s.cfg.Accounts.Get(c.Context(), syntax.DID(in.Did))
+	if errors.Is(err, accounts.ErrNotFound) {
+		return nil, notFound
+	}
+	if err != nil {
+		return nil, err
+	}
+	out := &atproto.SyncGetRepoStatus_Output{Did: a.DID.String(), Active: a.Active(), Status: pointer(string(a.Status()))}
+	if !out.Active { // the lexicon has a revision only of active ones
+		return out, nil
+	}
+	repo, err := s.repoStatus(c, a.DID)
+	if errors.Is(err, accounts.ErrNotFound) {
+		return nil, notFound
+	}
+	out.Rev = pointer(repo.Rev)
+	return out, err
+}
