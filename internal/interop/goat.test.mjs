@@ -1,0 +1,103 @@
+// What people do with goat, the network's command line: it signs up, looks after an account and its DID,
+// and lists the accounts of a server. It runs as it is, in a directory of its own, and asks nobody else.
+import assert from 'node:assert/strict'
+import { execFile } from 'node:child_process'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, before, describe, test } from 'node:test'
+import { promisify } from 'node:util'
+import { asAdmin, start, verified } from './server.mjs'
+
+const binary = process.env.GOAT_BIN
+if (!binary) throw new Error('GOAT_BIN must be the path of goat')
+const run = promisify(execFile)
+
+describe('goat', () => {
+  let server, home, alice, bob
+  before(async () => {
+    server = await start('-store', 'bolt')
+    home = await mkdtemp(join(tmpdir(), 'gatehouse-goat-'))
+  })
+  after(async () => {
+    await server.stop()
+    await rm(home, { recursive: true, force: true })
+  })
+
+  // What goat prints. Its tokens are kept in its home.
+  const goat = async (...args) => {
+    const { stdout } = await run(binary, args, { timeout: 60_000, env: {
+      HOME: home, XDG_STATE_HOME: home, ATP_PLC_HOST: `${server.url}/plc`, ATP_RELAY_HOST: server.url, ATP_PDS_HOST: server.url,
+    } })
+    return stdout.trim()
+  }
+  const fails = (words, ...args) => assert.rejects(goat(...args), (err) => {
+    assert.match(`${err.stdout}${err.stderr}`, words)
+    return true
+  })
+  const signUp = async (name) => {
+    const out = await goat('account', 'create', '--handle', `${name}.test`, '--password', 'correct horse', '--email', `${name}@example.com`)
+    return out.match(/^DID: (did:plc:[a-z2-7]{24})$/m)[1]
+  }
+  // Its commands for relays ask any server; those for a PDS, which later versions have, ask the same.
+  const listed = async () => Object.fromEntries((await goat('relay', 'account', 'list')).split('\n').map((line) => line.split('\t').slice(0, 2)))
+  const status = async (did) => (await goat('relay', 'account', 'status', did)).split('\t')
+
+  test('describes the server', async () => {
+    assert.deepEqual(JSON.parse(await goat('pds', 'describe', server.url)).availableUserDomains, ['.test'])
+  })
+
+  test('signs up and logs in', async () => {
+    alice = await signUp('alice')
+    bob = await signUp('bob')
+    await fails(/HandleNotAvailable/, 'account', 'create', '--handle', 'alice.test', '--password', 'correct horse', '--email', 'a@example.com')
+    await fails(/AuthenticationRequired/, 'account', 'login', '-u', 'alice.test', '-p', 'wrong')
+    await goat('account', 'login', '-u', 'alice.test', '-p', 'correct horse')
+    const out = await goat('account', 'status')
+    assert.match(out, new RegExp(`^DID: ${alice}$`, 'm'))
+    assert.equal(JSON.parse(out.slice(out.indexOf('{'))).activated, true)
+  })
+
+  test('gets a service token', async () => {
+    const token = await goat('account', 'service-auth', '--aud', 'did:web:service.example.com', '--lxm', 'com.example.thing.doIt')
+    assert.equal(await verified(`${server.url}/plc`, 'did:web:service.example.com', 'com.example.thing.doIt', token), alice)
+  })
+
+  test('changes the handle', async () => {
+    await goat('account', 'update-handle', 'alison.test')
+    const data = JSON.parse(await goat('plc', 'data', alice))
+    assert.deepEqual(data.alsoKnownAs, ['at://alison.test'])
+    await fails(/HandleNotAvailable/, 'account', 'update-handle', 'bob.test')
+  })
+
+  test('adds a rotation key', async () => {
+    const recommended = JSON.parse(await goat('account', 'plc', 'recommended'))
+    assert.deepEqual(recommended.alsoKnownAs, ['at://alison.test'])
+    await goat('account', 'plc', 'request-token')
+    const code = await server.code('alice@example.com', 'plc_operation')
+    const key = 'did:key:zQ3shqwJEJyMBsBXCWyCBpUBMqxcon9oHB7mCvx4sSpMdLJwc'
+    await goat('account', 'plc', 'add-rotation-key', '--token', code, '--first', key)
+    assert.deepEqual(JSON.parse(await goat('account', 'plc', 'current')).rotationKeys, [key, ...recommended.rotationKeys])
+    await fails(/InvalidToken/, 'account', 'plc', 'add-rotation-key', '--token', code, recommended.verificationMethods.atproto)
+  })
+
+  test('lists accounts, and tells their status', async () => {
+    assert.deepEqual(await listed(), { [alice]: 'active', [bob]: 'active' })
+    await goat('account', 'deactivate')
+    assert.deepEqual(await listed(), { [alice]: 'deactivated', [bob]: 'active' })
+    assert.deepEqual(await status(alice), [alice, 'deactivated'])
+    await goat('account', 'activate')
+    assert.deepEqual(await status(alice), [alice, 'active'])
+    const took = await fetch(`${server.url}/xrpc/com.atproto.admin.updateSubjectStatus`, {
+      method: 'POST', headers: { ...asAdmin.headers, 'content-type': 'application/json' },
+      body: JSON.stringify({ subject: { $type: 'com.atproto.admin.defs#repoRef', did: bob }, takedown: { applied: true } }),
+    })
+    assert.equal(took.status, 200)
+    assert.deepEqual(await listed(), { [alice]: 'active', [bob]: 'takendown' })
+    await fails(/RepoNotFound/, 'relay', 'account', 'status', 'did:plc:aaaaaaaaaaaaaaaaaaaaaaaa')
+  })
+
+  test('says what is not served here', async () => {
+    await fails(/com\.atproto\.repo\.listMissingBlobs isn't served here/, 'account', 'missing-blobs')
+  })
+})
