@@ -33,7 +33,7 @@ func TestSwitchingTheFactor(t *testing.T) {
 	if err != nil || !a.EmailAuthFactor || a.EmailConfirmedAt == nil {
 		t.Errorf("after on: %+v, %v", a, err)
 	}
-	if _, err := s.Accounts.SignPLCOperation(ctx, id, other, func(*did.Operation) {}); err != nil {
+	if _, err := s.Accounts.SignPLCOperation(ctx, id, other, func(op *did.Operation) { op.SetHandle("alicia.test") }); err != nil {
 		t.Errorf("a code for something else: %v", err)
 	}
 	for name, c := range map[string]struct {

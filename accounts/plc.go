@@ -94,7 +94,7 @@ func (s *Service) SignPLCOperation(ctx context.Context, id syntax.DID, code stri
 	case errors.Is(err, did.ErrNotFound):
 		return nil, refusal.New(ErrInvalidRequest, "Could not resolve DID")
 	case errors.Is(err, did.ErrRefused):
-		return nil, refusal.New(ErrInvalidRequest, "Invalid operation")
+		return nil, invalidOperation(err)
 	case err != nil:
 		return nil, fmt.Errorf("%w: %w", ErrDirectory, err)
 	}
@@ -110,6 +110,16 @@ func (s *Service) SignPLCOperation(ctx context.Context, id syntax.DID, code stri
 	return op, nil
 }
 
+// invalidOperation refuses an operation in words for its maker. What a directory said in words of
+// its own isn't repeated.
+func invalidOperation(err error) error {
+	var wrong *did.InvalidError
+	if errors.As(err, &wrong) {
+		return refusal.New(ErrInvalidRequest, wrong.ForClients())
+	}
+	return refusal.New(ErrInvalidRequest, "Invalid operation: the DID directory refused it")
+}
+
 // SubmitPLCOperation submits an operation for an account's DID, if after it the
 // DID still fits this server. Errors: [ErrNotFound], [ErrInvalidRequest], [ErrDirectory]
 // (source: com.atproto.identity.submitPlcOperation).
@@ -121,8 +131,10 @@ func (s *Service) SubmitPLCOperation(ctx context.Context, id syntax.DID, op *did
 	pds := op.Services[did.AtprotoPDS]
 	refuse := func(text string) error { return refusal.New(ErrInvalidRequest, text) }
 	switch {
-	case op.Type != did.TypeOperation || op.Sig == "":
-		return refuse("Invalid operation")
+	case op.Type != did.TypeOperation:
+		return refuse("Invalid operation: type must be " + did.TypeOperation)
+	case op.Sig == "":
+		return refuse("Invalid operation: sig must be a signature in base64url")
 	case !slices.Contains(op.RotationKeys, s.cfg.DIDs.RotationKey()):
 		return refuse("Rotation keys do not include server's rotation key")
 	case pds.Type != did.AtprotoPDSType:
@@ -144,7 +156,7 @@ func (s *Service) SubmitPLCOperation(ctx context.Context, id syntax.DID, op *did
 	}
 	switch {
 	case errors.Is(err, did.ErrRefused):
-		return refuse("Invalid operation")
+		return invalidOperation(err)
 	case err != nil:
 		return fmt.Errorf("%w: %w", ErrDirectory, err)
 	}

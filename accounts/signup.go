@@ -261,7 +261,7 @@ func (s *Service) checkProof(ctx context.Context, p CreateParams) error {
 		}
 	}
 	if err := did.CheckRecoveryKey(p.RecoveryKey); err != nil {
-		return refusal.New(ErrInvalidRequest, "Invalid recovery key")
+		return refusal.New(ErrInvalidRequest, "Invalid recovery key: recoveryKey must be a did:key of the kind K-256 or P-256")
 	}
 	return nil
 }
@@ -403,7 +403,7 @@ func (s *Service) tombstone(ctx context.Context, id syntax.DID) error {
 	err := s.cfg.DIDs.Tombstone(ctx, id)
 	switch {
 	case errors.Is(err, did.ErrTombstoned):
-	case errors.Is(err, did.ErrRefused), errors.Is(err, did.ErrNotFound): // it is not ours any more
+	case errors.Is(err, did.ErrRefused), errors.Is(err, did.ErrNotController), errors.Is(err, did.ErrNotFound): // it is not ours any more
 		s.cfg.Logger.WarnContext(ctx, "the DID of a refused sign-up was not tombstoned", "did", id, "error", err)
 	case err != nil:
 		return err

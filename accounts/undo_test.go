@@ -337,19 +337,22 @@ func TestACodeIsGoodUntilThereIsAnOperation(t *testing.T) {
 		}
 		return err
 	}
-	same := func(*did.Operation) {}
+	same, other := func(*did.Operation) {}, func(op *did.Operation) { op.SetHandle("alicia.test") }
 	dir.asked = func() error { return did.ErrUnavailable }
-	if err := sign(same); !errors.Is(err, accounts.ErrDirectory) {
+	if err := sign(other); !errors.Is(err, accounts.ErrDirectory) {
 		t.Errorf("without a directory: %v", err)
 	}
 	dir.asked = nil
 	if err := sign(func(op *did.Operation) { op.RotationKeys = nil }); !errors.Is(err, accounts.ErrInvalidRequest) {
 		t.Errorf("an operation that no directory takes: %v", err)
 	}
-	if err := sign(same); err != nil {
+	if err := sign(same); !errors.Is(err, accounts.ErrInvalidRequest) {
+		t.Errorf("an operation that changes nothing: %v", err)
+	}
+	if err := sign(other); err != nil {
 		t.Errorf("afterwards: %v", err)
 	}
-	if err := sign(same); !errors.Is(err, accounts.ErrInvalidToken) {
+	if err := sign(other); !errors.Is(err, accounts.ErrInvalidToken) {
 		t.Errorf("a code that was used: %v", err)
 	}
 }

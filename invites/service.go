@@ -123,13 +123,13 @@ func (s *Service) Create(ctx context.Context, codeCount, useCount int, forAccoun
 	case useCount < 1 || useCount > maxUses:
 		return nil, refusal.Newf(ErrInvalidRequest, "useCount must be between 1 and %d", maxUses)
 	case codeCount < 1 || codeCount > maxCodes || codeCount*len(forAccounts) > maxCodes:
-		return nil, refusal.Newf(ErrInvalidRequest, "between 1 and %d codes can be made at a time", maxCodes)
+		return nil, refusal.Newf(ErrInvalidRequest, "codeCount must be between 1 and %d for all accounts together", maxCodes)
 	}
 	var out []AccountCodes
 	var fresh []*Code
 	for _, account := range forAccounts {
 		if storage.ValidKey(account) != nil || len(account) > maxAccount {
-			return nil, refusal.New(ErrInvalidRequest, "an account that codes are for is no DID, or too long")
+			return nil, refusal.Newf(ErrInvalidRequest, "forAccount must be a DID of %d bytes at most", maxAccount)
 		}
 		batch, err := s.make(account, Admin, codeCount)
 		if err != nil {

@@ -249,7 +249,7 @@ func (s *Server) getSubjectStatus(c *call, in *subjectParams) (*atproto.AdminGet
 	case in.Blob != nil || in.Uri != nil:
 		return nil, errNoSubject
 	case in.Did == nil:
-		return nil, invalid("No provided subject")
+		return nil, invalid("No provided subject: did must be given")
 	}
 	id := syntax.DID(*in.Did)
 	var takedown *accounts.Takedown
@@ -293,7 +293,7 @@ func (s *Server) updateSubjectStatus(c *call, in *atproto.AdminUpdateSubjectStat
 		case in.Subject.AdminDefs_RepoBlobRef != nil:
 			kind = "com.atproto.admin.defs#repoBlobRef"
 		}
-		return nil, invalid("Invalid subject (" + kind + ")")
+		return nil, invalid("Invalid subject (" + kind + "): subject must be a com.atproto.admin.defs#repoRef")
 	}
 	var u accounts.StatusUpdate
 	if takedown != nil {

@@ -36,6 +36,7 @@ var errorTable = []struct {
 	message string
 }{
 	{did.ErrRefused, http.StatusBadGateway, "UpstreamFailure", "The DID directory refused the operation"},
+	{did.ErrNotController, http.StatusBadRequest, "InvalidRequest", "The rotation keys of the DID do not include the server's"},
 	{did.ErrTombstoned, http.StatusBadRequest, "InvalidRequest", "Did is tombstoned"},
 	{accounts.ErrDirectory, http.StatusBadGateway, "UpstreamFailure", "The DID directory could not be reached"},
 	{accounts.ErrNotFound, http.StatusBadRequest, "AccountNotFound", "Account not found"},

@@ -61,33 +61,29 @@ type operationBody struct {
 }
 
 func (s *Server) signPlcOperation(c *call, in *signInput) (*operationBody, error) {
-	var methods map[string]string
-	var services map[string]did.Service
-	if recode(in.VerificationMethods, &methods) != nil || recode(in.Services, &services) != nil {
-		return nil, invalid("Invalid operation")
+	sent := map[string]any{}
+	if in.RotationKeys != nil {
+		sent["rotationKeys"] = in.RotationKeys
 	}
-	op, err := s.cfg.Accounts.SignPLCOperation(c.Context(), c.did(), value(in.Token), func(op *did.Operation) {
-		if in.RotationKeys != nil {
-			op.RotationKeys = in.RotationKeys
-		}
-		if in.AlsoKnownAs != nil {
-			op.AlsoKnownAs = in.AlsoKnownAs
-		}
-		if methods != nil {
-			op.VerificationMethods = methods
-		}
-		if services != nil {
-			op.Services = services
-		}
-	})
+	if in.AlsoKnownAs != nil {
+		sent["alsoKnownAs"] = in.AlsoKnownAs
+	}
+	if in.VerificationMethods != nil {
+		sent["verificationMethods"] = in.VerificationMethods
+	}
+	if in.Services != nil {
+		sent["services"] = in.Services
+	}
+	var edit did.Edit
+	if err := recode(sent, &edit); err != nil {
+		return nil, invalidOperation(err)
+	}
+	op, err := s.cfg.Accounts.SignPLCOperation(c.Context(), c.did(), value(in.Token), edit.Apply)
 	return &operationBody{op}, err
 }
 
-// recode gives a value of an unknown type another; nil is none.
+// recode gives a value of an unknown type another.
 func recode(from, to any) error {
-	if from == nil {
-		return nil
-	}
 	b, err := json.Marshal(from)
 	if err != nil {
 		return err
@@ -95,10 +91,19 @@ func recode(from, to any) error {
 	return json.Unmarshal(b, to)
 }
 
+// invalidOperation is what a client is told of an operation that can't be read.
+func invalidOperation(err error) error {
+	var wrong *did.InvalidError
+	if errors.As(err, &wrong) {
+		return invalid(wrong.ForClients())
+	}
+	return invalid("Invalid operation")
+}
+
 func (s *Server) submitPlcOperation(c *call, in *operationBody) (*nothing, error) {
 	var op did.Operation
-	if err := recode(in.Operation, &op); err != nil || in.Operation == nil {
-		return nil, invalid("Invalid operation")
+	if err := recode(in.Operation, &op); err != nil {
+		return nil, invalidOperation(err)
 	}
 	return nil, s.cfg.Accounts.SubmitPLCOperation(c.Context(), c.did(), &op)
 }

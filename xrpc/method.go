@@ -189,6 +189,13 @@ func (m *method) byDefault(pairs ...string) *method {
 	return m
 }
 
+// noOthers refuses unknown properties of the input, by name, in a message that begins with some
+// words: where one that is misspelled would have something signed that nobody asked for.
+func (m *method) noOthers(words string) *method {
+	m.in.noOthers = words
+	return m
+}
+
 // missing lets the handler say what is wrong when a required property is missing.
 func (m *method) missing(names ...string) *method {
 	for _, name := range names {

@@ -78,7 +78,8 @@ func (s *Server) table() []*method {
 		query("com.atproto.identity.getRecommendedDidCredentials", access, s.getRecommendedDidCredentials),
 		procedure("com.atproto.identity.requestPlcOperationSignature", leaving, s.requestPlcOperationSignature).
 			costs(per(5, time.Hour), per(15, day)),
-		procedure("com.atproto.identity.signPlcOperation", leaving, s.signPlcOperation),
+		procedure("com.atproto.identity.signPlcOperation", leaving, s.signPlcOperation).
+			noOthers("Invalid operation"),
 		procedure("com.atproto.identity.submitPlcOperation", access, s.submitPlcOperation).
 			costs(per(50, 5*time.Minute)),
 		query("com.atproto.identity.resolveDid", anyone, s.resolveDid).format("did=did").

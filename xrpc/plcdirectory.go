@@ -95,7 +95,11 @@ func PLCDirectory(l *did.Local) http.Handler {
 			return
 		}
 		if err := json.Unmarshal(body, &op); err != nil {
-			plcWrite(w, http.StatusBadRequest, "application/json", plcMessage("Not a valid operation"))
+			text := "Not a valid operation"
+			if wrong := (*did.InvalidError)(nil); errors.As(err, &wrong) {
+				text += ": " + wrong.Reason
+			}
+			plcWrite(w, http.StatusBadRequest, "application/json", plcMessage(text))
 			return
 		}
 		if err := l.Submit(r.Context(), id, &op); err != nil {

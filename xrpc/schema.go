@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"net/url"
 	"reflect"
@@ -26,6 +27,7 @@ type schema struct {
 	variants map[string]*schema // of a union, by $type
 	format   string
 	min, max *int64
+	noOthers string // begins the refusal of unknown properties; if it is empty they are left out
 }
 
 type field struct {
@@ -193,6 +195,13 @@ func (s *schema) properties(at, prefix string, object map[string]any) (map[strin
 			return nil, err
 		}
 		known[f.name] = checked
+	}
+	if s.noOthers != "" {
+		for _, name := range slices.Sorted(maps.Keys(object)) {
+			if s.field(name) == nil && name != "$type" {
+				return nil, fmt.Errorf("%s: unknown property %.64q", s.noOthers, name)
+			}
+		}
 	}
 	return known, nil
 }

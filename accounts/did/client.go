@@ -258,7 +258,28 @@ func (c *Client) Submit(ctx context.Context, id syntax.DID, op *Operation) error
 	case status >= 300 && status < 400:
 		return fmt.Errorf("%w: %s redirects", ErrUnavailable, c.base.Host)
 	}
+	if reason := fault(id, log, op); reason != nil {
+		return fmt.Errorf("%w (%s: status %d: %s)", reason, c.base.Host, status, excerpt(answer))
+	}
 	return refused("%s: status %d: %s", c.base.Host, status, excerpt(answer))
+}
+
+// fault is what is wrong with an operation that was refused, as far as the log of its DID tells.
+// The directory has its own words for that, and may have other reasons.
+func fault(id syntax.DID, log []*Operation, op *Operation) error {
+	logged := make([]*Logged, len(log))
+	for i, o := range log {
+		c, err := o.CID()
+		if err != nil {
+			return nil
+		}
+		logged[i] = &Logged{DID: id, Operation: o, CID: c}
+	}
+	_, err := next(id, logged, op, time.Time{})
+	if !errors.Is(err, ErrRefused) {
+		return nil
+	}
+	return err
 }
 
 // excerpt is the beginning of an answer, for an operator.

@@ -16,6 +16,9 @@ var (
 	ErrTombstoned = errors.New("did: tombstoned")
 	// ErrRefused says that an operation was looked at and will never be taken.
 	ErrRefused = errors.New("did: operation refused")
+	// ErrNotController says that an operation can't be made, since the server's rotation key is not
+	// among those of the DID: only its owner can change it.
+	ErrNotController = errors.New("did: the server's rotation key is not among those of the DID")
 	// ErrUnavailable says that the directory could not be reached, or gave no
 	// sense. Whether an operation arrived is unknown.
 	ErrUnavailable = errors.New("did: directory unavailable")
@@ -24,7 +27,8 @@ var (
 // Directory keeps the logs of did:plc. Its methods are safe for concurrent use.
 type Directory interface {
 	// Submit adds an operation to the log of a DID. An operation that is there
-	// already is no error. Errors: [ErrRefused], [ErrUnavailable].
+	// already is no error. An [ErrRefused] is an [InvalidError] too if it is known what is wrong
+	// with the operation. Errors: [ErrRefused], [ErrUnavailable].
 	Submit(ctx context.Context, id syntax.DID, op *Operation) error
 	// Log returns the operations that are in force, oldest first.
 	// Errors: [ErrNotFound], [ErrUnavailable].

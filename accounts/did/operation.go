@@ -1,6 +1,7 @@
 package did
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/base32"
 	"encoding/base64"
@@ -8,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"reflect"
 	"slices"
 	"strings"
 
@@ -196,7 +196,7 @@ func (o *Operation) verify(keys []string) (string, error) {
 	// The decoder skips line breaks. With them there would be several forms, and so several
 	// CIDs, of one signed operation.
 	if err != nil || strings.ContainsAny(o.Sig, "\r\n") {
-		return "", errors.New("the signature is not base64url without padding")
+		return "", errors.New("sig must be a signature in base64url without padding")
 	}
 	b, err := o.unsigned()
 	if err != nil {
@@ -208,7 +208,7 @@ func (o *Operation) verify(keys []string) (string, error) {
 			return k, nil
 		}
 	}
-	return "", errors.New("the signature is not by a rotation key")
+	return "", errors.New("sig must be a signature by one of the rotation keys")
 }
 
 // Next returns a new, unsigned operation that continues this one, with the same contents.
@@ -223,6 +223,17 @@ func (o *Operation) Next() (*Operation, error) {
 		RotationKeys: slices.Clone(n.RotationKeys), VerificationMethods: maps.Clone(n.VerificationMethods),
 		AlsoKnownAs: slices.Clone(n.AlsoKnownAs), Services: maps.Clone(n.Services),
 	}, nil
+}
+
+// repeats reports whether the operation follows another and has the same contents.
+func (o *Operation) repeats(last *Operation) bool {
+	same, err := last.Next()
+	if err != nil {
+		return false
+	}
+	a, err1 := o.unsigned()
+	b, err2 := same.unsigned()
+	return err1 == nil && err2 == nil && bytes.Equal(a, b)
 }
 
 // normal brings the first form of a genesis operation into today's.
@@ -276,39 +287,60 @@ func (o *Operation) SetHandle(h syntax.Handle) {
 func (o *Operation) MarshalJSON() ([]byte, error) { return json.Marshal(o.fields()) }
 
 // UnmarshalJSON decodes an operation. It refuses what is not exactly as MarshalJSON writes
-// it, but for the order of properties: what is signed has to be what was sent.
+// it, but for the order of properties: what is signed has to be what was sent. Its error is an
+// [InvalidError], which names the property.
 func (o *Operation) UnmarshalJSON(b []byte) error {
-	var w struct {
-		Type                string             `json:"type"`
-		RotationKeys        []string           `json:"rotationKeys"`
-		VerificationMethods map[string]string  `json:"verificationMethods"`
-		AlsoKnownAs         []string           `json:"alsoKnownAs"`
-		Services            map[string]Service `json:"services"`
-		Prev                string             `json:"prev"`
-		Sig                 string             `json:"sig"`
-		SigningKey          string             `json:"signingKey"`
-		RecoveryKey         string             `json:"recoveryKey"`
-		Handle              string             `json:"handle"`
-		Service             string             `json:"service"`
+	sent, err := readJSON(b)
+	if err != nil {
+		return err
 	}
-	var sent any
-	if err := errors.Join(json.Unmarshal(b, &w), json.Unmarshal(b, &sent)); err != nil {
-		return fmt.Errorf("did: not an operation: %w", err)
+	object, ok := sent.(map[string]any)
+	if !ok {
+		return unreadable("it must be an object")
 	}
-	read := Operation{Type: w.Type, Prev: w.Prev, Sig: w.Sig}
-	switch w.Type {
+	properties, known := operationProperties[text(object["type"])]
+	switch _, typed := object["type"]; {
+	case !typed:
+		return unreadable("it must have the property %q", "type")
+	case !known:
+		return unreadable("type must be %s or %s", TypeOperation, TypeTombstone)
+	}
+	if _, err := readObject("", object, append([]string{"type", "prev"}, properties...), "sig"); err != nil {
+		return err
+	}
+	read := Operation{Type: text(object["type"]), Prev: text(object["prev"]), Sig: text(object["sig"])}
+	if object["prev"] != nil && read.Prev == "" {
+		return unreadable("prev must be null or the CID of an operation")
+	}
+	if _, signed := object["sig"]; signed && read.Sig == "" {
+		return unreadable("sig must be a signature in base64url")
+	}
+	switch read.Type {
 	case TypeOperation:
-		read.RotationKeys, read.AlsoKnownAs = w.RotationKeys, w.AlsoKnownAs
-		read.VerificationMethods, read.Services = w.VerificationMethods, w.Services
-	case TypeTombstone:
+		e, err := readContents(object)
+		if err != nil {
+			return err
+		}
+		e.Apply(&read)
 	case TypeCreate:
-		read.legacy = legacyCreate{w.SigningKey, w.RecoveryKey, w.Handle, w.Service}
-	default:
-		return fmt.Errorf("did: not an operation: type %q", w.Type)
-	}
-	if !reflect.DeepEqual(sent, any(read.fields())) {
-		return fmt.Errorf("did: not an operation: it has not exactly the properties of a %s", w.Type)
+		for name, into := range map[string]*string{
+			"signingKey": &read.legacy.SigningKey, "recoveryKey": &read.legacy.RecoveryKey,
+			"handle": &read.legacy.Handle, "service": &read.legacy.Service,
+		} {
+			value, err := readString(name, object[name])
+			if err != nil {
+				return err
+			}
+			*into = value
+		}
 	}
 	*o = read
 	return nil
+}
+
+// operationProperties are what operations of each type have beside type, prev and sig.
+var operationProperties = map[string][]string{
+	TypeOperation: contents,
+	TypeTombstone: nil,
+	TypeCreate:    {"signingKey", "recoveryKey", "handle", "service"},
 }

@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/bluesky-social/indigo/atproto/atcrypto"
 	"github.com/bluesky-social/indigo/atproto/syntax"
@@ -271,10 +273,22 @@ func FuzzOperation(f *testing.F) {
 		f.Add([]byte(v.Op))
 	}
 	f.Add([]byte(`{"type":"plc_operation","rotationKeys":[],"verificationMethods":{},"alsoKnownAs":[],"services":{},"prev":null}`))
+	f.Add([]byte(`{"type":"plc_tombstone","prev":"x","sig":"x","\u0000":{"a":[{}]}}`))
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		var op did.Operation
-		if json.Unmarshal(raw, &op) != nil {
+		err := json.Unmarshal(raw, &op)
+		var wrong *did.InvalidError
+		if errors.As(err, &wrong) {
+			if errors.Is(err, did.ErrRefused) || len(wrong.Reason) > 500 || strings.ContainsFunc(wrong.Reason, unicode.IsControl) {
+				t.Fatalf("%q: %v", raw, err)
+			}
+		}
+		if err != nil {
 			return
+		}
+		// What is signed is what was sent.
+		if written, err := json.Marshal(&op); err != nil || utf8.Valid(raw) && !sameJSON(t, raw, written) {
+			t.Fatalf("%s was read as %s, %v", raw, written, err)
 		}
 		if op.Validate() != nil {
 			return

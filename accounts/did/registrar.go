@@ -20,18 +20,18 @@ import (
 type Registrar interface {
 	// Mint makes a DID. Nothing happens outside.
 	Mint(ctx context.Context, p MintParams) (Minted, error)
-	// Submit publishes an operation; doing it again changes nothing.
-	// Errors: [ErrRefused], [ErrUnavailable].
+	// Submit publishes an operation; doing it again changes nothing. An operation that follows the
+	// last one and changes nothing is refused. Errors: [ErrRefused], [ErrUnavailable].
 	Submit(ctx context.Context, id syntax.DID, op *Operation) error
 	// Exists reports whether a DID is published. Error: [ErrUnavailable].
 	Exists(ctx context.Context, id syntax.DID) (bool, error)
-	// Change brings a DID to a new state; if it is in that already, nothing happens.
-	// Errors: [ErrNotFound], [ErrTombstoned], [ErrRefused], [ErrUnavailable].
+	// Change brings a DID to a new state; if it is in that already, nothing happens. Errors:
+	// [ErrNotFound], [ErrTombstoned], [ErrNotController], [ErrRefused], [ErrUnavailable].
 	Change(ctx context.Context, id syntax.DID, change func(*Operation)) error
 	// Tombstone gives a did:plc up for good. Errors as of Change.
 	Tombstone(ctx context.Context, id syntax.DID) error
 	// Sign makes the operation that follows the last one of a did:plc and signs it, without
-	// submitting it. Errors as of Change.
+	// submitting it. One that changes nothing is an [ErrRefused]. Errors as of Change.
 	Sign(ctx context.Context, id syntax.DID, change func(*Operation)) (*Operation, error)
 	// Data returns what a did:plc stands for now. Errors: [ErrNotFound], [ErrTombstoned],
 	// [ErrUnavailable].
@@ -115,8 +115,15 @@ func (p *PLC) Mint(ctx context.Context, m MintParams) (Minted, error) {
 
 // Submit implements [Registrar].
 func (p *PLC) Submit(ctx context.Context, id syntax.DID, op *Operation) error {
+	if op.Prev != "" { // else it makes the DID
+		if last, err := Last(ctx, p.Directory, id); err == nil && op.repeats(last) {
+			return errNoChange
+		}
+	}
 	return p.Directory.Submit(ctx, id, op)
 }
+
+var errNoChange = invalid("it must change something of the DID")
 
 // Exists implements [Registrar].
 func (p *PLC) Exists(ctx context.Context, id syntax.DID) (bool, error) {
@@ -171,15 +178,18 @@ func (p *PLC) overtaken(ctx context.Context, id syntax.DID, op *Operation) bool 
 
 // Sign implements [Registrar].
 func (p *PLC) Sign(ctx context.Context, id syntax.DID, change func(*Operation)) (*Operation, error) {
-	op, _, err := p.next(ctx, id, change)
-	if err != nil {
+	op, changed, err := p.next(ctx, id, change)
+	switch {
+	case err != nil:
 		return nil, err
+	case !changed:
+		return nil, errNoChange
 	}
 	return op, op.Validate()
 }
 
-// next makes and signs the operation that follows the last one, and reports whether it changes
-// anything.
+// next makes the operation that follows the last one, and reports whether it changes anything. If
+// it does it is signed, which only a rotation key of the last one can do.
 func (p *PLC) next(ctx context.Context, id syntax.DID, change func(*Operation)) (op *Operation, changed bool, err error) {
 	last, err := Last(ctx, p.Directory, id)
 	if err != nil {
@@ -192,12 +202,20 @@ func (p *PLC) next(ctx context.Context, id syntax.DID, change func(*Operation)) 
 	if err != nil {
 		return nil, false, err
 	}
+	keys := slices.Clone(op.RotationKeys)
 	change(op)
 	after, err := op.unsigned()
-	if err != nil {
-		return nil, false, err
+	if err != nil || bytes.Equal(before, after) {
+		return op, false, err
 	}
-	return op, !bytes.Equal(before, after), op.Sign(p.Signer)
+	key, err := p.Signer.PublicKey()
+	if err != nil {
+		return nil, false, fmt.Errorf("did: the server's rotation key: %w", err)
+	}
+	if !slices.Contains(keys, key.DIDKey()) {
+		return nil, false, ErrNotController
+	}
+	return op, true, op.Sign(p.Signer)
 }
 
 // Tombstone implements [Registrar].

@@ -2,6 +2,7 @@ package did
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -38,57 +39,77 @@ func refused(format string, args ...any) error {
 }
 
 // Validate checks an operation that is to be submitted by itself: its form, its keys and
-// its size. Operations in logs may be older than these rules. Its error is an [ErrRefused].
+// its size. Operations in logs may be older than these rules. Its error is an [ErrRefused] and an
+// [InvalidError].
 func (o *Operation) Validate() error {
 	b, err := o.bytes()
 	switch {
 	case err != nil:
-		return refused("%v", err)
+		return invalid("it must be text that can be written as DAG-CBOR")
 	case len(b) > maxOperationBytes:
-		return refused("the operation has %d bytes, over %d", len(b), maxOperationBytes)
+		return invalid("it must not be larger than %d bytes, and has %d", maxOperationBytes, len(b))
 	case o.Sig == "":
-		return refused("the operation is not signed")
+		return invalid("sig must be a signature in base64url")
 	}
 	switch o.Type {
 	case TypeTombstone:
 		if o.Prev == "" {
-			return refused("a tombstone without an operation before it")
+			return invalid("prev must be the CID of an operation")
 		}
 		return nil
 	case TypeOperation:
 		return o.validContents()
 	}
-	return refused("operations of type %q are not taken", o.Type)
+	return invalid("type must be %s or %s", TypeOperation, TypeTombstone)
 }
 
 func (o *Operation) validContents() error {
-	if len(o.RotationKeys) < 1 || len(o.RotationKeys) > maxRotationKeys {
-		return refused("%d rotation keys; there must be 1 to %d", len(o.RotationKeys), maxRotationKeys)
+	if n := len(o.RotationKeys); n < 1 || n > maxRotationKeys {
+		return invalid("rotationKeys must have 1 to %d keys, and has %d", maxRotationKeys, n)
 	}
 	for i, k := range o.RotationKeys {
 		if _, err := atcrypto.ParsePublicDIDKey(k); err != nil {
-			return refused("rotation key %q is not supported", k)
+			return invalid("rotationKeys/%d must be a did:key of the kind K-256 or P-256", i)
 		}
 		if slices.Contains(o.RotationKeys[:i], k) {
-			return refused("rotation key %q twice", k)
+			return invalid("rotationKeys/%d must not repeat a key", i)
 		}
 	}
-	if len(o.VerificationMethods) > maxEntries || len(o.AlsoKnownAs) > maxEntries || len(o.Services) > maxEntries {
-		return refused("more than %d entries", maxEntries)
+	for _, list := range []struct {
+		name string
+		n    int
+	}{
+		{"verificationMethods", len(o.VerificationMethods)}, {"alsoKnownAs", len(o.AlsoKnownAs)}, {"services", len(o.Services)},
+	} {
+		if list.n > maxEntries {
+			return invalid("%s must have %d entries at most, and has %d", list.name, maxEntries, list.n)
+		}
 	}
-	for name, k := range o.VerificationMethods {
-		if len(name) > maxName || !isDIDKey(k) {
-			return refused("verification method %q: %q is no did:key, or too long", name, k)
+	for _, name := range slices.Sorted(maps.Keys(o.VerificationMethods)) {
+		at := within("verificationMethods", name)
+		if len(name) > maxName {
+			return invalid("%s must have a name of %d bytes at most", at, maxName)
+		}
+		if !isDIDKey(o.VerificationMethods[name]) {
+			return invalid("%s must be a did:key of %d bytes at most", at, maxKey)
 		}
 	}
 	for i, aka := range o.AlsoKnownAs {
-		if len(aka) > maxAlsoKnownAs || slices.Contains(o.AlsoKnownAs[:i], aka) {
-			return refused("alsoKnownAs %q is too long or there twice", aka)
+		if len(aka) > maxAlsoKnownAs {
+			return invalid("alsoKnownAs/%d must have %d bytes at most", i, maxAlsoKnownAs)
+		}
+		if slices.Contains(o.AlsoKnownAs[:i], aka) {
+			return invalid("alsoKnownAs/%d must not repeat a name", i)
 		}
 	}
-	for name, s := range o.Services {
-		if len(name) > maxName || len(s.Type) > maxServiceType || len(s.Endpoint) > maxEndpoint {
-			return refused("service %q is too long", name)
+	for _, name := range slices.Sorted(maps.Keys(o.Services)) {
+		switch s, at := o.Services[name], within("services", name); {
+		case len(name) > maxName:
+			return invalid("%s must have a name of %d bytes at most", at, maxName)
+		case len(s.Type) > maxServiceType:
+			return invalid("%s/type must have %d bytes at most", at, maxServiceType)
+		case len(s.Endpoint) > maxEndpoint:
+			return invalid("%s/endpoint must have %d bytes at most", at, maxEndpoint)
 		}
 	}
 	return nil
@@ -105,18 +126,21 @@ func isDIDKey(k string) bool {
 
 // validGenesis checks the first operation of a DID.
 func validGenesis(id syntax.DID, o *Operation) error {
-	if o.Type == TypeTombstone || o.Prev != "" {
-		return refused("%s has no operation to follow", id)
+	switch {
+	case o.Prev != "":
+		return invalid("prev must be null: %s has no operation to follow", id)
+	case o.Type == TypeTombstone:
+		return invalid("type must not be %s: %s has no operation to follow", TypeTombstone, id)
 	}
 	if _, err := o.verify(o.normal().RotationKeys); err != nil {
-		return refused("%v", err)
+		return invalid("%v", err)
 	}
 	made, err := o.DID()
 	if err != nil {
 		return err
 	}
 	if made != id {
-		return refused("the operation makes %s, not %s", made, id)
+		return invalid("it must make %s, and makes %s", id, made)
 	}
 	return nil
 }
@@ -130,10 +154,10 @@ func next(id syntax.DID, log []*Logged, o *Operation, now time.Time) (keep int, 
 	}
 	at := slices.IndexFunc(log, func(l *Logged) bool { return l.CID == o.Prev })
 	if at < 0 || log[at].Operation.Type == TypeTombstone {
-		return 0, refused("the operation does not follow the last one of %s", id)
+		return 0, invalid("prev must be the CID of the last operation of %s", id)
 	}
 	if o.Type == TypeCreate {
-		return 0, refused("a genesis operation can't follow another")
+		return 0, invalid("type must not be %s in an operation that follows another", TypeCreate)
 	}
 	keys := log[at].Operation.normal().RotationKeys
 	if at < len(log)-1 {
@@ -144,11 +168,11 @@ func next(id syntax.DID, log []*Logged, o *Operation, now time.Time) (keep int, 
 		}
 		keys = keys[:slices.Index(keys, signer)]
 		if now.Sub(disputed.CreatedAt) > recoveryWindow {
-			return 0, refused("the operation that is to be undone is older than %v", recoveryWindow)
+			return 0, invalid("prev must be the CID of the last operation of %s, or what follows it no older than %v", id, recoveryWindow)
 		}
 	}
 	if _, err := o.verify(keys); err != nil {
-		return 0, refused("%v", err)
+		return 0, invalid("%v", err)
 	}
 	return at + 1, nil
 }

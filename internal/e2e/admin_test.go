@@ -135,16 +135,16 @@ func TestAdmin(t *testing.T) {
 			t.Errorf("getSubjectStatus: %v", got)
 		}
 		set(object{"deactivated": object{"applied": false}}).ok()
-		s.do(admin, "admin.getSubjectStatus", nil).refused(400, "InvalidRequest", "No provided subject")
+		s.do(admin, "admin.getSubjectStatus", nil).refused(400, "InvalidRequest", "No provided subject: did must be given")
 		s.do(admin, "admin.getSubjectStatus", object{"did": nobodyDID}).refused(400, "NotFound", "Subject not found")
 		for _, id := range []string{"bob.test", "bob@example.com", "nonsense"} {
 			subject = object{"$type": "com.atproto.admin.defs#repoRef", "did": id}
 			set(object{"takedown": object{"applied": true}}).refused(400, "InvalidRequest", "Input/subject/did must be a valid did")
 		}
 		subject = object{"$type": "com.atproto.repo.strongRef", "uri": "at://" + bob.DID + "/app.bsky.feed.post/1", "cid": "bafyreidsjgdosuszzuwrcrsrssb6mol6iinbpyznvfqyp4a4idis22kofi"}
-		set(object{"takedown": object{"applied": true}}).refused(400, "InvalidRequest", "Invalid subject (com.atproto.repo.strongRef)")
+		set(object{"takedown": object{"applied": true}}).refused(400, "InvalidRequest", "Invalid subject (com.atproto.repo.strongRef): subject must be a com.atproto.admin.defs#repoRef")
 		subject = object{"$type": "com.example.list", "did": bob.DID}
-		set(object{"takedown": object{"applied": true}}).refused(400, "InvalidRequest", "Invalid subject (of an unknown type)")
+		set(object{"takedown": object{"applied": true}}).refused(400, "InvalidRequest", "Invalid subject (of an unknown type): subject must be a com.atproto.admin.defs#repoRef")
 
 		// Mail.
 		send := object{"recipientDid": alice.DID, "senderDid": "did:web:mod.example.com", "content": "Please <stop>."}

@@ -197,14 +197,14 @@ func TestMigration(t *testing.T) {
 					t.Errorf("%s: %s, want %q", name, a.body, message)
 				}
 			}
-			wrong("no operation", func(o object) { o["type"] = "x" }, "Invalid operation")
+			wrong("no operation", func(o object) { o["type"] = "x" }, "Invalid operation: type must be plc_operation or plc_tombstone")
 			wrong("another rotation key", func(o object) { o["rotationKeys"] = []string{key} }, "Rotation keys do not include server's rotation key")
 			pds := func(o object) object { return o["services"].(object)["atproto_pds"].(object) }
 			wrong("another type", func(o object) { pds(o)["type"] = "x" }, "Incorrect type on atproto_pds service")
 			wrong("another endpoint", func(o object) { pds(o)["endpoint"] = "https://x" }, "Incorrect endpoint on atproto_pds service")
 			wrong("another key", func(o object) { o["verificationMethods"] = object{"atproto": "did:key:x"} }, "Incorrect signing key")
 			wrong("another handle", func(o object) { o["alsoKnownAs"] = []string{"at://x.test"} }, "Incorrect handle in alsoKnownAs")
-			wrong("a forged signature", func(o object) { o["sig"] = strings.Repeat("A", 86) }, "Invalid operation")
+			wrong("a forged signature", func(o object) { o["sig"] = strings.Repeat("A", 86) }, "Invalid operation: sig must be a signature by one of the rotation keys")
 			to.do(me, "identity.submitPlcOperation", object{"operation": op}).ok()
 			to.do(me, "server.activateAccount", nil).ok()
 			if got := to.do(me, "server.checkAccountStatus", nil).ok(); got["activated"] != true || got["validDid"] != true {

@@ -352,7 +352,8 @@ func (s *machine) sign() {
 		return
 	}
 	k, v := s.as(leaving)
-	input, code := object{}, ""
+	// An operation that changes nothing is refused; this one is never submitted.
+	input, code := object{"alsoKnownAs": []string{"at://alias.test"}}, ""
 	if !s.seldom(6, "without saying so") {
 		if v == fine && s.mayChangeDID(k.of) == fine {
 			s.need(k, "identity.requestPlcOperationSignature", toSign)
@@ -425,7 +426,7 @@ func (s *machine) spend(p *person, me, purpose, code string) {
 			p.confirmed = true
 		}
 	case toSign:
-		s.expect(s.do(me, "identity.signPlcOperation", object{"token": code}), s.signs(p, code))
+		s.expect(s.do(me, "identity.signPlcOperation", object{"token": code, "alsoKnownAs": []string{"at://alias.test"}}), s.signs(p, code))
 	case toDelete:
 		v := badLeave
 		if p.password != "" {

@@ -76,7 +76,7 @@ func TestTheOwnerIsTold(t *testing.T) {
 
 		signed := s.someone()
 		s.do(bearer(signed.AccessJWT), "identity.requestPlcOperationSignature", nil).ok()
-		s.do(bearer(signed.AccessJWT), "identity.signPlcOperation", object{"token": s.code(signed.Email, plcMail)}).ok()
+		s.do(bearer(signed.AccessJWT), "identity.signPlcOperation", plcInput(signed, s.code(signed.Email, plcMail))).ok()
 		expect(signed.Email, plcSigned)
 
 		rekeyed := s.someone()

@@ -168,11 +168,11 @@ var parked = map[string]func(s *api, a *gatehousetest.Account) object{
 	"identity.updateHandle":    func(*api, *gatehousetest.Account) object { return object{"handle": newHandle()} },
 	"identity.signPlcOperation": func(s *api, a *gatehousetest.Account) object {
 		s.do(bearer(a.AccessJWT), "identity.requestPlcOperationSignature", nil).ok()
-		return object{"token": s.code(a.Email, plcMail)}
+		return plcInput(a, s.code(a.Email, plcMail))
 	},
 	"identity.submitPlcOperation": func(s *api, a *gatehousetest.Account) object {
 		s.do(bearer(a.AccessJWT), "identity.requestPlcOperationSignature", nil).ok()
-		return s.do(bearer(a.AccessJWT), "identity.signPlcOperation", object{"token": s.code(a.Email, plcMail)}).ok()
+		return s.do(bearer(a.AccessJWT), "identity.signPlcOperation", plcInput(a, s.code(a.Email, plcMail))).ok()
 	},
 }
 

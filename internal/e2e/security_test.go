@@ -223,6 +223,11 @@ func (s *api) maintain() {
 	}
 }
 
+// plcInput asks for a PLC operation that changes something of an account's DID.
+func plcInput(a *gatehousetest.Account, code string) object {
+	return object{"token": code, "alsoKnownAs": []string{"at://" + a.Handle, "https://" + a.Handle}}
+}
+
 // outsider is a DID with keys that no server holds.
 type outsider struct {
 	id         syntax.DID

@@ -79,7 +79,7 @@ func whoComesBackMayNoMore(t *testing.T, s *api) {
 	request := func() *answer { t.Helper(); return s.do(me, "identity.requestPlcOperationSignature", nil) }
 	sign := func(code string) *answer {
 		t.Helper()
-		return s.do(me, "identity.signPlcOperation", object{"token": code})
+		return s.do(me, "identity.signPlcOperation", plcInput(alice, code))
 	}
 	if got := s.do(me, "server.getSession", nil).ok(); got["active"] != false || got["status"] != "deactivated" {
 		t.Errorf("getSession: %v", got)
@@ -121,7 +121,7 @@ func anUnconfirmedAddressSignsNothingForADIDThatCame(t *testing.T, s *api) {
 	}
 	s.confirm(alice)
 	s.do(me, "identity.requestPlcOperationSignature", nil).ok()
-	s.do(me, "identity.signPlcOperation", object{"token": s.code(alice.Email, plcMail)}).ok()
+	s.do(me, "identity.signPlcOperation", plcInput(alice, s.code(alice.Email, plcMail))).ok()
 }
 
 // anAddressThatASessionChangedSignsNothingForThreeDays: nobody was asked at the old address, so the
@@ -143,7 +143,7 @@ func anAddressThatASessionChangedSignsNothingForThreeDays(t *testing.T, s *api) 
 	s.Clock.Advance(time.Hour)
 	s.again(alice)
 	s.do(bearer(alice.AccessJWT), "identity.requestPlcOperationSignature", nil).ok()
-	s.do(bearer(alice.AccessJWT), "identity.signPlcOperation", object{"token": s.code(alice.Email, plcMail)}).ok()
+	s.do(bearer(alice.AccessJWT), "identity.signPlcOperation", plcInput(alice, s.code(alice.Email, plcMail))).ok()
 }
 
 // aLabelersKeyIsNotTheAccounts: a DID may give the key of its labeler to somebody who is to have no

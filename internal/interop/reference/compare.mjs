@@ -162,6 +162,7 @@ describe('the reference and Gatehouse', () => {
     ...alike('a name that is taken', 'an empty name', 'a long name')('names of app passwords are 1 to 256 bytes and unique'),
     ...alike('listAppPasswords of an app password', 'revokeAppPassword of an app password')('only for the account password'),
     ...alike('checkAccountStatus of an app password')('no repository'),
+    ...alike('submitPlcOperation of an app password')('the message goes on with what is wrong'),
   }, async (c) => {
     await signUp('alice', 'bob')
     const login = (identifier, password = 'password', more = {}) => ({ body: { identifier, password, ...more } })
@@ -346,6 +347,7 @@ describe('the reference and Gatehouse', () => {
 
   compare('handles and operations', {
     ...alike('resolveHandle: foo.example.invalid')('HandleNotFound, as the lexicon says'),
+    ...alike('submitPlcOperation: an empty one')('the message goes on with what is wrong'),
   }, async (c) => {
     await signUp('erin', 'taken2')
     const erin = { auth: (s) => s.accounts.erin.auth }
@@ -369,6 +371,7 @@ describe('the reference and Gatehouse', () => {
     ...alike('updateAccountHandle: of nobody', 'updateAccountPassword: of nobody', 'updateSubjectStatus: of nobody', 'deleteAccount: again')('an account that does not exist is an error'),
     ...alike('updateAccountPassword: to a long one')('the message'),
     ...alike('updateSubjectStatus: of an odd type', 'getSubjectStatus: of a record')('accounts only'),
+    ...alike('getSubjectStatus: none')('the message goes on with what is expected'),
     ...alike('createSession: of one who is taken down, to leave', 'getSession of one who leaves', 'getSession of one who is deactivated',
       'createSession of one who is deactivated')('emailAuthFactor; whoever leaves sees the session'),
     ...alike('createAccount-token of one who leaves')('whoever leaves may take the account along'),

@@ -1,0 +1,238 @@
+package did
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// The functions below read what came as JSON, and refuse what isn't exactly of the expected form
+// with an error that names the property: what is signed has to be what was sent.
+
+// readJSON reads one JSON value. A property that is there twice could be read as either.
+func readJSON(b []byte) (any, error) {
+	if !json.Valid(b) {
+		return nil, unreadable("it must be JSON")
+	}
+	return readValue("", json.NewDecoder(bytes.NewReader(b)), maxLevels)
+}
+
+// maxLevels is more than the levels of objects and arrays in an operation.
+const maxLevels = 8
+
+func readValue(path string, d *json.Decoder, levels int) (any, error) {
+	token, err := d.Token()
+	switch {
+	case err != nil:
+		return nil, unreadable("%s must be JSON", subject(path))
+	case levels == 0:
+		return nil, unreadable("%s must not have so many levels", subject(path))
+	}
+	switch token {
+	case json.Delim('{'):
+		object := map[string]any{}
+		for d.More() {
+			name, err := d.Token()
+			if err != nil {
+				return nil, unreadable("%s must be JSON", subject(path))
+			}
+			at := within(path, text(name))
+			if _, twice := object[text(name)]; twice {
+				return nil, unreadable("%s must not be there twice", at)
+			}
+			if object[text(name)], err = readValue(at, d, levels-1); err != nil {
+				return nil, err
+			}
+		}
+		_, err = d.Token()
+		return object, err
+	case json.Delim('['):
+		list := []any{}
+		for d.More() {
+			value, err := readValue(path, d, levels-1)
+			if err != nil {
+				return nil, err
+			}
+			list = append(list, value)
+		}
+		_, err = d.Token()
+		return list, err
+	}
+	return token, nil
+}
+
+// text is a value if it is a string, else an empty one.
+func text(v any) string {
+	s, _ := v.(string)
+	return s
+}
+
+// readObject reads an object that has all required properties, and besides them only optional ones.
+func readObject(path string, v any, required []string, optional ...string) (map[string]any, error) {
+	object, ok := v.(map[string]any)
+	if !ok {
+		return nil, unreadable("%s must be an object", subject(path))
+	}
+	for _, name := range slices.Sorted(maps.Keys(object)) {
+		if !slices.Contains(required, name) && !slices.Contains(optional, name) {
+			return nil, unreadable("unknown property %q", within(path, name))
+		}
+	}
+	for _, name := range required {
+		if _, ok := object[name]; !ok {
+			return nil, unreadable("%s must have the property %q", subject(path), name)
+		}
+	}
+	return object, nil
+}
+
+// subject is what a message says of a path; the empty one is the whole operation.
+func subject(path string) string {
+	if path == "" {
+		return "it"
+	}
+	return path
+}
+
+// within is the path of a property. A client chose its name, which may be long, and anything.
+func within(path, name string) string {
+	if len(name) > maxName {
+		name = name[:maxName] + "..."
+	}
+	name = strings.Map(func(r rune) rune {
+		if r <= ' ' || r > '~' {
+			return '?'
+		}
+		return r
+	}, name)
+	if path == "" {
+		return name
+	}
+	return path + "/" + name
+}
+
+func readString(path string, v any) (string, error) {
+	s, ok := v.(string)
+	if !ok {
+		return "", unreadable("%s must be a string", path)
+	}
+	return s, nil
+}
+
+func readStrings(path string, v any) ([]string, error) {
+	list, ok := v.([]any)
+	if !ok {
+		return nil, unreadable("%s must be an array", path)
+	}
+	out := make([]string, len(list))
+	for i := range list {
+		s, err := readString(fmt.Sprintf("%s/%d", path, i), list[i])
+		if err != nil {
+			return nil, err
+		}
+		out[i] = s
+	}
+	return out, nil
+}
+
+// readMap reads an object whose properties may have any name.
+func readMap[V any](path string, v any, read func(path string, v any) (V, error)) (map[string]V, error) {
+	object, ok := v.(map[string]any)
+	if !ok {
+		return nil, unreadable("%s must be an object", path)
+	}
+	out := make(map[string]V, len(object))
+	for _, name := range slices.Sorted(maps.Keys(object)) {
+		value, err := read(within(path, name), object[name])
+		if err != nil {
+			return nil, err
+		}
+		out[name] = value
+	}
+	return out, nil
+}
+
+func readService(path string, v any) (s Service, err error) {
+	object, err := readObject(path, v, []string{"type", "endpoint"})
+	if err != nil {
+		return s, err
+	}
+	if s.Type, err = readString(within(path, "type"), object["type"]); err != nil {
+		return s, err
+	}
+	s.Endpoint, err = readString(within(path, "endpoint"), object["endpoint"])
+	return s, err
+}
+
+// The properties of an operation that say what a DID stands for.
+var contents = []string{"rotationKeys", "verificationMethods", "alsoKnownAs", "services"}
+
+// readContents reads those of them that an object has.
+func readContents(object map[string]any) (e Edit, err error) {
+	if v, ok := object["rotationKeys"]; ok {
+		if e.RotationKeys, err = readStrings("rotationKeys", v); err != nil {
+			return e, err
+		}
+	}
+	if v, ok := object["verificationMethods"]; ok {
+		if e.VerificationMethods, err = readMap("verificationMethods", v, readString); err != nil {
+			return e, err
+		}
+	}
+	if v, ok := object["alsoKnownAs"]; ok {
+		if e.AlsoKnownAs, err = readStrings("alsoKnownAs", v); err != nil {
+			return e, err
+		}
+	}
+	if v, ok := object["services"]; ok {
+		e.Services, err = readMap("services", v, readService)
+	}
+	return e, err
+}
+
+// Edit is a change of what a DID stands for (source: the input of
+// com.atproto.identity.signPlcOperation). What is nil stays as it is.
+type Edit struct {
+	RotationKeys        []string           `json:"rotationKeys,omitempty"`
+	VerificationMethods map[string]string  `json:"verificationMethods,omitempty"`
+	AlsoKnownAs         []string           `json:"alsoKnownAs,omitempty"`
+	Services            map[string]Service `json:"services,omitempty"`
+}
+
+// UnmarshalJSON decodes an edit. Unknown properties and values of a wrong type are an
+// [InvalidError].
+func (e *Edit) UnmarshalJSON(b []byte) error {
+	sent, err := readJSON(b)
+	if err != nil {
+		return err
+	}
+	object, err := readObject("", sent, nil, contents...)
+	if err != nil {
+		return err
+	}
+	read, err := readContents(object)
+	if err != nil {
+		return err
+	}
+	*e = read
+	return nil
+}
+
+// Apply makes the edit in an operation.
+func (e Edit) Apply(op *Operation) {
+	if e.RotationKeys != nil {
+		op.RotationKeys = slices.Clone(e.RotationKeys)
+	}
+	if e.VerificationMethods != nil {
+		op.VerificationMethods = maps.Clone(e.VerificationMethods)
+	}
+	if e.AlsoKnownAs != nil {
+		op.AlsoKnownAs = slices.Clone(e.AlsoKnownAs)
+	}
+	if e.Services != nil {
+		op.Services = maps.Clone(e.Services)
+	}
+}
