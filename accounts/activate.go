@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/bluesky-social/indigo/atproto/identity"
 	"github.com/bluesky-social/indigo/atproto/syntax"
@@ -16,9 +17,10 @@ import (
 var errNotActivated = refusal.New(ErrNotFound, "user not found")
 
 // Activate ends a deactivation, or begins the life of an account that was brought here, if its DID
-// names this server, its signing key, and for a did:plc the server's rotation key. Errors:
-// [ErrNotFound], also for an account that is taken down, [ErrInvalidRequest], [ErrDirectory]
-// (source: com.atproto.server.activateAccount).
+// names this server and its signing key, and for a did:plc the server's rotation key or, since only
+// its owner can change it otherwise, the account's handle. Errors: [ErrNotFound], also for an
+// account that is taken down, [ErrInvalidRequest], [ErrDirectory] (source:
+// com.atproto.server.activateAccount).
 func (s *Service) Activate(ctx context.Context, id syntax.DID) error {
 	deactivated := false
 	err := s.UpdateStatus(ctx, id, StatusUpdate{Deactivated: &deactivated})
@@ -54,18 +56,19 @@ func (s *Service) checkDocument(ctx context.Context, a *Account) error {
 	var endpoint, key string
 	if a.DID.Method() == "plc" {
 		data, err := s.cfg.DIDs.Data(ctx, a.DID)
-		switch {
-		case errors.Is(err, did.ErrNotFound):
-			return refusal.New(ErrInvalidRequest, "Could not resolve DID")
-		case errors.Is(err, did.ErrTombstoned):
-			return refusal.New(ErrInvalidRequest, "Did is tombstoned")
-		case err != nil:
-			return fmt.Errorf("%w: %w", ErrDirectory, err)
-		}
-		if !slices.Contains(data.RotationKeys, s.cfg.DIDs.RotationKey()) {
-			return refusal.New(ErrInvalidRequest, "Server rotation key not included in PLC DID data")
+		if err != nil {
+			return directoryError(err)
 		}
 		endpoint, key = data.Services[did.AtprotoPDS].Endpoint, data.VerificationMethods[did.AtprotoKey]
+		if !slices.Contains(data.RotationKeys, s.cfg.DIDs.RotationKey()) {
+			switch here, ours := s.isHere(endpoint), key == a.SigningKey; {
+			case !here && !ours: // nothing was set up yet
+				return refusal.New(ErrInvalidRequest, noServerKey)
+			case here && ours && !strings.EqualFold(data.Handle(), a.Handle.String()):
+				return refusal.Newf(errOwnersTask, noServerKey+", so the DID must name the account's handle: %s in the DID first, then ask again",
+					handleAspect.publish(a.Handle.String()))
+			}
+		}
 	} else {
 		ident, err := s.identity(ctx, a.DID)
 		if err != nil {
@@ -83,6 +86,19 @@ func (s *Service) checkDocument(ctx context.Context, a *Account) error {
 		return refusal.New(ErrInvalidRequest, "DID document verification method does not match expected signing key")
 	}
 	return nil
+}
+
+const noServerKey = "Server rotation key not included in PLC DID data"
+
+// directoryError is what is wrong if what a did:plc stands for can't be had.
+func directoryError(err error) error {
+	switch {
+	case errors.Is(err, did.ErrNotFound):
+		return refusal.New(ErrInvalidRequest, "Could not resolve DID")
+	case errors.Is(err, did.ErrTombstoned):
+		return refusal.New(ErrInvalidRequest, "Did is tombstoned")
+	}
+	return fmt.Errorf("%w: %w", ErrDirectory, err)
 }
 
 // identity resolves any DID, anew.

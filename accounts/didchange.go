@@ -10,6 +10,7 @@ import (
 
 	"github.com/gatehouse-at/gatehouse/accounts/did"
 	"github.com/gatehouse-at/gatehouse/accounts/mail"
+	"github.com/gatehouse-at/gatehouse/internal/refusal"
 	"github.com/gatehouse-at/gatehouse/storage"
 )
 
@@ -54,6 +55,8 @@ type aspect struct {
 	// tell puts it into an operation for the DID, and give into the account.
 	tell func(*did.Operation, string)
 	give func(*Service, storage.Tx, *record, *didChange) error
+	// publish says what the owner of a DID has to do that only they can change.
+	publish func(to string) string
 	// notice is the kind of e-mail that tells the owner of the change; empty for none.
 	notice mail.Kind
 }
@@ -96,11 +99,29 @@ func (s *Service) carryOut(ctx context.Context, p *aspect, id syntax.DID, to str
 	// From here on a client that hangs up must not leave things half done.
 	ctx, cancel := context.WithTimeout(uninterrupted(ctx), submitTimeout)
 	defer cancel()
-	if err := s.changeDID(ctx, id, func(op *did.Operation) { p.tell(op, to) }); err != nil {
-		refused := errors.Is(err, did.ErrRefused) || errors.Is(err, did.ErrNotFound) || errors.Is(err, did.ErrTombstoned)
-		return errors.Join(err, s.leave(ctx, p, id, to, refused))
+	err := s.changeDID(ctx, id, func(op *did.Operation) { p.tell(op, to) })
+	switch {
+	case errors.Is(err, did.ErrNotController):
+		if err := s.leave(ctx, p, id, to, true); err != nil {
+			return err
+		}
+		return ownersTask("%s in the DID first, then ask again", p.publish(to))
+	case errors.Is(err, did.ErrNotFound), errors.Is(err, did.ErrTombstoned):
+		return errors.Join(directoryError(err), s.leave(ctx, p, id, to, true))
+	case err != nil:
+		return errors.Join(err, s.leave(ctx, p, id, to, errors.Is(err, did.ErrRefused)))
 	}
 	return s.finishOrRevert(ctx, p, id, to)
+}
+
+// errOwnersTask is the kind of what only the owner of a DID can do. It is a
+// [did.ErrNotController] too.
+var errOwnersTask = fmt.Errorf("%w: %w", ErrInvalidRequest, did.ErrNotController)
+
+// ownersTask refuses what the server can't do since its rotation key isn't among those of a DID,
+// and says what the owner can do.
+func ownersTask(format string, args ...any) error {
+	return refusal.Newf(errOwnersTask, "The rotation keys of the DID do not include the server's: "+format, args...)
 }
 
 // uninterrupted is a context for what has to be finished once it was begun: neither a client that
@@ -109,16 +130,17 @@ func uninterrupted(ctx context.Context) context.Context {
 	return storage.WithoutPrecondition(context.WithoutCancel(ctx))
 }
 
-// changeDID changes an account's DID in the directory.
+// changeDID changes an account's DID in the directory. Unless its owner alone can do that, what
+// fails is an [ErrDirectory].
 func (s *Service) changeDID(ctx context.Context, id syntax.DID, change func(*did.Operation)) error {
 	err := s.cfg.DIDs.Change(ctx, id, change)
 	if s.cfg.Resolver != nil {
 		s.cfg.Resolver.Forget(id) // also when it failed: it may have happened all the same
 	}
-	if err != nil {
+	if err != nil && !errors.Is(err, did.ErrNotController) {
 		return fmt.Errorf("%w: %w", ErrDirectory, err)
 	}
-	return nil
+	return err
 }
 
 // finishChange is the last step. It may be done already.
@@ -175,7 +197,7 @@ func (s *Service) finishOrRevert(ctx context.Context, p *aspect, id syntax.DID, 
 
 // revert brings an account's DID back to what the account says, after a change that was refused, or
 // given up, when the DID had it already. It is a change in place of that one, in which only the DID
-// takes part.
+// takes part. What the owner of a DID published that only they can change stays.
 func (s *Service) revert(ctx context.Context, p *aspect, id syntax.DID, refused string) error {
 	var to string
 	err := s.store.Update(ctx, func(tx storage.Tx) error {
@@ -199,7 +221,11 @@ func (s *Service) revert(ctx context.Context, p *aspect, id syntax.DID, refused 
 	case err != nil:
 		return err
 	}
-	if err := s.changeDID(ctx, id, func(op *did.Operation) { p.tell(op, to) }); err != nil {
+	err = s.changeDID(ctx, id, func(op *did.Operation) { p.tell(op, to) })
+	switch {
+	case errors.Is(err, did.ErrNotController):
+		return s.leave(ctx, p, id, to, true)
+	case err != nil:
 		return errors.Join(err, s.leave(ctx, p, id, to, false))
 	}
 	return s.finishChange(ctx, p, id, to)
@@ -280,7 +306,11 @@ func (s *Service) recoverChange(ctx context.Context, c *didChange) error {
 		return err
 	case p.of(a) == c.To && age < insistFor:
 		s.cfg.Logger.InfoContext(ctx, "bringing a DID to what its account says", "did", c.DID, "change", c.Kind)
-		if err := s.changeDID(ctx, c.DID, func(op *did.Operation) { p.tell(op, c.To) }); err != nil {
+		err := s.changeDID(ctx, c.DID, func(op *did.Operation) { p.tell(op, c.To) })
+		switch {
+		case errors.Is(err, did.ErrNotController), errors.Is(err, did.ErrTombstoned): // never again
+			return s.leave(ctx, p, c.DID, c.To, true)
+		case err != nil:
 			return err
 		}
 		return s.finishChange(ctx, p, c.DID, c.To)

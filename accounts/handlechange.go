@@ -12,11 +12,12 @@ import (
 )
 
 var handleAspect = &aspect{
-	kind: HandleChanged,
-	busy: refusal.New(ErrInvalidRequest, "Another handle change of this account is under way"),
-	of:   func(a *Account) string { return a.Handle.String() },
-	in:   (*did.Data).Handle,
-	tell: func(op *did.Operation, to string) { op.SetHandle(syntax.Handle(to)) },
+	kind:    HandleChanged,
+	busy:    refusal.New(ErrInvalidRequest, "Another handle change of this account is under way"),
+	of:      func(a *Account) string { return a.Handle.String() },
+	in:      (*did.Data).Handle,
+	tell:    func(op *did.Operation, to string) { op.SetHandle(syntax.Handle(to)) },
+	publish: func(to string) string { return "set its handle to at://" + to },
 	give: func(s *Service, tx storage.Tx, r *record, c *didChange) error {
 		from := r.Handle
 		r.Handle = syntax.Handle(c.To)
@@ -26,11 +27,13 @@ var handleAspect = &aspect{
 
 // UpdateHandle gives an account another handle: the handle is set aside, the DID changed, and then
 // the account. If it is cut short, doing it again ends it, and so does [Service.Recover]. A handle
-// on a foreign domain has to resolve to the account's DID, and a did:web that isn't hosted here has
-// to name it already. The handle that goes is held for the account, for HandleHold of the [Config].
-// ByAdmin lets an admin give handles that are reserved, offensive, or held for others; what goes is
-// free then. Errors: [ErrNotFound], [ErrInvalidHandle], [ErrHandleNotAvailable],
-// [ErrInvalidRequest], [ErrDirectory] (source: com.atproto.identity.updateHandle).
+// on a foreign domain has to resolve to the account's DID. A DID that only its owner can change has
+// to name the handle already: a did:web that isn't hosted here, and a did:plc whose rotation keys
+// don't include the server's, for which it is a [did.ErrNotController] otherwise. The handle that
+// goes is held for the account, for HandleHold of the [Config]. ByAdmin lets an admin give handles
+// that are reserved, offensive, or held for others; what goes is free then. Errors: [ErrNotFound],
+// [ErrInvalidHandle], [ErrHandleNotAvailable], [ErrInvalidRequest], [ErrDirectory] (source:
+// com.atproto.identity.updateHandle).
 func (s *Service) UpdateHandle(ctx context.Context, id syntax.DID, raw string, byAdmin bool) error {
 	if _, err := s.Get(ctx, id); err != nil {
 		return err
@@ -39,7 +42,7 @@ func (s *Service) UpdateHandle(ctx context.Context, id syntax.DID, raw string, b
 	if err != nil {
 		return err
 	}
-	if id.Method() != "plc" && !s.hostedWeb(id) {
+	if s.foreign(id) {
 		if err := s.checkDeclared(ctx, id, handle); err != nil {
 			return err
 		}
@@ -57,7 +60,8 @@ func (s *Service) checkDeclared(ctx context.Context, id syntax.DID, handle synta
 		return refusal.New(ErrInvalidRequest, "Could not resolve DID")
 	}
 	if declared, err := ident.DeclaredHandle(); err != nil || declared.Normalize() != handle {
-		return refusal.New(ErrInvalidRequest, "DID is not properly configured for handle")
+		return refusal.Newf(ErrInvalidRequest, "DID is not properly configured for handle: %s in the DID document first, then ask again",
+			handleAspect.publish(handle.String()))
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
 
@@ -55,9 +56,10 @@ func (s *Service) mayChangeDID(a *Account) error {
 }
 
 // RequestPLCSignature mails a code with which an operation can be signed. An account that was
-// brought here has to be activated and its address confirmed before. Errors: [ErrNotFound],
-// [ErrInvalidRequest], [ratelimit.ErrLimited] (source:
-// com.atproto.identity.requestPlcOperationSignature).
+// brought here has to be activated and its address confirmed before. If the directory says that the
+// server can't sign for the DID, no code is mailed, and it is a [did.ErrNotController] if only the
+// server's rotation key is missing. Errors: [ErrNotFound], [ErrInvalidRequest],
+// [ratelimit.ErrLimited] (source: com.atproto.identity.requestPlcOperationSignature).
 func (s *Service) RequestPLCSignature(ctx context.Context, id syntax.DID) error {
 	a, err := s.Get(ctx, id)
 	if err != nil {
@@ -66,13 +68,39 @@ func (s *Service) RequestPLCSignature(ctx context.Context, id syntax.DID) error 
 	if err := s.mayChangeDID(a); err != nil {
 		return err
 	}
+	if err := s.canSign(ctx, id); err != nil {
+		return err
+	}
 	return s.sendCode(ctx, a, mail.PLCOperation)
 }
 
+// lookFor is how long a request waits for a directory that it can do without.
+const lookFor = 5 * time.Second
+
+// canSign refuses a DID that the server can't sign operations for, if the directory says so: one
+// that can't be reached may be there again when there is something to sign.
+func (s *Service) canSign(ctx context.Context, id syntax.DID) error {
+	ctx, cancel := context.WithTimeout(ctx, lookFor)
+	defer cancel()
+	data, err := s.cfg.DIDs.Data(ctx, id)
+	ours := s.cfg.DIDs.RotationKey()
+	switch {
+	case errors.Is(err, did.ErrNotFound), errors.Is(err, did.ErrTombstoned):
+		return directoryError(err)
+	case err == nil && ours != "" && !slices.Contains(data.RotationKeys, ours):
+		return errSignYourself
+	}
+	return nil
+}
+
+var errSignYourself = ownersTask("sign PLC operations with a rotation key of your own, or add the server's first")
+
 // SignPLCOperation makes the operation that follows the last one of an account's DID, changed as
 // asked and signed with the server's key, for whoever has the code, which is used up if there is an
-// operation. It isn't submitted. Errors: [ErrNotFound], [ErrInvalidRequest], [ErrInvalidToken],
-// [ErrExpiredToken], [ErrDirectory] (source: com.atproto.identity.signPlcOperation).
+// operation. It isn't submitted. One that changes nothing is refused, and so are all if the DID's
+// rotation keys don't include the server's, with a [did.ErrNotController]. Errors: [ErrNotFound],
+// [ErrInvalidRequest], [ErrInvalidToken], [ErrExpiredToken], [ErrDirectory] (source:
+// com.atproto.identity.signPlcOperation).
 func (s *Service) SignPLCOperation(ctx context.Context, id syntax.DID, code string, change func(*did.Operation)) (*did.Operation, error) {
 	if code == "" {
 		return nil, refusal.New(ErrInvalidRequest, "email confirmation token required to sign PLC operations")
@@ -89,14 +117,12 @@ func (s *Service) SignPLCOperation(ctx context.Context, id syntax.DID, code stri
 	}
 	op, err := s.cfg.DIDs.Sign(ctx, id, change)
 	switch {
-	case errors.Is(err, did.ErrTombstoned):
-		return nil, refusal.New(ErrInvalidRequest, "Did is tombstoned")
-	case errors.Is(err, did.ErrNotFound):
-		return nil, refusal.New(ErrInvalidRequest, "Could not resolve DID")
+	case errors.Is(err, did.ErrNotController):
+		return nil, errSignYourself
 	case errors.Is(err, did.ErrRefused):
 		return nil, invalidOperation(err)
 	case err != nil:
-		return nil, fmt.Errorf("%w: %w", ErrDirectory, err)
+		return nil, directoryError(err)
 	}
 	var after *Account
 	err = s.redeem(ctx, mail.PLCOperation, id, code, func(_ storage.Tx, r *record) error {
@@ -120,8 +146,8 @@ func invalidOperation(err error) error {
 	return refusal.New(ErrInvalidRequest, "Invalid operation: the DID directory refused it")
 }
 
-// SubmitPLCOperation submits an operation for an account's DID, if after it the
-// DID still fits this server. Errors: [ErrNotFound], [ErrInvalidRequest], [ErrDirectory]
+// SubmitPLCOperation submits an operation for an account's DID, if after it the DID still fits this
+// server. It may be submitted again. Errors: [ErrNotFound], [ErrInvalidRequest], [ErrDirectory]
 // (source: com.atproto.identity.submitPlcOperation).
 func (s *Service) SubmitPLCOperation(ctx context.Context, id syntax.DID, op *did.Operation) error {
 	a, err := s.Get(ctx, id)

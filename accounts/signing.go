@@ -42,7 +42,8 @@ var keyAspect = &aspect{
 		}
 		op.VerificationMethods[did.AtprotoKey] = to
 	},
-	notice: mail.KeysChanged,
+	publish: func(to string) string { return "set its verification method atproto to " + to },
+	notice:  mail.KeysChanged,
 	give: func(s *Service, tx storage.Tx, r *record, c *didChange) error {
 		k, err := reservedTable.Get(tx, c.To)
 		if errors.Is(err, storage.ErrNotFound) {
@@ -183,13 +184,24 @@ func (s *Service) Signer(ctx context.Context, id syntax.DID, also ...func(storag
 }
 
 // RotateSigningKey gives an account a new signing key, in its DID first, and returns it as a
-// did:key. The key is stored before. If it is cut short, doing it again ends it, with the same key,
+// did:key. The key is stored before. Of a DID that only its owner can change, it is returned with
+// an error that names it, a [did.ErrNotController] if it is a did:plc: once the owner has published
+// it, doing it again puts it to use. If it is cut short, doing it again ends it, with the same key,
 // and so does [Service.Recover]. In between, what is signed with the old key doesn't verify; the
 // other way round it would be the same with the new one. Errors: [ErrNotFound],
 // [ErrInvalidRequest], [ErrDirectory].
 func (s *Service) RotateSigningKey(ctx context.Context, id syntax.DID) (string, error) {
 	if _, err := s.Get(ctx, id); err != nil {
 		return "", err
+	}
+	if s.foreign(id) {
+		key, err := s.reserveKey(ctx, id, nil)
+		if err != nil {
+			return "", err
+		}
+		if err := s.checkDeclaredKey(ctx, id, key); err != nil {
+			return key, err
+		}
 	}
 	key, err := s.reserveKey(ctx, id, func(tx storage.Tx, public string) error {
 		if _, err := get(tx, id); err != nil { // deleted meanwhile
@@ -203,12 +215,22 @@ func (s *Service) RotateSigningKey(ctx context.Context, id syntax.DID) (string, 
 	return key, s.carryOut(ctx, keyAspect, id, key)
 }
 
-// SetSigningKey has an account use a key that was reserved here, given as a did:key. If it is cut
-// short, doing it again ends it, and so does [Service.Recover]. Errors: [ErrNotFound],
-// [ErrInvalidRequest], [ErrDirectory] (source: com.atproto.admin.updateAccountSigningKey).
+// SetSigningKey has an account use a key that was reserved here, given as a did:key. A DID that
+// only its owner can change has to name it already; if it is a did:plc that doesn't, it is a
+// [did.ErrNotController]. If it is cut short, doing it again ends it, and so does
+// [Service.Recover]. Errors: [ErrNotFound], [ErrInvalidRequest], [ErrDirectory] (source:
+// com.atproto.admin.updateAccountSigningKey).
 func (s *Service) SetSigningKey(ctx context.Context, id syntax.DID, public string) error {
 	if _, err := atcrypto.ParsePublicDIDKey(public); err != nil {
 		return refusal.New(ErrInvalidRequest, "signingKey must be a did:key of a supported kind")
+	}
+	if s.foreign(id) {
+		if _, err := s.Get(ctx, id); err != nil {
+			return err
+		}
+		if err := s.checkDeclaredKey(ctx, id, public); err != nil {
+			return err
+		}
 	}
 	err := s.store.Update(ctx, func(tx storage.Tx) error {
 		a, err := get(tx, id)
@@ -226,6 +248,22 @@ func (s *Service) SetSigningKey(ctx context.Context, id syntax.DID, public strin
 		return err
 	}
 	return s.carryOut(ctx, keyAspect, id, public)
+}
+
+// foreign reports whether a DID is one whose document somebody else serves.
+func (s *Service) foreign(id syntax.DID) bool { return id.Method() != "plc" && !s.hostedWeb(id) }
+
+// checkDeclaredKey refuses a key that a DID, which only its owner can change, doesn't name.
+func (s *Service) checkDeclaredKey(ctx context.Context, id syntax.DID, key string) error {
+	ident, err := s.identity(ctx, id)
+	if err != nil {
+		return refusal.New(ErrInvalidRequest, "Could not resolve DID")
+	}
+	if public, err := ident.PublicKey(); err != nil || public.DIDKey() != key {
+		return refusal.Newf(ErrInvalidRequest, "DID is not properly configured for the signing key: %s in the DID document first, then ask again",
+			keyAspect.publish(key))
+	}
+	return nil
 }
 
 // reservedFor refuses a key that an account can't have.

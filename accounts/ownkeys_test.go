@@ -1,0 +1,175 @@
+package accounts_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/bluesky-social/indigo/atproto/atcrypto"
+	"github.com/bluesky-social/indigo/atproto/syntax"
+
+	"github.com/gatehouse-at/gatehouse"
+	"github.com/gatehouse-at/gatehouse/accounts"
+	"github.com/gatehouse-at/gatehouse/accounts/did"
+	"github.com/gatehouse-at/gatehouse/internal/domaintest"
+)
+
+// TestARevertEndsWhenTheOwnerTakesTheKeyOut has a hook refuse a change that the DID has already,
+// the directory go away before the server takes it back there, and then the owner take the server's
+// key out of the DID, or give the DID up: what can't succeed any more isn't tried for a day.
+func TestARevertEndsWhenTheOwnerTakesTheKeyOut(t *testing.T) {
+	for name, end := range map[string]func(op *did.Operation){
+		"the key is taken out":  func(op *did.Operation) { op.RotationKeys = op.RotationKeys[:1] },
+		"the DID is tombstoned": func(op *did.Operation) { *op = did.Operation{Type: did.TypeTombstone, Prev: op.Prev} },
+	} {
+		dir := watch(t)
+		s := domaintest.New(t, dir.in)
+		key, err := atcrypto.GeneratePrivateKeyK256()
+		if err != nil {
+			t.Fatal(err)
+		}
+		public, err := key.PublicKey()
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := params("alice")
+		p.RecoveryKey = public.DIDKey()
+		alice, err := s.Accounts.Create(ctx, p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		hookOnce(s, accounts.HandleChanged, errVeto)
+		gone := fmt.Errorf("%w: in this test", did.ErrUnavailable)
+		dir.submitted = func(context.Context) error {
+			dir.asked = func() error { return gone }
+			return nil
+		}
+		if err := s.Accounts.UpdateHandle(ctx, alice.DID, "alicia.test", false); !errors.Is(err, errVeto) {
+			t.Fatal(err)
+		}
+		dir.submitted, dir.asked = nil, nil
+		if n := records(t, s, "did_changes"); n != 1 {
+			t.Fatalf("%d changes are to be taken back, want 1", n)
+		}
+		last, err := did.Last(ctx, dir.Directory, alice.DID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		op, err := last.Next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		end(op)
+		if err := op.Sign(key); err != nil {
+			t.Fatal(err)
+		}
+		if err := dir.Directory.Submit(ctx, alice.DID, op); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Accounts.Recover(ctx); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if n := records(t, s, "did_changes"); n != 0 {
+			t.Errorf("%s: %d changes are left", name, n)
+		}
+		if a, err := s.Accounts.Get(ctx, alice.DID); err != nil || a.Handle != "alice.test" {
+			t.Errorf("%s: the account is %+v, %v", name, a, err)
+		}
+	}
+}
+
+// TestAnEarlyAskLeavesNothing looks at the store, where a change that only an owner can make is
+// announced and dropped again.
+func TestAnEarlyAskLeavesNothing(t *testing.T) {
+	dir := watch(t)
+	s := domaintest.New(t, dir.in)
+	alice := s.SignUp("alice").Account.DID
+	elsewhere := domaintest.New(t, dir.in) // with a rotation key of its own
+	p := params("alice")
+	p.DID, p.ProvenDID = alice, alice
+	if _, err := elsewhere.Accounts.Create(ctx, p); err != nil {
+		t.Fatal(err)
+	}
+	early := func(what string, err error) {
+		t.Helper()
+		if !errors.Is(err, did.ErrNotController) || !errors.Is(err, accounts.ErrInvalidRequest) || errors.Is(err, accounts.ErrDirectory) {
+			t.Errorf("%s: %v", what, err)
+		}
+		if n := records(t, elsewhere, "did_changes"); n != 0 {
+			t.Errorf("%s: %d changes are left", what, n)
+		}
+	}
+	early("a handle", elsewhere.Accounts.UpdateHandle(ctx, alice, "alicia.test", false))
+	key, err := elsewhere.Accounts.RotateSigningKey(ctx, alice)
+	early("a rotation", err)
+	early("a key", elsewhere.Accounts.SetSigningKey(ctx, alice, key))
+	if log, err := dir.Directory.Log(ctx, alice); err != nil || len(log) != 1 {
+		t.Errorf("%d operations, %v", len(log), err)
+	}
+}
+
+// TestADIDThatTheDirectoryDoesNotHave is answered as such: it isn't the directory that is at fault.
+func TestADIDThatTheDirectoryDoesNotHave(t *testing.T) {
+	s := domaintest.New(t)
+	const id = syntax.DID("did:plc:aaaaaaaaaaaaaaaaaaaaaaaa")
+	p := params("alice")
+	p.DID, p.ProvenDID = id, id
+	if _, err := s.Accounts.Create(ctx, p); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Accounts.UpdateHandle(ctx, id, "alicia.test", false); !errors.Is(err, accounts.ErrInvalidRequest) || errors.Is(err, accounts.ErrDirectory) {
+		t.Errorf("a handle: %v", err)
+	}
+	if n := records(t, s, "did_changes"); n != 0 {
+		t.Errorf("%d changes are left", n)
+	}
+}
+
+// TestAForeignWebDIDHasToNameTheKey gives an account whose DID is its owner's affair a new key.
+func TestAForeignWebDIDHasToNameTheKey(t *testing.T) {
+	const id = syntax.DID("did:web:alice.example.org")
+	var named string
+	s := domaintest.New(t, func(c *gatehouse.Config) {
+		c.DIDResolver = func(context.Context, syntax.DID) (json.RawMessage, error) {
+			return json.Marshal(did.AtprotoData(id, "alice.test", named, "https://localhost").Document())
+		}
+	})
+	p := params("alice")
+	p.DID, p.ProvenDID = id, id
+	a, err := s.Accounts.Create(ctx, p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	named = a.SigningKey
+	has := func(want string) {
+		t.Helper()
+		if now, err := s.Accounts.Get(ctx, id); err != nil || now.SigningKey != want {
+			t.Errorf("the account: %+v, %v; want the key %s", now, err, want)
+		}
+	}
+	early := func(err error, key string) {
+		t.Helper()
+		if !errors.Is(err, accounts.ErrInvalidRequest) || !strings.Contains(err.Error(), "set its verification method atproto to "+key) {
+			t.Errorf("before the document names %s: %v", key, err)
+		}
+		has(a.SigningKey)
+	}
+	key, err := s.Accounts.RotateSigningKey(ctx, id)
+	early(err, key)
+	early(s.Accounts.SetSigningKey(ctx, id, key), key)
+	named = key
+	if again, err := s.Accounts.RotateSigningKey(ctx, id); again != key || err != nil {
+		t.Errorf("once it does: %s, %v", again, err)
+	}
+	has(key)
+	if named, err = s.Accounts.ReserveSigningKey(ctx, ""); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Accounts.SetSigningKey(ctx, id, named); err != nil {
+		t.Error(err)
+	}
+	has(named)
+}

@@ -1,0 +1,686 @@
+package e2e
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/bluesky-social/indigo/atproto/atcrypto"
+	"github.com/bluesky-social/indigo/atproto/auth"
+	"github.com/bluesky-social/indigo/atproto/syntax"
+
+	"github.com/gatehouse-at/gatehouse"
+	"github.com/gatehouse-at/gatehouse/accounts"
+	"github.com/gatehouse-at/gatehouse/accounts/did"
+	"github.com/gatehouse-at/gatehouse/gatehousetest"
+	"github.com/gatehouse-at/gatehouse/storage"
+)
+
+// Owners of a did:plc who hold its rotation keys themselves: the server can't change the DID, and
+// follows what they publish.
+
+const notOurs = "The rotation keys of the DID do not include the server's: "
+
+// owner is the owner of an account, with a rotation key of their own.
+type owner struct {
+	*gatehousetest.Account
+	s         *api
+	directory did.Directory
+	rotation  *atcrypto.PrivateKeyK256
+}
+
+// publish changes the owner's DID, without the server.
+func (o *owner) publish(change func(*did.Operation)) {
+	o.s.t.Helper()
+	if err := o.directory.Submit(o.s.t.Context(), syntax.DID(o.DID), o.sign(change)); err != nil {
+		o.s.t.Fatal(err)
+	}
+}
+
+// sign makes the operation that follows the last one.
+func (o *owner) sign(change func(*did.Operation)) *did.Operation {
+	o.s.t.Helper()
+	last, err := did.Last(o.s.t.Context(), o.directory, syntax.DID(o.DID))
+	if err != nil {
+		o.s.t.Fatal(err)
+	}
+	op, err := last.Next()
+	if err == nil {
+		change(op)
+		err = op.Sign(o.rotation)
+	}
+	if err != nil {
+		o.s.t.Fatal(err)
+	}
+	return op
+}
+
+// published is what the DID says.
+func (o *owner) published() *did.Data {
+	o.s.t.Helper()
+	last, err := did.Last(o.s.t.Context(), o.directory, syntax.DID(o.DID))
+	if err != nil {
+		o.s.t.Fatal(err)
+	}
+	return last.Data(syntax.DID(o.DID))
+}
+
+// comes signs up with a DID that has only its owner's rotation key. The account isn't activated
+// yet.
+func (s *api) comes(directory did.Directory) *owner {
+	s.t.Helper()
+	stranger := outsiderIn(s.t, directory)
+	came := s.come(s.serviceToken(stranger.key, stranger.id.String(), "server.createAccount"), stranger.id.String())
+	came.ok()
+	return &owner{came.account, s, directory, stranger.key}
+}
+
+// recommended is the key that the server has for the account.
+func (o *owner) recommended() string {
+	o.s.t.Helper()
+	return o.credentials()["verificationMethods"].(object)["atproto"].(string)
+}
+
+// serversKey is the server's rotation key.
+func (o *owner) serversKey() string {
+	o.s.t.Helper()
+	return o.credentials()["rotationKeys"].([]any)[0].(string)
+}
+
+func (o *owner) credentials() object {
+	o.s.t.Helper()
+	return o.s.do(bearer(o.AccessJWT), "identity.getRecommendedDidCredentials", nil).ok()
+}
+
+// setUp has the DID name the account and this server, and no rotation key but the owner's.
+func (o *owner) setUp() {
+	o.s.t.Helper()
+	key := o.recommended()
+	o.publish(func(op *did.Operation) {
+		op.SetHandle(syntax.Handle(o.Handle))
+		op.VerificationMethods[did.AtprotoKey] = key
+		op.Services[did.AtprotoPDS] = did.Service{Type: did.AtprotoPDSType, Endpoint: o.s.URL}
+	})
+}
+
+// movedIn is such an owner with an activated account.
+func (s *api) movedIn() *owner {
+	s.t.Helper()
+	o := s.comes(s.Gatehouse.Directory)
+	o.setUp()
+	s.do(bearer(o.AccessJWT), "server.activateAccount", nil).ok()
+	return o
+}
+
+func (o *owner) rename(handle string) *answer {
+	o.s.t.Helper()
+	return o.s.do(bearer(o.AccessJWT), "identity.updateHandle", object{"handle": handle})
+}
+
+// is demands that the account has a handle, and that it leads to the account.
+func (o *owner) is(handle string) {
+	o.s.t.Helper()
+	if got := o.s.do(bearer(o.AccessJWT), "server.getSession", nil).ok()["handle"]; got != handle {
+		o.s.t.Errorf("the account's handle is %v, want %s", got, handle)
+	}
+	if got := o.s.do(nobody, "identity.resolveHandle", object{"handle": handle}); got.status != 200 || got.object["did"] != o.DID {
+		o.s.t.Errorf("resolveHandle of %s: %d %s", handle, got.status, got.body)
+	}
+}
+
+// freed demands that somebody else gets a handle, at once.
+func (s *api) freed(handle string) {
+	s.t.Helper()
+	other := s.someone()
+	s.do(bearer(other.AccessJWT), "identity.updateHandle", object{"handle": handle}).ok()
+}
+
+// quiet demands that a server has logged no errors.
+func (l *logbook) quiet(t *testing.T) {
+	t.Helper()
+	for line := range strings.Lines(l.String()) {
+		if strings.Contains(line, `"level":"ERROR"`) {
+			t.Errorf("logged: %s", line)
+		}
+	}
+}
+
+func anOwnerMovesInAndComesBack(t *testing.T, s *api) {
+	o := s.comes(s.Gatehouse.Directory)
+	me := bearer(o.AccessJWT)
+	activate := func() *answer { t.Helper(); return s.do(me, "server.activateAccount", nil) }
+	valid := func(want bool) {
+		t.Helper()
+		if got := s.do(me, "server.checkAccountStatus", nil).ok(); got["validDid"] != want {
+			t.Errorf("checkAccountStatus: %v; want validDid %v", got, want)
+		}
+	}
+	handleFirst := "Server rotation key not included in PLC DID data, so the DID must name the account's handle: set its handle to at://" +
+		o.Handle + " in the DID first, then ask again"
+	const (
+		noKey    = "Server rotation key not included in PLC DID data"
+		endpoint = "DID document atproto_pds service endpoint does not match PDS public url"
+		signing  = "DID document verification method does not match expected signing key"
+	)
+	key := o.recommended()
+	here := func(op *did.Operation) {
+		op.Services[did.AtprotoPDS] = did.Service{Type: did.AtprotoPDSType, Endpoint: s.URL}
+	}
+	elsewhere := func(op *did.Operation) {
+		op.Services[did.AtprotoPDS] = did.Service{Type: did.AtprotoPDSType, Endpoint: "https://elsewhere.example.com"}
+	}
+	ourKey := func(op *did.Operation) { op.VerificationMethods[did.AtprotoKey] = key }
+	for _, step := range []struct {
+		change func(*did.Operation)
+		want   string
+	}{
+		{func(op *did.Operation) { op.SetHandle("old.test") }, noKey},
+		{func(op *did.Operation) { op.SetHandle(syntax.Handle(o.Handle)) }, noKey},
+		{here, signing},
+		{func(op *did.Operation) { elsewhere(op); ourKey(op) }, endpoint},
+		{func(op *did.Operation) { here(op); op.SetHandle("old.test") }, handleFirst},
+		{func(op *did.Operation) { op.AlsoKnownAs = nil }, handleFirst},
+	} {
+		o.publish(step.change)
+		activate().refused(400, "InvalidRequest", step.want)
+		valid(false)
+	}
+	o.publish(func(op *did.Operation) { op.SetHandle(syntax.Handle(o.Handle)) })
+	valid(true)
+	activate().ok()
+	o.is(o.Handle)
+
+	// It goes and comes back, by its own wish and by an admin's.
+	s.do(me, "server.deactivateAccount", object{}).ok()
+	valid(true)
+	activate().ok()
+	decide := func(deactivated bool) *answer {
+		t.Helper()
+		return s.do(admin, "admin.updateSubjectStatus", object{"subject": repoRef(o.DID), "deactivated": object{"applied": deactivated}})
+	}
+	decide(true).ok()
+	decide(false).ok()
+	if got := s.do(me, "server.getSession", nil).ok(); got["active"] != true {
+		t.Errorf("getSession: %v", got)
+	}
+	if got := o.published().RotationKeys; len(got) != 1 || got[0] != didKey(t, o.rotation) {
+		t.Errorf("the rotation keys are %v", got)
+	}
+
+	// Not while the DID names somebody else, though.
+	bob := s.someone()
+	decide(true).ok()
+	o.publish(func(op *did.Operation) { op.SetHandle(syntax.Handle(bob.Handle)) })
+	valid(false)
+	activate().refused(400, "InvalidRequest", handleFirst)
+	decide(false).refused(400, "InvalidRequest", handleFirst)
+
+	// With the server's key the server sees to the handle.
+	o.publish(func(op *did.Operation) { op.RotationKeys = append(op.RotationKeys, o.serversKey()) })
+	activate().ok()
+}
+
+func anOwnerChangesTheHandle(t *testing.T, s *api) {
+	for name, ask := range map[string]func(o *owner, handle string) *answer{
+		"the owner": (*owner).rename,
+		"an admin": func(o *owner, handle string) *answer {
+			return s.do(admin, "admin.updateAccountHandle", object{"did": o.DID, "handle": handle})
+		},
+	} {
+		o := s.movedIn()
+		old, wish, other := o.Handle, newHandle(), newHandle()
+		early := func(handle string) {
+			t.Helper()
+			ask(o, handle).refused(400, "InvalidRequest", notOurs+"set its handle to at://"+strings.ToLower(handle)+" in the DID first, then ask again")
+			o.is(old)
+			s.freed(strings.ToLower(handle))
+		}
+		early(strings.ToUpper(other[:1]) + other[1:])
+		s.maintain()
+		o.is(old)
+
+		// The handle that counts is the first one.
+		o.publish(func(op *did.Operation) { op.AlsoKnownAs = append(op.AlsoKnownAs, "at://"+wish) })
+		before := len(s.log(o))
+		ask(o, wish).refused(400, "InvalidRequest")
+		o.publish(func(op *did.Operation) { op.SetHandle(syntax.Handle(wish)) })
+		ask(o, wish).ok()
+		ask(o, wish).ok() // again
+		o.is(wish)
+		if after := len(s.log(o)); after != before+1 {
+			t.Errorf("by %s: %d operations, want %d: the owner's alone", name, after, before+1)
+		}
+		s.freed(old)
+		old = wish
+		early(newHandle())
+
+		// A foreign handle has to lead to the DID besides.
+		o.publish(func(op *did.Operation) { op.SetHandle("foreign.example.com") })
+		ask(o, "foreign.example.com").refused(400, "InvalidRequest", "External handle did not resolve to DID")
+		o.is(old)
+	}
+}
+
+// log is what the directory has of a DID.
+func (s *api) log(o *owner) []*did.Operation {
+	s.t.Helper()
+	log, err := o.directory.Log(s.t.Context(), syntax.DID(o.DID))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return log
+}
+
+func anOwnerDoesNotGetWhatIsSomebodyElses(t *testing.T, s *api) {
+	o, bob := s.movedIn(), s.someone()
+	o.publish(func(op *did.Operation) { op.SetHandle(syntax.Handle(bob.Handle)) })
+	o.rename(bob.Handle).refused(400, "HandleNotAvailable", "Handle already taken: "+bob.Handle)
+	s.do(admin, "admin.updateAccountHandle", object{"did": o.DID, "handle": bob.Handle}).
+		refused(400, "HandleNotAvailable", "Handle already taken: "+bob.Handle)
+	s.maintain()
+	o.is(o.Handle)
+	if got := s.do(nobody, "identity.resolveHandle", object{"handle": bob.Handle}).ok(); got["did"] != bob.DID {
+		t.Errorf("%s leads to %v", bob.Handle, got)
+	}
+	if got := s.do(nobody, "identity.resolveIdentity", object{"identifier": o.DID}).ok(); got["handle"] != "handle.invalid" {
+		t.Errorf("resolveIdentity: %v", got)
+	}
+	o.publish(func(op *did.Operation) { op.SetHandle("admin.test") })
+	o.rename("admin.test").refused(400, "HandleNotAvailable", "Reserved handle")
+}
+
+func anOwnerGetsANewKey(t *testing.T, s *api) {
+	o, bob := s.movedIn(), s.someone()
+	reserve := func(id string) string {
+		t.Helper()
+		input := object{}
+		if id != "" {
+			input["did"] = id
+		}
+		return s.do(nobody, "server.reserveSigningKey", input).text("signingKey")
+	}
+	set := func(key string) *answer {
+		t.Helper()
+		return s.do(admin, "admin.updateAccountSigningKey", object{"did": o.DID, "signingKey": key})
+	}
+	publish := func(key string) {
+		t.Helper()
+		o.publish(func(op *did.Operation) { op.VerificationMethods[did.AtprotoKey] = key })
+	}
+	// signs demands that the account has a key, and that what it signs is taken for its word.
+	signs := func(want string) {
+		t.Helper()
+		if got := o.recommended(); got != want {
+			t.Errorf("the account's key is %s, want %s", got, want)
+		}
+		token := s.do(bearer(o.AccessJWT), "server.getServiceAuth", object{"aud": "did:web:x.example.com"}).text("token")
+		v := auth.ServiceAuthValidator{Audience: "did:web:x.example.com", Dir: directory{s.Gatehouse.Directory}, TimestampLeeway: 1000 * time.Hour}
+		if _, err := v.Validate(t.Context(), token, nil); err != nil {
+			t.Errorf("with the key %s: %v", want, err)
+		}
+	}
+	first, second := o.recommended(), reserve("")
+	task := func(key string) string {
+		return notOurs + "set its verification method atproto to " + key + " in the DID first, then ask again"
+	}
+	set(second).refused(400, "InvalidRequest", task(second))
+	signs(first)
+	s.do(admin, "admin.updateAccountSigningKey", object{"did": bob.DID, "signingKey": second}).ok() // nothing keeps it
+	second = reserve("")
+	publish(second)
+	set(second).ok()
+	set(second).ok()
+	signs(second)
+	s.told(o.Email, keysChanged...)
+
+	// What isn't reserved for the account isn't taken over, whatever the DID says.
+	outside := didKey(t, privateKey(t))
+	for _, key := range []string{outside, reserve(bob.DID), first} {
+		publish(key)
+		set(key).refused(400, "InvalidRequest", "reserved signing key does not exist")
+	}
+	publish(second)
+	signs(second)
+
+	// A rotation names the key that it has made, and the same one until it is published.
+	id := syntax.DID(o.DID)
+	key, err := s.Gatehouse.Accounts.RotateSigningKey(t.Context(), id)
+	if !errors.Is(err, did.ErrNotController) || !errors.Is(err, accounts.ErrInvalidRequest) || err.Error() != task(key) {
+		t.Fatalf("a rotation before its time: %s, %v", key, err)
+	}
+	if again, err := s.Gatehouse.Accounts.RotateSigningKey(t.Context(), id); again != key || err == nil {
+		t.Errorf("once more: %s, %v; want %s", again, err, key)
+	}
+	signs(second)
+	publish(key)
+	if again, err := s.Gatehouse.Accounts.RotateSigningKey(t.Context(), id); again != key || err != nil {
+		t.Errorf("after it was published: %s, %v; want %s", again, err, key)
+	}
+	signs(key)
+}
+
+// anOwnerTakesTheServersKeyOut after a sign-up here, where they named a recovery key of their own,
+// and puts it back again.
+func anOwnerTakesTheServersKeyOut(t *testing.T, s *api) {
+	key := privateKey(t)
+	o := &owner{s.signUp(newHandle(), object{"recoveryKey": didKey(t, key)}), s, s.Gatehouse.Directory, key}
+	me := bearer(o.AccessJWT)
+	request := func() *answer { t.Helper(); return s.do(me, "identity.requestPlcOperationSignature", nil) }
+	sign := func(code string) *answer {
+		t.Helper()
+		return s.do(me, "identity.signPlcOperation", plcInput(o.Account, code))
+	}
+	const task = notOurs + "sign PLC operations with a rotation key of your own, or add the server's first"
+	request().ok()
+	code := s.code(o.Email, plcMail)
+	o.publish(func(op *did.Operation) { op.RotationKeys = op.RotationKeys[:1] })
+
+	sign("AAAAA-AAAAA").refused(400, "InvalidToken", "Token is invalid")
+	sign(code).refused(400, "InvalidRequest", task)
+	sent := len(s.mails(o.Email))
+	request().refused(400, "InvalidRequest", task)
+	if n := len(s.mails(o.Email)); n != sent {
+		t.Errorf("%d e-mails, and %d before: a code was mailed that is good for nothing", n, sent)
+	}
+	wish := newHandle()
+	o.rename(wish).refused(400, "InvalidRequest", notOurs+"set its handle to at://"+wish+" in the DID first, then ask again")
+	o.is(o.Handle)
+	s.do(me, "server.deactivateAccount", object{}).ok()
+	s.do(me, "server.activateAccount", nil).ok()
+
+	// An operation that has the server's key again comes through this server, too.
+	op := o.sign(func(op *did.Operation) { op.RotationKeys = append(op.RotationKeys, o.serversKey()) })
+	s.do(me, "identity.submitPlcOperation", object{"operation": op}).ok()
+	s.do(me, "identity.submitPlcOperation", object{"operation": op}).ok() // the answer may get lost
+	signed := sign(code).ok()["operation"]
+	sign(code).refused(400, "InvalidToken", "Token is invalid")
+	s.do(me, "identity.submitPlcOperation", object{"operation": signed}).ok()
+	s.do(me, "identity.submitPlcOperation", object{"operation": signed}).ok()
+	o.rename(wish).ok()
+	o.is(wish)
+	if got := o.published(); got.Handle() != wish || len(got.AlsoKnownAs) != 2 {
+		t.Errorf("the DID says %v", got.AlsoKnownAs)
+	}
+}
+
+// operationsNameWhatIsWrong goes through what can be wrong about an operation to sign and one to
+// submit. None of it uses the code up.
+func operationsNameWhatIsWrong(t *testing.T, s *api) {
+	key := privateKey(t)
+	o := &owner{s.signUp(newHandle(), object{"recoveryKey": didKey(t, key)}), s, s.Gatehouse.Directory, key}
+	me := bearer(o.AccessJWT)
+	s.do(me, "identity.requestPlcOperationSignature", nil).ok()
+	code := s.code(o.Email, plcMail)
+	pds := func(v any) object { return object{"atproto_pds": v} }
+	for want, input := range map[string]object{
+		"it must change something of the DID":                                     {},
+		`unknown property "verificationMethod"`:                                   {"verificationMethod": object{"atproto": didKey(t, key)}},
+		`unknown property "rotationkeys"`:                                         {"rotationkeys": []string{}, "alsoKnownAs": []string{"at://x.test"}},
+		`unknown property "services/atproto_pds/serviceEndpoint"`:                 {"services": pds(object{"type": "x", "serviceEndpoint": "https://x"})},
+		`services/atproto_pds must have the property "endpoint"`:                  {"services": pds(object{"type": "x"})},
+		"services/atproto_pds must be an object":                                  {"services": pds("https://x")},
+		"services must be an object":                                              {"services": []string{"x"}},
+		"verificationMethods/atproto must be a string":                            {"verificationMethods": object{"atproto": nil}},
+		"verificationMethods/atproto must be a did:key of 256 bytes at most":      {"verificationMethods": object{"atproto": "x"}},
+		"rotationKeys must have 1 to 5 keys, and has 0":                           {"rotationKeys": []string{}},
+		"rotationKeys/1 must be a did:key of the kind K-256 or P-256":             {"rotationKeys": []string{didKey(t, key), "x"}},
+		"rotationKeys/1 must not repeat a key":                                    {"rotationKeys": []string{didKey(t, key), didKey(t, key)}},
+		"alsoKnownAs/0 must have 258 bytes at most":                               {"alsoKnownAs": []string{strings.Repeat("x", 300)}},
+		"alsoKnownAs/1 must not repeat a name":                                    {"alsoKnownAs": []string{"at://x.test", "at://x.test"}},
+		"services/x/endpoint must have 512 bytes at most":                         {"services": object{"x": object{"type": "x", "endpoint": strings.Repeat("x", 600)}}},
+		`unknown property "` + strings.Repeat("x", 64) + `"`:                      {strings.Repeat("x", 999): 1},
+		"verificationMethods/" + strings.Repeat("x", 32) + "... must be a string": {"verificationMethods": object{strings.Repeat("x", 999): 1}},
+		"verificationMethods/a?b must be a did:key of 256 bytes at most":          {"verificationMethods": object{"a\nb": "did:key:x"}},
+	} {
+		input["token"] = code
+		s.do(me, "identity.signPlcOperation", input).refused(400, "InvalidRequest", "Invalid operation: "+want)
+	}
+	for want, input := range map[string]object{
+		"Input/rotationKeys must be an array":         {"rotationKeys": "x"},
+		"Input/alsoKnownAs/0 must be a string":        {"alsoKnownAs": []any{1}},
+		"Input/verificationMethods must be an object": {"verificationMethods": "x"},
+		"Input/services must be an object":            {"services": nil},
+	} {
+		input["token"] = code
+		s.do(me, "identity.signPlcOperation", input).refused(400, "InvalidRequest", want)
+	}
+	input := plcInput(o.Account, code)
+	input["$type"] = "com.atproto.identity.signPlcOperation#input"
+	signed := s.do(me, "identity.signPlcOperation", input).ok()["operation"].(object)
+
+	for want, change := range map[string]func(object){
+		`unknown property "verificationMethod"`:                        func(o object) { o["verificationMethod"] = object{} },
+		`it must have the property "services"`:                         func(o object) { delete(o, "services") },
+		"sig must be a signature in base64url":                         func(o object) { o["sig"] = "" },
+		"type must be plc_operation":                                   func(o object) { clear(o); o["type"], o["prev"] = "plc_tombstone", "x" },
+		"type must be plc_operation or plc_tombstone":                  func(o object) { o["type"] = "x" },
+		"sig must be a signature by one of the rotation keys":          func(o object) { o["sig"] = strings.Repeat("A", 86) },
+		"prev must be the CID of the last operation of " + o.DID:       func(o object) { o["prev"] = "bafyreih" },
+		"prev must be null or the CID of an operation":                 func(o object) { o["prev"] = 1 },
+		"verificationMethods/x must be a did:key of 256 bytes at most": func(o object) { o["verificationMethods"].(object)["x"] = "x" },
+		"services/x must be an object":                                 func(o object) { o["services"].(object)["x"] = "https://x" },
+		`unknown property "services/atproto_pds/serviceEndpoint"`:      func(o object) { o["services"].(object)["atproto_pds"].(object)["serviceEndpoint"] = "x" },
+		"rotationKeys/2 must be a did:key of the kind K-256 or P-256":  func(o object) { o["rotationKeys"] = append(o["rotationKeys"].([]any), "x") },
+		"alsoKnownAs/2 must be a string":                               func(o object) { o["alsoKnownAs"] = append(o["alsoKnownAs"].([]any), 1) },
+		"it must not be larger than 4000 bytes, and has ":              func(o object) { fill(o["services"].(object)) },
+	} {
+		var bad object
+		b, err := json.Marshal(signed)
+		if err != nil || json.Unmarshal(b, &bad) != nil {
+			t.Fatal(err)
+		}
+		change(bad)
+		a := s.do(me, "identity.submitPlcOperation", object{"operation": bad})
+		message, _ := a.object["message"].(string)
+		if !strings.HasPrefix(message, "Invalid operation: "+want) || a.status != 400 || a.object["error"] != "InvalidRequest" {
+			t.Errorf("submitPlcOperation: %d %s; want %q", a.status, a.body, want)
+		}
+		// Where anyone may submit operations, the answer is as good.
+		status, body := s.directory(o.DID, bad)
+		if status != 400 || want != "type must be plc_operation" && !strings.Contains(body, jsonText(want)) {
+			t.Errorf("the directory: %d %s; want %q", status, body, want)
+		}
+	}
+	same := o.sign(func(*did.Operation) {})
+	s.do(me, "identity.submitPlcOperation", object{"operation": same}).
+		refused(400, "InvalidRequest", "Invalid operation: it must change something of the DID")
+	s.do(me, "identity.submitPlcOperation", object{"operation": []string{}}).refused(400, "InvalidRequest", "Invalid operation: it must be an object")
+	s.do(me, "identity.submitPlcOperation", object{"operation": signed}).ok()
+
+	s.do(nobody, "server.createAccount", object{
+		"handle": newHandle(), "email": "key@example.com", "password": "password", "recoveryKey": "did:key:z6MkhaXgBZDvotDkL5257faiztiGiC2QtKLGpbnnEGta2doK",
+	}).refused(400, "InvalidRequest", "Invalid recovery key: recoveryKey must be a did:key of the kind K-256 or P-256")
+}
+
+func fill(services object) {
+	for i := range 8 {
+		services[fmt.Sprint("x", i)] = object{"type": "x", "endpoint": strings.Repeat("x", 500)}
+	}
+}
+
+// jsonText is a text as it stands in JSON.
+func jsonText(s string) string {
+	b, _ := json.Marshal(s)
+	return strings.Trim(string(b), `"`)
+}
+
+// directory submits an operation to the server's local directory.
+func (s *api) directory(id string, op object) (int, string) {
+	s.t.Helper()
+	b, err := json.Marshal(op)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	resp, err := s.Client().Post(s.URL+"/plc/"+id, "application/json", strings.NewReader(string(b)))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return resp.StatusCode, string(body)
+}
+
+// TestOwnersOfTheirKeys has all of it on one server, which has nothing to log about it.
+func TestOwnersOfTheirKeys(t *testing.T) {
+	log := new(logbook)
+	onEachStage(t, []scene{
+		{"an owner moves in and comes back", anOwnerMovesInAndComesBack},
+		{"an owner changes the handle", anOwnerChangesTheHandle},
+		{"an owner does not get what is somebody else's", anOwnerDoesNotGetWhatIsSomebodyElses},
+		{"an owner gets a new key", anOwnerGetsANewKey},
+		{"an owner takes the server's key out", anOwnerTakesTheServersKeyOut},
+		{"operations name what is wrong", operationsNameWhatIsWrong},
+	}, logged(log))
+	log.quiet(t)
+}
+
+// veto is a hook's refusal, which clients are told.
+type veto struct{}
+
+func (veto) Error() string         { return "vetoed" }
+func (veto) PublicMessage() string { return "not in my house" }
+
+// TestAVetoOfWhatAnOwnerPublished has a hook refuse what the DID says already: there is nothing
+// that the server could take back, nor does it try.
+func TestAVetoOfWhatAnOwnerPublished(t *testing.T) {
+	log, vetoed := new(logbook), new(atomic.Bool)
+	onEach(t, func(t *testing.T, s *api) {
+		o := s.movedIn()
+		before := o.Handle
+		for _, c := range []struct {
+			publish func(op *did.Operation)
+			ask     func() *answer
+		}{
+			{func(op *did.Operation) { op.SetHandle("published.test") }, func() *answer { return o.rename("published.test") }},
+			{func(op *did.Operation) {
+				op.VerificationMethods[did.AtprotoKey] = s.do(nobody, "server.reserveSigningKey", object{"did": o.DID}).text("signingKey")
+			}, func() *answer {
+				key := s.do(nobody, "server.reserveSigningKey", object{"did": o.DID}).text("signingKey")
+				return s.do(admin, "admin.updateAccountSigningKey", object{"did": o.DID, "signingKey": key})
+			}},
+		} {
+			o.publish(c.publish)
+			operations := len(s.log(o))
+			vetoed.Store(true)
+			c.ask().refused(400, "InvalidRequest", "not in my house")
+			vetoed.Store(false)
+			for range 26 { // longer than the server would insist
+				s.maintain()
+				s.Clock.Advance(time.Hour)
+			}
+			s.again(o.Account)
+			if n := len(s.log(o)); n != operations {
+				t.Errorf("%d operations, and %d before the veto", n, operations)
+			}
+			o.is(before)
+			c.ask().ok() // the hook has nothing against it any more
+			before = "published.test"
+		}
+		o.is("published.test")
+
+		// What was vetoed is kept from nobody.
+		o.publish(func(op *did.Operation) { op.SetHandle("vetoed.test") })
+		vetoed.Store(true)
+		o.rename("vetoed.test").refused(400, "InvalidRequest", "not in my house")
+		vetoed.Store(false)
+		s.freed("vetoed.test")
+		o.is("published.test")
+	}, logged(log), config(func(c *gatehouse.Config) {
+		c.Hooks = append(c.Hooks, func(_ storage.Tx, c accounts.Change) error {
+			if vetoed.Load() && (c.Kind == accounts.HandleChanged || c.Kind == accounts.KeyChanged) {
+				return veto{}
+			}
+			return nil
+		})
+	}))
+	log.quiet(t)
+	if strings.Contains(log.String(), "bringing a DID") {
+		t.Error("the server tries to take back what the owner published")
+	}
+}
+
+// TestOwnersOfTheirKeysWithAFaultyDirectory: a directory that can't be reached is no reason to
+// refuse a code, and what was begun while it was gone is ended.
+func TestOwnersOfTheirKeysWithAFaultyDirectory(t *testing.T) {
+	for _, b := range backends {
+		t.Run(b.name, func(t *testing.T) {
+			directory := newFaulty(t)
+			s := newAPI(t, withStore(b.open(t)), config(func(c *gatehouse.Config) { c.PLCDirectory = directory }))
+			o := s.comes(directory)
+			o.setUp()
+			me := bearer(o.AccessJWT)
+			directory.mode.Store(unreachable)
+			s.do(me, "server.activateAccount", nil).refused(http.StatusBadGateway, "UpstreamFailure")
+			directory.mode.Store(works)
+			s.do(me, "server.activateAccount", nil).ok()
+			s.confirm(o.Account)
+
+			directory.mode.Store(unreachable)
+			s.do(me, "identity.requestPlcOperationSignature", nil).ok()
+			code := s.code(o.Email, plcMail)
+			s.do(me, "identity.signPlcOperation", plcInput(o.Account, code)).refused(http.StatusBadGateway, "UpstreamFailure")
+			directory.mode.Store(works)
+			s.do(me, "identity.signPlcOperation", plcInput(o.Account, code)).refused(400, "InvalidRequest")
+			o.publish(func(op *did.Operation) { op.RotationKeys = append(op.RotationKeys, o.serversKey()) })
+			s.do(me, "identity.signPlcOperation", plcInput(o.Account, code)).ok()
+
+			// The server's change arrives, its answer gets lost, and the owner takes the key out.
+			directory.mode.Store(dying)
+			o.rename("arrived.test").refused(http.StatusBadGateway, "UpstreamFailure")
+			directory.mode.Store(works)
+			o.publish(func(op *did.Operation) { op.RotationKeys = op.RotationKeys[:1] })
+			s.maintain()
+			o.is("arrived.test")
+
+			// It doesn't arrive, and the owner publishes another.
+			o.publish(func(op *did.Operation) { op.RotationKeys = append(op.RotationKeys, o.serversKey()) })
+			directory.mode.Store(unreachable)
+			o.rename("lost.test").refused(http.StatusBadGateway, "UpstreamFailure")
+			directory.mode.Store(works)
+			o.publish(func(op *did.Operation) {
+				op.RotationKeys = op.RotationKeys[:1]
+				op.SetHandle("another.test")
+			})
+			s.maintain()
+			o.rename("another.test").ok()
+			o.is("another.test")
+			s.freed("lost.test")
+			if _, err := did.Last(context.Background(), directory, syntax.DID(o.DID)); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// TestRacingTakeovers asks at once for the handle that the DID has, and for others, which may stand
+// in its way only as long as they are looked at.
+func TestRacingTakeovers(t *testing.T) {
+	onEach(t, func(t *testing.T, s *api) {
+		o := s.movedIn()
+		o.publish(func(op *did.Operation) { op.SetHandle("wanted.test") })
+		counts := tally(race(func(i int) *answer {
+			if i%2 == 0 {
+				return o.rename("wanted.test")
+			}
+			return o.rename(fmt.Sprintf("early%d.test", i))
+		}))
+		if counts[""]+counts["InvalidRequest"] != racers {
+			t.Errorf("the answers: %v", counts)
+		}
+		if a := o.rename("wanted.test"); a.status != 200 {
+			t.Errorf("afterwards: %d %s", a.status, a.body)
+		}
+		o.is("wanted.test")
+		s.freed("early1.test")
+	})
+}
