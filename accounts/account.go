@@ -5,7 +5,6 @@ import (
 	"encoding/base64"
 	"fmt"
 	"io"
-	"strings"
 	"time"
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
@@ -179,6 +178,3 @@ func put(tx storage.Tx, r *record) error {
 
 // Ref names an account's document for storage.Prefetch.
 func Ref(did syntax.DID) storage.Ref { return accountsTable.Ref(did.String()) }
-
-// normalIdentifier lower-cases a handle, DID or e-mail address as typed.
-func normalIdentifier(s string) string { return strings.ToLower(strings.TrimSpace(s)) }

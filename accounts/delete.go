@@ -27,11 +27,11 @@ var ErrTakenDown = errors.New("accounts: account taken down")
 
 var errTakenDown = refusal.New(ErrTakenDown, "Account has been taken down")
 
-// Delete removes an account, given its password and a code of [Service.RequestDelete]. Errors:
-// [ErrBadCredentials], [ErrTakenDown], [ErrInvalidToken], [ErrExpiredToken], [ratelimit.ErrLimited]
-// (source: com.atproto.server.deleteAccount).
+// Delete removes an account, given its DID as [NormalizeIdentifier] understands it, its password and
+// a code of [Service.RequestDelete]. Errors: [ErrBadCredentials], [ErrTakenDown], [ErrInvalidToken],
+// [ErrExpiredToken], [ratelimit.ErrLimited] (source: com.atproto.server.deleteAccount).
 func (s *Service) Delete(ctx context.Context, did syntax.DID, password, code string) error {
-	r, err := s.authenticate(ctx, did.String(), password, func(tx storage.Tx) (*record, error) { return get(tx, did) })
+	r, err := s.authenticate(ctx, did.String(), password, func(tx storage.Tx) (*record, error) { return findDID(tx, did.String()) })
 	switch {
 	case errors.Is(err, errTriedTooLong):
 		return err
@@ -42,7 +42,7 @@ func (s *Service) Delete(ctx context.Context, did syntax.DID, password, code str
 	case r.Takedown != nil:
 		return errTakenDown
 	}
-	return s.redeem(ctx, mail.DeleteAccount, did, code, func(tx storage.Tx, now *record) error {
+	return s.redeem(ctx, mail.DeleteAccount, r.DID, code, func(tx storage.Tx, now *record) error {
 		switch {
 		case now.PasswordHash != r.PasswordHash: // changed meanwhile
 			return errBadDIDOrPassword

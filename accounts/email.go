@@ -10,6 +10,7 @@ import (
 	"github.com/bluesky-social/indigo/atproto/syntax"
 
 	"github.com/gatehouse-at/gatehouse/internal/refusal"
+	"github.com/gatehouse-at/gatehouse/internal/typed"
 )
 
 // ErrInvalidEmail says that an e-mail address is malformed, or one that the server
@@ -28,13 +29,13 @@ const (
 // in it, is left out: nobody has such an address, and relays mangle it.
 var emailUser = regexp.MustCompile("^[a-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\\.[a-z0-9!#$%&'*+/=?^_`{|}~-]+)*$")
 
-// NormalizeEmail returns an e-mail address in lower case, as it is stored and compared. It is
-// an [ErrInvalidEmail] if it isn't exactly one address of the form user@domain in ASCII, or is one
-// of a service that gives out throw-away addresses. An internationalised domain
-// is written in its ASCII form (xn--…); an internationalised user part is
-// refused, since mail to it is lost on the many servers that can't handle it.
+// NormalizeEmail returns an e-mail address in lower case, as it is stored and compared, without
+// spaces and invisible characters around it. It is an [ErrInvalidEmail] if it isn't exactly one
+// address of the form user@domain in ASCII, or is one of a service that gives out throw-away
+// addresses. An internationalised domain is written in its ASCII form (xn--…); an internationalised
+// user part is refused, since mail to it is lost on the many servers that can't handle it.
 func NormalizeEmail(address string) (string, error) {
-	address = lowerASCII(address)
+	address = typed.Lower(typed.Trim(address))
 	user, domain, ok := strings.Cut(address, "@")
 	if !ok || len(address) > maxEmail || len(user) > maxEmailUser || !emailUser.MatchString(user) {
 		return "", errUnsupportedEmail
@@ -44,17 +45,6 @@ func NormalizeEmail(address string) (string, error) {
 		return "", errUnsupportedEmail
 	}
 	return address, nil
-}
-
-// lowerASCII leaves other letters alone: some of them are lower-cased to ASCII, which would
-// make an address of something that isn't the same one.
-func lowerASCII(s string) string {
-	return strings.Map(func(c rune) rune {
-		if 'A' <= c && c <= 'Z' {
-			c += 'a' - 'A'
-		}
-		return c
-	}, s)
 }
 
 // disposable.txt lists domains of services that give out throw-away addresses, one on each line,

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
+
+	"github.com/gatehouse-at/gatehouse/internal/typed"
 )
 
 func TestNormalizeEmailAccepts(t *testing.T) {
@@ -16,6 +18,10 @@ func TestNormalizeEmailAccepts(t *testing.T) {
 		"Alice@Example.COM":                      "alice@example.com",
 		"alice@test":                             "",
 		"alice@pds.test":                         "alice@pds.test",
+		" alice@example.com ":                    "alice@example.com",
+		"alice@example.com\r\n":                  "alice@example.com",
+		"\u202Aalice@example.com\u202C":          "alice@example.com",
+		"\uFEFF\u00A0alice@example.com\u200B":    "alice@example.com",
 		"alice+pds@example.com":                  "alice+pds@example.com",
 		"a.l.i.c.e@example.co.uk":                "a.l.i.c.e@example.co.uk",
 		"o'brien@example.com":                    "o'brien@example.com",
@@ -38,14 +44,15 @@ func TestNormalizeEmailRefuses(t *testing.T) {
 		"alice@localhost", "alice@example", "alice@.com", "alice@example..com", "alice@example.com.", "alice@-example.com", "alice@exa_mple.com",
 		"alice@192.0.2.1", "alice@[192.0.2.1]", "alice@example.123",
 		".alice@example.com", "alice.@example.com", "al..ice@example.com",
-		" alice@example.com", "alice@example.com ", "al ice@example.com", "alice@exam ple.com", "alice@example.com\r\nBcc: b@example.com", "alice@example.com\n", "al\tice@example.com", "al\x00ice@example.com", "al\x7fice@example.com",
+		"al ice@example.com", "alice@exam ple.com", "alice@example.com\r\nBcc: b@example.com", "al\tice@example.com", "al\x00ice@example.com", "al\x7fice@example.com",
 		"Alice <alice@example.com>", "<alice@example.com>", "alice@example.com, bob@example.com", "alice@example.com (Alice)", "alice(comment)@example.com",
 		`"alice"@example.com`, `"al ice"@example.com`, `al\ice@example.com`, "al,ice@example.com", "al:ice@example.com", "al;ice@example.com",
 		"ålice@example.com", "alice@bücher.example", "\u212Aate@example.com", "alice@example\u3002com", "ali\u200bce@example.com",
 		strings.Repeat("u", 65) + "@example.com",
 		strings.Repeat("u", 64) + "@" + strings.Repeat("abcdefgh.", 21) + "example.com", // 265 bytes
 		"alice@" + strings.Repeat("a", 64) + ".com",
-		"alice@mailinator.com", "ALICE@MAILINATOR.COM", "alice@anything.mailinator.com", "alice@guerrillamail.com", "alice@yopmail.com", "alice@10minutemail.com",
+		"al\u00ADice@example.com", "alice\u00A0@example.com", "alice@\u202Eexample.com", "\uFF41lice@example.com", "alice\uFF20example.com", "@alice@example.com",
+		"alice@mailinator.com", " alice@mailinator.com\u200B", "ALICE@MAILINATOR.COM", "alice@anything.mailinator.com", "alice@guerrillamail.com", "alice@yopmail.com", "alice@10minutemail.com",
 	} {
 		got, err := NormalizeEmail(raw)
 		if got != "" || !errors.Is(err, ErrInvalidEmail) {
@@ -87,7 +94,7 @@ func FuzzEmail(f *testing.F) {
 			}
 			return
 		}
-		if got != strings.ToLower(raw) || len(got) > maxEmail {
+		if got != strings.ToLower(typed.Trim(raw)) || len(got) > maxEmail {
 			t.Fatalf("%q gives %q", raw, got)
 		}
 		if again, err := NormalizeEmail(got); again != got || err != nil {

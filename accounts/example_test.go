@@ -29,3 +29,14 @@ func ExampleService_Create() {
 	// alice.test alice@example.com plc <nil>
 	// true Handle already taken: alice.test
 }
+
+func ExampleNormalizeIdentifier() {
+	for _, pasted := range []string{"@Alice.test", "https://bsky.app/profile/alice.test", "\u202Aalice.test\u202C", " Alice@Example.com"} {
+		fmt.Println(accounts.NormalizeIdentifier(pasted))
+	}
+	// Output:
+	// alice.test
+	// alice.test
+	// alice.test
+	// alice@example.com
+}

@@ -26,10 +26,16 @@ const (
 	maxLabel = 18
 )
 
-// NormalizeHandle returns a handle in lower case, or an [ErrInvalidHandle] if it isn't
-// a domain name of atproto's handle syntax or its top-level domain can't be used
-// (source: the atproto handle specification).
+// NormalizeHandle returns a handle as it is stored, in lower case, from any spelling that
+// [NormalizeIdentifier] understands. It is an [ErrInvalidHandle] if that isn't a domain name of
+// atproto's handle syntax or its top-level domain can't be used (source: the atproto handle
+// specification).
 func NormalizeHandle(raw string) (syntax.Handle, error) {
+	return parseHandle(NormalizeIdentifier(raw))
+}
+
+// parseHandle is NormalizeHandle for what machines write, which is a handle or isn't.
+func parseHandle(raw string) (syntax.Handle, error) {
 	h, err := syntax.ParseHandle(raw)
 	switch {
 	case err == nil && !h.AllowedTLD():
@@ -55,10 +61,10 @@ type HandlePolicy struct {
 	Override bool
 }
 
-// CheckHandle returns a handle in lower case if an account may have it, and whether it is hosted,
-// which is to say on one of the server's domains. On those it is one label of 3 to 18 characters
-// that isn't reserved. Whether a handle on another domain is its owner's can only be found out by
-// resolving it, which the caller does. Whether a handle is taken isn't looked at.
+// CheckHandle returns a handle as [NormalizeHandle] does if an account may have it, and whether it
+// is hosted, which is to say on one of the server's domains. On those it is one label of 3 to 18
+// characters that isn't reserved. Whether a handle on another domain is its owner's can only be
+// found out by resolving it, which the caller does. Whether a handle is taken isn't looked at.
 //
 // Errors: [ErrInvalidHandle], [ErrHandleNotAvailable].
 func CheckHandle(raw string, p HandlePolicy) (handle syntax.Handle, hosted bool, err error) {

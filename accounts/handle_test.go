@@ -19,6 +19,11 @@ func TestCheckHandleAccepts(t *testing.T) {
 	}{
 		{"alice.test", "alice.test", true},
 		{"ALICE.Test", "alice.test", true},
+		{"@alice.test", "alice.test", true},
+		{" at://Alice.test. ", "alice.test", true},
+		{"https://bsky.app/profile/alice.test", "alice.test", true},
+		{"\u202Aal\u00ADice.test\u202C", "alice.test", true},
+		{"\uFF41lice\u3002test", "alice.test", true},
 		{"bob.test", "bob.test", true},
 		{"a-1.test", "a-1.test", true},
 		{"eighteen-character.test", "eighteen-character.test", true},
@@ -52,13 +57,14 @@ func TestCheckHandleRefuses(t *testing.T) {
 		{"alice..test", ErrInvalidHandle, "Handle must be a domain name, like alice.example.com"},
 		{"-alice.test", ErrInvalidHandle, "Handle must be a domain name, like alice.example.com"},
 		{"alice-.test", ErrInvalidHandle, "Handle must be a domain name, like alice.example.com"},
-		{"alice.test.", ErrInvalidHandle, "Handle must be a domain name, like alice.example.com"},
+		{"alice.test/", ErrInvalidHandle, "Invalid characters in handle"},
+		{"al ice.test", ErrInvalidHandle, "Invalid characters in handle"},
+		{"alice@example.com", ErrInvalidHandle, "Invalid characters in handle"},
+		{"did:web:alice.test", ErrInvalidHandle, "Invalid characters in handle"},
 		{"alice.1test", ErrInvalidHandle, "Handle must be a domain name, like alice.example.com"},
 		{strings.Repeat("a", 64) + ".test", ErrInvalidHandle, "Handle must be a domain name, like alice.example.com"},
 		{strings.Repeat("abc.", 63) + "test", ErrInvalidHandle, "Handle too long"},
 		{"alice_b.test", ErrInvalidHandle, "Invalid characters in handle"},
-		{"@alice.test", ErrInvalidHandle, "Invalid characters in handle"},
-		{" alice.test", ErrInvalidHandle, "Invalid characters in handle"},
 		{"alice.test\x00", ErrInvalidHandle, "Invalid characters in handle"},
 		{"ålice.test", ErrInvalidHandle, "Invalid characters in handle"},
 		{"\u212Aate.test", ErrInvalidHandle, "Invalid characters in handle"}, // the Kelvin sign lower-cases to k
@@ -187,7 +193,7 @@ func FuzzHandle(f *testing.F) {
 		if _, err := syntax.ParseHandle(string(h)); err != nil {
 			t.Fatalf("%q gives %q: %v", raw, h, err)
 		}
-		if string(h) != strings.ToLower(raw) || !h.AllowedTLD() {
+		if string(h) != NormalizeIdentifier(raw) || !h.AllowedTLD() {
 			t.Fatalf("%q gives %q", raw, h)
 		}
 		if again, stillHosted, err := CheckHandle(string(h), HandlePolicy{Domains: testDomains, Override: override}); again != h || stillHosted != hosted || err != nil {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
 
+	"github.com/gatehouse-at/gatehouse/internal/typed"
 	"github.com/gatehouse-at/gatehouse/storage"
 )
 
@@ -24,8 +25,8 @@ func (s *Service) GetTx(tx storage.Tx, did syntax.DID) (*Account, error) {
 	return &r.Account, nil
 }
 
-// Find returns the account of a handle, a DID or an e-mail address, in any case
-// of letters, or [ErrNotFound].
+// Find returns the account of a handle, a DID or an e-mail address, in any spelling that
+// [NormalizeIdentifier] understands, or [ErrNotFound].
 func (s *Service) Find(ctx context.Context, identifier string) (*Account, error) {
 	return s.view(ctx, func(tx storage.Tx) (*record, error) { return find(tx, identifier) })
 }
@@ -59,22 +60,27 @@ func get(tx storage.Tx, did syntax.DID) (*record, error) {
 }
 
 func find(tx storage.Tx, identifier string) (*record, error) {
-	id := normalIdentifier(identifier)
+	id := NormalizeIdentifier(identifier)
 	switch {
 	case strings.Contains(id, "@"):
 		return visible(accountsTable.GetBy(tx, "email", id))
 	case strings.HasPrefix(id, "did:"):
-		// The method-specific part of a DID may have capitals; those of did:plc and
-		// of the did:web that are made here have none.
-		r, err := visible(accountsTable.Get(tx, strings.TrimSpace(identifier)))
-		if errors.Is(err, ErrNotFound) {
-			r, err = visible(accountsTable.Get(tx, id))
-		}
-		return r, err
+		return findDID(tx, id)
 	case id == "":
 		return nil, ErrNotFound
 	}
 	return visible(accountsTable.GetBy(tx, "handle", id))
+}
+
+// findDID finds the account of a DID as typed, which may be in the wrong case: those of did:plc and
+// of the did:web that are made here have no capitals, and others may have.
+func findDID(tx storage.Tx, raw string) (*record, error) {
+	id := NormalizeIdentifier(raw)
+	r, err := get(tx, syntax.DID(id))
+	if lower := typed.Lower(id); lower != id && errors.Is(err, ErrNotFound) {
+		return get(tx, syntax.DID(lower))
+	}
+	return r, err
 }
 
 // visible hides pending accounts and gives a missing one the domain's error.
@@ -110,7 +116,7 @@ func (s *Service) List(ctx context.Context, cursor string, limit int) (Page, err
 // addresses: one whose address is the prefix itself comes first (source:
 // com.atproto.admin.searchAccounts).
 func (s *Service) SearchByEmail(ctx context.Context, prefix, cursor string, limit int) (Page, error) {
-	prefix = normalIdentifier(prefix)
+	prefix = typed.Lower(typed.Name(prefix))
 	if storage.ValidKey(prefix) != nil {
 		return Page{}, nil
 	}

@@ -38,11 +38,11 @@ func (s *Service) checkNewPassword(password string) error {
 	return nil
 }
 
-// Authenticate returns the account of an identifier (a handle, DID or e-mail address) if the
-// password is its own. An unknown identifier and a wrong password give the same [ErrBadCredentials]
-// after the same work. The account may be taken down or deactivated: what that means is the
-// caller's to decide. Beyond the budget of guesses at the account, or of hashes for the client, it
-// is a [ratelimit.ErrLimited].
+// Authenticate returns the account of an identifier (a handle, DID or e-mail address, in any
+// spelling that [NormalizeIdentifier] understands) if the password is its own. An unknown identifier
+// and a wrong password give the same [ErrBadCredentials] after the same work. The account may be
+// taken down or deactivated: what that means is the caller's to decide. Beyond the budget of guesses
+// at the account, or of hashes for the client, it is a [ratelimit.ErrLimited].
 func (s *Service) Authenticate(ctx context.Context, identifier, password string) (*Account, error) {
 	r, err := s.authenticate(ctx, identifier, password, func(tx storage.Tx) (*record, error) { return find(tx, identifier) })
 	if err != nil {

@@ -16,7 +16,7 @@ import (
 // com.atproto.identity.resolveHandle).
 func (s *Service) ResolveHandle(ctx context.Context, raw string) (syntax.DID, error) {
 	notFound := refusal.New(ErrHandleNotFound, "Unable to resolve handle")
-	handle, err := NormalizeHandle(raw)
+	handle, err := parseHandle(raw)
 	if err != nil {
 		return "", notFound // nobody can have it
 	}

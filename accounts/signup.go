@@ -11,11 +11,13 @@ import (
 
 	"github.com/gatehouse-at/gatehouse/accounts/did"
 	"github.com/gatehouse-at/gatehouse/internal/refusal"
+	"github.com/gatehouse-at/gatehouse/internal/typed"
 	"github.com/gatehouse-at/gatehouse/storage"
 )
 
 // CreateParams are what an account is made of.
 type CreateParams struct {
+	// Handle is one in any spelling that [NormalizeHandle] understands.
 	Handle     string
 	Email      string
 	Password   string
@@ -75,6 +77,7 @@ func (s *Service) Create(ctx context.Context, p CreateParams, also ...func(stora
 	if err := s.checkMode(p); err != nil {
 		return nil, err
 	}
+	p.Email = typed.Trim(p.Email)
 	r, err := s.checkParams(ctx, p)
 	if err != nil {
 		return nil, err

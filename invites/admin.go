@@ -7,6 +7,7 @@ import (
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
 
+	"github.com/gatehouse-at/gatehouse/accounts"
 	"github.com/gatehouse-at/gatehouse/internal/refusal"
 	"github.com/gatehouse-at/gatehouse/storage"
 )
@@ -70,11 +71,15 @@ func withUses(tx storage.Tx, c *Code) error {
 	return nil
 }
 
-// Disable makes codes useless: those given, and all of some accounts. Those of
-// the admin can only be disabled one by one. Errors: [ErrInvalidRequest]
-// (source: com.atproto.admin.disableInviteCodes).
-func (s *Service) Disable(ctx context.Context, codeNames, accounts []string) error {
-	if slices.Contains(accounts, Admin) {
+// Disable makes codes useless: those given, and all of some accounts, which are named by DID, handle
+// or e-mail address; one that isn't here by its DID. Those of the admin can only be disabled one by
+// one. Errors: [ErrInvalidRequest] (source: com.atproto.admin.disableInviteCodes).
+func (s *Service) Disable(ctx context.Context, codeNames, accountNames []string) error {
+	owners := make([]string, len(accountNames))
+	for i, name := range accountNames {
+		owners[i] = accounts.NormalizeIdentifier(name)
+	}
+	if slices.Contains(owners, Admin) {
 		return refusal.New(ErrInvalidRequest, "cannot disable admin invite codes")
 	}
 	return s.store.Update(ctx, func(tx storage.Tx) error {
@@ -89,11 +94,17 @@ func (s *Service) Disable(ctx context.Context, codeNames, accounts []string) err
 			}
 			all = append(all, c)
 		}
-		for _, account := range accounts {
-			if storage.ValidKey(account) != nil {
+		for _, owner := range owners {
+			if storage.ValidKey(owner) != nil {
 				continue
 			}
-			more, err := codes.All(tx, storage.Range{Index: "account", Prefix: account + " "})
+			switch a, err := s.accounts.FindTx(tx, owner); {
+			case err == nil:
+				owner = a.DID.String()
+			case !errors.Is(err, accounts.ErrNotFound):
+				return err
+			}
+			more, err := codes.All(tx, storage.Range{Index: "account", Prefix: owner + " "})
 			if err != nil {
 				return err
 			}

@@ -128,6 +128,7 @@ func (s *Service) Create(ctx context.Context, codeCount, useCount int, forAccoun
 	var out []AccountCodes
 	var fresh []*Code
 	for _, account := range forAccounts {
+		account = accounts.NormalizeIdentifier(account)
 		if storage.ValidKey(account) != nil || len(account) > maxAccount {
 			return nil, refusal.Newf(ErrInvalidRequest, "forAccount must be a DID of %d bytes at most", maxAccount)
 		}

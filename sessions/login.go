@@ -11,7 +11,8 @@ import (
 
 // Credentials are what somebody logs in with.
 type Credentials struct {
-	// Identifier is a handle, a DID or an e-mail address, in any case of letters.
+	// Identifier is a handle, a DID or an e-mail address, in any spelling that
+	// [accounts.NormalizeIdentifier] understands.
 	Identifier string
 	// Password is the account's or an app password.
 	Password string

@@ -40,14 +40,14 @@ func (s *Server) onAccount(c *call, identifier string, act func(*accounts.Accoun
 }
 
 // subject returns the account of an identifier, nil if there is none, and what the audit log calls
-// it: its DID, or else what was typed.
+// it: its DID, or else what was typed, in the spelling of all.
 func (s *Server) subject(c *call, identifier string) (*accounts.Account, string, error) {
 	a, err := s.cfg.Accounts.Find(c.Context(), identifier)
 	switch {
 	case err == nil:
 		return a, a.DID.String(), nil
 	case errors.Is(err, accounts.ErrNotFound):
-		return nil, identifier, nil
+		return nil, accounts.NormalizeIdentifier(identifier), nil
 	}
 	return nil, "", err
 }

@@ -21,6 +21,7 @@ func FuzzRequest(f *testing.F) {
 		{"GET", describe, "", "", ""},
 		{"POST", createSession, "", json1, `{"identifier":"alice.test","password":"password"}`},
 		{"POST", createSession, "", json1, `{"identifier":"ALICE@example.com ","password":"aaaa-bbbb-cccc-dddd","authFactorToken":"x","allowTakendown":true}`},
+		{"POST", createSession, "", json1, `{"identifier":"\u202ahttps://bsky.app/profile/%40Alice.test.\u202c","password":"AAAA BBBB CCCC DDDD","authFactorToken":"code=aaaaa bbbbb"}`},
 		{"POST", "/xrpc/com.atproto.server.createAccount", "Bearer x.y.z", json1, `{"handle":"bob.test","email":"bob@example.com","password":"password","inviteCode":"x","recoveryKey":"did:key:z","did":"did:plc:iowu64gp7dw45k7uky3m3yos"}`},
 		{"POST", "/xrpc/com.atproto.server.createAppPassword", "A", json1, `{"name":"\u0000","privileged":true}`},
 		{"POST", "/xrpc/com.atproto.server.createInviteCodes", "Basic YWRtaW46YWRtaW4tcGFzc3dvcmQ=", json1, `{"codeCount":2,"useCount":9223372036854775807,"forAccounts":["did:web:a"]}`},

@@ -167,6 +167,17 @@ func (m *method) format(pairs ...string) *method {
 	return m
 }
 
+// typed names properties of the input that people type or paste: identifiers, and lists of them. They
+// are normalised before their format is looked at, and reach the handler so.
+func (m *method) typed(names ...string) *method {
+	for _, name := range names {
+		for _, s := range m.properties(name) {
+			s.typed = true
+		}
+	}
+	return m
+}
+
 // between sets the range of an integer of the input, whose ends belong to it.
 func (m *method) between(name string, least, most int64) *method {
 	for _, s := range m.properties(name) {

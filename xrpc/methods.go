@@ -19,12 +19,12 @@ func (s *Server) table() []*method {
 	return []*method{
 		// com.atproto.server: accounts
 		procedure("com.atproto.server.createAccount", newcomer, s.createAccount).
-			format("handle=handle", "did=did").
+			format("handle=handle", "did=did").typed("handle").
 			costs(per(100, 5*time.Minute), per(300, day)),
 		procedure("com.atproto.server.requestAccountDelete", full, s.requestAccountDelete).
 			costs(per(5, time.Hour), per(15, day)),
 		procedure("com.atproto.server.deleteAccount", anyone, s.deleteAccount).
-			format("did=did").costs(per(50, 5*time.Minute)),
+			format("did=did").typed("did").costs(per(50, 5*time.Minute)),
 		procedure("com.atproto.server.requestPasswordReset", anyone, s.requestPasswordReset).
 			costs(per(15, time.Hour), per(50, day)),
 		procedure("com.atproto.server.resetPassword", anyone, s.resetPassword).
@@ -44,9 +44,9 @@ func (s *Server) table() []*method {
 
 		// com.atproto.server: invite codes
 		procedure("com.atproto.server.createInviteCode", admin, s.createInviteCode).
-			format("forAccount=did"),
+			format("forAccount=did").typed("forAccount"),
 		procedure("com.atproto.server.createInviteCodes", admin, s.createInviteCodes).
-			format("forAccounts=did").byDefault("codeCount=1"),
+			format("forAccounts=did").typed("forAccounts").byDefault("codeCount=1"),
 		query("com.atproto.server.getAccountInviteCodes", full, s.getAccountInviteCodes).
 			byDefault("includeUsed=true", "createAvailable=true"),
 
@@ -74,7 +74,7 @@ func (s *Server) table() []*method {
 		query("com.atproto.identity.resolveHandle", anyone, s.resolveHandle).format("handle=handle").
 			costs(per(1500, 5*time.Minute)),
 		procedure("com.atproto.identity.updateHandle", access, s.updateHandle).
-			format("handle=handle").costs(per(10, 5*time.Minute), per(50, day)),
+			format("handle=handle").typed("handle").costs(per(10, 5*time.Minute), per(50, day)),
 		query("com.atproto.identity.getRecommendedDidCredentials", access, s.getRecommendedDidCredentials),
 		procedure("com.atproto.identity.requestPlcOperationSignature", leaving, s.requestPlcOperationSignature).
 			costs(per(5, time.Hour), per(15, day)),
@@ -95,8 +95,10 @@ func (s *Server) table() []*method {
 		query("com.atproto.admin.getInviteCodes", moderator, s.getInviteCodes).
 			byDefault("sort=recent", "limit=100").between("limit", 1, 500),
 		procedure("com.atproto.admin.disableInviteCodes", moderator, s.disableInviteCodes),
-		procedure("com.atproto.admin.disableAccountInvites", moderator, s.disableAccountInvites).format("account=did"),
-		procedure("com.atproto.admin.enableAccountInvites", moderator, s.enableAccountInvites).format("account=did"),
+		procedure("com.atproto.admin.disableAccountInvites", moderator, s.disableAccountInvites).
+			format("account=did").typed("account"),
+		procedure("com.atproto.admin.enableAccountInvites", moderator, s.enableAccountInvites).
+			format("account=did").typed("account"),
 		query("com.atproto.admin.getSubjectStatus", moderator, s.getSubjectStatus).
 			format("did=did", "uri=at-uri", "blob=cid"),
 		procedure("com.atproto.admin.updateSubjectStatus", moderator, s.updateSubjectStatus).
@@ -106,13 +108,16 @@ func (s *Server) table() []*method {
 		// com.atproto.admin: those that change credentials or delete
 		query("com.atproto.admin.searchAccounts", admin, s.searchAccounts).
 			byDefault("limit=50").between("limit", 1, 100),
-		procedure("com.atproto.admin.updateAccountEmail", admin, s.updateAccountEmail).format("account=at-identifier"),
+		procedure("com.atproto.admin.updateAccountEmail", admin, s.updateAccountEmail).
+			format("account=at-identifier").typed("account"),
 		procedure("com.atproto.admin.updateAccountHandle", admin, s.updateAccountHandle).
-			format("did=did", "handle=handle"),
-		procedure("com.atproto.admin.updateAccountPassword", admin, s.updateAccountPassword).format("did=did"),
+			format("did=did", "handle=handle").typed("did", "handle"),
+		procedure("com.atproto.admin.updateAccountPassword", admin, s.updateAccountPassword).
+			format("did=did").typed("did"),
 		procedure("com.atproto.admin.updateAccountSigningKey", admin, s.updateAccountSigningKey).
-			format("did=did", "signingKey=did"),
-		procedure("com.atproto.admin.deleteAccount", admin, s.adminDeleteAccount).format("did=did"),
+			format("did=did", "signingKey=did").typed("did"),
+		procedure("com.atproto.admin.deleteAccount", admin, s.adminDeleteAccount).
+			format("did=did").typed("did"),
 
 		// com.atproto.sync: what follows from the accounts
 		query("com.atproto.sync.listRepos", anyone, s.listRepos).
@@ -121,10 +126,11 @@ func (s *Server) table() []*method {
 
 		// com.atproto.temp
 		query("com.atproto.temp.checkHandleAvailability", anyone, s.checkHandleAvailability).
-			format("handle=handle", "birthDate=datetime"),
+			format("handle=handle", "birthDate=datetime").typed("handle"),
 		query("com.atproto.temp.checkSignupQueue", access, s.checkSignupQueue),
 		procedure("com.atproto.temp.addReservedHandle", admin, s.addReservedHandle),
-		procedure("com.atproto.temp.revokeAccountCredentials", admin, s.revokeAccountCredentials).format("account=at-identifier"),
+		procedure("com.atproto.temp.revokeAccountCredentials", admin, s.revokeAccountCredentials).
+			format("account=at-identifier").typed("account"),
 	}
 }
 

@@ -31,6 +31,8 @@ type sampleInput struct {
 	Status  *atproto.AdminDefs_StatusAttr                   `json:"status,omitempty"`
 	Unknown *any                                            `json:"unknown,omitempty"`
 	When    *string                                         `json:"when,omitempty"`
+	Who     *string                                         `json:"who,omitempty"`
+	Whose   []string                                        `json:"whose,omitempty"`
 }
 
 type sampleParams struct {
@@ -40,6 +42,7 @@ type sampleParams struct {
 	Cursor *string  `json:"cursor,omitempty"`
 	Dids   []string `json:"dids,omitempty"`
 	Sizes  []int64  `json:"sizes,omitempty"`
+	Who    *string  `json:"who,omitempty"`
 }
 
 var errSample = errors.New("a cause that clients must not see")
@@ -75,12 +78,13 @@ func echo(_ *call, in *sampleInput) (*sampleInput, error) {
 func sampleTable(*Server) []*method {
 	return []*method{
 		procedure("com.example.echo", anyone, echo).
-			format("actor=at-identifier", "dids=did", "when=datetime", "subject/did=did", "subject/uri=at-uri").
+			format("actor=at-identifier", "dids=did", "when=datetime", "subject/did=did", "subject/uri=at-uri", "who=handle", "whose=did").
+			typed("who", "whose").
 			between("number", 2, 5).byDefault("count=1").missing("text"),
 		procedure("com.example.strict", anyone, func(c *call, in *atproto.ServerResetPassword_Input) (*nothing, error) { return nil, nil }),
 		procedure("com.example.nothing", anyone, func(c *call, _ *nothing) (*nothing, error) { return nil, nil }),
 		query("com.example.search", anyone, func(c *call, in *sampleParams) (*sampleParams, error) { return in, nil }).
-			format("dids=did").between("limit", 1, 100).byDefault("limit=50", "all=true"),
+			format("dids=did", "who=handle").typed("who").between("limit", 1, 100).byDefault("limit=50", "all=true"),
 		query("com.example.plain", anyone, func(c *call, _ *nothing) (*map[string]string, error) {
 			return &map[string]string{"hello": "world"}, nil
 		}),

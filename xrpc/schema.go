@@ -15,6 +15,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/gatehouse-at/gatehouse/accounts"
 )
 
 // schema checks a JSON value against a Go type that was generated from a
@@ -26,6 +28,7 @@ type schema struct {
 	fields   []field
 	variants map[string]*schema // of a union, by $type
 	format   string
+	typed    bool // as people type identifiers
 	min, max *int64
 	noOthers string // begins the refusal of unknown properties; if it is empty they are left out
 }
@@ -131,6 +134,10 @@ func (s *schema) check(path string, v any) (any, error) {
 		text, ok := v.(string)
 		if !ok {
 			return nil, wrong("a string")
+		}
+		if s.typed {
+			text = accounts.NormalizeIdentifier(text)
+			v = text
 		}
 		if f := formats[s.format]; f.valid != nil && !f.valid(text) {
 			return nil, wrong(f.text)

@@ -30,22 +30,24 @@ func answered(t *testing.T, s *Server, verb, path, body, want string) {
 func TestInputs(t *testing.T) {
 	s := sampleServer(t, nil)
 	for body, want := range map[string]string{
-		`{}`:                                `{"text":"","count":1}`,
-		`{"count":7,"text":"t"}`:            `{"text":"t","count":7}`,
-		`{"count":7.0}`:                     `{"text":"","count":7}`,
-		`{"count":7e2}`:                     `{"text":"","count":700}`,
-		`{"text":"a","text":"b"}`:           `{"text":"b","count":1}`,
-		`{"extra":null,"Text":"other"}`:     `{"text":"","count":1}`,
-		`{"number":2}`:                      `{"text":"","count":1,"number":2}`,
-		`{"number":5}`:                      `{"text":"","count":1,"number":5}`,
-		`{"actor":"Alice.Test"}`:            `{"text":"","count":1,"actor":"Alice.Test"}`,
-		`{"actor":"did:web:a.test"}`:        `{"text":"","count":1,"actor":"did:web:a.test"}`,
-		`{"flag":false,"dids":[]}`:          `{"text":"","count":1,"flag":false}`,
-		`{"unknown":{"a":[1,2,null]}}`:      `{"text":"","count":1,"unknown":{"a":[1,2,null]}}`,
-		`{"unknown":[1.5]}`:                 `{"text":"","count":1,"unknown":[1.5]}`,
-		`{"when":"2026-01-02T03:04:05Z"}`:   `{"text":"","count":1,"when":"2026-01-02T03:04:05Z"}`,
-		` {"text":"\u00e9 \ud83d\ude00"} `:  `{"text":"é 😀","count":1}`,
-		`{"status":{"applied":true,"x":1}}`: `{"text":"","count":1,"status":{"applied":true}}`,
+		`{}`:                                        `{"text":"","count":1}`,
+		`{"count":7,"text":"t"}`:                    `{"text":"t","count":7}`,
+		`{"count":7.0}`:                             `{"text":"","count":7}`,
+		`{"count":7e2}`:                             `{"text":"","count":700}`,
+		`{"text":"a","text":"b"}`:                   `{"text":"b","count":1}`,
+		`{"extra":null,"Text":"other"}`:             `{"text":"","count":1}`,
+		`{"number":2}`:                              `{"text":"","count":1,"number":2}`,
+		`{"number":5}`:                              `{"text":"","count":1,"number":5}`,
+		`{"actor":"Alice.Test"}`:                    `{"text":"","count":1,"actor":"Alice.Test"}`,
+		`{"actor":"did:web:a.test"}`:                `{"text":"","count":1,"actor":"did:web:a.test"}`,
+		`{"who":" @Alice.Test."}`:                   `{"text":"","count":1,"who":"alice.test"}`,
+		`{"whose":["DID:PLC:x","\u200edid:web:A"]}`: `{"text":"","count":1,"whose":["did:plc:x","did:web:A"]}`,
+		`{"flag":false,"dids":[]}`:                  `{"text":"","count":1,"flag":false}`,
+		`{"unknown":{"a":[1,2,null]}}`:              `{"text":"","count":1,"unknown":{"a":[1,2,null]}}`,
+		`{"unknown":[1.5]}`:                         `{"text":"","count":1,"unknown":[1.5]}`,
+		`{"when":"2026-01-02T03:04:05Z"}`:           `{"text":"","count":1,"when":"2026-01-02T03:04:05Z"}`,
+		` {"text":"\u00e9 \ud83d\ude00"} `:          `{"text":"é 😀","count":1}`,
+		`{"status":{"applied":true,"x":1}}`:         `{"text":"","count":1,"status":{"applied":true}}`,
 		`{"subject":{"$type":"com.atproto.admin.defs#repoRef","did":"did:web:a.test","x":1}}`: `{"text":"","count":1,"subject":{"$type":"com.atproto.admin.defs#repoRef","did":"did:web:a.test"}}`,
 	} {
 		answered(t, s, "POST", "/xrpc/com.example.echo", body, want)
@@ -53,6 +55,11 @@ func TestInputs(t *testing.T) {
 	for body, message := range map[string]string{
 		`{"text":1}`:                      "Input/text must be a string",
 		`{"text":null}`:                   "Input/text must be a string",
+		`{"who":7}`:                       "Input/who must be a string",
+		`{"who":"al ice.test"}`:           "Input/who must be a valid handle",
+		`{"who":"did:web:a.test"}`:        "Input/who must be a valid handle",
+		`{"whose":["did:web:a","@"]}`:     "Input/whose/1 must be a valid did",
+		`{"actor":"@alice.test"}`:         "Input/actor must be a valid did or a handle",
 		`{"count":"1"}`:                   "Input/count must be an integer",
 		`{"count":1.5}`:                   "Input/count must be an integer",
 		`{"count":1e400}`:                 "Input/count must be an integer",
@@ -102,6 +109,7 @@ func TestParams(t *testing.T) {
 		"?q=a&limit=&all=&cursor=":    `{"q":"a","limit":50,"all":true}`,
 		"?q=a%20b+c&cursor=d&other=e": `{"q":"a b c","limit":50,"all":true,"cursor":"d"}`,
 		"?q=a&q=b":                    `{"q":"a","limit":50,"all":true}`,
+		"?q=a&who=at://Alice.test%20": `{"q":"a","limit":50,"all":true,"who":"alice.test"}`,
 		"?q=a&dids=did:web:a.test&sizes=1&dids=did:web:b.test&sizes=-2": `{"q":"a","limit":50,"all":true,"dids":["did:web:a.test","did:web:b.test"],"sizes":[1,-2]}`,
 	} {
 		answered(t, s, "GET", path+query, "", want)
@@ -117,6 +125,7 @@ func TestParams(t *testing.T) {
 		"?q=a&all=1":                      "Error: all must be a boolean",
 		"?q=a&all=True":                   "Error: all must be a boolean",
 		"?q=a&dids=x":                     "Error: dids/0 must be a valid did",
+		"?q=a&who=al%20ice.test":          "Error: who must be a valid handle",
 		"?q=a&sizes=1&sizes=many":         "Error: sizes/1 must be an integer",
 	} {
 		refused(t, s, "GET", path+query, "", message)

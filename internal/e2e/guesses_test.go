@@ -5,6 +5,8 @@ import (
 	"encoding/base64"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -14,6 +16,7 @@ import (
 	"github.com/gatehouse-at/gatehouse/accounts/audit"
 	"github.com/gatehouse-at/gatehouse/accounts/ratelimit"
 	"github.com/gatehouse-at/gatehouse/gatehousetest"
+	"github.com/gatehouse-at/gatehouse/internal/domaintest"
 	"github.com/gatehouse-at/gatehouse/storage/memory"
 )
 
@@ -74,6 +77,33 @@ func TestOneBudgetOfGuesses(t *testing.T) {
 	}, limited)
 }
 
+// TestOneBudgetForAllSpellings: however an account or an unknown name is spelt, from one address there
+// are 30 guesses at it in five minutes, of which each login says how many are left.
+func TestOneBudgetForAllSpellings(t *testing.T) {
+	onEach(t, func(t *testing.T, s *api) {
+		alice, bob := s.CreateAccount("alice.test"), s.CreateAccount("bob.test")
+		for i, name := range []string{alice.Handle, alice.DID, "unknown.test", noSuchDID, "did:web:unknown.test"} {
+			thief := s.from(fmt.Sprint("203.0.113.", i+1))
+			spellings := slices.Collect(maps.Values(domaintest.Pasted(name)))
+			for n := range 30 {
+				a := thief.login(spellings[n%len(spellings)], "aaaa-bbbb-cccc-dddd") // in the form of an app password
+				a.refused(401, "AuthenticationRequired", "Invalid identifier or password")
+				if left := remaining(a); left != 29-n {
+					t.Errorf("%s: after %d guesses %d are left", name, n+1, left)
+				}
+			}
+			for _, spelt := range spellings {
+				thief.login(spelt, "wrong").limitedNow()
+				if strings.HasPrefix(name, "did:plc:") {
+					thief.do(nobody, "server.deleteAccount", object{"did": spelt, "password": "wrong", "token": "AAAAA-AAAAA"}).limitedNow()
+				}
+			}
+			thief.login("@Bob.test", bob.Password).ok() // it is not the limit of the address
+		}
+		s.from(hers).login(alice.Handle, alice.Password).ok()
+	}, limited)
+}
+
 // TestGuessesInADay: 300.
 func TestGuessesInADay(t *testing.T) {
 	s := newAPI(t, limited)
@@ -100,7 +130,7 @@ func TestGuessesAtUnknownNamesAreLimitedAlike(t *testing.T) {
 		visitor := s.from(fmt.Sprint("203.0.113.", 10+i))
 		for range 15 {
 			visitor.login(name, "wrong").refused(401, "AuthenticationRequired")
-			visitor.login(" "+strings.ToUpper(name), "wrong").refused(401, "AuthenticationRequired")
+			visitor.login(" @"+strings.ToUpper(name)+".", "wrong").refused(401, "AuthenticationRequired")
 		}
 		visitor.login(name, "wrong").limitedNow()
 	}

@@ -210,13 +210,20 @@ func (m *model) live() []*person {
 
 // find returns the account of an identifier, or nil.
 func (m *model) find(identifier string) *person {
-	id := strings.ToLower(identifier)
+	id := plain(identifier)
 	for _, p := range m.live() {
 		if id == p.did || id == p.handle || id == p.email {
 			return p
 		}
 	}
 	return nil
+}
+
+// plain is an identifier without what people paste with it.
+func plain(typed string) string {
+	id := strings.ToLower(strings.Trim(typed, " \u202A\u202C"))
+	id = strings.TrimPrefix(strings.TrimPrefix(id, "https://bsky.app/profile/"), "at://")
+	return strings.TrimSuffix(strings.TrimPrefix(id, "@"), ".")
 }
 
 // allows says what becomes of a call with an access token.
@@ -428,31 +435,31 @@ func (m *model) signsUp(handle, email, code string) verdict {
 	if code != "" && !m.usable(m.invite(code)) {
 		return badInvite
 	}
-	if m.reserved[strings.ToLower(handle)] {
+	if m.reserved[plain(handle)] {
 		return reservedName
 	}
 	if m.find(handle) != nil || m.formerOwner(handle) != "" {
-		return handleTaken(strings.ToLower(handle))
+		return handleTaken(plain(handle))
 	}
 	if m.find(email) != nil {
 		return verdict{400, "InvalidRequest", "Email already taken: " + email}
 	}
 	if !m.free(handle) {
-		return handleTaken(strings.ToLower(handle))
+		return handleTaken(plain(handle))
 	}
 	return fine
 }
 
 // free reports whether a new account may have a handle.
 func (m *model) free(handle string) bool {
-	handle = strings.ToLower(handle)
+	handle = plain(handle)
 	return !m.reserved[handle] && m.find(handle) == nil && m.formerOwner(handle) == "" && !(m.web && (m.find("did:web:"+handle) != nil || m.stuck("did:web:"+handle) != nil))
 }
 
 // formerOwner returns the DID for which a handle is held, or "".
 func (m *model) formerOwner(handle string) string {
 	for _, h := range m.held {
-		if h.handle == strings.ToLower(handle) && m.now().Before(h.until) {
+		if h.handle == plain(handle) && m.now().Before(h.until) {
 			return h.did
 		}
 	}
@@ -496,7 +503,7 @@ func (m *model) inviter(p *person) (last *invite) {
 }
 
 func (m *model) goodHandle(handle string, elsewhere verdict) verdict {
-	label, hosted := strings.CutSuffix(strings.ToLower(handle), ".test")
+	label, hosted := strings.CutSuffix(plain(handle), ".test")
 	switch {
 	case !hosted:
 		return elsewhere
@@ -545,13 +552,13 @@ func (m *model) renames(p *person, handle string, byAdmin bool) verdict {
 	if v := m.goodHandle(handle, unresolved); v != fine {
 		return v
 	}
-	if m.reserved[strings.ToLower(handle)] && !byAdmin {
+	if m.reserved[plain(handle)] && !byAdmin {
 		return reservedName
 	}
 	if other := m.find(handle); other != nil && other != p {
 		return handleTaken(other.handle)
 	}
-	handle = strings.ToLower(handle)
+	handle = plain(handle)
 	if former := m.formerOwner(handle); former != "" && former != p.did && !byAdmin {
 		return handleTaken(handle)
 	}

@@ -253,6 +253,16 @@ func (s *machine) cased(text string) string {
 	return one(s, []string{text, text, strings.ToUpper(text), strings.ToUpper(text[:1]) + text[1:]}, "as typed")
 }
 
+// pasted writes a handle or a DID as people paste it, and an address in another case.
+func (s *machine) pasted(id string) string {
+	if strings.Contains(id, "@") {
+		return s.cased(id)
+	}
+	return one(s, []string{
+		id, id, strings.ToUpper(id), strings.ToUpper(id[:1]) + id[1:], " @" + id, "at://" + id, "https://bsky.app/profile/" + id, "\u202A" + id + ".\u202C",
+	}, "as pasted")
+}
+
 // anybody is an account, mostly one that exists.
 func (s *machine) anybody() *person {
 	some := s.live()
@@ -295,6 +305,7 @@ func (s *machine) logInProperly() {
 		if p.takedown == 0 && p.password != "" && !p.factor {
 			a := s.login(p.did, p.password)
 			s.expect(a, fine)
+			p.deleteAfter = time.Time{} // called off
 			s.open(a, p, nil)
 		}
 	}

@@ -114,6 +114,8 @@ describe('the reference and Gatehouse', () => {
   compare('sign-up', {
     ...alike('createAccount: handle upper.test TAKEN', 'createAccount: handle taken', 'createAccount: all taken')('HandleNotAvailable, as the lexicon says'),
     ...alike('createAccount: handle atproto.test', 'createAccount: handle fuck.test')('another list of reserved handles'),
+    ...alike('createAccount: handle pasted1.test.', 'createAccount: handle pasted2.test ', 'createAccount: handle @pasted3.test',
+      'createAccount: email  pasted1@example.com', 'createAccount: email pasted2@example.com\n')('what people paste is understood'),
     ...alike('createAccount: email ü@example.com', 'createAccount: email x@exämple.com')('addresses are ASCII'),
     ...alike('createAccount: no password', 'createAccount: an empty password')('a password is required'),
     ...alike('createAccount: a recovery key that is none', 'createAccount: a recovery key of an unknown kind')('the message'),
@@ -123,14 +125,14 @@ describe('the reference and Gatehouse', () => {
     const cases = {}
     const add = (label, change) => { const input = { ...unique(), ...change }; cases[label] = () => ({ body: input }) }
     for (const handle of ['a.test', 'ab.test', 'abc-.test', '-abc.test', `${'a'.repeat(18)}.test`, `${'a'.repeat(19)}.test`, 'ab.cd.test', 'admin.test',
-      'ADMIN.test', 'about.test', 'atproto.test', 'fuck.test', 'foo.example.com', 'test', '.test', 'foo..test', 'foo.test.', 'foo.test ', 'foo.local', 'foo.onion',
-      'foo.invalid', 'localhost', 'did:plc:abc', '@foo.test', '123.test', 'foo.123', 'föö.test', 'handle.invalid', 'a--b.test', 5, '']) {
+      'ADMIN.test', 'about.test', 'atproto.test', 'fuck.test', 'foo.example.com', 'test', '.test', 'foo..test', 'pasted1.test.', 'pasted2.test ', 'foo.local', 'foo.onion',
+      'foo.invalid', 'localhost', 'did:plc:abc', '@pasted3.test', '123.test', 'foo.123', 'föö.test', 'handle.invalid', 'a--b.test', 5, '']) {
       add(`handle ${handle}`, { handle })
     }
     add('handle taken', { handle: 'taken.test' })
     add('handle upper.test TAKEN', { handle: 'TAKEN.test' })
-    for (const email of ['', 'x', 'x@', '@x.com', 'x@y', 'x y@example.com', ' x@example.com', 'x@mailinator.com', '"x y"@example.com', 'x@example..com', 'x@localhost',
-      'x@example.com\n', 'x@[127.0.0.1]', 'a@b@c.com', 'x<y>@example.com', '.x@example.com', 'x+y@example.com', 'ü@example.com', 'x@exämple.com', 5]) {
+    for (const email of ['', 'x', 'x@', '@x.com', 'x@y', 'x y@example.com', ' pasted1@example.com', 'x@mailinator.com', '"x y"@example.com', 'x@example..com', 'x@localhost',
+      'pasted2@example.com\n', 'x@[127.0.0.1]', 'a@b@c.com', 'x<y>@example.com', '.x@example.com', 'x+y@example.com', 'ü@example.com', 'x@exämple.com', 5]) {
       add(`email ${email}`, { email })
     }
     add('no email', { email: undefined })
@@ -158,7 +160,7 @@ describe('the reference and Gatehouse', () => {
     ...alike('createSession: by handle', 'createSession: by handle in capitals', 'createSession: by e-mail', 'createSession: by e-mail in capitals',
       'createSession: by DID', 'createSession: by DID in capitals', 'createSession: with what is not needed', 'createSession: allowTakendown for nothing',
       'refresh', 'refresh again', 'app password', 'app password, allowTakendown', 'getSession of an app password', 'refresh of an app password')('emailAuthFactor; app passwords see no e-mail address'),
-    ...alike('createSession: with spaces')('spaces around an identifier are passed over'),
+    ...alike('createSession: with spaces', 'createSession: with an @')('what people paste is understood'),
     ...alike('a name that is taken', 'an empty name', 'a long name')('names of app passwords are 1 to 256 bytes and unique'),
     ...alike('listAppPasswords of an app password', 'revokeAppPassword of an app password')('only for the account password'),
     ...alike('checkAccountStatus of an app password')('no repository'),

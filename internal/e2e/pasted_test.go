@@ -1,0 +1,201 @@
+package e2e
+
+import (
+	"fmt"
+	"maps"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/gatehouse-at/gatehouse/internal/domaintest"
+)
+
+// TestIdentifiersAsPasted: wherever an owner or an admin is asked for a handle, a DID or an address,
+// it is understood as people paste and type it.
+func TestIdentifiersAsPasted(t *testing.T) {
+	onEachStage(t, []scene{
+		{"logins", loginsAsPasted},
+		{"new handles", newHandlesAsPasted},
+		{"admins' accounts", adminsAccountsAsPasted},
+		{"deletion", deletionAsPasted},
+		{"machines' methods", machinesMethodsStayStrict},
+	})
+}
+
+func loginsAsPasted(t *testing.T, s *api) {
+	alice := s.someone()
+	spellings := map[string]string{}
+	for what, all := range map[string]map[string]string{
+		"handle": domaintest.Pasted(alice.Handle), "DID": domaintest.Pasted(alice.DID), "address": domaintest.PastedAnywhere(alice.Email),
+	} {
+		for name, spelt := range all {
+			spellings[what+", "+name] = spelt
+		}
+	}
+	for name, spelt := range spellings {
+		if a := s.login(spelt, alice.Password); a.status != 200 || a.object["did"] != alice.DID {
+			t.Errorf("%s, %+q: %d %s", name, spelt, a.status, a.body)
+		}
+	}
+	for _, mistake := range []string{
+		alice.Handle[:2] + " " + alice.Handle[2:], strings.Replace(alice.Handle, ".", ". ", 1), strings.TrimSuffix(alice.Handle, ".test"),
+		"https://bsky.app/" + alice.Handle, "@", "at://", "https://bsky.app/profile/", strings.Replace(alice.Email, "@", " @ ", 1),
+	} {
+		if a := s.login(mistake, alice.Password); a.status != 401 {
+			t.Errorf("%+q: %d %s", mistake, a.status, a.body)
+		}
+	}
+}
+
+func newHandlesAsPasted(t *testing.T, s *api) {
+	me, handle := "", ""
+	n := 0
+	for name, spelt := range domaintest.Pasted("spelt-#.test") {
+		n++
+		number := func(s string) string {
+			return strings.NewReplacer("#", fmt.Sprint(n), "\uFF03", fmt.Sprint(n), "%23", fmt.Sprint(n)).Replace(s)
+		}
+		spelt, handle = number(spelt), number("spelt-#.test")
+		if n%2 == 0 {
+			if a := s.do(me, "identity.updateHandle", object{"handle": spelt}); a.status != 200 {
+				t.Errorf("updateHandle, %s, %+q: %d %s", name, spelt, a.status, a.body)
+				continue
+			}
+		} else {
+			email := fmt.Sprintf("\u202A spelt%d@Example.com\u00A0", n) // as it is copied from elsewhere
+			a := s.do(nobody, "server.createAccount", object{"handle": spelt, "email": email, "password": "password"})
+			if a.status != 200 || a.object["handle"] != handle {
+				t.Errorf("createAccount, %s, %+q: %d %s", name, spelt, a.status, a.body)
+				continue
+			}
+			me = bearer(a.text("accessJwt"))
+			if got := s.do(me, "server.getSession", nil).text("email"); got != fmt.Sprintf("spelt%d@example.com", n) {
+				t.Errorf("the address %+q became %q", email, got)
+			}
+		}
+		if got := s.do(me, "server.getSession", nil).text("handle"); got != handle {
+			t.Errorf("%s, %+q: the handle is %q", name, spelt, got)
+		}
+		if a := s.do(nobody, "temp.checkHandleAvailability", object{"handle": url.QueryEscape(spelt)}); a.text("handle") != handle {
+			t.Errorf("checkHandleAvailability, %s, %+q: %s", name, spelt, a.body)
+		}
+	}
+	for _, mistake := range []string{"al ice.test", "alice .test", "alice", "@", "https://bsky.app/profile/alice", "alice@example.com"} {
+		s.do(nobody, "server.createAccount", object{"handle": mistake, "email": "mistake@example.com", "password": "password"}).refused(400, "InvalidRequest", "Input/handle must be a valid handle")
+		s.do(me, "identity.updateHandle", object{"handle": mistake}).refused(400, "InvalidRequest", "Input/handle must be a valid handle")
+	}
+	s.do(admin, "temp.addReservedHandle", object{"handle": "\u2068@Kept-Back.test.\u2069"}).ok()
+	s.do(nobody, "server.createAccount", object{"handle": "kept-back.test", "email": "kept@example.com", "password": "password"}).refused(400, "HandleNotAvailable", "Reserved handle")
+	s.do(me, "identity.updateHandle", object{"handle": "at://kept-back.test"}).refused(400, "HandleNotAvailable", "Reserved handle")
+}
+
+func adminsAccountsAsPasted(t *testing.T, s *api) {
+	alice := s.someone()
+	ids := func(s string) []string { return slices.Collect(maps.Values(domaintest.Pasted(s))) }
+	for i, id := range slices.Concat(ids(alice.DID), ids(alice.Handle)) {
+		s.do(admin, "admin.updateAccountEmail", object{"account": id, "email": fmt.Sprintf(" new%d-%s\u200B", i, alice.Email)}).ok()
+	}
+	for i, id := range ids(alice.DID) {
+		s.do(admin, "admin.updateAccountHandle", object{"did": id, "handle": fmt.Sprintf("\u202A@Admin-%d.test\u202C", i)}).ok()
+		s.do(admin, "admin.updateAccountPassword", object{"did": id, "password": "another password"}).ok()
+		s.do(admin, "admin.disableAccountInvites", object{"account": id}).ok()
+		s.do(admin, "admin.enableAccountInvites", object{"account": id}).ok()
+		code := s.do(admin, "server.createInviteCode", object{"useCount": 1, "forAccount": id}).text("code")
+		s.do(admin, "admin.disableInviteCodes", object{"accounts": []string{id}}).ok()
+		own := s.do(admin, "admin.getAccountInfo", object{"did": alice.DID}).ok()["invites"].([]any)
+		if !slices.ContainsFunc(own, func(c any) bool { return c.(object)["code"] == code && c.(object)["disabled"] == true }) {
+			t.Errorf("%+q: the code %s isn't among the account's disabled ones", id, code)
+		}
+	}
+	s.do(admin, "temp.revokeAccountCredentials", object{"account": "\u2068@" + alice.DID + "\u2069"}).ok()
+	for _, action := range []string{"admin.updateAccountEmail", "temp.revokeAccountCredentials", "admin.disableInviteCodes", "server.createInviteCode"} {
+		if !s.audited(t, alice.DID, action) {
+			t.Errorf("%s is not in the audit log under the DID", action)
+		}
+	}
+	s.do(admin, "admin.updateAccountEmail", object{"account": "@Nobody.test", "email": "x@example.com"}).refused(400, "InvalidRequest", "Account does not exist: nobody.test")
+	if page, err := s.Gatehouse.Audit.List(t.Context(), "nobody.test", "", 10); err != nil || len(page.Entries) != 1 {
+		t.Errorf("of an unknown account the audit log has %v, %v", entries(page), err)
+	}
+	s.do(admin, "admin.deleteAccount", object{"did": "at://" + strings.ToUpper(alice.DID)}).ok()
+	if s.exists(alice.DID) {
+		t.Error("the account is still there")
+	}
+}
+
+func deletionAsPasted(t *testing.T, s *api) {
+	for name := range domaintest.Pasted(noSuchDID) {
+		alice := s.someone()
+		id := domaintest.Pasted(alice.DID)[name]
+		s.do(bearer(alice.AccessJWT), "server.requestAccountDelete", nil).ok()
+		code := s.code(alice.Email, deleteMail)
+		remove := func(did, password string) *answer {
+			t.Helper()
+			return s.do(nobody, "server.deleteAccount", object{"did": did, "password": password, "token": code})
+		}
+		remove(alice.Handle, alice.Password).refused(400, "InvalidRequest", "Input/did must be a valid did")
+		remove(id, "wrong").refused(401, "AuthenticationRequired", "Invalid did or password")
+		if a := remove(id, alice.Password); a.status != 200 || s.exists(alice.DID) {
+			t.Errorf("%s, %+q: %d %s", name, id, a.status, a.body)
+		}
+	}
+}
+
+// machinesMethodsStayStrict: what only programs ask keeps the lexicon's formats.
+func machinesMethodsStayStrict(t *testing.T, s *api) {
+	alice := s.someone()
+	for _, id := range []string{"@" + alice.Handle, "at://" + alice.Handle, alice.Handle + ".", "%E2%80%8E" + alice.Handle} {
+		s.do(nobody, "identity.resolveHandle", object{"handle": id}).refused(400, "InvalidRequest", "Error: handle must be a valid handle")
+		s.do(nobody, "identity.resolveIdentity", object{"identifier": id}).refused(400, "InvalidRequest", "Error: identifier must be a valid did or a handle")
+	}
+	s.do(nobody, "identity.resolveDid", object{"did": "at://" + alice.DID}).refused(400, "InvalidRequest", "Error: did must be a valid did")
+	s.do(nobody, "identity.resolveHandle", object{"handle": strings.ToUpper(alice.Handle)}).ok()
+}
+
+// TestNoSpellingMakesASecondAccount: a name that is taken is taken in all its spellings, and so is an
+// address.
+func TestNoSpellingMakesASecondAccount(t *testing.T) {
+	onEach(t, func(t *testing.T, s *api) {
+		s.signUp("alice.test")
+		bob := s.signUp("bob.test")
+		for _, spelt := range domaintest.Pasted("alice.test") {
+			s.do(nobody, "server.createAccount", object{"handle": spelt, "email": "mallory@example.com", "password": "password"}).refused(400, "HandleNotAvailable", "Handle already taken: alice.test")
+			s.do(bearer(bob.AccessJWT), "identity.updateHandle", object{"handle": spelt}).refused(400, "HandleNotAvailable", "Handle already taken: alice.test")
+			s.do(admin, "admin.updateAccountHandle", object{"did": bob.DID, "handle": spelt}).refused(400, "HandleNotAvailable", "Handle already taken: alice.test")
+			result := s.do(nobody, "temp.checkHandleAvailability", object{"handle": url.QueryEscape(spelt)}).ok()["result"].(object)
+			if result["$type"] != "com.atproto.temp.checkHandleAvailability#resultUnavailable" {
+				t.Errorf("%+q is said to be available", spelt)
+			}
+		}
+		around := 0
+		for _, spelt := range domaintest.PastedAnywhere("alice@example.com") {
+			made := s.do(nobody, "server.createAccount", object{"handle": "mallory.test", "email": spelt, "password": "password"})
+			changed := s.do(bearer(bob.AccessJWT), "server.updateEmail", object{"email": spelt})
+			byAdmin := s.do(admin, "admin.updateAccountEmail", object{"account": bob.DID, "email": spelt})
+			if made.object["message"] == badEmail.message {
+				for _, a := range []*answer{changed, byAdmin} {
+					a.refused(400, "InvalidRequest", badEmail.message)
+				}
+				continue
+			}
+			around++
+			if message, _ := made.object["message"].(string); !strings.EqualFold(message, "Email already taken: alice@example.com") || made.status != 400 {
+				t.Errorf("%+q: %d %s", spelt, made.status, made.body)
+			}
+			changed.refused(400, "InvalidRequest", emailInUse.message)
+			byAdmin.refused(400, "InvalidRequest", emailInUse.message)
+		}
+		if around < 6 {
+			t.Errorf("only %d spellings of an address were understood", around)
+		}
+		if all := s.do(admin, "admin.searchAccounts", nil).ok()["accounts"].([]any); len(all) != 2 {
+			t.Errorf("there are %d accounts", len(all))
+		}
+		// Of what is searched for, a dot at the end counts.
+		s.signUp("carol.test", object{"email": "alice.b@example.com"})
+		if all := s.do(admin, "admin.searchAccounts", object{"email": url.QueryEscape("\u202A Alice.")}).ok()["accounts"].([]any); len(all) != 1 {
+			t.Errorf("%d accounts have an address that begins with alice.", len(all))
+		}
+	})
+}
