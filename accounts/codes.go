@@ -57,9 +57,6 @@ var (
 	errCodeExpired = refusal.New(ErrExpiredToken, "Token is expired")
 )
 
-// normalCode brings a code as typed into the form in which it was sent.
-func normalCode(s string) string { return strings.ToUpper(strings.TrimSpace(s)) }
-
 func (s *Service) hashCode(purpose mail.Kind, code string) (selector, whole string) {
 	return token.Hash(s.cfg.CodeSecret, "selector", string(purpose), code[:selectorLength]),
 		token.Hash(s.cfg.CodeSecret, "code", string(purpose), code)
@@ -68,7 +65,7 @@ func (s *Service) hashCode(purpose mail.Kind, code string) (selector, whole stri
 // makeCode makes the code of a nonce.
 func (s *Service) makeCode(did syntax.DID, purpose mail.Kind, nonce string) string {
 	code := token.Derive(s.cfg.CodeSecret, 2*selectorLength, "make", did.String(), string(purpose), nonce)
-	return normalCode(code[:selectorLength] + "-" + code[selectorLength:])
+	return strings.ToUpper(code[:selectorLength] + "-" + code[selectorLength:])
 }
 
 // newCode makes and stores a code for an account, or finds the one that is still good for a while,
@@ -116,10 +113,10 @@ func (s *Service) newCode(ctx context.Context, did syntax.DID, purpose mail.Kind
 
 // redeem checks a code and, if it is right, uses it up and runs then in the same
 // transaction. Without a DID the code itself says whose it is. With a nil then the code is
-// only checked, and stays.
+// only checked, and stays. What has not the form of a code is refused without counting as a guess.
 func (s *Service) redeem(ctx context.Context, purpose mail.Kind, did syntax.DID, typed string, then func(storage.Tx, *record) error) error {
-	code := normalCode(typed)
-	if len(code) <= selectorLength {
+	code, ok := normalCode(typed)
+	if !ok {
 		return errCodeInvalid
 	}
 	selector, whole := s.hashCode(purpose, code)

@@ -77,7 +77,7 @@ func (s *Service) Create(ctx context.Context, p CreateParams, also ...func(stora
 	if err := s.checkMode(p); err != nil {
 		return nil, err
 	}
-	p.Email = typed.Trim(p.Email)
+	p.Email, p.InviteCode = typed.Trim(p.Email), typed.Name(p.InviteCode)
 	r, err := s.checkParams(ctx, p)
 	if err != nil {
 		return nil, err

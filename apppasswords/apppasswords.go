@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"regexp"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -216,13 +215,13 @@ func (s *Service) Revoke(ctx context.Context, did syntax.DID, name string) error
 	})
 }
 
-var form = regexp.MustCompile(`^[a-z2-7]{4}-[a-z2-7]{4}-[a-z2-7]{4}-[a-z2-7]{4}$`)
-
-// Plausible reports whether a password has the form of an app password.
-func Plausible(password string) bool { return form.MatchString(password) }
-
-// MatchTx returns the app password of an account to which a password belongs, or [ErrNotFound].
+// MatchTx returns the app password of an account to which a password, as [Normalize] understands it,
+// belongs, or [ErrNotFound].
 func (s *Service) MatchTx(tx storage.Tx, did syntax.DID, password string) (*AppPassword, error) {
+	password, ok := Normalize(password)
+	if !ok {
+		return nil, ErrNotFound
+	}
 	// Finding it by its keyed hash compares in no observable time: whoever tries
 	// a password can't tell what its hash will be.
 	r, err := table.GetBy(tx, "hash", storage.Join(did.String(), s.hash(did, password)))

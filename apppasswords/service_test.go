@@ -81,14 +81,3 @@ func TestNames(t *testing.T) {
 		}
 	}
 }
-
-func TestPlausible(t *testing.T) {
-	for password, want := range map[string]bool{
-		"abcd-efgh-ijkl-mnop": true, "2345-6723-4567-2345": true,
-		"": false, "abcd-efgh-ijkl-mno": false, "abcd-efgh-ijkl-mno1": false, "ABCD-efgh-ijkl-mnop": false, "abcd-efgh-ijkl-mnop\n": false,
-	} {
-		if got := apppasswords.Plausible(password); got != want {
-			t.Errorf("Plausible(%q) = %v", password, got)
-		}
-	}
-}

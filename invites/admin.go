@@ -85,7 +85,7 @@ func (s *Service) Disable(ctx context.Context, codeNames, accountNames []string)
 	return s.store.Update(ctx, func(tx storage.Tx) error {
 		var all []*Code
 		for _, name := range codeNames {
-			c, err := codes.Get(tx, name)
+			c, err := codes.Get(tx, Normalize(name))
 			if errors.Is(err, storage.ErrNotFound) {
 				continue
 			}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
 
+	"github.com/gatehouse-at/gatehouse/internal/typed"
 	"github.com/gatehouse-at/gatehouse/storage"
 )
 
@@ -37,6 +38,11 @@ type Use struct {
 	UsedBy syntax.DID `json:"usedBy"`
 	UsedAt time.Time  `json:"usedAt"`
 }
+
+// Normalize returns an invite code as it was made, from what people type and paste: in any case of
+// letters, with spaces around it, with another kind of dash, invisible characters and full-width
+// forms in it.
+func Normalize(code string) string { return typed.Dashes(typed.Lower(typed.Name(code))) }
 
 // usable reports whether the code lets one more account in.
 func (c *Code) usable() bool { return !c.Disabled && c.Used < c.Available }

@@ -173,14 +173,15 @@ func insert(tx storage.Tx, batch []*Code) error {
 
 func (s *Service) now() time.Time { return s.cfg.Now().UTC().Truncate(time.Millisecond) }
 
-// Check refuses a code that can't be used now, with [ErrUnavailable].
+// Check refuses a code that can't be used now, with [ErrUnavailable]. Like Redeem and Release it
+// understands a code as [Normalize] does.
 func (s *Service) Check(tx storage.Tx, code string) error {
 	_, err := s.usable(tx, code)
 	return err
 }
 
 func (s *Service) usable(tx storage.Tx, code string) (*Code, error) {
-	c, err := codes.Get(tx, code)
+	c, err := codes.Get(tx, Normalize(code))
 	switch {
 	case errors.Is(err, storage.ErrNotFound):
 		return nil, errUnavailable
@@ -209,7 +210,7 @@ func (s *Service) Redeem(tx storage.Tx, code string, did syntax.DID) error {
 	if err != nil {
 		return err
 	}
-	before, err := usesBy(tx, code, did)
+	before, err := usesBy(tx, c.Code, did)
 	if err != nil {
 		return err
 	}
@@ -222,6 +223,7 @@ func (s *Service) Redeem(tx storage.Tx, code string, did syntax.DID) error {
 
 // Release takes back the last use of Redeem, if one was made.
 func (s *Service) Release(tx storage.Tx, code string, did syntax.DID) error {
+	code = Normalize(code)
 	n, err := usesBy(tx, code, did)
 	if err != nil || n == 0 {
 		return err

@@ -9,6 +9,7 @@ import (
 
 	"github.com/gatehouse-at/gatehouse/accounts"
 	"github.com/gatehouse-at/gatehouse/accounts/audit"
+	"github.com/gatehouse-at/gatehouse/invites"
 	"github.com/gatehouse-at/gatehouse/storage"
 )
 
@@ -210,9 +211,13 @@ func (s *Server) disableInviteCodes(c *call, in *atproto.AdminDisableInviteCodes
 		}
 		subjects = append(subjects, subject)
 	}
+	codes := make([]string, len(in.Codes))
+	for i, code := range in.Codes {
+		codes[i] = invites.Normalize(code)
+	}
 	return nil, s.logged(c, func() error {
 		return s.cfg.Invites.Disable(c.Context(), in.Codes, in.Accounts)
-	}, append(subjects, in.Codes...)...)
+	}, append(subjects, codes...)...)
 }
 
 type inviteCodesParams struct {

@@ -86,7 +86,7 @@ func TestOneBudgetForAllSpellings(t *testing.T) {
 			thief := s.from(fmt.Sprint("203.0.113.", i+1))
 			spellings := slices.Collect(maps.Values(domaintest.Pasted(name)))
 			for n := range 30 {
-				a := thief.login(spellings[n%len(spellings)], "aaaa-bbbb-cccc-dddd") // in the form of an app password
+				a := thief.login(spellings[n%len(spellings)], "AAAA BBBB CCCC DDDD") // an app password, as it may be typed
 				a.refused(401, "AuthenticationRequired", "Invalid identifier or password")
 				if left := remaining(a); left != 29-n {
 					t.Errorf("%s: after %d guesses %d are left", name, n+1, left)

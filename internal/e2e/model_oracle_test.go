@@ -226,6 +226,15 @@ func plain(typed string) string {
 	return strings.TrimSuffix(strings.TrimPrefix(id, "@"), ".")
 }
 
+// codeOf is the code that somebody typed, or nothing if it isn't one.
+func codeOf(typed string) string {
+	code := strings.NewReplacer(" ", "", "-", "", "\u2013", "").Replace(strings.ToUpper(typed))
+	if len(code) != 10 {
+		return ""
+	}
+	return code[:5] + "-" + code[5:]
+}
+
 // allows says what becomes of a call with an access token.
 func (m *model) allows(k *key, who caller) verdict {
 	scopeFits := true
@@ -386,9 +395,9 @@ func (m *model) redeems(p *person, purpose, typed string) verdict {
 func (m *model) guesses(p *person, purpose, typed string) verdict {
 	c := p.codes[purpose]
 	switch {
-	case c == nil:
+	case c == nil, codeOf(typed) == "":
 		return codeInvalid
-	case !strings.EqualFold(c.text, strings.TrimSpace(typed)):
+	case c.text != codeOf(typed):
 		if c.guesses++; c.guesses >= maxGuesses {
 			delete(p.codes, purpose)
 		}
@@ -405,7 +414,7 @@ func (m *model) resets(typed, password string) (verdict, *person) {
 		return badPassword, nil
 	}
 	for _, p := range m.live() {
-		if c := p.codes[toReset]; c != nil && strings.EqualFold(c.text[:5], strings.TrimSpace(typed)[:5]) {
+		if c := p.codes[toReset]; c != nil && codeOf(typed) != "" && c.text[:5] == codeOf(typed)[:5] {
 			v := m.redeems(p, toReset, typed)
 			if v != fine {
 				return v, p

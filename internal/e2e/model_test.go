@@ -357,7 +357,7 @@ func (s *machine) typed(p *person, purpose string) string {
 	if len(s.sent) > 0 {
 		stale = one(s, s.sent, "any code")
 	}
-	return one(s, []string{right, right, right, right, " " + strings.ToLower(right) + " ", nonsense, almost(right), stale}, "typed")
+	return one(s, []string{right, right, right, right, " " + strings.ToLower(right) + " ", strings.ReplaceAll(right, "-", " \u2013 "), right[:10], nonsense, almost(right), stale}, "typed")
 }
 
 // almost is a wrong code of which the half is right by which it is found.

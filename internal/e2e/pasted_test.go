@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/gatehouse-at/gatehouse/gatehousetest"
 	"github.com/gatehouse-at/gatehouse/internal/domaintest"
 )
 
@@ -132,7 +133,7 @@ func deletionAsPasted(t *testing.T, s *api) {
 		code := s.code(alice.Email, deleteMail)
 		remove := func(did, password string) *answer {
 			t.Helper()
-			return s.do(nobody, "server.deleteAccount", object{"did": did, "password": password, "token": code})
+			return s.do(nobody, "server.deleteAccount", object{"did": did, "password": password, "token": " " + strings.ToLower(code)})
 		}
 		remove(alice.Handle, alice.Password).refused(400, "InvalidRequest", "Input/did must be a valid did")
 		remove(id, "wrong").refused(401, "AuthenticationRequired", "Invalid did or password")
@@ -198,4 +199,212 @@ func TestNoSpellingMakesASecondAccount(t *testing.T) {
 			t.Errorf("%d accounts have an address that begins with alice.", len(all))
 		}
 	})
+}
+
+// codeAsPasted returns spellings of an e-mailed code, by what is odd about them.
+func codeAsPasted(code string) map[string]string {
+	first, second := code[:5], code[6:]
+	return map[string]string{
+		"lower case":        strings.ToLower(code),
+		"without the dash":  first + second,
+		"a space":           first + " " + second,
+		"a no-break space":  first + "\u00A0" + second,
+		"an en dash":        first + "\u2013" + second,
+		"a no-break hyphen": " " + first + "\u2011" + strings.ToLower(second) + "\r\n",
+		"hidden marks":      "\u202A" + first[:2] + "\u200B" + first[2:] + "\u00AD" + second + "\u202C",
+		"the line":          "Your code: " + code + ".",
+		"the link":          "https://account-pages.example.com/reset#code=" + code,
+		"the text":          "Type this:\n\n" + code + "\n\nor open https://pages.example.com/#code=" + code + "\n",
+		"full-width":        strings.Map(func(r rune) rune { return r - '!' + '\uFF01' }, code),
+	}
+}
+
+// notCodes have not the form of a code, though some of them begin like one that is good.
+func notCodes(code string) []string {
+	return []string{
+		"x", code[:5], code[:6], code[:10], code + "A", code[:5] + "_" + code[6:], code[:6] + "00000", code[:6] + "AAAA1", " - ", "\u200B",
+		"Your code " + code[:5] + code[6:], code + " or AAAAA-AAAAA", code + "-AAAAA", strings.Repeat(code, 100), code[:6] + "ÅAAAA",
+	}
+}
+
+// TestCodesAsPasted: an e-mailed code is understood as people paste and type it, wherever one is
+// taken, and what isn't one is no guess.
+func TestCodesAsPasted(t *testing.T) {
+	scenes := []scene{{"a sign-in", signInCodesAsPasted}}
+	for name, use := range codeUses {
+		scenes = append(scenes, scene{name, func(t *testing.T, s *api) { codesAsPasted(t, s, use) }})
+	}
+	onEachStage(t, scenes)
+}
+
+// codeUse is a method that takes a code, and the one that has it mailed.
+type codeUse struct {
+	mail    string
+	request func(s *api, a *gatehousetest.Account) *answer
+	use     func(s *api, a *gatehousetest.Account, code string) *answer
+}
+
+func asking(method string) func(*api, *gatehousetest.Account) *answer {
+	return func(s *api, a *gatehousetest.Account) *answer { return s.do(bearer(a.AccessJWT), method, nil) }
+}
+
+var codeUses = map[string]codeUse{
+	"a reset": {resetMail, func(s *api, a *gatehousetest.Account) *answer {
+		return s.do(nobody, "server.requestPasswordReset", object{"email": a.Email})
+	}, func(s *api, _ *gatehousetest.Account, code string) *answer {
+		return s.do(nobody, "server.resetPassword", object{"token": code, "password": "another password"})
+	}},
+	"a confirmation": {confirmMail, asking("server.requestEmailConfirmation"), func(s *api, a *gatehousetest.Account, code string) *answer {
+		return s.do(bearer(a.AccessJWT), "server.confirmEmail", object{"email": " @" + strings.ToUpper(a.Email) + "\u200B", "token": code})
+	}},
+	"a deletion": {deleteMail, asking("server.requestAccountDelete"), func(s *api, a *gatehousetest.Account, code string) *answer {
+		return s.do(nobody, "server.deleteAccount", object{"did": a.DID, "password": a.Password, "token": code})
+	}},
+	"another address": {updateMail, func(s *api, a *gatehousetest.Account) *answer {
+		s.confirm(a)
+		return s.do(bearer(a.AccessJWT), "server.requestEmailUpdate", nil)
+	}, func(s *api, a *gatehousetest.Account, code string) *answer {
+		return s.do(bearer(a.AccessJWT), "server.updateEmail", object{"email": "another-" + a.Email, "token": code})
+	}},
+	"an operation": {plcMail, asking("identity.requestPlcOperationSignature"), func(s *api, a *gatehousetest.Account, code string) *answer {
+		return s.do(bearer(a.AccessJWT), "identity.signPlcOperation", object{"token": code, "alsoKnownAs": []string{"at://" + a.Handle, "https://alice.example"}})
+	}},
+}
+
+func codesAsPasted(t *testing.T, s *api, u codeUse) {
+	for name := range codeAsPasted("AAAAA-BBBBB") {
+		alice := s.someone()
+		u.request(s, alice).ok()
+		code := s.code(alice.Email, u.mail)
+		for _, bad := range notCodes(code) { // more of them than guesses would be
+			u.use(s, alice, bad).refused(400, "InvalidToken", "Token is invalid")
+		}
+		spelt := codeAsPasted(code)[name]
+		if a := u.use(s, alice, spelt); a.status != 200 {
+			t.Errorf("%s, %+q: %d %s", name, spelt, a.status, a.body)
+		}
+	}
+	// One that has the form is a guess, however it is spelt: the tenth voids the code.
+	alice := s.someone()
+	u.request(s, alice).ok()
+	code := s.code(alice.Email, u.mail)
+	n := 0
+	for _, wrong := range codeAsPasted(almost(code)) {
+		if n++; n <= 10 {
+			u.use(s, alice, wrong).refused(400, "InvalidToken", "Token is invalid")
+		}
+	}
+	u.use(s, alice, code).refused(400, "InvalidToken", "Token is invalid")
+}
+
+func signInCodesAsPasted(t *testing.T, s *api) {
+	alice := s.someone()
+	s.confirm(alice)
+	s.do(bearer(alice.AccessJWT), "server.updateEmail", object{"email": alice.Email, "emailAuthFactor": true}).ok()
+	login := func(code string) *answer {
+		t.Helper()
+		return s.do(nobody, "server.createSession", object{"identifier": "@" + alice.Handle, "password": alice.Password, "authFactorToken": code})
+	}
+	mailed := func() string {
+		t.Helper()
+		n := len(s.coded(alice.Email, signInMail))
+		s.login(alice.Handle, alice.Password).refused(401, "AuthFactorTokenRequired")
+		return s.codes(n+1, alice.Email, signInMail)[n]
+	}
+	for name := range codeAsPasted("AAAAA-BBBBB") {
+		code := mailed()
+		for _, bad := range notCodes(code) {
+			login(bad).refused(400, "InvalidToken", "Token is invalid")
+		}
+		spelt := codeAsPasted(code)[name]
+		if a := login(spelt); a.status != 200 {
+			t.Errorf("%s, %+q: %d %s", name, spelt, a.status, a.body)
+		}
+		login(code).refused(400, "InvalidToken", "Token is invalid") // it works once, in whatever spelling
+	}
+	code := mailed()
+	n := 0
+	for _, wrong := range codeAsPasted(almost(code)) {
+		if n++; n <= 10 {
+			login(wrong).refused(400, "InvalidToken", "Token is invalid")
+		}
+	}
+	login(code).refused(400, "InvalidToken", "Token is invalid")
+}
+
+// TestInviteCodesAsPasted: spaces, invisible characters, capitals and dashes don't matter, and all
+// spellings are one code.
+func TestInviteCodesAsPasted(t *testing.T) {
+	onEach(t, func(t *testing.T, s *api) {
+		code := s.do(admin, "server.createInviteCode", object{"useCount": 3}).text("code")
+		spellings := []string{" " + code + "\r\n", "\u202A" + strings.ToUpper(code) + "\u202C", strings.ReplaceAll(code, "-", "\u2011")}
+		for _, spelt := range spellings {
+			a := s.do(nobody, "server.createAccount", object{"handle": newHandle(), "email": fmt.Sprintf("%d@example.com", names.Add(1)), "password": "password", "inviteCode": spelt})
+			info := s.do(admin, "admin.getAccountInfo", object{"did": a.text("did")}).ok()
+			if by, _ := info["invitedBy"].(object); by["code"] != code {
+				t.Errorf("%+q: invited by %v", spelt, info["invitedBy"])
+			}
+		}
+		again := object{"handle": newHandle(), "email": "fourth@example.com", "password": "password"}
+		for _, spelt := range append(spellings, code) { // it is used up
+			again["inviteCode"] = spelt
+			s.do(nobody, "server.createAccount", again).refused(400, "InvalidInviteCode", "Provided invite code not available")
+		}
+		other := s.do(admin, "server.createInviteCode", object{"useCount": 1}).text("code")
+		s.do(admin, "admin.disableInviteCodes", object{"codes": []string{" " + strings.ToUpper(other)}}).ok()
+		again["inviteCode"] = other
+		s.do(nobody, "server.createAccount", again).refused(400, "InvalidInviteCode", "Provided invite code not available")
+		if !s.audited(t, other, "admin.disableInviteCodes") {
+			t.Error("the code is not in the audit log as it was made")
+		}
+		for _, not := range []string{strings.ReplaceAll(code, "-", ""), "code: " + code} {
+			again["inviteCode"] = not
+			s.do(nobody, "server.createAccount", again).refused(400, "InvalidInviteCode", "Provided invite code not available")
+		}
+	})
+}
+
+// TestAppPasswordsAsPasted: what has the form of an app password when case, spaces and dashes are
+// left out of account is tried as one, and then as it is: account passwords are exact.
+func TestAppPasswordsAsPasted(t *testing.T) {
+	onEach(t, func(t *testing.T, s *api) {
+		alice, bob := s.signUp("alice.test"), s.signUp("bob.test")
+		app, _ := s.appLogin(alice, "app", false)
+		plain := strings.ReplaceAll(app, "-", "")
+		for _, spelt := range []string{
+			strings.ToUpper(app), " " + app + "\n", plain, strings.ReplaceAll(app, "-", " "), strings.ReplaceAll(app, "-", "\u2013"),
+			strings.ToUpper(plain), "\u202A" + app + "\u202C", plain[:8] + "\u00AD" + plain[8:],
+		} {
+			a := s.login(alice.Handle, spelt)
+			if a.status != 200 || !strings.Contains(string(claimsOf(t, a.text("accessJwt"))), `"com.atproto.appPass"`) {
+				t.Errorf("%+q: %d %s", spelt, a.status, a.body)
+			}
+			s.login(bob.Handle, spelt).refused(401, "AuthenticationRequired", "Invalid identifier or password")
+		}
+		for _, not := range []string{app[:18], app + "a", strings.ReplaceAll(app, "-", "_"), plain[:3] + "-" + plain[3:], "app password: " + app} {
+			s.login(alice.Handle, not).refused(401, "AuthenticationRequired", "Invalid identifier or password")
+		}
+		s.do(bearer(alice.AccessJWT), "server.revokeAppPassword", object{"name": "app"}).ok()
+		s.login(alice.Handle, strings.ToUpper(app)).refused(401, "AuthenticationRequired", "Invalid identifier or password")
+
+		// An account password may look like one, and stays exact.
+		const looksLikeOne = "Abcd efgh ijkl mnop"
+		s.do(admin, "admin.updateAccountPassword", object{"did": bob.DID, "password": looksLikeOne}).ok()
+		if a := s.login(bob.Handle, looksLikeOne); !strings.Contains(string(claimsOf(t, a.text("accessJwt"))), `"com.atproto.access"`) {
+			t.Errorf("with the account password: %s", a.body)
+		}
+		for _, spelt := range []string{strings.ToLower(looksLikeOne), strings.ReplaceAll(looksLikeOne, " ", "-"), " " + looksLikeOne, looksLikeOne + "\u200B"} {
+			s.login(bob.Handle, spelt).refused(401, "AuthenticationRequired", "Invalid identifier or password")
+		}
+	})
+}
+
+// coded are the codes that have been mailed to an address.
+func (s *api) coded(email, kind string) (codes []string) {
+	for _, m := range s.mails(email, kind) {
+		if m.Code != "" {
+			codes = append(codes, m.Code)
+		}
+	}
+	return codes
 }

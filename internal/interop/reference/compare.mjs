@@ -160,7 +160,7 @@ describe('the reference and Gatehouse', () => {
     ...alike('createSession: by handle', 'createSession: by handle in capitals', 'createSession: by e-mail', 'createSession: by e-mail in capitals',
       'createSession: by DID', 'createSession: by DID in capitals', 'createSession: with what is not needed', 'createSession: allowTakendown for nothing',
       'refresh', 'refresh again', 'app password', 'app password, allowTakendown', 'getSession of an app password', 'refresh of an app password')('emailAuthFactor; app passwords see no e-mail address'),
-    ...alike('createSession: with spaces', 'createSession: with an @')('what people paste is understood'),
+    ...alike('createSession: with spaces', 'createSession: with an @', 'app password in capitals')('what people paste is understood'),
     ...alike('a name that is taken', 'an empty name', 'a long name')('names of app passwords are 1 to 256 bytes and unique'),
     ...alike('listAppPasswords of an app password', 'revokeAppPassword of an app password')('only for the account password'),
     ...alike('checkAccountStatus of an app password')('no repository'),

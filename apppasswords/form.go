@@ -1,0 +1,29 @@
+package apppasswords
+
+import (
+	"regexp"
+	"strings"
+
+	"github.com/gatehouse-at/gatehouse/internal/typed"
+)
+
+var form = regexp.MustCompile(`^([a-z2-7]{4})[- ]*([a-z2-7]{4})[- ]*([a-z2-7]{4})[- ]*([a-z2-7]{4})$`)
+
+// Normalize returns an app password as it was shown, xxxx-xxxx-xxxx-xxxx, from what people type and
+// paste: in any case of letters, with any dashes, spaces or nothing between its groups, with invisible
+// characters and full-width forms in it. It reports whether the text is of that form; an account
+// password may be of it too.
+func Normalize(password string) (string, bool) {
+	groups := form.FindStringSubmatch(typed.Dashes(typed.Lower(typed.Text(password))))
+	if groups == nil {
+		return "", false
+	}
+	return strings.Join(groups[1:], "-"), true
+}
+
+// Plausible reports whether a password has the form of an app password, as [Normalize] understands
+// it.
+func Plausible(password string) bool {
+	_, ok := Normalize(password)
+	return ok
+}
