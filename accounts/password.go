@@ -238,16 +238,17 @@ const (
 	EndAppPasswords
 )
 
-// RequestPasswordReset mails a code to the account of an address, if there is one, and the address
-// isn't one that a session gave the account without a code in the last three days. It returns at
-// once, and never says whether there is: looking up and sending go on in the background, and what
-// is too much for the queue is dropped (source: com.atproto.server.requestPasswordReset).
-func (s *Service) RequestPasswordReset(ctx context.Context, email string) error {
+// RequestPasswordReset mails a code to the address of the account of an identifier (that address, a
+// handle or a DID), if there is one, and the address isn't one that a session gave the account
+// without a code in the last three days. It returns at once, and never says whether there is:
+// looking up and sending go on in the background, and what is too much for the queue is dropped
+// (source: com.atproto.server.requestPasswordReset).
+func (s *Service) RequestPasswordReset(ctx context.Context, identifier string) error {
 	client := ratelimit.Client{Address: ratelimit.FromContext(ctx).Address}
 	s.queue.Do(mail.ResetPassword, func(ctx context.Context) {
 		ctx = ratelimit.NewContext(ctx, client)
-		a, err := s.Find(ctx, email)
-		if errors.Is(err, ErrNotFound) || err == nil && a.Email != normalIdentifier(email) {
+		a, err := s.Find(ctx, identifier)
+		if errors.Is(err, ErrNotFound) || err == nil && a.Email == "" {
 			return
 		}
 		if err == nil && s.unvouched(a) {

@@ -29,6 +29,7 @@ func FuzzRequest(f *testing.F) {
 		{"POST", "/xrpc/com.atproto.server.resetPassword", "", json1, `{"token":"AAAAA-BBBBB","password":"☃"}`},
 		{"POST", "/xrpc/com.atproto.server.deleteAccount", "", json1, `{"did":"did:plc:x","password":"p","token":"☃"}`},
 		{"POST", "/xrpc/com.atproto.server.requestPasswordReset", "", json1, `{"email":"\u0000@"}`},
+		{"POST", "/xrpc/com.atproto.server.requestPasswordReset", "", json1, `{"email":"at://alice.test/x"}`},
 		{"POST", "/xrpc/com.atproto.server.revokeAppPassword", "A", json1, `{"name":"` + strings.Repeat("n", 2000) + `"}`},
 		{"GET", "/xrpc/com.atproto.server.getAccountInviteCodes?includeUsed=%ff&createAvailable", "A", "", ""},
 		{"POST", "/xrpc/com.atproto.server.refreshSession", "R", "", ""},

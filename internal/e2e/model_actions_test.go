@@ -188,7 +188,7 @@ func (s *machine) requestReset() {
 	// Of an address that isn't trusted yet the server decides in the background, and so maybe when it is.
 	known := !p.gone && !s.unvouched(p)
 	if known {
-		email = p.email
+		email = one(s, []string{p.email, p.email, p.handle, p.did}, "named by")
 	}
 	s.expect(s.do(nobody, "server.requestPasswordReset", object{"email": s.pasted(email)}), fine)
 	if known {

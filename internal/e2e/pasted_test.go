@@ -3,10 +3,12 @@ package e2e
 import (
 	"fmt"
 	"maps"
+	"net/http"
 	"net/url"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/gatehouse-at/gatehouse/gatehousetest"
 	"github.com/gatehouse-at/gatehouse/internal/domaintest"
@@ -399,6 +401,93 @@ func TestAppPasswordsAsPasted(t *testing.T) {
 	})
 }
 
+// TestResetByHandle: who doesn't know the address names the account by its handle or DID. The code
+// goes to the account's own address, and the answer is what everybody gets.
+func TestResetByHandle(t *testing.T) {
+	onEachStage(t, []scene{
+		{"any name of the account", resetByAnyName},
+		{"the answer tells nothing", resetByHandleTellsNothing},
+		{"no way around the address", resetByHandleIsNoWayAroundTheAddress},
+	})
+}
+
+func resetByAnyName(t *testing.T, s *api) {
+	alice, bob := s.someone(), s.someone()
+	n := 0
+	for _, all := range []map[string]string{domaintest.Pasted(alice.Handle), domaintest.Pasted(alice.DID), domaintest.PastedAnywhere(alice.Email)} {
+		for name, id := range all {
+			if n > 0 && len(s.codes(n, alice.Email, resetMail)) != n {
+				t.Errorf("before %s: too many e-mails", name)
+			}
+			s.do(nobody, "server.requestPasswordReset", object{"email": id}).ok()
+			n++
+			code := s.codes(n, alice.Email, resetMail)[n-1]
+			if n%7 == 0 { // it is a code like others
+				s.do(nobody, "server.resetPassword", object{"token": code, "password": "another password"}).ok()
+				s.login(alice.Handle, "another password").ok()
+			}
+		}
+	}
+	if got := s.mails(bob.Email, resetMail); len(got) != 0 {
+		t.Errorf("somebody else got %v", got)
+	}
+}
+
+func resetByHandleTellsNothing(t *testing.T, s *api) {
+	alice, down := s.someone(), s.someone()
+	s.takeDown(down.DID, "case 1")
+	told := ""
+	for _, id := range []string{
+		alice.Email, alice.Handle, alice.DID, down.Handle, "@" + alice.Handle, newHandle(), noSuchDID, "nobody@example.com", "al ice.test", "", "@", "\u200B",
+		"https://bsky.app/profile/", strings.Repeat("a", 5000), "a\x00b",
+	} {
+		a := s.do(nobody, "server.requestPasswordReset", object{"email": id})
+		a.header.Del("Date")
+		if got := fmt.Sprint(a.status, a.header, string(a.body)); told == "" {
+			told = got
+		} else if got != told || a.status != http.StatusOK {
+			t.Errorf("%+q is answered %s, and others %s", id, got, told)
+		}
+	}
+}
+
+// resetByHandleIsNoWayAroundTheAddress: the code goes where the account's e-mails go now, and not for
+// three days after a session alone said where that is.
+func resetByHandleIsNoWayAroundTheAddress(t *testing.T, s *api) {
+	alice, bob := s.someone(), s.someone()
+	quiet := func(email string) {
+		t.Helper()
+		before := len(s.coded(bob.Email, resetMail))
+		s.do(nobody, "server.requestPasswordReset", object{"email": bob.Handle}).ok() // goes through the same queue, later
+		s.codes(before+1, bob.Email, resetMail)
+		if got := s.mails(email, resetMail); len(got) != 0 {
+			t.Errorf("%s got %v", email, got)
+		}
+	}
+	old := alice.Email
+	alice.Email = "new-" + old
+	s.do(admin, "admin.updateAccountEmail", object{"account": alice.DID, "email": alice.Email}).ok()
+	s.do(nobody, "server.requestPasswordReset", object{"email": old}).ok()
+	quiet(old)
+	quiet(alice.Email)
+	s.do(nobody, "server.requestPasswordReset", object{"email": alice.Handle}).ok()
+	s.code(alice.Email, resetMail)
+	quiet(old)
+
+	// A stolen session moves the address, and then asks by handle.
+	carol := s.someone()
+	thiefs := "thief-" + carol.Email
+	s.do(bearer(carol.AccessJWT), "server.updateEmail", object{"email": thiefs}).ok()
+	for _, id := range []string{carol.Handle, carol.DID, thiefs} {
+		s.do(nobody, "server.requestPasswordReset", object{"email": id}).ok()
+	}
+	quiet(thiefs)
+	quiet(carol.Email)
+	s.Clock.Advance(72 * time.Hour)
+	s.do(nobody, "server.requestPasswordReset", object{"email": carol.Handle}).ok()
+	s.code(thiefs, resetMail)
+}
+
 // coded are the codes that have been mailed to an address.
 func (s *api) coded(email, kind string) (codes []string) {
 	for _, m := range s.mails(email, kind) {
@@ -407,4 +496,24 @@ func (s *api) coded(email, kind string) (codes []string) {
 		}
 	}
 	return codes
+}
+
+// TestResetsByHandleAreOfTheRecipientsBudget: a stranger who knows only the handle gets no more
+// e-mails sent than one who knows the address, and doesn't use up the owner's.
+func TestResetsByHandleAreOfTheRecipientsBudget(t *testing.T) {
+	s := newAPI(t, limited)
+	alice, bob := s.CreateAccount("alice.test"), s.CreateAccount("bob.test")
+	thief := s.from(theThiefs)
+	for i := range 12 {
+		thief.do(nobody, "server.requestPasswordReset", object{"email": []string{alice.Handle, alice.Email, alice.DID, "@Alice.test"}[i%4]}).ok()
+	}
+	s.codes(5, alice.Email, resetMail)
+	s.from(somebodys).requestReset(1, bob.Email) // has been through the same queue, later
+	if n := len(s.mails(alice.Email, resetMail)); n != 5 {
+		t.Errorf("a stranger had %d e-mails sent in an hour, want 5", n)
+	}
+	me := s.from(hers)
+	me.do(nobody, "server.requestPasswordReset", object{"email": alice.Handle}).ok()
+	code := s.codes(6, alice.Email, resetMail)[5]
+	me.do(nobody, "server.resetPassword", object{"token": code, "password": "another password"}).ok()
 }

@@ -31,10 +31,11 @@ func TestAStuckMailServerTellsNothing(t *testing.T) {
 		defer close(stuck.release)
 		s = newAPI(t, withStore(s.Store), config(func(c *gatehouse.Config) { c.Mail = stuck }))
 		alice := s.CreateAccount("alice.test")
-		for range 400 { // more than may be under way and wait
-			s.do(nobody, "server.requestPasswordReset", object{"email": alice.Email}).ok()
+		for i := range 400 { // more than may be under way and wait
+			s.do(nobody, "server.requestPasswordReset", object{"email": []string{alice.Email, alice.Handle}[i%2]}).ok()
 		}
 		s.do(nobody, "server.requestPasswordReset", object{"email": "nobody@example.com"}).ok()
+		s.do(nobody, "server.requestPasswordReset", object{"email": "nobody.test"}).ok()
 	})
 }
 
