@@ -47,7 +47,7 @@ type Applicant struct {
 	// DID is the DID that an account brings with it when it moves here, proved. It is empty for a
 	// new account.
 	DID syntax.DID
-	// InviteCode can be used, or is empty.
+	// InviteCode can be used, or is empty. It is spelt as it was made.
 	InviteCode string
 	// VerificationCode and VerificationPhone are what the client sent, which nobody has looked at:
 	// the answer of a captcha, for example (source: com.atproto.server.createAccount).

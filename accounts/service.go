@@ -72,6 +72,8 @@ type HandleResolver interface {
 
 // InviteGate decides on invite codes at sign-up. [invites.Service] is one.
 type InviteGate interface {
+	// Normalize returns a code as it was made, from what people type and paste.
+	Normalize(code string) string
 	// Check refuses a code that can't be used now.
 	Check(tx storage.Tx, code string) error
 	// Redeem uses a code for an account, or refuses as Check does.

@@ -78,6 +78,9 @@ func (s *Service) Create(ctx context.Context, p CreateParams, also ...func(stora
 		return nil, err
 	}
 	p.Email, p.InviteCode = typed.Trim(p.Email), typed.Name(p.InviteCode)
+	if s.gate != nil {
+		p.InviteCode = s.gate.Normalize(p.InviteCode) // hooks and CheckSignUp may know codes too
+	}
 	r, err := s.checkParams(ctx, p)
 	if err != nil {
 		return nil, err

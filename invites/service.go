@@ -173,6 +173,9 @@ func insert(tx storage.Tx, batch []*Code) error {
 
 func (s *Service) now() time.Time { return s.cfg.Now().UTC().Truncate(time.Millisecond) }
 
+// Normalize is the function of the same name.
+func (*Service) Normalize(code string) string { return Normalize(code) }
+
 // Check refuses a code that can't be used now, with [ErrUnavailable]. Like Redeem and Release it
 // understands a code as [Normalize] does.
 func (s *Service) Check(tx storage.Tx, code string) error {

@@ -375,7 +375,7 @@ func TestTheGateSeesWhoApplies(t *testing.T) {
 		}
 		code := s.newCode(2)
 		s.from(hers).do(nobody, "server.createAccount", applicant("alice", object{
-			"handle": "Alice.TEST", "email": "Alice@Example.com", "inviteCode": code, "verificationCode": "c0de", "verificationPhone": "+1 555",
+			"handle": "Alice.TEST", "email": "Alice@Example.com", "inviteCode": " " + strings.ToUpper(code) + "\u200B", "verificationCode": "c0de", "verificationPhone": "+1 555",
 		})).ok()
 		s.from(hersAsIPv6).do(bearer(mover.token(s, "server.createAccount", "one")), "server.createAccount", applicant("mover", object{"did": mover.did})).ok()
 		// The DID that a token proves and that isn't brought is none of the account's.
@@ -387,6 +387,9 @@ func TestTheGateSeesWhoApplies(t *testing.T) {
 		}
 		if !slices.Equal(g.seen, want) {
 			t.Errorf("the gate saw %+v, want %+v", g.seen, want)
+		}
+		if alice, err := s.Gatehouse.Accounts.Find(t.Context(), "alice.test"); err != nil || alice.InviteCode != code {
+			t.Errorf("hooks see %+v, %v; want the code %s", alice, err, code)
 		}
 		if g.address[0] != hers || !strings.HasPrefix(g.address[1], "2001:db8:1:1:") || g.address[2] != "127.0.0.1" {
 			t.Errorf("from %q", g.address)
