@@ -29,7 +29,9 @@ func (s *Service) Document(ctx context.Context, a *Account) json.RawMessage {
 }
 
 // isHere reports whether an endpoint in a DID document is this server's, however it is written.
-func (s *Service) isHere(endpoint string) bool { return did.SameEndpoint(endpoint, s.cfg.Endpoint) }
+func (s *Service) isHere(endpoint string) bool {
+	return endpoint == s.cfg.Endpoint || did.SameEndpoint(endpoint, s.cfg.Endpoint)
+}
 
 // HostedDocument returns the DID document that the server itself serves for an account, as JSON:
 // that of a did:web on one of its handle domains. It is nil for any other DID.
