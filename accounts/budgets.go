@@ -6,7 +6,6 @@ import (
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
 
-	"github.com/gatehouse-at/gatehouse/accounts/mail"
 	"github.com/gatehouse-at/gatehouse/accounts/ratelimit"
 )
 
@@ -21,10 +20,13 @@ var (
 	hashBudget = []ratelimit.Window{{Points: 100, Per: 5 * time.Minute}, {Points: 2000, Per: 24 * time.Hour}}
 	// mailBudget is for e-mails with codes to each recipient, but for password resets, which
 	// strangers ask for: those have resetBudget, of which each address has the part of
-	// strangerBudget. senderBudget is for what each address asks for.
+	// strangerBudget. What is asked for by handle or DID, which everybody knows, has the part of
+	// namedBudget, so that it leaves something to who knows the e-mail address. senderBudget is for
+	// what each address asks for.
 	mailBudget     = []ratelimit.Window{{Points: 15, Per: time.Hour}, {Points: 50, Per: 24 * time.Hour}}
 	resetBudget    = []ratelimit.Window{{Points: 10, Per: time.Hour}, {Points: 40, Per: 24 * time.Hour}}
 	strangerBudget = []ratelimit.Window{{Points: 5, Per: time.Hour}, {Points: 20, Per: 24 * time.Hour}}
+	namedBudget    = []ratelimit.Window{{Points: 7, Per: time.Hour}, {Points: 30, Per: 24 * time.Hour}}
 	senderBudget   = []ratelimit.Window{{Points: 30, Per: time.Hour}, {Points: 100, Per: 24 * time.Hour}}
 	// noticeBudget is for notices of each kind to each recipient, so that none of them hides
 	// another.
@@ -73,16 +75,27 @@ func (s *Service) chargeHash(ctx context.Context) error {
 
 // chargeMail takes an e-mail with a code from the budgets of its recipient and of the client's
 // address.
-func (s *Service) chargeMail(ctx context.Context, email string, purpose mail.Kind) error {
+func (s *Service) chargeMail(ctx context.Context, email string) error {
 	if err := s.chargeAddress(ctx, "mail from", senderBudget); err != nil {
 		return err
 	}
-	if purpose != mail.ResetPassword {
-		return s.cfg.Limits.Charge(ctx, "mail to "+email, mailBudget...)
+	return s.cfg.Limits.Charge(ctx, "mail to "+email, mailBudget...)
+}
+
+// chargeReset is chargeMail for a password reset, which was asked for by the recipient's e-mail
+// address or, if named is set, by what names the account.
+func (s *Service) chargeReset(ctx context.Context, email string, named bool) error {
+	if err := s.chargeAddress(ctx, "mail from", senderBudget); err != nil {
+		return err
 	}
 	address := ratelimit.FromContext(ctx).Address
 	if err := s.cfg.Limits.Charge(ctx, "reset to "+email+" from "+address, strangerBudget...); err != nil {
 		return err
+	}
+	if named {
+		if err := s.cfg.Limits.Charge(ctx, "reset by name to "+email, namedBudget...); err != nil {
+			return err
+		}
 	}
 	return s.cfg.Limits.Charge(ctx, "reset to "+email, resetBudget...)
 }

@@ -188,15 +188,8 @@ func (s *Service) message(a *Account, to string, kind mail.Kind, d mail.Data) (m
 
 var errNoEmail = refusal.New(ErrInvalidRequest, "account does not have an email address")
 
-// codeMessage makes a code for an account, and the message that carries it. Beyond the budgets of
-// recipient and client it is a [ratelimit.ErrLimited].
+// codeMessage makes a code for an account, and the message that carries it.
 func (s *Service) codeMessage(ctx context.Context, a *Account, purpose mail.Kind) (mail.Message, error) {
-	if a.Email == "" {
-		return mail.Message{}, errNoEmail
-	}
-	if err := s.chargeMail(ctx, a.Email, purpose); err != nil {
-		return mail.Message{}, err
-	}
 	now, code, life, err := s.newCode(ctx, a.DID, purpose)
 	if err != nil {
 		return mail.Message{}, err
@@ -204,8 +197,15 @@ func (s *Service) codeMessage(ctx context.Context, a *Account, purpose mail.Kind
 	return s.message(now, now.Email, purpose, mail.Data{Code: code, Page: s.cfg.MailPages[purpose], Expires: life})
 }
 
-// sendCode makes a code for an account and mails it.
+// sendCode makes a code for an account and mails it. Beyond the budgets of recipient and client it is
+// a [ratelimit.ErrLimited].
 func (s *Service) sendCode(ctx context.Context, a *Account, purpose mail.Kind) error {
+	if a.Email == "" {
+		return errNoEmail
+	}
+	if err := s.chargeMail(ctx, a.Email); err != nil {
+		return err
+	}
 	m, err := s.codeMessage(ctx, a, purpose)
 	if err != nil {
 		return err

@@ -257,6 +257,9 @@ func (s *Service) RequestPasswordReset(ctx context.Context, identifier string) e
 		}
 		var m mail.Message
 		if err == nil {
+			err = s.chargeReset(ctx, a.Email, a.Email != normalIdentifier(identifier))
+		}
+		if err == nil {
 			m, err = s.codeMessage(ctx, a, mail.ResetPassword)
 		}
 		if err == nil {

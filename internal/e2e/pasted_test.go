@@ -517,3 +517,23 @@ func TestResetsByHandleAreOfTheRecipientsBudget(t *testing.T) {
 	code := s.codes(6, alice.Email, resetMail)[5]
 	me.do(nobody, "server.resetPassword", object{"token": code, "password": "another password"}).ok()
 }
+
+// TestResetsByNameLeaveSomeToTheAddress: everybody knows the handle, so that what is asked for by it
+// doesn't use up the resets of who knows the address.
+func TestResetsByNameLeaveSomeToTheAddress(t *testing.T) {
+	s := newAPI(t, limited)
+	alice, bob := s.CreateAccount("alice.test"), s.CreateAccount("bob.test")
+	for i := range 14 { // from many addresses
+		s.from(fmt.Sprint("203.0.113.", i+1)).do(nobody, "server.requestPasswordReset", object{"email": []string{alice.Handle, alice.DID}[i%2]}).ok()
+	}
+	s.codes(7, alice.Email, resetMail)
+	me := s.from(hers)
+	me.do(nobody, "server.requestPasswordReset", object{"email": alice.Handle}).ok()
+	s.from(somebodys).requestReset(1, bob.Email) // has been through the same queue, later
+	if n := len(s.mails(alice.Email, resetMail)); n != 7 {
+		t.Errorf("%d e-mails were asked for by name in an hour, want 7", n)
+	}
+	me.do(nobody, "server.requestPasswordReset", object{"email": alice.Email}).ok()
+	code := s.codes(8, alice.Email, resetMail)[7]
+	me.do(nobody, "server.resetPassword", object{"token": code, "password": "another password"}).ok()
+}
