@@ -62,6 +62,9 @@ func (s *Service) UpdateStatus(ctx context.Context, id syntax.DID, u StatusUpdat
 		}
 		return nil
 	})
+	if err == nil && activates && s.cfg.Resolver != nil {
+		s.cfg.Resolver.Forget(id) // what is remembered may be from before the DID was set up
+	}
 	if err == nil && u.Deactivated != nil && *u.Deactivated && a.DeactivatedAt == nil {
 		s.notify(after, mail.AccountDeactivated, mail.Data{})
 	}

@@ -196,6 +196,15 @@ func anOwnerMovesInAndComesBack(t *testing.T, s *api) {
 	valid(true)
 	activate().ok()
 	o.is(o.Handle)
+	// From now on everybody is told where the DID leads, whatever was remembered until then.
+	for method, got := range map[string]object{
+		"getSession": s.do(me, "server.getSession", nil).ok(),
+		"resolveDid": s.do(nobody, "identity.resolveDid", object{"did": o.DID}).ok(),
+	} {
+		if doc, err := json.Marshal(got["didDoc"]); err != nil || !contains(string(doc), s.URL, "at://"+o.Handle) {
+			t.Errorf("%s: %s, %v; want the document that names %s and %s", method, doc, err, s.URL, o.Handle)
+		}
+	}
 
 	// It goes and comes back, by its own wish and by an admin's.
 	s.do(me, "server.deactivateAccount", object{}).ok()
