@@ -37,7 +37,7 @@ func (s *Server) tlsCheck(c *call) error {
 		}
 	}
 	names := c.URL.Query()["domain"]
-	if len(names) != 1 {
+	if len(names) != 1 || names[0] == "" {
 		return invalid("bad or missing domain query param")
 	}
 	name := strings.TrimSuffix(strings.ToLower(names[0]), ".")

@@ -181,7 +181,10 @@ func (s *Settings) mailer() (mail.Mailer, error) {
 		if err != nil {
 			return nil, err
 		}
-		if !strings.Contains(host, ".") {
+		switch {
+		case strings.Contains(host, ":"): // an IPv6 address, which an e-mail address has in another form
+			host = "localhost.localdomain"
+		case !strings.Contains(host, "."):
 			host += ".localdomain"
 		}
 		from = "noreply@" + host

@@ -297,6 +297,7 @@ func TestTheSenderIsOfTheServersHost(t *testing.T) {
 	for hostname, want := range map[string]string{
 		"pds.example.com": "noreply@pds.example.com", "PDS.Example.com.": "noreply@pds.example.com", "pds.example.com:443": "noreply@pds.example.com",
 		"LocalHost:2583": "noreply@localhost.localdomain", "localhost.": "noreply@localhost.localdomain", "127.0.0.1:2583": "noreply@127.0.0.1",
+		"[::1]:2583":      "noreply@localhost.localdomain",
 		"pds.münchen.com": "noreply@pds.xn--mnchen-3ya.com", " pds.test\n": "noreply@pds.test",
 	} {
 		dir := t.TempDir()

@@ -358,7 +358,7 @@ func TestTLSCheck(t *testing.T) {
 					check(domain, 400, bad)
 				}
 				for _, query := range []string{"", "?", "?domain=", "?domain=alice.test&domain=bob.test", "?Domain=alice.test", "?name=alice.test", "?domain=%zz"} {
-					if got := s.at("127.0.0.1", "GET", "/tls-check"+query); got.status != 400 {
+					if got := s.at("127.0.0.1", "GET", "/tls-check"+query); got.status != 400 || !contains(got.body, bad) {
 						t.Errorf("%q: %d %s", query, got.status, got.body)
 					}
 				}
