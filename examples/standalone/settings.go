@@ -62,7 +62,7 @@ type Settings struct {
 	JWTSecret      string `name:"jwt-secret" help:"Key of access and refresh tokens. Default: made once and kept in the store." placeholder:"TEXT"`
 	KeySecret      string `help:"Hexadecimal of the 32 bytes that seal accounts' signing keys. Default: made once and kept in the store." placeholder:"HEX"`
 
-	HandleHold              time.Duration `default:"720h" help:"How long a handle that its owner gives up is held for its owner (default ${default}; negative: not at all)." placeholder:"DURATION"`
+	HandleHold              time.Duration `default:"720h" help:"How long a handle that its owner gives up is held for its owner (default ${default}; 0: not at all)." placeholder:"DURATION"`
 	HandleHoldAfterDeletion time.Duration `help:"How long the handle of a deleted account is held, such as 720h. Default: it is free at once." placeholder:"DURATION"`
 
 	AllowPunycodeHandles bool          `help:"Allow handles on -handle-domains that begin with xn--."`
@@ -258,6 +258,9 @@ func (s *Settings) config(mailer mail.Mailer, logger *slog.Logger, listening net
 
 		HandleHold:              s.HandleHold,
 		HandleHoldAfterDeletion: s.HandleHoldAfterDeletion,
+	}
+	if s.HandleHold == 0 { // somebody's wish: the flag has a default
+		cfg.HandleHold = -1
 	}
 	if s.JWTSecret != "" {
 		cfg.JWTSecret = []byte(s.JWTSecret)

@@ -87,6 +87,20 @@ func TestEveryFlagIsAVariableAndReachesTheConfiguration(t *testing.T) {
 	}
 }
 
+// TestHoldsAreSwitchedOffByZero, which is no wish for Config's default.
+func TestHoldsAreSwitchedOffByZero(t *testing.T) {
+	for args, want := range map[string]time.Duration{"serve": 30 * 24 * time.Hour, "serve -handle-hold=2h": 2 * time.Hour, "serve -handle-hold 0": -1, "serve -handle-hold=-5m": -5 * time.Minute} {
+		var flags cli
+		if _, err := readFlags(t.Context(), &flags, strings.Fields(args)); err != nil {
+			t.Fatal(err)
+		}
+		cfg, err := flags.config(mail.Unconfigured{}, quiet, &net.TCPAddr{}, "")
+		if err != nil || cfg.HandleHold != want {
+			t.Errorf("%s: %v, %v; want %v", args, cfg.HandleHold, err, want)
+		}
+	}
+}
+
 func TestPublicURL(t *testing.T) {
 	for _, c := range []struct{ hostname, given, want string }{
 		{"localhost", "", "http://localhost:2583"},
