@@ -48,27 +48,28 @@ const (
 // Config configures a [Server]. Hostname and HandleDomains are required; everything
 // else has a default.
 type Config struct {
-	// Hostname is the server's own, such as "pds.example.com"; with a port only for
-	// a loopback host. The server's DID is its did:web. This and what follows may be written in
-	// any case, with a trailing dot, and in other letters than ASCII; 80 and 443, the default
-	// ports, don't count.
+	// Hostname is the server's host name, such as "pds.example.com", with a port only if it is a
+	// local name. The server's DID is did:web:HOSTNAME. Host names here and below are normalised at
+	// start: lower case, no trailing dot, internationalised names in ASCII (xn--), no default port
+	// (80 or 443).
 	Hostname string
 	// HandleDomains are the domains under which accounts may take handles, such
 	// as ".example.com".
 	HandleDomains []string
-	// PublicURL is what DID documents name as this server's endpoint; a trailing slash doesn't
-	// count. Default: https://HOSTNAME, or http:// for a local host name (loopback, .test,
-	// .localhost, .example) without the port 443.
+	// PublicURL is the endpoint of this server in DID documents, of the form https://HOST; a trailing
+	// slash is dropped. Default: https://HOSTNAME, or http://HOSTNAME if that is a local host name
+	// (loopback, .test, .localhost, .example) whose port isn't 443.
 	PublicURL string
-	// ExtraHostnames are more names of the server's own, without ports, beside Hostname and the host
-	// of PublicURL. Names on HandleDomains have to be listed here to serve more than what leads to an
-	// account, as [Server.HandleHosts] says; no account gets one as its handle.
+	// ExtraHostnames are further host names of the server, without ports, beside Hostname and the
+	// host of PublicURL. Every other name on HandleDomains belongs to an account, and serves only what
+	// leads to that account: see [Server.HandleHosts]. No account can have one of the server's own
+	// names as its handle.
 	ExtraHostnames []string
-	// HandleHostRedirect is a URL to which browsers are sent that visit the name of an account, such
-	// as alice.example.com. "{handle}" in its path, query or fragment stands for that name. Default:
-	// they get a 404.
+	// HandleHostRedirect is the URL to which browsers are redirected that visit the name of an
+	// account, such as alice.example.com. "{handle}" in its path, query or fragment is replaced by
+	// that name. Default: browsers get a 404, as programs always do.
 	HandleHostRedirect string
-	// ServiceName is what e-mails and the server's page call the server. Default: Hostname.
+	// ServiceName is the name of the server in e-mails and on its home page. Default: Hostname.
 	ServiceName string
 
 	// AdminPassword is that of the user "admin": at least 12 characters. Without one, and without
@@ -82,29 +83,26 @@ type Config struct {
 	// ModService is the DID of a moderation service (such as an Ozone) that may call what
 	// moderators need, with service auth.
 	ModService string
-	// RepoStatus tells checkAccountStatus, and com.atproto.sync.listRepos and getRepoStatus, the
-	// state of repositories. Default: there are none. listRepos calls it for each account of a
-	// page; a program with many repositories serves that method itself, by LeaveToFallback.
-	RepoStatus xrpc.RepoStatusFunc
 
-	// SignUp says who may sign up: everybody ([accounts.SignUpOpen], the default), those who have an
-	// invite code ([accounts.SignUpInvites]), those who move here ([accounts.SignUpMigrations]), or
-	// nobody ([accounts.SignUpClosed]).
+	// SignUp says who may sign up: everybody ([accounts.SignUpOpen], the default), people with an
+	// invite code ([accounts.SignUpInvites]), accounts that move here from another server
+	// ([accounts.SignUpMigrations]), or nobody ([accounts.SignUpClosed]).
 	SignUp accounts.SignUpMode
-	// CheckSignUp decides on everybody who wants to sign up and meets all other conditions: it is
-	// the place for a captcha, a payment or a list of names, with the applicant's verificationCode
-	// and, by [ratelimit.FromContext], the client's address (an IPv6 address as its /64). It runs
-	// outside of transactions, before the password is hashed; with an error there is no account, and
-	// nothing of the attempt is left. An error with a method PublicMessage() string is answered 400
-	// with that message, an [xrpc.Error] as it says, [accounts.ErrSignUpClosed] as if sign-up were
-	// closed, the end of a context 503, and what says nothing to clients 500. Optional.
+	// CheckSignUp is a gate of your own before sign-up, such as a captcha, a payment or a list of
+	// names. It is called after all other checks, outside of transactions and before the password is
+	// hashed; [ratelimit.FromContext] has the client's address (an IPv6 address as its /64). If it
+	// returns an error there is no account, and nothing of the attempt is kept. The client is
+	// answered by the kind of error: one with a method PublicMessage() string is a 400 with that
+	// message, an [xrpc.Error] is sent as it is, [accounts.ErrSignUpClosed] is answered as in the mode
+	// closed, a context that has ended is a 503, and any other error is a 500 without detail.
+	// Optional.
 	CheckSignUp func(context.Context, accounts.Applicant) error
-	// VerificationRequired has describeServer say that sign-up needs a verificationCode: the apps
-	// that know it then show the page /gate/signup of this server, which is yours to serve, and send
-	// the code that it gives them. CheckSignUp is what looks at it.
+	// VerificationRequired sets phoneVerificationRequired in the answer of describeServer. Apps that
+	// support it then open /gate/signup of this server, a page that you have to serve, and send the
+	// code that it returns as verificationCode. Only CheckSignUp looks at that code.
 	VerificationRequired bool
-	// InviteInterval is the time in which an account earns an invite code, where sign-up needs one.
-	// Zero: accounts earn none.
+	// InviteInterval is the time in which an account earns an invite code, if SignUp is invites.
+	// Default: accounts earn none.
 	InviteInterval time.Duration
 	// InviteEpoch is when earning begins, for accounts that are older.
 	InviteEpoch time.Time
@@ -141,12 +139,14 @@ type Config struct {
 	// AllowPunycodeHandles allows handles on HandleDomains whose label begins with "xn--". They are
 	// shown as other letters than they are written with, and so can pass for somebody else's.
 	AllowPunycodeHandles bool
-	// HandleHold is how long a handle on HandleDomains that its owner has changed for another is
-	// held: only its former owner can take it back, and an admin may give it away. What is held then
-	// stays so when this is changed. Default 30 days; negative: handles are free at once.
+	// HandleHold is how long a handle on HandleDomains is held after its owner has changed it for
+	// another one: until then only that owner can take it back, and an admin can give it to another
+	// account. Changing this setting doesn't change holds that have begun. Default 30 days; negative:
+	// handles are free at once.
 	HandleHold time.Duration
-	// HandleHoldAfterDeletion is how long the handle of a deleted account is held, for whoever comes
-	// back with its DID. Default: it is free at once, since people delete and start again.
+	// HandleHoldAfterDeletion is how long the handle of a deleted account is held for an account with
+	// the same DID, should it move here again. Default: it is free at once, since people delete an
+	// account to start again with the same handle.
 	HandleHoldAfterDeletion time.Duration
 	// MinDeletionDelay is the least time between a deactivation and the deletion that the owner
 	// wishes for with it (deleteAfter of com.atproto.server.deactivateAccount). Default 72 hours.
@@ -170,14 +170,13 @@ type Config struct {
 	Mail mail.Mailer
 	// MailTemplates overrides templates of e-mails; see [mail.NewTemplates].
 	MailTemplates fs.FS
-	// MailPages are pages of your own on which people type the codes that are mailed to them, by
-	// kind of e-mail: the e-mail then has the page's URL, and a link to it with the code in its
-	// fragment, as in https://example.com/reset#code=ABCDE-FGHIJ. Kinds are those with a code, such
-	// as [mail.ResetPassword]. Default: none; e-mails have no link, and send people back to the app
-	// where they asked for the code.
-	MailPages map[mail.Kind]string
 	// MailTimeout bounds one delivery. Default 15 seconds.
 	MailTimeout time.Duration
+	// MailPages are the URLs of pages of your own where people enter mailed codes, by kind of e-mail;
+	// only kinds with a code have one, such as [mail.ResetPassword]. The e-mail then has the URL, and
+	// a link to it with the code in the fragment, as in https://example.com/reset#code=ABCDE-FGHIJ.
+	// Default: e-mails have no link, and tell people to enter the code in the app that asked for it.
+	MailPages map[mail.Kind]string
 	// MuteNotices are kinds of [mail.Notices] that owners are not sent, such as
 	// [mail.AppPasswordCreated].
 	MuteNotices []mail.Kind
@@ -203,26 +202,31 @@ type Config struct {
 	EmailForAppPasswords bool
 
 	// ContactEmail, PrivacyPolicyURL, TermsOfServiceURL and BlobUploadLimit (bytes)
-	// are shown by describeServer, and the first three on the server's page.
+	// are shown by describeServer, and the first three on the server's home page.
 	ContactEmail      string
 	PrivacyPolicyURL  string
 	TermsOfServiceURL string
 	BlobUploadLimit   int64
-	// ShowVersion shows the version of Gatehouse on the server's page.
+	// ShowVersion shows the version of Gatehouse on the server's home page.
 	ShowVersion bool
 
+	// RepoStatus returns the state of an account's repository, for checkAccountStatus and for
+	// com.atproto.sync.listRepos and getRepoStatus. Default: there are no repositories. listRepos
+	// calls it for each account of a page, so a program with many repositories had better serve that
+	// method itself: see LeaveToFallback.
+	RepoStatus xrpc.RepoStatusFunc
 	// Hooks take part in what happens to an account, inside its transaction: see [accounts.Hook].
 	// They run in order, from the first moment of the Server on, so the collections they write are
 	// to be defined before.
 	Hooks []accounts.Hook
 	// Fallback serves the methods below /xrpc/ that Gatehouse doesn't have, such as those of
-	// repositories. Without one they are answered 501 MethodNotImplemented. The one of
-	// examples/proxy passes them on to the service that the client names, as the network's PDSs do.
-	// See [xrpc.Config] for what it has to know.
+	// repositories. Without one they are answered 501 MethodNotImplemented. examples/proxy has one
+	// that proxies them to the service that the client names, as the network's PDSs do. See
+	// [xrpc.Config] for what a Fallback has to know.
 	Fallback http.Handler
-	// LeaveToFallback are NSIDs of Gatehouse's own methods (see [xrpc.Methods]) that Fallback
-	// serves in its place: com.atproto.sync.listRepos, if it has the repositories. Gatehouse then
-	// neither checks who calls them nor limits how often.
+	// LeaveToFallback are the NSIDs of methods of Gatehouse's (see [xrpc.Methods]) that Fallback
+	// serves instead, such as com.atproto.sync.listRepos if it has the repositories. Gatehouse
+	// neither authorises nor limits calls of these.
 	LeaveToFallback []string
 
 	// Logger receives request lines and what operators should know. Default [slog.Default].
@@ -318,8 +322,8 @@ func (s *settings) checkSignUp() error {
 	return nil
 }
 
-// anyoneMaySignUp reports whether everybody in the world can have an account here. An operator may
-// have got that by setting nothing.
+// anyoneMaySignUp reports whether anybody on the internet can have an account here, which an
+// operator gets by setting nothing.
 func (s *settings) anyoneMaySignUp() bool {
 	u, err := url.Parse(s.PublicURL)
 	public := !IsLocal(s.Hostname) || err == nil && !IsLocal(u.Hostname())
@@ -450,7 +454,7 @@ func (s *settings) checkFallback() error {
 	for _, nsid := range s.LeaveToFallback {
 		switch {
 		case s.Fallback == nil:
-			return fieldError("LeaveToFallback", "is set, and Fallback isn't")
+			return fieldError("LeaveToFallback", "is set, but Fallback isn't")
 		case !slices.Contains(xrpc.Methods(), nsid):
 			return fieldError("LeaveToFallback", "%q is not a method that Gatehouse serves", nsid)
 		}

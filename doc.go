@@ -9,8 +9,11 @@
 //	…
 //	mux.Handle("/xrpc/", srv)
 //
-// This package only wires: [New] makes the services of the domain packages on one store,
-// and an [http.Handler] over them. The rules are in the packages accounts, sessions, invites and
-// apppasswords, whose Go APIs the [Server] exposes; storage says where data is kept,
-// and xrpc how methods are served. Package gatehousetest runs a server in a test.
+// [Server.Handler] serves everything that a server without routes of its own needs.
+//
+// This package only wires: [New] makes the services of the domain packages on one store, and an
+// [http.Handler] over them. The rules are in the packages accounts, sessions, invites and
+// apppasswords, whose Go APIs the [Server] exposes; storage says where data is kept, xrpc how
+// methods are served, and web what people see in a browser. Package gatehousetest runs a server in
+// a test.
 package gatehouse

@@ -90,13 +90,13 @@ func ExampleServer_RequireAuth() {
 	// 200 hello alice.test
 }
 
-// refused is an error whose text clients are shown.
+// refused is an error whose text is shown to clients.
 type refused string
 
 func (e refused) Error() string         { return string(e) }
 func (e refused) PublicMessage() string { return string(e) }
 
-// CheckSignUp is a gate before sign-up. This one wants the answer to a question, which apps send as
+// CheckSignUp is a gate before sign-up. This one expects the answer to a question as the
 // verificationCode.
 func ExampleConfig_checkSignUp() {
 	store := memory.New()

@@ -28,8 +28,8 @@ type Server struct {
 	Sessions     *sessions.Service
 	Invites      *invites.Service
 	AppPasswords *apppasswords.Service
-	// Resolver finds the documents of DIDs, anybody's, remembers them for some minutes and bounds how
-	// many are looked up at once.
+	// Resolver finds the documents of all DIDs. It caches them for some minutes, and bounds how many
+	// lookups run at once.
 	Resolver *did.Resolver
 	// Audit is the log of what admins did.
 	Audit *audit.Log
@@ -67,8 +67,8 @@ func NewContext(ctx context.Context, store storage.Store, cfg Config) (*Server, 
 		return nil, fmt.Errorf("gatehouse: %w", err)
 	}
 	if set.anyoneMaySignUp() {
-		set.Logger.WarnContext(ctx, "anyone may sign up on this server",
-			"to close it", "set Config.SignUp (-sign-up) to invites, migrations or closed, or Config.CheckSignUp")
+		set.Logger.WarnContext(ctx, "anybody may sign up on this server",
+			"try", "Config.SignUp (-sign-up) invites, migrations or closed, or a Config.CheckSignUp")
 	}
 	set.warnOfNames(ctx)
 	background, stop := context.WithCancel(context.Background())
@@ -79,7 +79,8 @@ func NewContext(ctx context.Context, store storage.Store, cfg Config) (*Server, 
 }
 
 // ServeHTTP serves the methods below /xrpc/. Under another prefix, wrap the
-// Server in [http.StripPrefix]. At the names of accounts there is nothing: see [Server.HandleHosts].
+// Server in [http.StripPrefix]. At the names of accounts it serves nothing: see
+// [Server.HandleHosts].
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }
 
 // PLCDirectory serves the local DID directory as a public one serves its own:

@@ -13,18 +13,18 @@ import (
 	"github.com/gatehouse-at/gatehouse/xrpc"
 )
 
-// Handler serves everything that a server of its own has:
+// Handler serves everything that Gatehouse has, for a program without routes of its own:
 //
-//   - /xrpc/, the methods
-//   - /.well-known/, the DIDs of handles and documents of DIDs: see [Server.WellKnown]
-//   - /tls-check, for proxies that get certificates on demand: see [Server.TLSCheck]
-//   - /plc/, the local DID directory, if there is one: see [Server.PLCDirectory]; and /{did}, since
-//     the npm package @atproto/identity leaves out the path of its plcUrl
-//   - /, the server's own page: see [Server.Home]
+//   - /xrpc/: the methods
+//   - /.well-known/: the DIDs of handles, and DID documents; see [Server.WellKnown]
+//   - /tls-check: for proxies that get certificates on demand; see [Server.TLSCheck]
+//   - /plc/: the local DID directory, if there is one; see [Server.PLCDirectory]. It is at /{did}
+//     too, since the npm package @atproto/identity drops the path of its plcUrl
+//   - /: the home page; see [Server.Home]
 //   - /robots.txt
 //
-// It is guarded by [Server.HandleHosts]. An embedder with routes of its own mounts what it needs of
-// these on a mux of its own, and guards that.
+// It is guarded by [Server.HandleHosts]. A program with routes of its own mounts what it needs of
+// these on its own mux, and guards that with HandleHosts.
 func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/xrpc/", s)
@@ -36,7 +36,7 @@ func (s *Server) Handler() http.Handler {
 	if plc != nil {
 		mux.Handle("/plc/", http.StripPrefix("/plc", plc))
 	}
-	// Nothing but a DID, which so isn't redirected either: /xrpc is no other name of /xrpc/.
+	// This pattern also keeps the mux from redirecting /xrpc to /xrpc/.
 	mux.HandleFunc("/{name}", func(w http.ResponseWriter, r *http.Request) {
 		_, err := syntax.ParseDID(r.PathValue("name"))
 		if plc == nil || err != nil || r.Method != http.MethodGet && r.Method != http.MethodHead {
@@ -48,30 +48,32 @@ func (s *Server) Handler() http.Handler {
 	return s.HandleHosts(mux)
 }
 
-// HandleHosts guards all that a program serves. At the names of accounts, such as alice.example.com
-// with the handle domain .example.com, there is then only what leads from such a name to its
-// account: /.well-known/atproto-did, and /.well-known/did.json of accounts that have a did:web there.
-// HandleHosts serves these two itself. Everything else is 404 there, or for browsers a redirect to
-// [Config.HandleHostRedirect]: a server that answers at every name is taken for as many servers, with
-// logins of their own. The server's own names are Hostname, the host of PublicURL and ExtraHostnames;
-// at those, and at names on no handle domain, requests go to next.
+// HandleHosts guards everything that a program serves. At the names of accounts, such as
+// alice.example.com if .example.com is a handle domain, it serves only what leads from the name to
+// its account: /.well-known/atproto-did, and /.well-known/did.json of an account with a did:web of
+// that name. Anything else is a 404 there, or for browsers a redirect to
+// [Config.HandleHostRedirect]. Otherwise each handle would look like a server of its own, with its
+// own logins.
 //
-// Gatehouse's own handlers refuse the names of accounts even without it.
+// The server's own names are Hostname, the host of PublicURL and ExtraHostnames. Requests at those,
+// and at names outside the handle domains, go to next.
+//
+// Gatehouse's own handlers refuse the names of accounts even without this guard.
 func (s *Server) HandleHosts(next http.Handler) http.Handler { return s.handler.HandleHosts(next) }
 
-// TLSCheck tells a proxy that gets certificates on demand, such as Caddy, whether it should get one
-// for the host name in the parameter domain: GET /tls-check?domain=alice.example.com. It answers 200
-// for the server's own names and for those at which an account is found (by its handle, or by a
-// did:web whose document is served there), 404 for other names on the handle domains, and 400
-// otherwise. Questions are limited by address, but for those of this machine and of trusted
-// proxies that don't forward them for somebody else.
+// TLSCheck tells a proxy that gets certificates on demand, such as Caddy, whether to get one for a
+// host name: GET /tls-check?domain=alice.example.com. It answers 200 for the server's own names and
+// for those of accounts (a handle that resolves, or a did:web whose document is served there), 404
+// for other names on the handle domains, and 400 otherwise. Requests are limited by address, except
+// those from this machine or from a trusted proxy that makes them for itself.
 func (s *Server) TLSCheck() http.Handler { return s.handler.TLSCheck() }
 
-// Home serves the page that tells people what this server is: its name, links to what describeServer
-// names, and with [Config.ShowVersion] the version.
+// Home serves the home page, which tells people what this server is: its name, its DID, its handle
+// domains, the links and the contact address that describeServer names, and with
+// [Config.ShowVersion] the version.
 func (s *Server) Home() http.Handler { return s.handler.NotAtHandleHosts(s.home) }
 
-// homePage is what the server's own page says.
+// homePage is what the home page says.
 func (s *settings) homePage() web.Home {
 	h := web.Home{
 		ServiceName: s.ServiceName, ServiceDID: s.serviceDID, HandleDomains: s.HandleDomains,
@@ -88,14 +90,15 @@ func (s *settings) checkHosts() error {
 	for _, name := range s.ExtraHostnames {
 		host, err := hostname.Name(strings.TrimSpace(name))
 		if _, herr := syntax.ParseHandle(host); err != nil || herr != nil && host != "localhost" {
-			return fieldError("ExtraHostnames", "%q is no host name", name)
+			return fieldError("ExtraHostnames", "%q is not a host name", name)
 		}
 		s.hostnames = append(s.hostnames, host)
 	}
 	return s.checkRedirect()
 }
 
-// checkRedirect keeps the redirect from leading where a request says, or round in circles.
+// checkRedirect keeps the redirect from leading where a request says (an open redirect), or in
+// circles.
 func (s *settings) checkRedirect() error {
 	if s.HandleHostRedirect == "" {
 		return nil
@@ -111,7 +114,7 @@ func (s *settings) checkRedirect() error {
 	host := strings.ToLower(strings.TrimRight(u.Hostname(), "."))
 	onDomain := func(domain string) bool { return strings.HasSuffix(host, domain) }
 	if slices.ContainsFunc(s.HandleDomains, onDomain) && !slices.Contains(s.hostnames, host) {
-		return fieldError("HandleHostRedirect", "%q leads to the name of an account, where the redirect is itself", s.HandleHostRedirect)
+		return fieldError("HandleHostRedirect", "%q leads to the name of an account, where browsers are redirected again", s.HandleHostRedirect)
 	}
 	return nil
 }

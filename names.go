@@ -45,7 +45,7 @@ func (s *settings) checkHostname() (string, error) {
 		return "", fieldError("Hostname", "%q has a port; only a loopback host may", raw)
 	}
 	if _, err := syntax.ParseHandle(name); err != nil && !IsLocal(name) {
-		return "", fieldError("Hostname", "%q is no host name", raw)
+		return "", fieldError("Hostname", "%q is not a host name", raw)
 	}
 	id, err := did.WebDID(raw)
 	if err != nil { // of an IPv6 address, for one
@@ -94,8 +94,8 @@ func (s *settings) checkPublicURL() (string, error) {
 	return u.Hostname(), nil
 }
 
-// warnOfNames says aloud that one of the server's names is public and another isn't: DIDs then lead
-// nowhere, and nothing else would tell.
+// warnOfNames warns in the log if one of Hostname and PublicURL is public and the other local: DIDs
+// then lead nowhere, and nothing else would show it.
 func (s *settings) warnOfNames(ctx context.Context) {
 	u, err := url.Parse(s.PublicURL)
 	if err != nil {
@@ -103,10 +103,10 @@ func (s *settings) warnOfNames(ctx context.Context) {
 	}
 	switch local := IsLocal(s.Hostname); {
 	case local && isPublic(u.Hostname()):
-		s.Logger.WarnContext(ctx, "PublicURL is public and Hostname is local: nobody else can resolve the server's DID, and by default those of its accounts",
-			"hostname", s.Hostname, "publicURL", s.PublicURL, "try", "the public name as Hostname")
+		s.Logger.WarnContext(ctx, "PublicURL is public and Hostname is local: other servers can't resolve the server's DID or, by default, those of its accounts",
+			"hostname", s.Hostname, "publicURL", s.PublicURL, "try", "the public host name as Hostname")
 	case !local && IsLocal(u.Hostname()):
-		s.Logger.WarnContext(ctx, "Hostname is public and PublicURL is local: the DIDs of accounts lead where nobody else gets",
+		s.Logger.WarnContext(ctx, "Hostname is public and PublicURL is local: the DIDs of accounts name an endpoint that others can't reach",
 			"hostname", s.Hostname, "publicURL", s.PublicURL, "try", "no PublicURL, or https://"+s.Hostname)
 	}
 }

@@ -110,9 +110,10 @@ func (a *Account) Status() Status {
 // Active reports whether the account is neither taken down nor deactivated.
 func (a *Account) Active() bool { return a.Status() == StatusActive }
 
-// HandleResolves reports whether the account's handle leads to its DID. That of a deactivated account
-// does: its identity isn't deactivated, nobody else can have the handle, and clients resolve it
-// before its owner can log in. That of an account that is taken down leads nowhere.
+// HandleResolves reports whether the account's handle resolves to its DID. The handle of a
+// deactivated account does: the identity isn't deactivated, nobody else can have the handle, and
+// clients resolve it before its owner can log in. The handle of an account that is taken down
+// doesn't.
 func (a *Account) HandleResolves() bool { return a.Takedown == nil }
 
 // record is an account as it is stored: with its secrets, and with the state of

@@ -16,11 +16,11 @@ import (
 
 var errNotActivated = refusal.New(ErrNotFound, "user not found")
 
-// Activate ends a deactivation, or begins the life of an account that was brought here, if its DID
-// names this server and its signing key, and for a did:plc the server's rotation key or, since only
-// its owner can change it otherwise, the account's handle. Errors: [ErrNotFound], also for an
-// account that is taken down, [ErrInvalidRequest], [ErrDirectory] (source:
-// com.atproto.server.activateAccount).
+// Activate ends a deactivation, or begins the life of an account that was brought here. The DID has
+// to name this server and the account's signing key. A did:plc also has to name the server's
+// rotation key; if it doesn't, so that only its owner can change it, it has to name the account's
+// handle. Errors: [ErrNotFound], also for an account that is taken down, [ErrInvalidRequest],
+// [ErrDirectory] (source: com.atproto.server.activateAccount).
 func (s *Service) Activate(ctx context.Context, id syntax.DID) error {
 	deactivated := false
 	err := s.UpdateStatus(ctx, id, StatusUpdate{Deactivated: &deactivated})
@@ -90,7 +90,7 @@ func (s *Service) checkDocument(ctx context.Context, a *Account) error {
 
 const noServerKey = "Server rotation key not included in PLC DID data"
 
-// directoryError is what is wrong if what a did:plc stands for can't be had.
+// directoryError turns an error of the directory into one of this package.
 func directoryError(err error) error {
 	switch {
 	case errors.Is(err, did.ErrNotFound):

@@ -17,21 +17,21 @@ type SignUpMode string
 const (
 	// SignUpOpen takes everybody.
 	SignUpOpen SignUpMode = "open"
-	// SignUpInvites takes those who have an invite code, also of those who move here.
+	// SignUpInvites takes people with an invite code; accounts that move here need one too.
 	SignUpInvites SignUpMode = "invites"
-	// SignUpMigrations takes accounts that move here from another server, and no new ones: whoever
-	// signs up brings a DID, and proves that it is theirs.
+	// SignUpMigrations takes accounts that move here from another server, and no new ones: a sign-up
+	// needs a DID, and proof of it.
 	SignUpMigrations SignUpMode = "migrations"
 	// SignUpClosed takes nobody.
 	SignUpClosed SignUpMode = "closed"
 )
 
-// SignUpModes are all modes of sign-up.
+// SignUpModes returns all modes of sign-up.
 func SignUpModes() []SignUpMode {
 	return []SignUpMode{SignUpOpen, SignUpInvites, SignUpMigrations, SignUpClosed}
 }
 
-// ErrSignUpClosed says that the server takes no new accounts, or only those that move here.
+// ErrSignUpClosed says that the server takes no new accounts, or only accounts that move here.
 var ErrSignUpClosed = errors.New("accounts: sign-up is closed")
 
 var (
@@ -39,18 +39,18 @@ var (
 	errOnlyMoving   = refusal.New(ErrSignUpClosed, "This server only takes accounts that move here from another server")
 )
 
-// Applicant is somebody who wants to sign up, as CheckSignUp of a [Config] gets to see them.
+// Applicant is somebody who wants to sign up, as CheckSignUp of a [Config] sees them.
 type Applicant struct {
-	// Handle and Email (in lower case) are fit for use here, and were free a moment ago.
+	// Handle and Email, both in lower case, are valid here, and were free a moment ago.
 	Handle syntax.Handle
 	Email  string
-	// DID is the DID that an account brings with it when it moves here, proved. It is empty for a
-	// new account.
+	// DID is the DID of an account that moves here; the applicant has proved that it is theirs. It is
+	// empty for a new account.
 	DID syntax.DID
-	// InviteCode can be used, or is empty. It is spelt as it was made.
+	// InviteCode is a code that can be used, spelt as it was made, or empty.
 	InviteCode string
-	// VerificationCode and VerificationPhone are what the client sent, which nobody has looked at:
-	// the answer of a captcha, for example (source: com.atproto.server.createAccount).
+	// VerificationCode and VerificationPhone are what the client sent, such as the answer to a
+	// captcha. Nothing has checked them (source: com.atproto.server.createAccount).
 	VerificationCode  string
 	VerificationPhone string
 }
@@ -61,7 +61,8 @@ func (s *Service) SignUpMode() SignUpMode { return s.cfg.SignUp }
 // InviteRequired reports whether sign-up needs an invite code.
 func (s *Service) InviteRequired() bool { return s.cfg.SignUp == SignUpInvites }
 
-// checkMode refuses whom the mode of sign-up keeps out, knowing nothing but what they say.
+// checkMode refuses a sign-up that the mode doesn't allow, by its parameters alone: nothing is
+// looked up.
 func (s *Service) checkMode(p CreateParams) error {
 	switch {
 	case p.Admit:
@@ -76,7 +77,7 @@ func (s *Service) checkMode(p CreateParams) error {
 	return checkOwner(p) // at once, so that nobody else learns which handles and addresses are free
 }
 
-// checkOwner refuses who brings a DID without having proved that it is theirs.
+// checkOwner refuses a DID that the applicant hasn't proved to be theirs.
 func checkOwner(p CreateParams) error {
 	if p.DID != "" && p.DID != p.ProvenDID {
 		return refusal.Newf(ErrMissingAuth, "Missing auth to create account with did: %s", p.DID)
@@ -91,7 +92,7 @@ func (s *Service) checkInvite(tx storage.Tx, p CreateParams) error {
 		return nil
 	case s.gate != nil:
 		return s.gate.Check(tx, p.InviteCode)
-	case s.InviteRequired() && !p.Admit: // nobody here knows any code
+	case s.InviteRequired() && !p.Admit: // without a gate no code is valid
 		return refusal.New(ErrInviteRequired, "Provided invite code not available")
 	}
 	return nil
@@ -99,8 +100,8 @@ func (s *Service) checkInvite(tx storage.Tx, p CreateParams) error {
 
 var errRehearsed = errors.New("accounts: rehearsed")
 
-// ask lets Config.CheckSignUp decide. It may have a captcha used up, or a payment made, so it is
-// asked last: what the first transaction would refuse is refused before.
+// ask calls Config.CheckSignUp. That may use up a captcha or take a payment, so it is called last,
+// after a rehearsal of the first transaction has shown that nothing else is wrong.
 func (s *Service) ask(ctx context.Context, r *record, p CreateParams) error {
 	if s.cfg.CheckSignUp == nil || p.Admit {
 		return nil
@@ -109,7 +110,7 @@ func (s *Service) ask(ctx context.Context, r *record, p CreateParams) error {
 		if err := s.reserve(tx, r, p); err != nil {
 			return err
 		}
-		return errRehearsed // nothing of it is written
+		return errRehearsed // so that nothing is written
 	})
 	if !errors.Is(err, errRehearsed) {
 		return err
@@ -119,7 +120,7 @@ func (s *Service) ask(ctx context.Context, r *record, p CreateParams) error {
 		VerificationCode: p.VerificationCode, VerificationPhone: p.VerificationPhone,
 	})
 	if err != nil {
-		return s.told(ctx, err) // that the address is free
+		return s.told(ctx, err) // a refusal by the gate tells that the address is free
 	}
 	return nil
 }

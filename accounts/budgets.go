@@ -36,8 +36,8 @@ var (
 )
 
 // ChargeGuess takes a guess at a password of an account, which was found by an identifier, from the
-// budget that all ways of guessing and all spellings of an identifier share. Every way to log in has
-// to call it before it tells whether a secret was right. Error: [ratelimit.ErrLimited].
+// budget that all ways of guessing and all spellings of an identifier share. Every way to log in
+// has to call it before it tells whether a secret was right. Error: [ratelimit.ErrLimited].
 func (s *Service) ChargeGuess(ctx context.Context, identifier string, id syntax.DID) error {
 	return s.chargeGuess(ctx, normalIdentifier(identifier), id.String())
 }

@@ -7,17 +7,17 @@ import (
 	"github.com/gatehouse-at/gatehouse/internal/typed"
 )
 
-// The form in which codes are sent, and that in which they are typed, in upper case.
+// The form in which codes are mailed, and the forms in which they are typed, in upper case.
 var (
 	sentCode  = regexp.MustCompile(`^[A-Z2-7]{5}-[A-Z2-7]{5}$`)
 	typedCode = regexp.MustCompile(`^([A-Z2-7]{5})[- ]*([A-Z2-7]{5})$`)
 )
 
 // normalCode brings an e-mailed code, as people type and paste it, into the form in which it was
-// sent: any dash, spaces or nothing between its halves, in any case of letters, with invisible
-// characters and full-width forms in it; or a text around it, such as the line of the e-mail or the
-// link with "code=", in which it stands as it was sent, alone of its kind. Anything else is no code,
-// and so no guess at one.
+// mailed. The code may be in any case of letters, with any dash, spaces or nothing between its
+// halves, and with invisible characters and full-width forms in it. It may also stand in a longer
+// text, such as the line of the e-mail or the link with "code=", if it is written there as it was
+// mailed and no other code is. ok is false for anything else, which doesn't count as a guess.
 func normalCode(raw string) (code string, ok bool) {
 	text := typed.Dashes(typed.Upper(typed.Text(raw)))
 	if halves := typedCode.FindStringSubmatch(text); halves != nil {

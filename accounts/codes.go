@@ -113,7 +113,7 @@ func (s *Service) newCode(ctx context.Context, did syntax.DID, purpose mail.Kind
 
 // redeem checks a code and, if it is right, uses it up and runs then in the same
 // transaction. Without a DID the code itself says whose it is. With a nil then the code is
-// only checked, and stays. What has not the form of a code is refused without counting as a guess.
+// only checked, and stays. A text that isn't of the form of a code doesn't count as a guess.
 func (s *Service) redeem(ctx context.Context, purpose mail.Kind, did syntax.DID, typed string, then func(storage.Tx, *record) error) error {
 	code, ok := normalCode(typed)
 	if !ok {

@@ -27,9 +27,10 @@ var ErrTakenDown = errors.New("accounts: account taken down")
 
 var errTakenDown = refusal.New(ErrTakenDown, "Account has been taken down")
 
-// Delete removes an account, given its DID as [NormalizeIdentifier] understands it, its password and
-// a code of [Service.RequestDelete]. Errors: [ErrBadCredentials], [ErrTakenDown], [ErrInvalidToken],
-// [ErrExpiredToken], [ratelimit.ErrLimited] (source: com.atproto.server.deleteAccount).
+// Delete removes an account, given its DID in any spelling that [NormalizeIdentifier] understands,
+// its password and a code of [Service.RequestDelete]. Errors: [ErrBadCredentials], [ErrTakenDown],
+// [ErrInvalidToken], [ErrExpiredToken], [ratelimit.ErrLimited] (source:
+// com.atproto.server.deleteAccount).
 func (s *Service) Delete(ctx context.Context, did syntax.DID, password, code string) error {
 	r, err := s.authenticate(ctx, did.String(), password, func(tx storage.Tx) (*record, error) { return findDID(tx, did.String()) })
 	switch {

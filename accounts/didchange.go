@@ -24,7 +24,7 @@ type didChange struct {
 	// To is the handle or the key that comes. Meanwhile it is kept from other accounts. If Kind is
 	// Deleted it is the DID.
 	To string `json:"to"`
-	// Hold says that the handle that goes is to be held for the account.
+	// Hold says that the handle that is given up is to be held for the account.
 	Hold  bool      `json:"hold,omitempty"`
 	Since time.Time `json:"since"`
 	// Until is when nobody is at it any more.
@@ -55,7 +55,7 @@ type aspect struct {
 	// tell puts it into an operation for the DID, and give into the account.
 	tell func(*did.Operation, string)
 	give func(*Service, storage.Tx, *record, *didChange) error
-	// publish says what the owner of a DID has to do that only they can change.
+	// publish says what the owner has to do if only they can change the DID.
 	publish func(to string) string
 	// notice is the kind of e-mail that tells the owner of the change; empty for none.
 	notice mail.Kind
@@ -80,8 +80,8 @@ func (p *aspect) under(tx storage.Tx, to string) (syntax.DID, error) {
 	return c.DID, nil
 }
 
-// announce is the first step of a change, whose kind and times it fills in. Whether another account
-// has or is about to get the same was looked at before.
+// announce is the first step of a change, and fills in its kind and times. The caller has checked
+// that no other account has, or is about to get, the same.
 func (s *Service) announce(tx storage.Tx, p *aspect, c didChange) error {
 	now := s.now()
 	switch other, err := didChanges.Get(tx, changeKey(c.DID, p.kind)); {
@@ -114,12 +114,12 @@ func (s *Service) carryOut(ctx context.Context, p *aspect, id syntax.DID, to str
 	return s.finishOrRevert(ctx, p, id, to)
 }
 
-// errOwnersTask is the kind of what only the owner of a DID can do. It is a
-// [did.ErrNotController] too.
+// errOwnersTask is the kind of a change that only the owner of the DID can make. It is an
+// [ErrInvalidRequest] and a [did.ErrNotController].
 var errOwnersTask = fmt.Errorf("%w: %w", ErrInvalidRequest, did.ErrNotController)
 
-// ownersTask refuses what the server can't do since its rotation key isn't among those of a DID,
-// and says what the owner can do.
+// ownersTask refuses a change that the server can't make, since its rotation key isn't among those
+// of the DID, and says what the owner has to do.
 func ownersTask(format string, args ...any) error {
 	return refusal.Newf(errOwnersTask, "The rotation keys of the DID do not include the server's: "+format, args...)
 }
@@ -130,8 +130,8 @@ func uninterrupted(ctx context.Context) context.Context {
 	return storage.WithoutPrecondition(context.WithoutCancel(ctx))
 }
 
-// changeDID changes an account's DID in the directory. Unless its owner alone can do that, what
-// fails is an [ErrDirectory].
+// changeDID changes an account's DID in the directory. Errors: [did.ErrNotController] if only the
+// owner can change it, otherwise [ErrDirectory].
 func (s *Service) changeDID(ctx context.Context, id syntax.DID, change func(*did.Operation)) error {
 	err := s.cfg.DIDs.Change(ctx, id, change)
 	if s.cfg.Resolver != nil {
@@ -197,7 +197,7 @@ func (s *Service) finishOrRevert(ctx context.Context, p *aspect, id syntax.DID, 
 
 // revert brings an account's DID back to what the account says, after a change that was refused, or
 // given up, when the DID had it already. It is a change in place of that one, in which only the DID
-// takes part. What the owner of a DID published that only they can change stays.
+// takes part. Of a DID that only its owner can change, what the owner published stays.
 func (s *Service) revert(ctx context.Context, p *aspect, id syntax.DID, refused string) error {
 	var to string
 	err := s.store.Update(ctx, func(tx storage.Tx) error {

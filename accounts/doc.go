@@ -9,12 +9,23 @@
 //
 // # Sign-up
 //
-// Creating an account with a new did:plc has an effect outside the store: the DID's first
-// operation is published in a directory. So [Service.Create] goes in three steps. One
-// transaction checks everything, reserves handle and address, redeems the
-// invite and stores the account as pending with its signed operation. Then the
-// operation is submitted; its hash is the DID, so doing it again changes nothing.
-// A last transaction makes the account visible. A refusal undoes the first step. A
-// crash in between leaves a pending record, which [Service.Recover] finishes
-// or undoes by asking the directory. Changes of handles and signing keys go the same way.
+// Creating an account with a new did:plc has an effect outside the store: the DID's first operation
+// is published in a directory. So [Service.Create] goes in three steps, once the [SignUpMode] and
+// CheckSignUp of the [Config] allow it. One transaction checks everything, reserves handle and
+// address, redeems the invite and stores the account as pending with its signed operation. Then the
+// operation is submitted; its hash is the DID, so doing it again changes nothing. A last
+// transaction makes the account visible. A refusal undoes the first step. A crash in between leaves
+// a pending record, which [Service.Recover] finishes or undoes by asking the directory. Changes of
+// handles and signing keys go the same way.
+//
+// # Identifiers
+//
+// People paste handles, DIDs and addresses with all kinds of things around and inside them.
+// [NormalizeIdentifier] is the one place that says what is understood; every lookup and every
+// budget of guesses goes through it, so that no spelling makes a second account or a second budget.
+//
+// # Handles
+//
+// A handle on one of the server's domains that its owner gives up is held for them for a while
+// (HandleHold of the [Config]), so that no stranger gets its mentions.
 package accounts

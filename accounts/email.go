@@ -32,8 +32,9 @@ var emailUser = regexp.MustCompile("^[a-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\\.[a-z0-9!#
 // NormalizeEmail returns an e-mail address in lower case, as it is stored and compared, without
 // spaces and invisible characters around it. It is an [ErrInvalidEmail] if it isn't exactly one
 // address of the form user@domain in ASCII, or is one of a service that gives out throw-away
-// addresses. An internationalised domain is written in its ASCII form (xn--…); an internationalised
-// user part is refused, since mail to it is lost on the many servers that can't handle it.
+// addresses. An internationalised domain is written in its ASCII form (xn--…); an
+// internationalised user part is refused, since mail to it is lost on the many servers that can't
+// handle it.
 func NormalizeEmail(address string) (string, error) {
 	address = typed.Lower(typed.Trim(address))
 	user, domain, ok := strings.Cut(address, "@")

@@ -13,8 +13,8 @@ import (
 var (
 	// ErrInvalidHandle says that a handle is malformed, too short, too long or offensive.
 	ErrInvalidHandle = errors.New("accounts: invalid handle")
-	// ErrHandleNotAvailable says that a handle is reserved, belongs to an account, or is held for
-	// the one that had it.
+	// ErrHandleNotAvailable says that a handle is reserved, belongs to another account, or is held
+	// for the account that had it.
 	ErrHandleNotAvailable = errors.New("accounts: handle not available")
 	// ErrUnsupportedDomain says that a new account's handle isn't on one of the server's domains.
 	ErrUnsupportedDomain = errors.New("accounts: unsupported handle domain")
@@ -34,7 +34,7 @@ func NormalizeHandle(raw string) (syntax.Handle, error) {
 	return parseHandle(NormalizeIdentifier(raw))
 }
 
-// parseHandle is NormalizeHandle for what machines write, which is a handle or isn't.
+// parseHandle is NormalizeHandle for handles that programs write, without their other spellings.
 func parseHandle(raw string) (syntax.Handle, error) {
 	h, err := syntax.ParseHandle(raw)
 	switch {

@@ -28,12 +28,12 @@ var handleAspect = &aspect{
 // UpdateHandle gives an account another handle: the handle is set aside, the DID changed, and then
 // the account. If it is cut short, doing it again ends it, and so does [Service.Recover]. A handle
 // on a foreign domain has to resolve to the account's DID. A DID that only its owner can change has
-// to name the handle already: a did:web that isn't hosted here, and a did:plc whose rotation keys
-// don't include the server's, for which it is a [did.ErrNotController] otherwise. The handle that
-// goes is held for the account, for HandleHold of the [Config]. ByAdmin lets an admin give handles
-// that are reserved, offensive, or held for others; what goes is free then. Errors: [ErrNotFound],
-// [ErrInvalidHandle], [ErrHandleNotAvailable], [ErrInvalidRequest], [ErrDirectory] (source:
-// com.atproto.identity.updateHandle).
+// to name the handle already: a did:web that isn't hosted here, or a did:plc whose rotation keys
+// don't include the server's (which is a [did.ErrNotController] otherwise). The handle that is
+// given up is held for the account, for the HandleHold of the [Config]. byAdmin lets an admin give
+// a handle that is reserved, offensive, or held for another account; the handle that is given up is
+// then free. Errors: [ErrNotFound], [ErrInvalidHandle], [ErrHandleNotAvailable],
+// [ErrInvalidRequest], [ErrDirectory] (source: com.atproto.identity.updateHandle).
 func (s *Service) UpdateHandle(ctx context.Context, id syntax.DID, raw string, byAdmin bool) error {
 	if _, err := s.Get(ctx, id); err != nil {
 		return err
@@ -99,8 +99,8 @@ func (s *Service) claimHandle(tx storage.Tx, id syntax.DID, handle syntax.Handle
 	return s.runHooks(tx, Change{Kind: HandleChanging, Account: &after, Before: before})
 }
 
-// ownerOf returns the account that has a handle or is about to get it, or an empty DID. A hold of the
-// handle is read along with it, for whoever looks at that next.
+// ownerOf returns the account that has a handle or is about to get it, or an empty DID. It fetches
+// the hold of the handle along, which callers look at next.
 func ownerOf(tx storage.Tx, handle syntax.Handle) (syntax.DID, error) {
 	err := storage.Prefetch(tx,
 		accountsTable.RefBy("handle", handle.String()), handleAspect.ref(handle.String()), heldHandles.Ref(handle.String()))

@@ -11,11 +11,11 @@ import (
 	"github.com/gatehouse-at/gatehouse/storage"
 )
 
-// heldHandle is a handle that its account has given up. For a while nobody else gets it: whoever
-// writes to it, or mentions it, means the account that had it.
+// heldHandle is a handle that its account has given up. For a while no other account gets it, since
+// people who mention it still mean the account that had it.
 type heldHandle struct {
 	Handle syntax.Handle `json:"handle"`
-	// DID is that of the former owner, who may take the handle back.
+	// DID is the DID of the former owner, who may take the handle back.
 	DID   syntax.DID `json:"did"`
 	Until time.Time  `json:"until"`
 }
@@ -26,9 +26,9 @@ var heldHandles = storage.NewCollection("held_handles",
 	storage.Ordered("until", func(h *heldHandle) string { return storage.TimeKey(h.Until) }),
 )
 
-// maxHeldHandles is how many handles are held for one DID, so that nobody hoards them. Those that
-// are given up beyond that are free at once: if they took the place of others, a thief could have
-// the owner's own handle pushed out.
+// maxHeldHandles is how many handles are held for one DID, so that nobody hoards them. A handle
+// that is given up beyond that is free at once. It doesn't replace an older hold, or a thief could
+// push out the owner's own handle.
 const maxHeldHandles = 10
 
 // formerOwner returns the DID for which a handle is held, or an empty one.
@@ -43,7 +43,7 @@ func (s *Service) formerOwner(tx storage.Tx, handle syntax.Handle) (syntax.DID, 
 	return h.DID, nil
 }
 
-// checkNotHeld refuses a handle that is held for another DID than that of who asks for it.
+// checkNotHeld refuses a handle that is held for another DID.
 func (s *Service) checkNotHeld(tx storage.Tx, handle syntax.Handle, id syntax.DID) error {
 	switch former, err := s.formerOwner(tx, handle); {
 	case err != nil:
@@ -54,14 +54,14 @@ func (s *Service) checkNotHeld(tx storage.Tx, handle syntax.Handle, id syntax.DI
 	return nil
 }
 
-// handleTaken refuses a handle that somebody else has, or that is held for somebody else. Which of
-// these it is isn't said.
+// handleTaken refuses a handle that another account has, or that is held for one. It doesn't say
+// which.
 func handleTaken(handle syntax.Handle) error {
 	return refusal.Newf(ErrHandleNotAvailable, "Handle already taken: %s", handle)
 }
 
-// exchangeHandle goes with an account's change of its handle: a hold of the handle that comes ends,
-// and the one that goes is held, if hold is set.
+// exchangeHandle keeps the holds right when an account changes its handle: a hold of the new handle
+// ends, and the old handle is held if hold is set.
 func (s *Service) exchangeHandle(tx storage.Tx, id syntax.DID, from, to syntax.Handle, hold bool) error {
 	former, err := s.formerOwner(tx, to)
 	if err != nil {
@@ -72,15 +72,15 @@ func (s *Service) exchangeHandle(tx storage.Tx, id syntax.DID, from, to syntax.H
 	}
 	places := maxHeldHandles
 	if former == id {
-		// The place of what is taken back stays free for it. Otherwise a thief would take it back,
-		// have its place filled by the handle that goes, and give it up once more.
+		// The hold that ends leaves a place, which is kept for the same handle. Otherwise a thief could
+		// take a held handle back, fill its place with the old handle, and then give it up unheld.
 		places--
 	}
 	return s.holdHandle(tx, id, from, s.cfg.HandleHold, places)
 }
 
-// holdHandle holds a handle that an account has no longer, if it is on one of the server's domains
-// and fewer others than places are held for its DID.
+// holdHandle holds a handle that an account no longer has, if it is on one of the server's domains
+// and fewer than places other handles are held for its DID.
 func (s *Service) holdHandle(tx storage.Tx, id syntax.DID, handle syntax.Handle, d time.Duration, places int) error {
 	if _, hosted := hostedLabel(handle, s.cfg.HandleDomains); !hosted || d <= 0 {
 		return nil
@@ -100,13 +100,13 @@ func (s *Service) holdHandle(tx storage.Tx, id syntax.DID, handle syntax.Handle,
 	return heldHandles.Put(tx, &heldHandle{Handle: handle, DID: id, Until: now.Add(d)})
 }
 
-// endHold ends the hold of a handle that an account has got.
+// endHold ends the hold of a handle that an account has taken.
 func endHold(tx storage.Tx, handle syntax.Handle) error {
 	return heldHandles.Delete(tx, handle.String())
 }
 
-// holdDeleted holds the handle of an account that is deleted, if the [Config] says so. Otherwise
-// nothing is held any more for its DID: its owner may want to start again.
+// holdDeleted holds the handle of a deleted account, if the [Config] says so. Otherwise it ends all
+// holds for the DID, since its owner may want to start again.
 func (s *Service) holdDeleted(tx storage.Tx, r *record) error {
 	if s.cfg.HandleHoldAfterDeletion > 0 {
 		return s.holdHandle(tx, r.DID, r.Handle, s.cfg.HandleHoldAfterDeletion, maxHeldHandles)
@@ -115,8 +115,7 @@ func (s *Service) holdDeleted(tx storage.Tx, r *record) error {
 	return err
 }
 
-// PurgeHeldHandles forgets handles that were held long enough. It is housekeeping, to be run
-// periodically.
+// PurgeHeldHandles deletes holds that have ended. It is housekeeping, to be run periodically.
 func (s *Service) PurgeHeldHandles(ctx context.Context) error {
 	return heldHandles.Purge(ctx, s.store, storage.Range{Index: "until", To: storage.TimeKey(s.now().Add(time.Millisecond))})
 }

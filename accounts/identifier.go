@@ -9,26 +9,26 @@ import (
 	"github.com/gatehouse-at/gatehouse/internal/typed"
 )
 
-// maxIdentifier is the length in bytes beyond which nothing is taken for an identifier in disguise:
-// a DID may have 2048 (source: the atproto DID specification), and a link has more around it.
+// maxIdentifier is the length in bytes beyond which no identifier is looked for in a text: a DID
+// may have 2048 (source: the atproto DID specification), and a link has more around it.
 const maxIdentifier = 4096
 
-// NormalizeIdentifier returns what is meant by a handle, a DID or an e-mail address as people type
-// and paste it, in the spelling in which accounts are found:
+// NormalizeIdentifier returns the handle, DID or e-mail address that is meant by what people type
+// and paste, in the spelling in which accounts are found:
 //
-//   - Characters that can't be seen, such as zero width spaces, marks of the direction of writing and
-//     soft hyphens, and spaces other than the ordinary one are taken away, wherever they are; so are
-//     ordinary spaces around the text. One inside stays, and is a mistake.
+//   - Invisible characters (zero width spaces, bidirectional marks, soft hyphens and the like) and
+//     spaces outside ASCII are removed wherever they are, and ordinary spaces around the text. An
+//     ordinary space inside stays: that is a mistake, and no account is found by it.
 //   - Full-width forms become ordinary ones, and the ideographic full stop a dot.
-//   - A leading "@" or "at://" goes. Of a link to a profile (https://HOST/profile/ALICE, with or
-//     without the scheme and with anything after it) and of an at:// URI what names the account is
-//     left, and of https://HOST the host, since handles are shown as links.
-//   - Trailing dots go.
-//   - Letters become lower case, but for the end of a DID of another method than plc, where the case
-//     of letters counts.
+//   - A leading "@" or "at://" is removed. A link to a profile (https://HOST/profile/ALICE, with or
+//     without the scheme and with anything after it) and an at:// URI become what names the
+//     account, and https://HOST becomes the host, since handles are shown as links.
+//   - Trailing dots are removed.
+//   - Letters become lower case, except in the method-specific part of a DID that isn't a did:plc,
+//     where case matters.
 //
-// An e-mail address stays one. Whether the result is an identifier at all isn't looked at. What is
-// normalised stays as it is when that is done again.
+// An e-mail address stays one. The result need not be a valid identifier. Normalising it again
+// changes nothing.
 func NormalizeIdentifier(raw string) string {
 	s := cleanIdentifier(raw)
 	for len(s) <= maxIdentifier {
@@ -36,21 +36,21 @@ func NormalizeIdentifier(raw string) string {
 		if inside == s {
 			break
 		}
-		s = cleanIdentifier(inside) // what was escaped in a link may hold anything
+		s = cleanIdentifier(inside) // what was escaped in a link may be anything
 	}
 	return lowerIdentifier(s)
 }
 
-// normalIdentifier is NormalizeIdentifier with all letters in lower case: what all spellings of an
-// identifier have in common.
+// normalIdentifier is NormalizeIdentifier with all letters in lower case, so that all spellings of
+// an identifier share one budget.
 func normalIdentifier(raw string) string { return typed.Lower(NormalizeIdentifier(raw)) }
 
 func cleanIdentifier(raw string) string {
 	return strings.ReplaceAll(typed.Name(raw), "\u3002", ".")
 }
 
-// The links that identifiers stand in. Without its scheme a link to a profile has the form of an
-// e-mail address if there is an "@" in it, and is left to be one.
+// The links that identifiers stand in. A link to a profile that has an "@" but no scheme could be
+// an e-mail address, and is left alone.
 var (
 	atURI       = regexp.MustCompile(`(?i)^at://([^/?#]*)`)
 	webLink     = regexp.MustCompile(`(?i)^https?://([^/?#]*)/?$`)
@@ -58,7 +58,7 @@ var (
 	bareLink    = regexp.MustCompile(`(?i)^[^/?#@\s]+/profile/([^/?#@]+)[^@]*$`)
 )
 
-// unwrap takes away what stands around an identifier, one thing at a time, or nothing.
+// unwrap removes one thing that stands around an identifier, or nothing.
 func unwrap(s string) string {
 	inside := strings.TrimLeftFunc(s, func(r rune) bool { return r == '@' || unicode.IsSpace(r) })
 	inside = strings.TrimRightFunc(inside, func(r rune) bool { return r == '.' || unicode.IsSpace(r) })
@@ -75,8 +75,8 @@ func unwrap(s string) string {
 	return inside
 }
 
-// unescape undoes the escaping of a part of a URL. A DID that wasn't escaped is left alone: it may
-// have a percent sign of its own.
+// unescape undoes the percent-encoding of a part of a URL. A DID that wasn't encoded is left alone,
+// since it may have a percent sign of its own.
 func unescape(part string) string {
 	if strings.HasPrefix(typed.Lower(part), "did:") {
 		return part

@@ -111,8 +111,8 @@ func FuzzIdentifier(f *testing.F) {
 	})
 }
 
-// TestNoSpellingMakesASecondAccount signs up with spellings of a few names, and logs in with others:
-// there is one account of each name and each address, and all spellings lead to it.
+// TestNoSpellingMakesASecondAccount signs up with spellings of a few names, and logs in with
+// others: there is one account of each name and each address, and all spellings lead to it.
 func TestNoSpellingMakesASecondAccount(t *testing.T) {
 	s := domaintest.New(t, func(c *gatehouse.Config) { c.RateLimits = gatehouse.Off })
 	names := []string{"alice", "bob-1", "carol"}

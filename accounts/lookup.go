@@ -72,8 +72,8 @@ func find(tx storage.Tx, identifier string) (*record, error) {
 	return visible(accountsTable.GetBy(tx, "handle", id))
 }
 
-// findDID finds the account of a DID as typed, which may be in the wrong case: those of did:plc and
-// of the did:web that are made here have no capitals, and others may have.
+// findDID finds the account of a DID as typed, which may be in the wrong case: a did:plc, and a
+// did:web that was made here, have no capitals; other DIDs may have some.
 func findDID(tx storage.Tx, raw string) (*record, error) {
 	id := NormalizeIdentifier(raw)
 	r, err := get(tx, syntax.DID(id))

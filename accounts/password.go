@@ -39,10 +39,10 @@ func (s *Service) checkNewPassword(password string) error {
 }
 
 // Authenticate returns the account of an identifier (a handle, DID or e-mail address, in any
-// spelling that [NormalizeIdentifier] understands) if the password is its own. An unknown identifier
-// and a wrong password give the same [ErrBadCredentials] after the same work. The account may be
-// taken down or deactivated: what that means is the caller's to decide. Beyond the budget of guesses
-// at the account, or of hashes for the client, it is a [ratelimit.ErrLimited].
+// spelling that [NormalizeIdentifier] understands) if the password is its own. An unknown
+// identifier and a wrong password give the same [ErrBadCredentials] after the same work. The
+// account may be taken down or deactivated: what that means is the caller's to decide. Beyond the
+// budget of guesses at the account, or of hashes for the client, it is a [ratelimit.ErrLimited].
 func (s *Service) Authenticate(ctx context.Context, identifier, password string) (*Account, error) {
 	r, err := s.authenticate(ctx, identifier, password, func(tx storage.Tx) (*record, error) { return find(tx, identifier) })
 	if err != nil {
@@ -238,10 +238,10 @@ const (
 	EndAppPasswords
 )
 
-// RequestPasswordReset mails a code to the address of the account of an identifier (that address, a
-// handle or a DID), if there is one, and the address isn't one that a session gave the account
-// without a code in the last three days. It returns at once, and never says whether there is:
-// looking up and sending go on in the background, and what is too much for the queue is dropped
+// RequestPasswordReset mails a code to the address of an account, which is named by that address,
+// its handle or its DID. No code is mailed if there is no such account, or if a session gave it the
+// address without a code in the last three days. It returns at once and never says which: the
+// lookup and the delivery run in the background, and what is too much for the queue is dropped
 // (source: com.atproto.server.requestPasswordReset).
 func (s *Service) RequestPasswordReset(ctx context.Context, identifier string) error {
 	client := ratelimit.Client{Address: ratelimit.FromContext(ctx).Address}

@@ -56,9 +56,9 @@ func (s *Service) mayChangeDID(a *Account) error {
 }
 
 // RequestPLCSignature mails a code with which an operation can be signed. An account that was
-// brought here has to be activated and its address confirmed before. If the directory says that the
-// server can't sign for the DID, no code is mailed, and it is a [did.ErrNotController] if only the
-// server's rotation key is missing. Errors: [ErrNotFound], [ErrInvalidRequest],
+// brought here has to be activated and its address confirmed before. No code is mailed if the
+// directory says that the server can't sign for the DID: it is a [did.ErrNotController] if the
+// server's rotation key is missing there. Errors: [ErrNotFound], [ErrInvalidRequest],
 // [ratelimit.ErrLimited] (source: com.atproto.identity.requestPlcOperationSignature).
 func (s *Service) RequestPLCSignature(ctx context.Context, id syntax.DID) error {
 	a, err := s.Get(ctx, id)
@@ -74,11 +74,11 @@ func (s *Service) RequestPLCSignature(ctx context.Context, id syntax.DID) error 
 	return s.sendCode(ctx, a, mail.PLCOperation)
 }
 
-// lookFor is how long a request waits for a directory that it can do without.
+// lookFor is how long a request waits for the directory where it can do without an answer.
 const lookFor = 5 * time.Second
 
-// canSign refuses a DID that the server can't sign operations for, if the directory says so: one
-// that can't be reached may be there again when there is something to sign.
+// canSign refuses a DID that the server can't sign operations for, if the directory says so. A
+// directory that can't be reached refuses nothing: it may be back by the time of signing.
 func (s *Service) canSign(ctx context.Context, id syntax.DID) error {
 	ctx, cancel := context.WithTimeout(ctx, lookFor)
 	defer cancel()
@@ -97,8 +97,8 @@ var errSignYourself = ownersTask("sign PLC operations with a rotation key of you
 
 // SignPLCOperation makes the operation that follows the last one of an account's DID, changed as
 // asked and signed with the server's key, for whoever has the code, which is used up if there is an
-// operation. It isn't submitted. One that changes nothing is refused, and so are all if the DID's
-// rotation keys don't include the server's, with a [did.ErrNotController]. Errors: [ErrNotFound],
+// operation. It isn't submitted. An operation that changes nothing is refused; if the DID's
+// rotation keys don't include the server's, it is a [did.ErrNotController]. Errors: [ErrNotFound],
 // [ErrInvalidRequest], [ErrInvalidToken], [ErrExpiredToken], [ErrDirectory] (source:
 // com.atproto.identity.signPlcOperation).
 func (s *Service) SignPLCOperation(ctx context.Context, id syntax.DID, code string, change func(*did.Operation)) (*did.Operation, error) {
@@ -136,8 +136,8 @@ func (s *Service) SignPLCOperation(ctx context.Context, id syntax.DID, code stri
 	return op, nil
 }
 
-// invalidOperation refuses an operation in words for its maker. What a directory said in words of
-// its own isn't repeated.
+// invalidOperation refuses an operation with the reason, for whoever made it. What a directory said
+// in its own words isn't repeated.
 func invalidOperation(err error) error {
 	var wrong *did.InvalidError
 	if errors.As(err, &wrong) {
@@ -146,9 +146,9 @@ func invalidOperation(err error) error {
 	return refusal.New(ErrInvalidRequest, "Invalid operation: the DID directory refused it")
 }
 
-// SubmitPLCOperation submits an operation for an account's DID, if after it the DID still fits this
-// server. It may be submitted again. Errors: [ErrNotFound], [ErrInvalidRequest], [ErrDirectory]
-// (source: com.atproto.identity.submitPlcOperation).
+// SubmitPLCOperation submits an operation for an account's DID, if the DID still fits this server
+// after it. Submitting it again changes nothing. Errors: [ErrNotFound], [ErrInvalidRequest],
+// [ErrDirectory] (source: com.atproto.identity.submitPlcOperation).
 func (s *Service) SubmitPLCOperation(ctx context.Context, id syntax.DID, op *did.Operation) error {
 	a, err := s.Get(ctx, id)
 	if err != nil {

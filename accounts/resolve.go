@@ -10,9 +10,9 @@ import (
 )
 
 // ResolveHandle returns the DID of a handle: that of an account here that isn't taken down (see
-// [Account.HandleResolves]), or what the network says. The network is also asked for a handle on a
-// foreign domain whose account here is deactivated, since the account may have moved away, and the
-// domain may be another's since. Error: [ErrHandleNotFound] (source:
+// [Account.HandleResolves]), or what the network says. The network is also asked about a handle on
+// a foreign domain whose account here is deactivated, since the account may have moved away and the
+// domain may belong to somebody else by now. Error: [ErrHandleNotFound] (source:
 // com.atproto.identity.resolveHandle).
 func (s *Service) ResolveHandle(ctx context.Context, raw string) (syntax.DID, error) {
 	notFound := refusal.New(ErrHandleNotFound, "Unable to resolve handle")

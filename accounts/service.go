@@ -89,11 +89,11 @@ type Config struct {
 	HandleDomains []string
 	// SignUp says who may sign up. Default [SignUpOpen].
 	SignUp SignUpMode
-	// CheckSignUp decides on everybody who wants to sign up and meets all other conditions, before
-	// their password is hashed and outside of transactions. With an error there is no account, and
-	// nothing of the attempt is left: no invite code is used. If the error has a method
-	// PublicMessage() string, clients of the HTTP API are told that. The client's address is that of
-	// [ratelimit.FromContext]. Optional.
+	// CheckSignUp is a gate before sign-up. It is called after all other checks, outside of
+	// transactions and before the password is hashed; [ratelimit.FromContext] has the client's
+	// address. If it returns an error there is no account, and nothing of the attempt is kept: no
+	// invite code is used. Clients of the HTTP API are shown the text of an error with a method
+	// PublicMessage() string. Optional.
 	CheckSignUp func(context.Context, Applicant) error
 	// MinPasswordLength is the fewest characters of a new password. Default 8.
 	MinPasswordLength int
@@ -106,8 +106,8 @@ type Config struct {
 	Resolver *did.Resolver
 	// Endpoint is the URL of the server, as DID documents name it.
 	Endpoint string
-	// Hostnames are the server's own, in lower case and without ports: no account gets one as its
-	// handle.
+	// Hostnames are the server's own host names, in lower case and without ports. No account can have
+	// one as its handle.
 	Hostnames []string
 	// Keys keeps the signing keys of accounts.
 	Keys keys.Store
@@ -117,11 +117,12 @@ type Config struct {
 	Handles HandleResolver
 	// AllowPunycodeHandles allows handles whose label on the server's domains begins with "xn--".
 	AllowPunycodeHandles bool
-	// HandleHold is how long a handle on one of the HandleDomains that its owner gives up is held:
-	// nobody else gets it, but by an admin. Default 30 days; negative: handles are free at once.
+	// HandleHold is how long a handle on HandleDomains is held after its owner has given it up: until
+	// then nobody else gets it, unless an admin gives it away. Default 30 days; negative: handles are
+	// free at once.
 	HandleHold time.Duration
-	// HandleHoldAfterDeletion is the same for the handle of an account that is deleted. Default: it
-	// is free at once, and so are those that were held for the account.
+	// HandleHoldAfterDeletion is the same for the handle of a deleted account. Default: it is free at
+	// once, and so are the handles that were held for the account.
 	HandleHoldAfterDeletion time.Duration
 	// MinDeletionDelay is the least time between a deactivation and the deletion that its owner
 	// wished for with it. Default 72 hours.
@@ -134,8 +135,8 @@ type Config struct {
 	Mailer mail.Mailer
 	// Templates makes the e-mails. Default: those of package mail.
 	Templates *mail.Templates
-	// MailPages are where people type the codes of e-mails, by kind; see [mail.CheckPage]. Without
-	// one it is the app that asked for the code.
+	// MailPages are the URLs of pages where people enter mailed codes, by kind of e-mail; see
+	// [mail.CheckPage]. Without one they enter the code in the app that asked for it.
 	MailPages map[mail.Kind]string
 	// MailTimeout bounds a delivery, and so the request that waits for it. Default 15 seconds.
 	MailTimeout time.Duration

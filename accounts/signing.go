@@ -184,11 +184,11 @@ func (s *Service) Signer(ctx context.Context, id syntax.DID, also ...func(storag
 }
 
 // RotateSigningKey gives an account a new signing key, in its DID first, and returns it as a
-// did:key. The key is stored before. Of a DID that only its owner can change, it is returned with
-// an error that names it, a [did.ErrNotController] if it is a did:plc: once the owner has published
-// it, doing it again puts it to use. If it is cut short, doing it again ends it, with the same key,
-// and so does [Service.Recover]. In between, what is signed with the old key doesn't verify; the
-// other way round it would be the same with the new one. Errors: [ErrNotFound],
+// did:key. The key is stored before. If only its owner can change the DID, the key is reserved and
+// returned with an error that names it (for a did:plc a [did.ErrNotController]): once the owner has
+// published the key, another call puts it to use. If it is cut short, doing it again ends it, with
+// the same key, and so does [Service.Recover]. In between, what is signed with the old key doesn't
+// verify; the other way round it would be the same with the new one. Errors: [ErrNotFound],
 // [ErrInvalidRequest], [ErrDirectory].
 func (s *Service) RotateSigningKey(ctx context.Context, id syntax.DID) (string, error) {
 	if _, err := s.Get(ctx, id); err != nil {
@@ -216,7 +216,7 @@ func (s *Service) RotateSigningKey(ctx context.Context, id syntax.DID) (string, 
 }
 
 // SetSigningKey has an account use a key that was reserved here, given as a did:key. A DID that
-// only its owner can change has to name it already; if it is a did:plc that doesn't, it is a
+// only its owner can change has to name the key already, or for a did:plc it is a
 // [did.ErrNotController]. If it is cut short, doing it again ends it, and so does
 // [Service.Recover]. Errors: [ErrNotFound], [ErrInvalidRequest], [ErrDirectory] (source:
 // com.atproto.admin.updateAccountSigningKey).
@@ -250,10 +250,10 @@ func (s *Service) SetSigningKey(ctx context.Context, id syntax.DID, public strin
 	return s.carryOut(ctx, keyAspect, id, public)
 }
 
-// foreign reports whether a DID is one whose document somebody else serves.
+// foreign reports whether somebody else serves the document of a DID.
 func (s *Service) foreign(id syntax.DID) bool { return id.Method() != "plc" && !s.hostedWeb(id) }
 
-// checkDeclaredKey refuses a key that a DID, which only its owner can change, doesn't name.
+// checkDeclaredKey refuses a key that the document of a foreign DID doesn't name.
 func (s *Service) checkDeclaredKey(ctx context.Context, id syntax.DID, key string) error {
 	ident, err := s.identity(ctx, id)
 	if err != nil {

@@ -17,7 +17,7 @@ import (
 
 // CreateParams are what an account is made of.
 type CreateParams struct {
-	// Handle is one in any spelling that [NormalizeHandle] understands.
+	// Handle may be in any spelling that [NormalizeHandle] understands.
 	Handle     string
 	Email      string
 	Password   string
@@ -34,14 +34,14 @@ type CreateParams struct {
 	// ProofKey is the key that signed the proof, as a did:key. It must not be one that was held
 	// here.
 	ProofKey string
-	// VerificationCode and VerificationPhone are for CheckSignUp of the [Config]; nothing else looks
-	// at them.
+	// VerificationCode and VerificationPhone are passed to CheckSignUp of the [Config]; nothing else
+	// looks at them.
 	VerificationCode  string
 	VerificationPhone string
 	// AllowReserved lets an admin take handles that are reserved, offensive, or held for others.
 	AllowReserved bool
-	// Admit lets an admin make the account whoever may sign up otherwise: without an invite code,
-	// and without asking CheckSignUp. A code that is given all the same has to be good, and is used.
+	// Admit lets an admin make an account in every mode of sign-up, without an invite code and
+	// without CheckSignUp. An invite code that is given all the same has to be valid, and is used.
 	Admit bool
 	// Guard runs in the first transaction of the sign-up, before anything else in it. Its error is
 	// returned, and undoes what it wrote. Otherwise its writes last if that transaction does, even
@@ -255,8 +255,8 @@ func (s *Service) identify(ctx context.Context, r *record, p CreateParams) (*did
 	return minted.Operation, nil
 }
 
-// checkProof refuses who brings a DID without having proved that it is theirs, and a recovery key
-// that is none.
+// checkProof refuses a DID that the applicant hasn't proved to be theirs, and an invalid recovery
+// key.
 func (s *Service) checkProof(ctx context.Context, p CreateParams) error {
 	if err := checkOwner(p); err != nil {
 		return err
@@ -267,7 +267,7 @@ func (s *Service) checkProof(ctx context.Context, p CreateParams) error {
 		}
 	}
 	if err := did.CheckRecoveryKey(p.RecoveryKey); err != nil {
-		return refusal.New(ErrInvalidRequest, "Invalid recovery key: recoveryKey must be a did:key of the kind K-256 or P-256")
+		return refusal.New(ErrInvalidRequest, "Invalid recovery key: recoveryKey must be a K-256 or P-256 did:key")
 	}
 	return nil
 }
@@ -293,7 +293,7 @@ func (s *Service) checkFree(tx storage.Tx, r *record, p CreateParams) error {
 		return handleTaken(r.Handle)
 	}
 	if !p.AllowReserved {
-		// Who comes with the DID is the former owner. Who gets a did:web of the same name is not.
+		// A proved DID shows the former owner; a new did:web of the same name doesn't.
 		if err := s.checkNotHeld(tx, r.Handle, p.DID); err != nil {
 			return err
 		}

@@ -215,8 +215,8 @@ func (s *Service) Revoke(ctx context.Context, did syntax.DID, name string) error
 	})
 }
 
-// MatchTx returns the app password of an account to which a password, as [Normalize] understands it,
-// belongs, or [ErrNotFound].
+// MatchTx returns the app password of an account that a password, in any spelling that [Normalize]
+// understands, belongs to, or [ErrNotFound].
 func (s *Service) MatchTx(tx storage.Tx, did syntax.DID, password string) (*AppPassword, error) {
 	password, ok := Normalize(password)
 	if !ok {

@@ -9,10 +9,10 @@ import (
 
 var form = regexp.MustCompile(`^([a-z2-7]{4})[- ]*([a-z2-7]{4})[- ]*([a-z2-7]{4})[- ]*([a-z2-7]{4})$`)
 
-// Normalize returns an app password as it was shown, xxxx-xxxx-xxxx-xxxx, from what people type and
-// paste: in any case of letters, with any dashes, spaces or nothing between its groups, with invisible
-// characters and full-width forms in it. It reports whether the text is of that form; an account
-// password may be of it too.
+// Normalize returns an app password in the form in which it was shown, xxxx-xxxx-xxxx-xxxx, from
+// what people type and paste: in any case of letters, with any dashes, spaces or nothing between
+// its groups, and with invisible characters and full-width forms in it. It reports whether the text
+// is one; some account passwords have that form too.
 func Normalize(password string) (string, bool) {
 	groups := form.FindStringSubmatch(typed.Dashes(typed.Lower(typed.Text(password))))
 	if groups == nil {

@@ -71,9 +71,10 @@ func withUses(tx storage.Tx, c *Code) error {
 	return nil
 }
 
-// Disable makes codes useless: those given, and all of some accounts, which are named by DID, handle
-// or e-mail address; one that isn't here by its DID. Those of the admin can only be disabled one by
-// one. Errors: [ErrInvalidRequest] (source: com.atproto.admin.disableInviteCodes).
+// Disable makes codes useless: the given ones, and all codes of some accounts. An account is named
+// by its DID, handle or e-mail address, or if it isn't here by its DID alone. Codes of the admin
+// can only be disabled one by one. Errors: [ErrInvalidRequest] (source:
+// com.atproto.admin.disableInviteCodes).
 func (s *Service) Disable(ctx context.Context, codeNames, accountNames []string) error {
 	owners := make([]string, len(accountNames))
 	for i, name := range accountNames {

@@ -39,9 +39,9 @@ type Use struct {
 	UsedAt time.Time  `json:"usedAt"`
 }
 
-// Normalize returns an invite code as it was made, from what people type and paste: in any case of
-// letters, with spaces around it, with another kind of dash, invisible characters and full-width
-// forms in it.
+// Normalize returns an invite code in the form in which it was made, from what people type and
+// paste: in any case of letters, with spaces around it, and with other dashes, invisible characters
+// and full-width forms in it.
 func Normalize(code string) string { return typed.Dashes(typed.Lower(typed.Name(code))) }
 
 // usable reports whether the code lets one more account in.

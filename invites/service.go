@@ -43,7 +43,7 @@ const (
 type Config struct {
 	// Hostname begins the codes, its dots as dashes. Required.
 	Hostname string
-	// Interval is the time in which an account earns a code, where sign-up needs one. Zero: accounts
+	// Interval is the time in which an account earns a code, if sign-up needs one. Zero: accounts
 	// earn none.
 	Interval time.Duration
 	// Epoch is when earning begins, for accounts that are older.
@@ -177,7 +177,7 @@ func (s *Service) now() time.Time { return s.cfg.Now().UTC().Truncate(time.Milli
 func (*Service) Normalize(code string) string { return Normalize(code) }
 
 // Check refuses a code that can't be used now, with [ErrUnavailable]. Like Redeem and Release it
-// understands a code as [Normalize] does.
+// takes a code in any spelling that [Normalize] understands.
 func (s *Service) Check(tx storage.Tx, code string) error {
 	_, err := s.usable(tx, code)
 	return err

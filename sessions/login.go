@@ -14,8 +14,8 @@ type Credentials struct {
 	// Identifier is a handle, a DID or an e-mail address, in any spelling that
 	// [accounts.NormalizeIdentifier] understands.
 	Identifier string
-	// Password is the account's, or an app password, which may be typed in any case of letters and
-	// without its dashes.
+	// Password is the account password, or an app password in any spelling that
+	// [apppasswords.Normalize] understands.
 	Password string
 	// AuthFactorToken is the code that was mailed, if one was asked for.
 	AuthFactorToken string

@@ -11,18 +11,18 @@ import (
 	"net/http"
 )
 
-// Home is what the server's own page says.
+// Home is what the home page of a server says.
 type Home struct {
-	// ServiceName is what the server is called.
+	// ServiceName is the name of the server.
 	ServiceName string
-	// ServiceDID is its DID.
+	// ServiceDID is the DID of the server.
 	ServiceDID string
-	// HandleDomains are those under which accounts take handles.
+	// HandleDomains are the domains under which accounts take handles.
 	HandleDomains []string
-	// PrivacyPolicyURL and TermsOfServiceURL are links, ContactEmail an address to write to. What is
-	// empty isn't shown.
+	// PrivacyPolicyURL and TermsOfServiceURL are links, ContactEmail an address to write to. Empty
+	// ones aren't shown.
 	PrivacyPolicyURL, TermsOfServiceURL, ContactEmail string
-	// Version is that of the server. What is empty isn't shown.
+	// Version is the version of the server, or empty so as not to show it.
 	Version string
 }
 
@@ -31,7 +31,8 @@ var homeHTML string
 
 var homeTemplate = template.Must(template.New("home").Parse(homeHTML))
 
-// NewHome returns the page, which is made once: it is the same for everybody.
+// NewHome returns a handler that serves the home page. The page is rendered once, since it is the
+// same for everybody.
 func NewHome(h Home) (http.Handler, error) {
 	var page bytes.Buffer
 	if err := homeTemplate.Execute(&page, h); err != nil {
@@ -46,7 +47,7 @@ func NewHome(h Home) (http.Handler, error) {
 	}), nil
 }
 
-// Robots is robots.txt. Whatever can be read without a token is public.
+// Robots serves robots.txt, which lets crawlers in: what can be read without a token is public.
 func Robots() http.Handler {
 	return readOnly(func(w http.ResponseWriter) {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
@@ -55,7 +56,7 @@ func Robots() http.Handler {
 	})
 }
 
-// readOnly serves GET and HEAD.
+// readOnly answers GET and HEAD, and refuses other methods.
 func readOnly(serve func(http.ResponseWriter)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodGet && r.Method != http.MethodHead {
@@ -67,7 +68,7 @@ func readOnly(serve func(http.ResponseWriter)) http.Handler {
 	})
 }
 
-// policyFor is the Content-Security-Policy of a page that has a style of its own, and nothing else.
+// policyFor returns the Content-Security-Policy of a page that needs only its own style sheet.
 func policyFor(style []byte) string {
 	sum := sha256.Sum256(style)
 	return "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) +

@@ -41,7 +41,7 @@ func (s *Server) onAccount(c *call, identifier string, act func(*accounts.Accoun
 }
 
 // subject returns the account of an identifier, nil if there is none, and what the audit log calls
-// it: its DID, or else what was typed, in the spelling of all.
+// it: its DID, or else what was typed, normalised.
 func (s *Server) subject(c *call, identifier string) (*accounts.Account, string, error) {
 	a, err := s.cfg.Accounts.Find(c.Context(), identifier)
 	switch {

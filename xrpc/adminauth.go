@@ -86,8 +86,8 @@ func (g *adminGuard) wait(ctx context.Context, address string) (done func(), err
 	}
 }
 
-// admin asks for an admin. A user's token is no guess at a password, and its owner isn't asked to
-// log in again: they are, and may not.
+// admin asks for an admin. A user's token doesn't count as a guess at a password, and is refused
+// with 403 instead of 401: the user is logged in, and isn't allowed to do this.
 func (s *Server) admin(c *call) (caller, error) {
 	c.challenges = basicChallenge
 	private(c)
@@ -99,8 +99,8 @@ func (s *Server) admin(c *call) (caller, error) {
 
 var errAdminsOnly = &Error{Status: http.StatusForbidden, Message: "This method is for the admins of this server"}
 
-// refuseUser says what a token is worth at a method for admins. An access token that was good, and
-// isn't any more, is answered as elsewhere, so that clients refresh it.
+// refuseUser refuses a token at a method for admins. An access token that has expired or was
+// revoked is answered as elsewhere, so that clients refresh it.
 func (s *Server) refuseUser(c *call, token string) error {
 	_, err := s.cfg.Sessions.Verify(c.Context(), token, everyScope...)
 	switch {

@@ -60,8 +60,8 @@ func authorization(r *http.Request) (scheme, credentials string, err error) {
 	return "", "", &Error{http.StatusBadRequest, "InvalidToken", clean("Unsupported authorization type: " + scheme)}
 }
 
-// What a 401 asks for in WWW-Authenticate (sources: RFC 9110, section 11.6.1; RFC 7617; RFC 6750):
-// a token, of a session or of a service; an admin's password; either.
+// Challenges in the WWW-Authenticate header of a 401: a token of a session or a service, an admin's
+// password, or either (sources: RFC 9110, section 11.6.1; RFC 7617; RFC 6750).
 var (
 	bearerChallenge = []string{`Bearer realm="atproto"`}
 	basicChallenge  = []string{`Basic realm="admin", charset="UTF-8"`}
@@ -152,8 +152,8 @@ func (s *Server) moderator(c *call) (caller, error) {
 	return caller{service: proof, admin: proof.Issuer.String()}, nil
 }
 
-// newcomer takes a service token if there is one. The method uses it up. Where nobody may sign up,
-// no token is looked at: its issuer would have to be looked up.
+// newcomer takes a service token if there is one. The method uses it up. If sign-up is closed it
+// looks at no token, since that would mean resolving the issuer.
 func (s *Server) newcomer(c *call) (caller, error) {
 	private(c)
 	if s.cfg.Accounts.SignUpMode() == accounts.SignUpClosed {

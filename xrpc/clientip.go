@@ -55,11 +55,11 @@ func clientIP(r *http.Request, trusted []netip.Prefix) netip.Addr {
 	return peer
 }
 
-// forwarded are headers by which a proxy says that a request isn't its own.
+// forwarded are the headers that a proxy adds to requests of others.
 var forwarded = []string{"Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-Ip"}
 
-// isNeighbour reports whether a request is made by a program of the operator's for itself: by this
-// machine or a trusted proxy, and forwarded for nobody.
+// isNeighbour reports whether a request comes from this machine or a trusted proxy itself, and
+// isn't forwarded for somebody else.
 func (s *Server) isNeighbour(r *http.Request) bool {
 	for _, name := range forwarded {
 		if len(r.Header[name]) > 0 {
@@ -67,7 +67,7 @@ func (s *Server) isNeighbour(r *http.Request) bool {
 		}
 	}
 	peer, err := parseAddr(r.RemoteAddr)
-	return err != nil || peer.IsLoopback() || contains(s.cfg.TrustedProxies, peer) // without an address: a Unix socket
+	return err != nil || peer.IsLoopback() || contains(s.cfg.TrustedProxies, peer) // a Unix socket has no address
 }
 
 // parseAddr reads an address with or without a port.

@@ -16,8 +16,8 @@ import (
 const HandlePlaceholder = "{handle}"
 
 // hostName returns the host name of a Host header: in lower case, without a port, the brackets of
-// an IPv6 address, dots at its end, or anything before an @. It is lenient, so that no way of
-// writing the name of an account passes for another name; the result need not be a host name.
+// an IPv6 address, dots at its end, or anything before an @. It is lenient, so that no spelling of
+// the name of an account passes for another name. The result need not be a valid host name.
 func hostName(host string) string {
 	host = host[strings.LastIndex(host, "@")+1:]
 	if inside, ok := strings.CutPrefix(host, "["); ok {
@@ -28,15 +28,15 @@ func hostName(host string) string {
 	return strings.TrimRight(strings.ToLower(host), ".")
 }
 
-// HandleHosts puts a guard before all that a server serves. At the names of accounts, such as
-// alice.example.com, there is only what leads from such a name to its account, which the guard
-// serves itself: /.well-known/atproto-did, and /.well-known/did.json of accounts with a did:web
-// there. Everything else is 404 there, or for browsers a redirect to [Config.HandleHostRedirect].
+// HandleHosts guards everything that a program serves. At the names of accounts, such as
+// alice.example.com, it serves only /.well-known/atproto-did, and /.well-known/did.json of an
+// account with a did:web of that name. Anything else is a 404 there, or for browsers a redirect to
+// [Config.HandleHostRedirect]. At all other names requests go to next.
 func (s *Server) HandleHosts(next http.Handler) http.Handler {
 	return s.hostGuard(next, s.WellKnown())
 }
 
-// hostGuard is HandleHosts with what serves the well-known documents.
+// hostGuard is HandleHosts with a handler for the well-known documents.
 func (s *Server) hostGuard(next, wellKnown http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {
@@ -50,7 +50,7 @@ func (s *Server) hostGuard(next, wellKnown http.Handler) http.Handler {
 	})
 }
 
-// NotAtHandleHosts guards a handler of which nothing is served at the names of accounts.
+// NotAtHandleHosts guards a handler that serves nothing at the names of accounts.
 func (s *Server) NotAtHandleHosts(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if s.atHandleHost(r) {
@@ -62,18 +62,18 @@ func (s *Server) NotAtHandleHosts(next http.Handler) http.Handler {
 }
 
 // atHandleHost reports whether a request is made at the name of an account. Only the Host header
-// counts (or what takes its place in the request line): proxies pass it on, and anybody can write
-// X-Forwarded-Host.
+// counts (or the host in the request line, which replaces it): proxies pass it on, and anybody can
+// write X-Forwarded-Host.
 func (s *Server) atHandleHost(r *http.Request) bool {
 	return s.cfg.Accounts != nil && s.cfg.Accounts.HostKind(hostName(r.Host)) == accounts.HandleHost
 }
 
-// refuseHandleHost answers a request at the name of an account for what isn't served there.
+// refuseHandleHost answers a request for something that isn't served at the name of an account.
 func (s *Server) refuseHandleHost(w http.ResponseWriter, r *http.Request) {
 	if s.cfg.HandleHostRedirect != "" {
 		w.Header().Add("Vary", "Accept")
 		if to, ok := s.redirectOf(r); ok {
-			// Not for ever: the operator may change it, and the name be somebody else's.
+			// Not cached: the operator may change the URL, and the name may get another owner.
 			w.Header().Set("Cache-Control", "no-cache")
 			http.Redirect(w, r, to, http.StatusFound)
 			return
@@ -83,14 +83,15 @@ func (s *Server) refuseHandleHost(w http.ResponseWriter, r *http.Request) {
 	http.Error(w, fmt.Sprintf("Not found: this host stands for an account. The server is at %s.", s.cfg.Accounts.Endpoint()), http.StatusNotFound)
 }
 
-// redirectOf returns where a browser is sent from the name of an account. What programs ask for
-// they don't get from elsewhere: who asks the wrong host for methods or metadata has to learn it.
+// redirectOf returns the URL to which a browser is redirected from the name of an account. Requests
+// for methods and well-known documents aren't redirected: the client has to learn that the host is
+// wrong.
 func (s *Server) redirectOf(r *http.Request) (to string, ok bool) {
 	if !isRead(r) || !acceptsHTML(r) || strings.HasPrefix(r.URL.Path, prefix) || strings.HasPrefix(r.URL.Path, "/.well-known/") {
 		return "", false
 	}
-	// Nothing of the request but the handle, which has only letters, digits, dots and dashes, is in
-	// the answer.
+	// The handle, which has only letters, digits, dots and dashes, is all that the answer takes from
+	// the request.
 	handle, err := syntax.ParseHandle(hostName(r.Host))
 	if err != nil {
 		return "", false
@@ -100,8 +101,8 @@ func (s *Server) redirectOf(r *http.Request) (to string, ok bool) {
 
 func isRead(r *http.Request) bool { return r.Method == http.MethodGet || r.Method == http.MethodHead }
 
-// acceptsHTML reports whether a client names HTML among what it takes, as browsers do; programs
-// that take anything don't.
+// acceptsHTML reports whether the Accept header names HTML, as that of browsers does. "*/*", which
+// programs send, doesn't count.
 func acceptsHTML(r *http.Request) bool {
 	for part := range strings.SplitSeq(strings.Join(r.Header.Values("Accept"), ","), ",") {
 		kind, params, err := mime.ParseMediaType(part)

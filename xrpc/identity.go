@@ -82,7 +82,7 @@ func (s *Server) signPlcOperation(c *call, in *signInput) (*operationBody, error
 	return &operationBody{op}, err
 }
 
-// recode gives a value of an unknown type another.
+// recode converts a value of an unknown type by way of JSON.
 func recode(from, to any) error {
 	b, err := json.Marshal(from)
 	if err != nil {
@@ -91,7 +91,7 @@ func recode(from, to any) error {
 	return json.Unmarshal(b, to)
 }
 
-// invalidOperation is what a client is told of an operation that can't be read.
+// invalidOperation is the answer to an operation that can't be read.
 func invalidOperation(err error) error {
 	var wrong *did.InvalidError
 	if errors.As(err, &wrong) {

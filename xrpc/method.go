@@ -57,7 +57,7 @@ type call struct {
 	caller
 	state ratelimit.State // of the tightest limit met so far
 	id    string
-	// challenges are what a 401 asks for. Nil: bearerChallenge.
+	// challenges are those of a 401. Nil: bearerChallenge.
 	challenges []string
 }
 
@@ -167,8 +167,9 @@ func (m *method) format(pairs ...string) *method {
 	return m
 }
 
-// typed names properties of the input that people type or paste: identifiers, and lists of them. They
-// are normalised before their format is looked at, and reach the handler so.
+// typed names properties of the input that are identifiers, or lists of them, as people type and
+// paste them. They are normalised before their format is checked, and reach the handler in that
+// form.
 func (m *method) typed(names ...string) *method {
 	for _, name := range names {
 		for _, s := range m.properties(name) {
@@ -200,8 +201,9 @@ func (m *method) byDefault(pairs ...string) *method {
 	return m
 }
 
-// noOthers refuses unknown properties of the input, by name, in a message that begins with some
-// words: where one that is misspelled would have something signed that nobody asked for.
+// noOthers refuses unknown properties of the input by name, in a message that begins with the given
+// words. It is for methods where ignoring a misspelled property would do harm, such as signing
+// something that nobody asked for.
 func (m *method) noOthers(words string) *method {
 	m.in.noOthers = words
 	return m

@@ -134,10 +134,10 @@ func (s *Server) table() []*method {
 	}
 }
 
-// everyScope are the scopes of all access tokens.
+// everyScope is the scopes of all access tokens.
 var everyScope = append([]sessions.Scope{sessions.ScopeTakendown}, sessions.Standard...)
 
-// Methods are the NSIDs of all methods that a [Server] has, sorted.
+// Methods returns the NSIDs of all methods that a [Server] has, sorted.
 func Methods() []string {
 	var all []string
 	for _, m := range new(Server).table() {

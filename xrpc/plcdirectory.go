@@ -14,8 +14,8 @@ import (
 )
 
 // PLCDirectory is the function of the same name, with what anybody may ask limited by address as
-// methods are, and what anybody may add to the store more so. At the names of accounts it isn't
-// there.
+// methods are, and what anybody may add to the store more so. It isn't served at the names of
+// accounts.
 func (s *Server) PLCDirectory(l *did.Local) http.Handler {
 	directory := PLCDirectory(l)
 	return s.NotAtHandleHosts(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -35,7 +35,7 @@ func (s *Server) PLCDirectory(l *did.Local) http.Handler {
 var plcLimit = []ratelimit.Window{per(100, 5*time.Minute), per(300, day)}
 
 // PLCDirectory serves a local directory of did:plc as the public one serves its own
-// (source: the did:plc specification, 0.1). What isn't a DID is not found.
+// (source: the did:plc specification, 0.1). A path that doesn't begin with a DID is a plain 404.
 func PLCDirectory(l *did.Local) http.Handler {
 	mux := http.NewServeMux()
 	get := func(path string, render func(id syntax.DID, log []*did.Logged) (any, error)) {

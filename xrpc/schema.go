@@ -28,9 +28,9 @@ type schema struct {
 	fields   []field
 	variants map[string]*schema // of a union, by $type
 	format   string
-	typed    bool // as people type identifiers
+	typed    bool // an identifier as people type it
 	min, max *int64
-	noOthers string // begins the refusal of unknown properties; if it is empty they are left out
+	noOthers string // the beginning of the message about an unknown property; if empty, those are ignored
 }
 
 type field struct {

@@ -44,8 +44,8 @@ type Config struct {
 	Audit *audit.Log
 	// Resolver finds DID documents.
 	Resolver *did.Resolver
-	// RepoStatus tells the state of repositories to checkAccountStatus, listRepos and
-	// getRepoStatus. Nil: there are none here.
+	// RepoStatus returns the state of a repository, for checkAccountStatus, listRepos and
+	// getRepoStatus. Nil: there are no repositories here.
 	RepoStatus RepoStatusFunc
 	// EmailForAppPasswords shows the e-mail address to sessions of app passwords too.
 	EmailForAppPasswords bool
@@ -55,15 +55,15 @@ type Config struct {
 	Limiter ratelimit.Limiter
 	// TrustedProxies may say in X-Forwarded-For for whom they forward.
 	TrustedProxies []netip.Prefix
-	// HandleHostRedirect is where browsers are sent from the names of accounts, at which the server
-	// serves nothing for them. [HandlePlaceholder] in it stands for the name. Empty: they get a 404.
+	// HandleHostRedirect is the URL to which browsers are redirected from the names of accounts.
+	// [HandlePlaceholder] in it is replaced by the name. Empty: they get a 404.
 	HandleHostRedirect string
 	// Fallback serves methods that aren't here, and all else below /xrpc/. Nil answers
 	// MethodNotImplemented. The CORS headers of its answers are already set, and
 	// OPTIONS never reaches it: a proxy leaves out those of the server behind it. Its
 	// requests are neither limited nor logged here.
 	Fallback http.Handler
-	// LeaveToFallback are NSIDs of [Methods] that Fallback serves all the same.
+	// LeaveToFallback are NSIDs of [Methods] that Fallback serves instead.
 	LeaveToFallback []string
 	// Health tells whether the store answers.
 	Health func(context.Context) error
@@ -81,7 +81,7 @@ type Description struct {
 	PrivacyPolicyURL  string
 	TermsOfServiceURL string
 	BlobUploadLimit   int64
-	// VerificationRequired says that sign-up needs a verificationCode.
+	// VerificationRequired tells clients that sign-up needs a verificationCode.
 	VerificationRequired bool
 }
 
@@ -136,7 +136,7 @@ func newServer(cfg Config, table func(*Server) []*method) (*Server, error) {
 	for _, nsid := range cfg.LeaveToFallback {
 		switch {
 		case cfg.Fallback == nil:
-			return nil, errors.New("xrpc: Config.LeaveToFallback is set, and Fallback isn't")
+			return nil, errors.New("xrpc: Config.LeaveToFallback is set, but Fallback isn't")
 		case all[nsid] == nil:
 			return nil, fmt.Errorf("xrpc: Config.LeaveToFallback: %q is not a method that is served here", nsid)
 		}
@@ -284,12 +284,12 @@ func (s *Server) unknown(c *call, below bool) error {
 	if _, err := syntax.ParseNSID(c.nsid); err != nil {
 		return invalid("invalid xrpc path")
 	}
-	// Clients are likely to ask for what another service has: app.bsky and the like.
-	hint := "a client that wants another service to answer names it in an atproto-proxy header"
+	// Most of these calls are meant for another service, such as app.bsky methods for an app view.
+	hint := "to have another service answer, name it in an atproto-proxy header"
 	if c.Header.Get("Atproto-Proxy") != "" {
-		hint = "this server doesn't pass requests on to the service that the atproto-proxy header names"
+		hint = "this server doesn't proxy requests to the service in the atproto-proxy header"
 	}
-	return &Error{Status: http.StatusNotImplemented, Message: fmt.Sprintf("Method Not Implemented: %s isn't served here, and %s", c.nsid, hint)}
+	return &Error{Status: http.StatusNotImplemented, Message: fmt.Sprintf("Method Not Implemented: %s isn't served here; %s", c.nsid, hint)}
 }
 
 func checkVerb(c *call, want string) error {

@@ -70,7 +70,7 @@ type describeOutput struct {
 
 func (s *Server) describeServer(c *call, _ *nothing) (*describeOutput, error) {
 	d, mode := s.cfg.Description, s.cfg.Accounts.SignUpMode()
-	// Clients then ask for a code first, and where there are none nobody fills in a form for nothing.
+	// Clients ask for a code first, so if sign-up is closed nobody fills in a form for nothing.
 	codeRequired := mode == accounts.SignUpInvites || mode == accounts.SignUpClosed
 	out := &describeOutput{ServerDescribeServer_Output: atproto.ServerDescribeServer_Output{
 		Did:                       s.cfg.Sessions.ServiceDID(),

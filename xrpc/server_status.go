@@ -11,8 +11,8 @@ import (
 	"github.com/gatehouse-at/gatehouse/sessions"
 )
 
-// RepoStatus is what checkAccountStatus shows of an account's repository. Commit and Rev are also
-// those of com.atproto.sync.listRepos and getRepoStatus; what is empty is not known.
+// RepoStatus is the state of an account's repository, as checkAccountStatus shows it. Commit and
+// Rev are also shown by com.atproto.sync.listRepos and getRepoStatus; empty ones are unknown.
 type RepoStatus struct {
 	Commit, Rev                                          string
 	Blocks, IndexedRecords, ExpectedBlobs, ImportedBlobs int64

@@ -301,9 +301,9 @@ func TestMethodsAreLeftToTheFallback(t *testing.T) {
 func TestAMissingMethodSaysWhereItMayBe(t *testing.T) {
 	s := sampleServer(t, nil)
 	for header, want := range map[string]string{
-		"": "Method Not Implemented: com.example.other isn't served here, and a client that wants another service to answer names it in an atproto-proxy header",
-		"did:web:api.example.com#app": "Method Not Implemented: com.example.other isn't served here, " +
-			"and this server doesn't pass requests on to the service that the atproto-proxy header names",
+		"": "Method Not Implemented: com.example.other isn't served here; to have another service answer, name it in an atproto-proxy header",
+		"did:web:api.example.com#app": "Method Not Implemented: com.example.other isn't served here; " +
+			"this server doesn't proxy requests to the service in the atproto-proxy header",
 	} {
 		for _, verb := range []string{"GET", "POST"} {
 			w := ask(s, verb, "/xrpc/com.example.other", "", "Atproto-Proxy", header)

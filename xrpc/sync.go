@@ -12,15 +12,14 @@ import (
 	"github.com/gatehouse-at/gatehouse/storage"
 )
 
-// What com.atproto.sync tells of repositories follows from the accounts: which there are, and
-// whether they are active. Whoever has the repositories themselves knows more, and says it by
-// [Config.RepoStatus] or serves these methods in the place of Gatehouse ([Config.LeaveToFallback]).
+// The methods of com.atproto.sync here are answered from the accounts: which there are, and whether
+// they are active. An embedder that has the repositories adds their commits and revisions by
+// [Config.RepoStatus], or serves these methods itself ([Config.LeaveToFallback]).
 
-// noRev stands for the revision of a repository that isn't there, since the lexicon wants one: the
-// earliest TID of all.
+// noRev stands for an unknown revision, since the lexicon requires one: the earliest of all TIDs.
 const noRev = "2222222222222"
 
-// repoStatus is what is known of the repository of an account; what isn't stays empty.
+// repoStatus returns what is known of the repository of an account. Unknown fields are empty.
 func (s *Server) repoStatus(c *call, id syntax.DID) (RepoStatus, error) {
 	if s.cfg.RepoStatus == nil {
 		return RepoStatus{}, nil
@@ -33,7 +32,8 @@ type listReposParams struct {
 	Cursor *string `json:"cursor,omitempty"`
 }
 
-// listRepos lists all accounts, those that are deactivated or taken down too, from the oldest.
+// listRepos lists all accounts, the oldest first, including those that are deactivated or taken
+// down.
 func (s *Server) listRepos(c *call, in *listReposParams) (*atproto.SyncListRepos_Output, error) {
 	page, err := s.cfg.Accounts.List(c.Context(), value(in.Cursor), int(in.Limit))
 	if errors.Is(err, storage.ErrInvalid) {

@@ -11,11 +11,12 @@ import (
 	"github.com/gatehouse-at/gatehouse/accounts"
 )
 
-// TLSCheck tells a proxy that gets certificates on demand, such as Caddy, whether the host name in
-// the parameter domain should have one: 200 for the server's own names and those at which an account
-// is found, 404 for other names on the handle domains, 400 for all else (source: the reference
-// server's distribution). Answers are up to a second old, as those below /.well-known/ are, and
-// limited by address, but for this machine and trusted proxies that ask for themselves.
+// TLSCheck tells a proxy that gets certificates on demand, such as Caddy, whether to get one for
+// the host name in the parameter domain: 200 for the server's own names and for those of accounts,
+// 404 for other names on the handle domains, 400 otherwise (source: the reference server's
+// distribution). Answers are up to a second old, as those below /.well-known/ are. Requests are
+// limited by address, except those from this machine or from a trusted proxy that makes them for
+// itself.
 func (s *Server) TLSCheck() http.Handler {
 	return s.NotAtHandleHosts(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c := s.newCall(w, r)
@@ -60,7 +61,7 @@ func (s *Server) tlsCheck(c *call) error {
 	return err
 }
 
-// anythingAt returns nil if something is served at the name of an account.
+// anythingAt returns nil if something is served at a name on a handle domain.
 func (s *Server) anythingAt(ctx context.Context, name string) error {
 	_, err := s.accountOfHost(ctx, name)
 	if errors.Is(err, accounts.ErrNotFound) {

@@ -12,7 +12,7 @@ import (
 	"github.com/gatehouse-at/gatehouse/accounts/did"
 )
 
-// wellKnown are the answers of the last second below /.well-known/ and of the TLS check, by what was
+// wellKnown caches the answers below /.well-known/ and of the TLS check for a second, by what was
 // asked and the host. Accounts that this process changes are looked up anew at once.
 type wellKnown struct {
 	mu      sync.Mutex
@@ -43,7 +43,7 @@ func (k *wellKnown) at(key string) *briefly[wellKnownAnswer] {
 	return b
 }
 
-// Paths below /.well-known/ that are served, at the names of accounts too.
+// The paths below /.well-known/ that are served, also at the names of accounts.
 const (
 	atprotoDIDPath  = "/.well-known/atproto-did"
 	didDocumentPath = "/.well-known/did.json"
@@ -105,7 +105,7 @@ func (s *Server) serveWellKnown(w http.ResponseWriter, r *http.Request, notFound
 	_, _ = w.Write(answer.body)
 }
 
-// briefAnswer returns the answer under a key, found out by find unless it is remembered.
+// briefAnswer returns the cached answer of a key, or the one that find returns.
 func (s *Server) briefAnswer(c *call, key string, find func() wellKnownAnswer) (wellKnownAnswer, error) {
 	return s.wellKnown.at(key).get(c.Context(), s.cfg.Now, s.cfg.Accounts.Changes(), func() (wellKnownAnswer, bool) {
 		answer := find()

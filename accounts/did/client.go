@@ -264,8 +264,8 @@ func (c *Client) Submit(ctx context.Context, id syntax.DID, op *Operation) error
 	return refused("%s: status %d: %s", c.base.Host, status, excerpt(answer))
 }
 
-// fault is what is wrong with an operation that was refused, as far as the log of its DID tells.
-// The directory has its own words for that, and may have other reasons.
+// fault returns what is wrong with an operation that the directory refused, as far as the log of
+// its DID shows, or nil. The directory words its reasons differently, and may have others.
 func fault(id syntax.DID, log []*Operation, op *Operation) error {
 	logged := make([]*Logged, len(log))
 	for i, o := range log {

@@ -117,7 +117,7 @@ func TestAnOperationThatChangesNothing(t *testing.T) {
 	ids := newIdentities(t, l)
 	m := ids.mint()
 	ids.submit(m)
-	const want = "it must change something of the DID"
+	const want = "it must change the DID"
 	if op, err := ids.Sign(ctx, m.DID, nothing); !errors.Is(err, did.ErrRefused) || reasonOf(t, err) != want || op != nil {
 		t.Errorf("signed: %+v, %v", op, err)
 	}

@@ -16,8 +16,8 @@ var (
 	ErrTombstoned = errors.New("did: tombstoned")
 	// ErrRefused says that an operation was looked at and will never be taken.
 	ErrRefused = errors.New("did: operation refused")
-	// ErrNotController says that an operation can't be made, since the server's rotation key is not
-	// among those of the DID: only its owner can change it.
+	// ErrNotController says that the server can't make an operation, since its rotation key is not
+	// among those of the DID: only the owner can change the DID.
 	ErrNotController = errors.New("did: the server's rotation key is not among those of the DID")
 	// ErrUnavailable says that the directory could not be reached, or gave no
 	// sense. Whether an operation arrived is unknown.
@@ -27,7 +27,7 @@ var (
 // Directory keeps the logs of did:plc. Its methods are safe for concurrent use.
 type Directory interface {
 	// Submit adds an operation to the log of a DID. An operation that is there
-	// already is no error. An [ErrRefused] is an [InvalidError] too if it is known what is wrong
+	// already is no error. An [ErrRefused] is also an [InvalidError] if it is known what is wrong
 	// with the operation. Errors: [ErrRefused], [ErrUnavailable].
 	Submit(ctx context.Context, id syntax.DID, op *Operation) error
 	// Log returns the operations that are in force, oldest first.

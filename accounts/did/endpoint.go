@@ -8,11 +8,11 @@ import (
 	"github.com/gatehouse-at/gatehouse/internal/hostname"
 )
 
-// NormalizeEndpoint returns the one form of the URL of a server, as DID documents name it:
-// scheme and host in lower case, the host without a trailing dot and in ASCII, a port only if the
-// scheme doesn't have it by default, and nothing behind it. It is an error if the URL is not HTTP or
-// HTTPS, or if it has more than scheme, host, port and a trailing slash: a user, a path, a query
-// or a fragment (source: RFC 3986, the atproto DID specification).
+// NormalizeEndpoint returns the normal form of the URL of a server, as DID documents name it:
+// scheme and host in lower case, the host in ASCII and without a trailing dot, the port only if it
+// isn't the scheme's default, and no trailing slash. It is an error if the URL is not HTTP or
+// HTTPS, or has a user, a path, a query or a fragment (sources: RFC 3986, the atproto DID
+// specification).
 func NormalizeEndpoint(endpoint string) (string, error) {
 	u, err := url.Parse(endpoint)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil ||
@@ -30,8 +30,7 @@ func NormalizeEndpoint(endpoint string) (string, error) {
 }
 
 // SameEndpoint reports whether two URLs of servers have the same scheme, host and port, however
-// they are written: DID documents are written by many. An URL that [NormalizeEndpoint] refuses is
-// the same as no other.
+// they are written. A URL that [NormalizeEndpoint] refuses is the same as no other.
 func SameEndpoint(a, b string) bool {
 	if a, err := NormalizeEndpoint(a); err == nil {
 		b, err := NormalizeEndpoint(b)

@@ -61,7 +61,7 @@ func (l *Local) SubmitTx(tx storage.Tx, id syntax.DID, op *Operation) error {
 	}
 	c, err := op.CID()
 	if err != nil {
-		return invalid("it must be text that can be written as DAG-CBOR")
+		return invalid("it must be encodable as DAG-CBOR")
 	}
 	h, err := histories.Get(tx, id.String())
 	if errors.Is(err, storage.ErrNotFound) {

@@ -225,7 +225,7 @@ func (o *Operation) Next() (*Operation, error) {
 	}, nil
 }
 
-// repeats reports whether the operation follows another and has the same contents.
+// repeats reports whether the operation follows another one and has the same contents.
 func (o *Operation) repeats(last *Operation) bool {
 	same, err := last.Next()
 	if err != nil {
@@ -338,7 +338,7 @@ func (o *Operation) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// operationProperties are what operations of each type have beside type, prev and sig.
+// operationProperties are the properties of operations of each type, beside type, prev and sig.
 var operationProperties = map[string][]string{
 	TypeOperation: contents,
 	TypeTombstone: nil,

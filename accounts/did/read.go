@@ -9,10 +9,11 @@ import (
 	"strings"
 )
 
-// The functions below read what came as JSON, and refuse what isn't exactly of the expected form
-// with an error that names the property: what is signed has to be what was sent.
+// The functions below read JSON, and refuse what isn't exactly of the expected form with an error
+// that names the property: what is signed has to be what was sent.
 
-// readJSON reads one JSON value. A property that is there twice could be read as either.
+// readJSON reads one JSON value. It refuses a property that appears twice, since readers differ in
+// which of the two they take.
 func readJSON(b []byte) (any, error) {
 	if !json.Valid(b) {
 		return nil, unreadable("it must be JSON")
@@ -20,7 +21,7 @@ func readJSON(b []byte) (any, error) {
 	return readValue("", json.NewDecoder(bytes.NewReader(b)), maxLevels)
 }
 
-// maxLevels is more than the levels of objects and arrays in an operation.
+// maxLevels bounds the nesting of objects and arrays. No operation has as many.
 const maxLevels = 8
 
 func readValue(path string, d *json.Decoder, levels int) (any, error) {
@@ -29,7 +30,7 @@ func readValue(path string, d *json.Decoder, levels int) (any, error) {
 	case err != nil:
 		return nil, unreadable("%s must be JSON", subject(path))
 	case levels == 0:
-		return nil, unreadable("%s must not have so many levels", subject(path))
+		return nil, unreadable("%s must not be nested so deeply", subject(path))
 	}
 	switch token {
 	case json.Delim('{'):
@@ -41,7 +42,7 @@ func readValue(path string, d *json.Decoder, levels int) (any, error) {
 			}
 			at := within(path, text(name))
 			if _, twice := object[text(name)]; twice {
-				return nil, unreadable("%s must not be there twice", at)
+				return nil, unreadable("%s must not appear twice", at)
 			}
 			if object[text(name)], err = readValue(at, d, levels-1); err != nil {
 				return nil, err
@@ -64,13 +65,13 @@ func readValue(path string, d *json.Decoder, levels int) (any, error) {
 	return token, nil
 }
 
-// text is a value if it is a string, else an empty one.
+// text returns a value if it is a string, otherwise "".
 func text(v any) string {
 	s, _ := v.(string)
 	return s
 }
 
-// readObject reads an object that has all required properties, and besides them only optional ones.
+// readObject reads an object that has all required properties, and beside them only optional ones.
 func readObject(path string, v any, required []string, optional ...string) (map[string]any, error) {
 	object, ok := v.(map[string]any)
 	if !ok {
@@ -89,7 +90,7 @@ func readObject(path string, v any, required []string, optional ...string) (map[
 	return object, nil
 }
 
-// subject is what a message says of a path; the empty one is the whole operation.
+// subject returns how a message names a path; the empty path is the whole operation.
 func subject(path string) string {
 	if path == "" {
 		return "it"
@@ -97,7 +98,7 @@ func subject(path string) string {
 	return path
 }
 
-// within is the path of a property. A client chose its name, which may be long, and anything.
+// within returns the path of a property. The name is chosen by a client, so it is cut and cleaned.
 func within(path, name string) string {
 	if len(name) > maxName {
 		name = name[:maxName] + "..."
@@ -167,10 +168,10 @@ func readService(path string, v any) (s Service, err error) {
 	return s, err
 }
 
-// The properties of an operation that say what a DID stands for.
+// contents are the properties of an operation that say what a DID stands for.
 var contents = []string{"rotationKeys", "verificationMethods", "alsoKnownAs", "services"}
 
-// readContents reads those of them that an object has.
+// readContents reads those of the contents that an object has.
 func readContents(object map[string]any) (e Edit, err error) {
 	if v, ok := object["rotationKeys"]; ok {
 		if e.RotationKeys, err = readStrings("rotationKeys", v); err != nil {

@@ -57,7 +57,7 @@ func TestWhatIsNoOperationIsNamed(t *testing.T) {
 				v = []any{v}
 				o["services"] = v
 			}
-		}, "services must not have so many levels"},
+		}, "services must not be nested so deeply"},
 	} {
 		var o map[string]any
 		if err := json.Unmarshal(loadVectors(t).Operations[0].Op, &o); err != nil {
@@ -76,7 +76,7 @@ func TestWhatIsNoOperationIsNamed(t *testing.T) {
 	}
 	for text, want := range map[string]string{
 		`null`: "it must be an object", `[]`: "it must be an object", `"x"`: "it must be an object",
-		`{"type":"plc_tombstone","prev":"x","prev":"y"}`: "prev must not be there twice",
+		`{"type":"plc_tombstone","prev":"x","prev":"y"}`: "prev must not appear twice",
 	} {
 		var op did.Operation
 		if got := reasonOf(t, json.Unmarshal([]byte(text), &op)); got != want {
@@ -92,7 +92,7 @@ func TestWhatIsWrongAboutAnOperationIsNamed(t *testing.T) {
 	stranger, _ := newKey(t)
 	m := ids.mint()
 	ids.submit(m)
-	const keys = "a did:key of the kind K-256 or P-256"
+	const keys = "a K-256 or P-256 did:key"
 	for name, c := range map[string]struct {
 		change func(o *did.Operation)
 		want   string

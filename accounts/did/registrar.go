@@ -20,8 +20,8 @@ import (
 type Registrar interface {
 	// Mint makes a DID. Nothing happens outside.
 	Mint(ctx context.Context, p MintParams) (Minted, error)
-	// Submit publishes an operation; doing it again changes nothing. An operation that follows the
-	// last one and changes nothing is refused. Errors: [ErrRefused], [ErrUnavailable].
+	// Submit publishes an operation; doing it again changes nothing. A new operation that changes
+	// nothing of the last one is refused. Errors: [ErrRefused], [ErrUnavailable].
 	Submit(ctx context.Context, id syntax.DID, op *Operation) error
 	// Exists reports whether a DID is published. Error: [ErrUnavailable].
 	Exists(ctx context.Context, id syntax.DID) (bool, error)
@@ -31,7 +31,7 @@ type Registrar interface {
 	// Tombstone gives a did:plc up for good. Errors as of Change.
 	Tombstone(ctx context.Context, id syntax.DID) error
 	// Sign makes the operation that follows the last one of a did:plc and signs it, without
-	// submitting it. One that changes nothing is an [ErrRefused]. Errors as of Change.
+	// submitting it. An operation that changes nothing is an [ErrRefused]. Errors as of Change.
 	Sign(ctx context.Context, id syntax.DID, change func(*Operation)) (*Operation, error)
 	// Data returns what a did:plc stands for now. Errors: [ErrNotFound], [ErrTombstoned],
 	// [ErrUnavailable].
@@ -115,7 +115,7 @@ func (p *PLC) Mint(ctx context.Context, m MintParams) (Minted, error) {
 
 // Submit implements [Registrar].
 func (p *PLC) Submit(ctx context.Context, id syntax.DID, op *Operation) error {
-	if op.Prev != "" { // else it makes the DID
+	if op.Prev != "" { // a genesis operation repeats nothing
 		if last, err := Last(ctx, p.Directory, id); err == nil && op.repeats(last) {
 			return errNoChange
 		}
@@ -123,7 +123,7 @@ func (p *PLC) Submit(ctx context.Context, id syntax.DID, op *Operation) error {
 	return p.Directory.Submit(ctx, id, op)
 }
 
-var errNoChange = invalid("it must change something of the DID")
+var errNoChange = invalid("it must change the DID")
 
 // Exists implements [Registrar].
 func (p *PLC) Exists(ctx context.Context, id syntax.DID) (bool, error) {
@@ -189,7 +189,7 @@ func (p *PLC) Sign(ctx context.Context, id syntax.DID, change func(*Operation)) 
 }
 
 // next makes the operation that follows the last one, and reports whether it changes anything. If
-// it does it is signed, which only a rotation key of the last one can do.
+// it does, it is signed, which takes one of the last operation's rotation keys.
 func (p *PLC) next(ctx context.Context, id syntax.DID, change func(*Operation)) (op *Operation, changed bool, err error) {
 	last, err := Last(ctx, p.Directory, id)
 	if err != nil {
@@ -259,8 +259,8 @@ func (w *Web) Mint(ctx context.Context, m MintParams) (Minted, error) {
 func (*Web) Name(handle syntax.Handle) (syntax.DID, error) { return WebDID(handle.String()) }
 
 // WebDID returns the did:web of a host name, which may have a port. It is the same however the name
-// is written: in any case, with a trailing dot, with the default port of HTTP or HTTPS, or in other
-// letters than ASCII (source: the did:web method specification).
+// is written: in any case, with a trailing dot, with the default port of HTTP or HTTPS, or as an
+// internationalised name outside ASCII (source: the did:web method specification).
 func WebDID(host string) (syntax.DID, error) {
 	normal, err := hostname.Normal(host)
 	if err != nil {
@@ -268,7 +268,7 @@ func WebDID(host string) (syntax.DID, error) {
 	}
 	id, err := syntax.ParseDID("did:web:" + strings.ReplaceAll(normal, ":", "%3A"))
 	if err != nil {
-		return "", fmt.Errorf("did: %q is no host name: %w", host, err)
+		return "", fmt.Errorf("did: %q is not a host name: %w", host, err)
 	}
 	return id, nil
 }

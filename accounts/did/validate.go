@@ -45,7 +45,7 @@ func (o *Operation) Validate() error {
 	b, err := o.bytes()
 	switch {
 	case err != nil:
-		return invalid("it must be text that can be written as DAG-CBOR")
+		return invalid("it must be encodable as DAG-CBOR")
 	case len(b) > maxOperationBytes:
 		return invalid("it must not be larger than %d bytes, and has %d", maxOperationBytes, len(b))
 	case o.Sig == "":
@@ -69,7 +69,7 @@ func (o *Operation) validContents() error {
 	}
 	for i, k := range o.RotationKeys {
 		if _, err := atcrypto.ParsePublicDIDKey(k); err != nil {
-			return invalid("rotationKeys/%d must be a did:key of the kind K-256 or P-256", i)
+			return invalid("rotationKeys/%d must be a K-256 or P-256 did:key", i)
 		}
 		if slices.Contains(o.RotationKeys[:i], k) {
 			return invalid("rotationKeys/%d must not repeat a key", i)
@@ -140,7 +140,7 @@ func validGenesis(id syntax.DID, o *Operation) error {
 		return err
 	}
 	if made != id {
-		return invalid("it must make %s, and makes %s", id, made)
+		return invalid("it must be the genesis operation of %s, and is that of %s", id, made)
 	}
 	return nil
 }
@@ -168,7 +168,7 @@ func next(id syntax.DID, log []*Logged, o *Operation, now time.Time) (keep int, 
 		}
 		keys = keys[:slices.Index(keys, signer)]
 		if now.Sub(disputed.CreatedAt) > recoveryWindow {
-			return 0, invalid("prev must be the CID of the last operation of %s, or what follows it no older than %v", id, recoveryWindow)
+			return 0, invalid("prev must be the CID of the last operation of %s: what it would undo is older than %v", id, recoveryWindow)
 		}
 	}
 	if _, err := o.verify(keys); err != nil {

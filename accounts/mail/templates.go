@@ -27,8 +27,8 @@ type Data struct {
 	ServiceName string
 	// Code is to be copied by the recipient; see [Kind.HasCode].
 	Code string
-	// Page is where the recipient types the code: the URL of a page that [CheckPage] allows. Without
-	// one it is the app that asked for the code, and the message has no link.
+	// Page is the URL of a page where the recipient enters the code; see [CheckPage]. Without one
+	// the code is entered in the app that asked for it, and the message has no link.
 	Page string
 	// Expires is how long the code is good for.
 	Expires time.Duration
@@ -72,8 +72,9 @@ func (d Data) MaskedNewEmail() string { return masked(d.NewEmail) }
 var defaults embed.FS
 
 // Templates makes messages. For each kind there are KIND.txt, whose first line is the subject
-// and the rest the text, and KIND.html; the HTML ones are bodies for layout.html. What page.txt and
-// page.html say of where a code is typed, those with a code show by {{template "page" .}}.
+// and the rest the text, and KIND.html; the HTML ones are bodies for layout.html. Those of kinds
+// with a code include page.txt and page.html by {{template "page" .}}, which say where to enter the
+// code.
 type Templates struct {
 	text map[Kind]*texttemplate.Template
 	html map[Kind]*htmltemplate.Template
@@ -127,7 +128,7 @@ func newTemplates(overrides fs.FS) (*Templates, error) {
 		if t.text[kind], err = texttemplate.New(string(kind) + ".txt").Parse(text); err != nil {
 			return nil, fmt.Errorf("mail: %w", err)
 		}
-		if t.text[kind].Lookup("page") == nil { // which a template may define for itself
+		if t.text[kind].Lookup("page") == nil { // a template may define its own
 			if _, err = t.text[kind].New("page").Parse(pageText); err != nil {
 				return nil, fmt.Errorf("mail: page.txt: %w", err)
 			}

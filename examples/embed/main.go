@@ -100,7 +100,7 @@ func newApp(ctx context.Context, store storage.Store, publicURL string) (http.Ha
 	})
 	// What a session changes, it changes in a transaction that has read that session alive.
 	mux.Handle("GET /me", srv.RequireAuth(me(storage.Conditional(store))))
-	// At alice.test there is only what leads to the account.
+	// HandleHosts serves only what leads to the account at alice.test.
 	return srv.HandleHosts(mux), srv, nil
 }
 

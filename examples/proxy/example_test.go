@@ -19,7 +19,7 @@ import (
 )
 
 // An app asks its account server for a timeline, which an app view has. The app view learns whose
-// timeline it is by a token that is good for nothing else.
+// timeline it is from a token that is valid for this method of this service only.
 func Example() {
 	const appViewDID = "did:web:appview.example"
 	directory := httptest.NewServer(nil)
@@ -40,7 +40,7 @@ func Example() {
 		Hostname:      "localhost",
 		HandleDomains: []string{".test"},
 		Fallback:      http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { p.ServeHTTP(w, r) }),
-		DIDResolver: func(context.Context, syntax.DID) (json.RawMessage, error) { // in the place of the web
+		DIDResolver: func(context.Context, syntax.DID) (json.RawMessage, error) { // instead of asking the web
 			return fmt.Appendf(nil, `{"id":%q,"service":[{"id":"#bsky_appview","type":"BskyAppView","serviceEndpoint":%q}]}`, appViewDID, appView.URL), nil
 		},
 		Logger: slog.New(slog.DiscardHandler),
@@ -56,7 +56,7 @@ func Example() {
 		fmt.Println(err)
 		return
 	}
-	p.transport = appView.Client().Transport // to loopback, where else only public addresses are asked
+	p.transport = appView.Client().Transport // which connects to loopback
 
 	tokens, err := srv.Sessions.SignUp(context.Background(), accounts.CreateParams{Handle: "alice.test", Email: "alice@example.com", Password: "correct horse"})
 	if err != nil {
@@ -79,5 +79,5 @@ func Example() {
 	// Output:
 	// 200 {"timelineOfA":"plc","limit":"30","error":false}
 	// 400 {"error":"InvalidRequest","message":"could not resolve proxy did service url"}
-	// 501 {"error":"MethodNotImplemented","message":"Method Not Implemented: app.bsky.feed.getTimeline isn't served here, and a client that wants another service to answer names it in an atproto-proxy header"}
+	// 501 {"error":"MethodNotImplemented","message":"Method Not Implemented: app.bsky.feed.getTimeline isn't served here; to have another service answer, name it in an atproto-proxy header"}
 }

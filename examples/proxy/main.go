@@ -1,16 +1,16 @@
-// Proxy is an account server whose clients reach the network's other services through it: the app
-// view that has their timelines, feed generators, moderation services, chat. Every PDS does so. A
+// Proxy is an account server through which clients reach the network's other services, as through
+// every PDS: the app view with their timelines, feed generators, moderation services, chat. A
 // client names the service in a header,
 //
 //	atproto-proxy: did:web:api.bsky.app#bsky_appview
 //
-// and the server passes the request on, with a token that proves whose it is. What passes it on is
-// in proxy.go and service.go, for your own server.
+// and the server passes the request on, with a token that proves whose request it is. The proxy
+// itself is in proxy.go and service.go, to be copied into your own server.
 //
 //	go run ./examples/proxy
 //
-// With a local host name, its default, the accounts' DIDs are known to nobody else, so that services
-// out there refuse them.
+// With a local host name, which is the default, nobody else can resolve the accounts' DIDs, so the
+// network's services refuse them.
 package main
 
 import (
@@ -40,7 +40,7 @@ func main() {
 	cfg := gatehouse.Config{Hostname: *hostname, HandleDomains: strings.Split(*domains, ",")}
 	if gatehouse.IsLocal(*hostname) {
 		cfg.PublicURL = "http://" + *addr
-		cfg.DIDResolver = did.NewNetwork(nil, userAgent).ResolveDID // else it would know no did:web
+		cfg.DIDResolver = did.NewNetwork(nil, userAgent).ResolveDID // by default a local server resolves no did:web
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -83,8 +83,8 @@ func run(ctx context.Context, addr, file, appView string, cfg gatehouse.Config) 
 	return server.Shutdown(stop)
 }
 
-// newServer is an account server whose Fallback is the proxy. The two need each other: the proxy is
-// made when the server is there.
+// newServer returns an account server whose Fallback is the proxy. The proxy needs the server, so
+// it is made after it.
 func newServer(store storage.Store, cfg gatehouse.Config, appView string) (http.Handler, *gatehouse.Server, error) {
 	var p *proxy
 	cfg.Fallback = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { p.ServeHTTP(w, r) })

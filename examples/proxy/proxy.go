@@ -28,16 +28,16 @@ const (
 	userAgent   = "gatehouse-proxy/" + gatehouse.Version
 	maxRequest  = 10 << 20         // bytes of a body that is passed on
 	maxResponse = 10 << 20         // bytes of an answer
-	timeout     = 60 * time.Second // of all that a request takes
+	timeout     = 60 * time.Second // for a whole request
 	maxUnderWay = 1000             // requests at the same time, each of which holds two connections
-	maxOfOne    = 20               // of one account
+	maxOfOne    = 20               // of these, of one account
 )
 
-// budget is what an account, or an app with an app password of it, may ask for.
+// budget limits the requests of an account, and those of each of its app passwords apart.
 var budget = ratelimit.Window{Points: 3000, Per: 5 * time.Minute}
 
-// The headers that pass, as in the reference server. All others stay here: the client's credentials,
-// cookies, addresses, and whatever is between the client and this server alone.
+// The headers that are passed on, the same as in the reference server. All others are dropped: the
+// client's credentials, cookies and addresses, and whatever is between it and this server alone.
 var (
 	requestHeaders  = []string{"Accept-Encoding", "Accept-Language", "Atproto-Accept-Labelers", "X-Bsky-Topics"}
 	bodyHeaders     = []string{"Content-Type", "Content-Encoding"}
@@ -48,7 +48,7 @@ var (
 type proxy struct {
 	srv       *gatehouse.Server
 	appView   *service          // for requests that name no service; nil: they are refused
-	transport http.RoundTripper // makes the connections, and decides where to
+	transport http.RoundTripper // decides which addresses may be connected to
 	timeout   time.Duration
 	meter     ratelimit.Meter
 	turns     turns
@@ -68,7 +68,7 @@ func newProxy(srv *gatehouse.Server, appView string) (*proxy, error) {
 	return p, nil
 }
 
-// ServeHTTP looks at the request, and then at who makes it, before anybody else is asked about it.
+// ServeHTTP checks the request, and then who makes it, before it asks anybody else.
 func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	nsid, to, err := p.destination(r)
 	if err != nil {
@@ -85,7 +85,7 @@ func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	})).ServeHTTP(w, r)
 }
 
-// destination reads from a request which method it calls, of which service.
+// destination returns the method that a request calls, and the service that it names.
 func (p *proxy) destination(r *http.Request) (nsid syntax.NSID, to service, err error) {
 	nsid, err = syntax.ParseNSID(strings.TrimSuffix(strings.TrimPrefix(r.URL.Path, "/xrpc/"), "/"))
 	if err != nil {
@@ -94,7 +94,7 @@ func (p *proxy) destination(r *http.Request) (nsid syntax.NSID, to service, err 
 	if r.Method != http.MethodGet && r.Method != http.MethodHead && r.Method != http.MethodPost {
 		return "", to, &failure{http.StatusBadRequest, "InvalidRequest", "XRPC requests only supports GET and POST"}
 	}
-	// Over HTTP/2 a query can have what would end the request line of HTTP/1.
+	// Over HTTP/2 a query can have characters that would end the request line of HTTP/1.
 	if strings.ContainsFunc(r.URL.RawQuery, func(c rune) bool { return c <= ' ' || c > '~' }) {
 		return "", to, &failure{http.StatusBadRequest, "InvalidRequest", "invalid query"}
 	}
@@ -108,14 +108,14 @@ func (p *proxy) destination(r *http.Request) (nsid syntax.NSID, to service, err 
 		return nsid, to, nil
 	case p.appView == nil:
 		return "", to, &failure{http.StatusNotImplemented, "MethodNotImplemented", "Method Not Implemented: " + nsid.String() +
-			" isn't served here, and a client that wants another service to answer names it in an atproto-proxy header"}
+			" isn't served here; to have another service answer, name it in an atproto-proxy header"}
 	}
 	return nsid, *p.appView, nil
 }
 
-// pass passes a request on, and the answer back. Its error is for the client as long as nothing of
-// an answer was written; later it cuts the connection, which is how a client learns that the answer
-// isn't whole.
+// pass passes a request on, and the answer back. It returns an error as long as no part of an
+// answer has been written. After that it cuts the connection, so that the client learns that the
+// answer is incomplete.
 func (p *proxy) pass(w http.ResponseWriter, r *http.Request, nsid syntax.NSID, to service) error {
 	ctx, cancel := context.WithTimeout(r.Context(), p.timeout)
 	defer cancel()
@@ -141,7 +141,7 @@ func (p *proxy) pass(w http.ResponseWriter, r *http.Request, nsid syntax.NSID, t
 	switch {
 	case resp.StatusCode < 200, resp.StatusCode >= 300 && resp.StatusCode < 400:
 		return &failure{http.StatusBadGateway, "UpstreamFailure", "Upstream service answered with a redirect"}
-	case resp.StatusCode >= 400 && media != "application/json": // the page of something in between
+	case resp.StatusCode >= 400 && media != "application/json": // the page of a proxy in between
 		return &failure{statusOf(resp), "UpstreamFailure", "Upstream service answered " + strconv.Itoa(resp.StatusCode)}
 	case resp.ContentLength > maxResponse:
 		return &failure{http.StatusBadGateway, "UpstreamFailure", "Upstream service answered too much"}
@@ -158,11 +158,12 @@ func (p *proxy) pass(w http.ResponseWriter, r *http.Request, nsid syntax.NSID, t
 	if media == "" {
 		h.Set("Content-Type", "application/octet-stream")
 	}
-	// It comes under this server's name, and may be anything: no browser should show it as a page.
+	// The answer has this server's origin, and may be anything: no browser should show it as a page.
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Content-Security-Policy", "default-src 'none'; sandbox")
 	w.WriteHeader(statusOf(resp))
-	// A service that sees us hang up may end its answer as if it were whole.
+	// A service may end its answer in good order when it sees us hang up, so the context is checked
+	// too.
 	if _, err := io.Copy(w, http.MaxBytesReader(nil, resp.Body, maxResponse)); err != nil || ctx.Err() != nil {
 		panic(http.ErrAbortHandler)
 	}
@@ -178,8 +179,8 @@ func (p *proxy) request(ctx context.Context, r *http.Request, nsid syntax.NSID, 
 	if err != nil {
 		return nil, err
 	}
-	// The token is for this service and this method, and for a minute. Methods that manage an account
-	// are refused here, and for an app password what needs a privileged one.
+	// The token is for this method of this service, for a minute. ServiceToken refuses methods that
+	// manage an account, and those that this app password may not call.
 	token, err := p.srv.Sessions.ServiceToken(ctx, auth, sessions.ServiceTokenParams{Audience: to.did.String(), Method: nsid.String()})
 	if errors.Is(err, sessions.ErrInvalidRequest) {
 		return nil, &failure{http.StatusBadRequest, "InvalidToken", "Bad token method"}
@@ -191,7 +192,7 @@ func (p *proxy) request(ctx context.Context, r *http.Request, nsid syntax.NSID, 
 	headers, body := requestHeaders, io.ReadCloser(http.NoBody)
 	if r.Method == http.MethodPost && r.ContentLength != 0 {
 		headers = slices.Concat(requestHeaders, bodyHeaders)
-		body = http.MaxBytesReader(nil, r.Body, maxRequest) // not with w, which is in use when the body is read
+		body = http.MaxBytesReader(nil, r.Body, maxRequest) // without w: it is in use by the time the body is read
 	}
 	out, err := http.NewRequestWithContext(ctx, r.Method, u.String(), body)
 	if err != nil {
@@ -211,7 +212,8 @@ func (p *proxy) request(ctx context.Context, r *http.Request, nsid syntax.NSID, 
 	return out, nil
 }
 
-// statusOf is the status of an answer to the client, to whom no fault of others is this server's.
+// statusOf returns the status for the client of a service's answer. An internal error of the
+// service is a 502: it isn't one of this server.
 func statusOf(resp *http.Response) int {
 	if resp.StatusCode == http.StatusInternalServerError {
 		return http.StatusBadGateway
@@ -219,8 +221,8 @@ func statusOf(resp *http.Response) int {
 	return resp.StatusCode
 }
 
-// turns counts the requests that are under way, in all and of each account, so that services that
-// are slow, or an account whose services are slow on purpose, take nothing from the others.
+// turns bounds the requests that are under way, in all and of each account, so that slow services,
+// or an account whose services are slow on purpose, take nothing from others.
 type turns struct {
 	mu  sync.Mutex
 	all int
@@ -250,7 +252,7 @@ func (t *turns) giveBack(id syntax.DID) {
 	}
 }
 
-// failure is an answer that the proxy gives itself.
+// failure is an error answer of the proxy itself.
 type failure struct {
 	status        int
 	name, message string
@@ -258,7 +260,7 @@ type failure struct {
 
 func (f *failure) Error() string { return f.message }
 
-// refuse answers with an error, of which the client is told no more than it needs to know.
+// refuse answers with an error, without details that the client has no use for.
 func refuse(w http.ResponseWriter, err error) {
 	f := &failure{http.StatusBadGateway, "UpstreamFailure", "Upstream service unreachable"}
 	var limited *ratelimit.LimitedError
@@ -270,7 +272,7 @@ func refuse(w http.ResponseWriter, err error) {
 		f = &failure{http.StatusTooManyRequests, "RateLimitExceeded", "Rate Limit Exceeded"}
 		w.Header().Set("Retry-After", strconv.Itoa(1+int(time.Until(limited.State.Reset).Seconds())))
 	case errors.Is(err, sessions.ErrExpiredToken), errors.Is(err, sessions.ErrAccountTakedown), errors.Is(err, sessions.ErrAccountNotFound):
-		// The session has ended since it was looked at.
+		// The session has ended since RequireAuth checked it.
 		f = &failure{http.StatusBadRequest, "ExpiredToken", "Token has been revoked"}
 	case errors.As(err, &tooLarge):
 		f = &failure{http.StatusRequestEntityTooLarge, "PayloadTooLarge", "request entity too large"}

@@ -41,7 +41,8 @@ type network struct {
 	seen []*http.Request // by the service
 }
 
-// newNetwork starts both. The service answers by a handler; nil says who asks, as indigo verifies it.
+// newNetwork starts both. The service answers by a handler; nil says who asks, as indigo verifies
+// it.
 func newNetwork(t *testing.T, answer http.HandlerFunc) *network {
 	t.Helper()
 	slog.SetDefault(slog.New(slog.DiscardHandler))
@@ -129,7 +130,8 @@ func (n *network) asked() int {
 
 const someMethod = "com.example.thing.doIt"
 
-// request is one to the account server, of alice to the service. Headers are name, value, name, value.
+// request is one to the account server, of alice to the service. Headers are name, value, name,
+// value.
 func (n *network) request(verb, path string, body io.Reader, headers ...string) *http.Request {
 	n.t.Helper()
 	r, err := http.NewRequest(verb, n.URL+"/xrpc/"+path, body)
@@ -532,8 +534,8 @@ func TestNobodyReachesWhatIsInside(t *testing.T) {
 	}
 }
 
-// A request doesn't come back: not to this server under its own names, and once at most under another
-// one.
+// A request doesn't come back: not to this server under its own names, and once at most under
+// another one.
 func TestNoLoops(t *testing.T) {
 	hops := 0
 	n := newNetwork(t, nil)

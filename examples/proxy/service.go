@@ -18,7 +18,7 @@ import (
 	"github.com/gatehouse-at/gatehouse/accounts/did"
 )
 
-// service is a service of the network: a DID, and the id under which its document has the service.
+// service is a service of the network: a DID, and the id of the service in its document.
 type service struct {
 	did syntax.DID
 	id  string
@@ -48,7 +48,7 @@ func parseService(text string) (service, error) {
 	return service{parsed, fragment}, nil
 }
 
-// endpoint finds out where a service is: https://HOST or https://HOST:PORT.
+// endpoint resolves a service to its URL, which is https://HOST or https://HOST:PORT.
 func endpoint(ctx context.Context, srv *gatehouse.Server, to service) (*url.URL, error) {
 	itself := &failure{http.StatusBadRequest, "InvalidRequest", "the service of the proxy header is this server itself"}
 	if strings.EqualFold(to.did.String(), srv.ServiceDID()) {
@@ -62,7 +62,7 @@ func endpoint(ctx context.Context, srv *gatehouse.Server, to service) (*url.URL,
 		return nil, fmt.Errorf("resolving %s: %w", to.did, err)
 	}
 	u, err := url.Parse(ident.Services[to.id].URL)
-	// What else a URL can have, such as a password or a path, has no business there.
+	// No user, path, query or fragment is allowed.
 	if err != nil || u.Scheme != "https" || u.Hostname() == "" || *u != (url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}) || strings.Trim(u.Path, "/") != "" {
 		return nil, &failure{http.StatusBadRequest, "InvalidRequest", "could not resolve proxy did service url"}
 	}
@@ -72,7 +72,7 @@ func endpoint(ctx context.Context, srv *gatehouse.Server, to service) (*url.URL,
 	return &url.URL{Scheme: u.Scheme, Host: u.Host}, nil
 }
 
-// address is where a URL leads, in one spelling.
+// address returns the host and port of a URL, normalised.
 func address(u *url.URL) string {
 	port := u.Port()
 	if port == "" {
@@ -81,13 +81,13 @@ func address(u *url.URL) string {
 	return net.JoinHostPort(strings.TrimSuffix(strings.ToLower(u.Hostname()), "."), port)
 }
 
-// publicTransport connects to public addresses only, whatever a name resolves to: anybody can have a
-// DID whose document names a host inside. What it doesn't do is as important: a RoundTripper follows
-// no redirects, keeps no cookies, and tries nothing twice that may have had an effect.
+// publicTransport connects to public addresses only, whatever a name resolves to: anybody can have
+// a DID whose document names an internal host. As a RoundTripper it also follows no redirects,
+// keeps no cookies, and repeats no request that may have had an effect.
 func publicTransport() *http.Transport {
 	t := ssrf.PublicOnlyTransport()
-	t.Proxy = nil               // it would look names up, and connect, in our place
-	t.DisableCompression = true // what the client and the service agree upon passes through as it is
+	t.Proxy = nil               // a proxy would resolve names and connect without this check
+	t.DisableCompression = true // the encoding that client and service agree on is passed through
 	t.ResponseHeaderTimeout = 10 * time.Second
 	t.MaxResponseHeaderBytes = 64 << 10
 	return t

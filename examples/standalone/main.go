@@ -53,8 +53,8 @@ func run(ctx context.Context, args []string) error {
 
 // readFlags reads flags and variables.
 func readFlags(ctx context.Context, c *cli, args []string) (*kong.Context, error) {
-	if os.Getenv("GATEHOUSE_INVITES") != "" { // passed over, it would open a server to everybody
-		return nil, errors.New("GATEHOUSE_INVITES is no more: set GATEHOUSE_SIGN_UP=invites")
+	if os.Getenv("GATEHOUSE_INVITES") != "" { // ignoring it would open the server to everybody
+		return nil, errors.New("GATEHOUSE_INVITES no longer exists: set GATEHOUSE_SIGN_UP=invites instead")
 	}
 	parser, err := kong.New(c,
 		kong.Name("standalone"),

@@ -132,8 +132,8 @@ func (s *Settings) adminPassword() (password string, madeUp bool, err error) {
 	return password, true, os.WriteFile(path, []byte(password+"\n"), 0o600)
 }
 
-// welcome says on standard output where the server is and how to make the first account, if the
-// mode of sign-up has it made with a request.
+// welcome says on standard output where the server is and, unless sign-up is closed to new
+// accounts, how to make the first account.
 func (s *Settings) welcome(srv *gatehouse.Server, addr net.Addr, adminPassword string, madeUp bool) {
 	url := "http://" + addr.String()
 	handle := "alice" + srv.Accounts.HandleDomains()[0]
@@ -141,7 +141,7 @@ func (s *Settings) welcome(srv *gatehouse.Server, addr net.Addr, adminPassword s
 	fmt.Printf("  data: %s (%s)   e-mail: %s\n\n", s.Data, redacted(s.Store), describeMail(s.mailSpec()))
 	invite := ""
 	switch s.SignUp {
-	case accounts.SignUpMigrations, accounts.SignUpClosed: // nobody could follow what is said below
+	case accounts.SignUpMigrations, accounts.SignUpClosed: // createAccount would refuse what is shown below
 		fmt.Printf("No new accounts are taken: -sign-up is %s.\n\nCtrl-C stops the server.\n", s.SignUp)
 		return
 	case accounts.SignUpInvites:

@@ -27,62 +27,61 @@ import (
 // Settings are the flags. They say the same things in the same words as
 // [gatehouse.Config], where they are explained.
 type Settings struct {
-	Addr          string   `default:"127.0.0.1:2583" help:"Address to listen on (default ${default})." placeholder:"HOST:PORT"`
-	Data          string   `default:"gatehouse-data" help:"Directory for the database and, by default, e-mails (default ${default})." placeholder:"DIR"`
-	Store         string   `default:"bolt" help:"Where data is kept: bolt (a file in -data; the default), bolt:PATH, memory, or the URL of a PostgreSQL database." placeholder:"bolt|memory|postgres://…"`
-	Hostname      string   `default:"localhost" help:"The server's host name (default ${default})." placeholder:"NAME"`
-	HandleDomains []string `default:".test" help:"Domains under which accounts take handles (default ${default})." placeholder:".DOMAIN,…"`
-	PublicURL     string   `name:"public-url" help:"URL at which the world finds this server. Default: https://HOSTNAME, or for a local host name http:// with the port of -addr." placeholder:"URL"`
-	ServiceName   string   `help:"What e-mails and the server's page call the server. Default: the host name." placeholder:"NAME"`
+	Addr  string `default:"127.0.0.1:2583" help:"Address to listen on (default ${default})." placeholder:"HOST:PORT"`
+	Data  string `default:"gatehouse-data" help:"Directory for the database and, by default, e-mails (default ${default})." placeholder:"DIR"`
+	Store string `default:"bolt" help:"Where data is kept: bolt (a file in -data; the default), bolt:PATH, memory, or the URL of a PostgreSQL database." placeholder:"bolt|memory|postgres://…"`
 
-	ExtraHostnames     []string `help:"More host names of the server's own; other names on -handle-domains only lead to accounts." placeholder:"NAME,…"`
-	HandleHostRedirect string   `help:"Where browsers are sent that visit the name of an account; {handle} in it stands for the name. Default: nowhere." placeholder:"URL"`
+	Hostname           string   `default:"localhost" help:"The server's host name (default ${default})." placeholder:"NAME"`
+	HandleDomains      []string `default:".test" help:"Domains under which accounts take handles (default ${default})." placeholder:".DOMAIN,…"`
+	PublicURL          string   `name:"public-url" help:"URL at which the world finds this server. Default: https://HOSTNAME, or for a local host name http:// with the port of -addr." placeholder:"URL"`
+	ExtraHostnames     []string `help:"More host names of the server's own. Other names on -handle-domains belong to accounts, and lead only to those." placeholder:"NAME,…"`
+	HandleHostRedirect string   `help:"Where browsers are redirected that visit the name of an account; {handle} in it is replaced by the name. Default: they get a 404." placeholder:"URL"`
+	ServiceName        string   `help:"What e-mails and the home page call the server. Default: the host name." placeholder:"NAME"`
 
 	AdminPassword string            `help:"Password of the user admin. Default: made once and kept in -data." placeholder:"PASSWORD"`
 	Admins        map[string]string `help:"More admins, whom the audit log tells apart." placeholder:"NAME=PASSWORD;…"`
 	ModService    string            `help:"DID of a moderation service that may call moderators' methods." placeholder:"DID"`
 
-	SignUp               accounts.SignUpMode `default:"open" enum:"open,invites,migrations,closed" help:"Who may sign up: everybody, those with an invite code, those who move here from another server, or nobody (default ${default})." placeholder:"open|invites|migrations|closed"`
-	VerificationRequired bool                `help:"Tell apps that sign-up needs a verification code, from /gate/signup. Something in front of this server has to serve that page and check the code."`
-	InviteInterval       time.Duration       `help:"Time in which an account earns an invite code, such as 168h." placeholder:"DURATION"`
+	SignUp               accounts.SignUpMode `default:"open" enum:"open,invites,migrations,closed" help:"Who may sign up: everybody, people with an invite code, accounts that move here from another server, or nobody (default ${default})." placeholder:"open|invites|migrations|closed"`
+	VerificationRequired bool                `help:"Tell apps that sign-up needs a verification code from the page /gate/signup. Something in front of this server has to serve that page and check the code."`
+	InviteInterval       time.Duration       `help:"Time in which an account earns an invite code, such as 168h, if -sign-up is invites. Default: accounts earn none." placeholder:"DURATION"`
 	InviteEpoch          time.Time           `help:"When earning begins for older accounts, such as 2026-01-01T00:00:00Z." placeholder:"TIME"`
 
-	Mail          string        `help:"How e-mail leaves: dir:PATH, smtp://USER:PASSWORD@HOST:PORT, smtps://…, or log. Default: dir:DATA/mail." placeholder:"SPEC"`
-	MailFrom      string        `help:"Sender of e-mails. Default: noreply@HOSTNAME." placeholder:"ADDRESS"`
-	MailTemplates string        `help:"Directory of templates that take the place of those built in." placeholder:"DIR"`
-	MailTimeout   time.Duration `default:"15s" help:"Time in which an e-mail has to be delivered (default ${default})." placeholder:"DURATION"`
-	MuteNotices   []mail.Kind   `help:"Kinds of notices that owners are not sent, such as app_password_created." placeholder:"KIND,…"`
-
-	MailPages map[mail.Kind]string `help:"Pages of your own where people type mailed codes, by kind of e-mail, such as reset_password." placeholder:"KIND=URL;…"`
-
+	DIDMethod      string `name:"did-method" default:"plc" enum:"plc,web" help:"How accounts get their DID (default ${default})." placeholder:"plc|web"`
 	PLC            string `name:"plc" help:"DID directory: local, or a URL. Default: local for a local host name, else the public one." placeholder:"local|URL"`
 	PLCRotationKey string `name:"plc-rotation-key" help:"Hexadecimal of the K-256 key that controls accounts' DIDs. Default: made once and kept in the store." placeholder:"HEX"`
 	RecoveryKey    string `help:"The operator's own did:key among the rotation keys." placeholder:"DID:KEY"`
-	DIDMethod      string `name:"did-method" default:"plc" enum:"plc,web" help:"How accounts get their DID (default ${default})." placeholder:"plc|web"`
 	JWTSecret      string `name:"jwt-secret" help:"Key of access and refresh tokens. Default: made once and kept in the store." placeholder:"TEXT"`
 	KeySecret      string `help:"Hexadecimal of the 32 bytes that seal accounts' signing keys. Default: made once and kept in the store." placeholder:"HEX"`
 
-	HandleHold              time.Duration `default:"720h" help:"How long a handle that its owner gives up is held for its owner (default ${default}; 0: not at all)." placeholder:"DURATION"`
-	HandleHoldAfterDeletion time.Duration `help:"How long the handle of a deleted account is held, such as 720h. Default: it is free at once." placeholder:"DURATION"`
+	AllowPunycodeHandles    bool          `help:"Allow handles on -handle-domains that begin with xn--."`
+	HandleHold              time.Duration `default:"720h" help:"How long a handle that its owner gives up is held for them (default ${default}; 0: not at all)." placeholder:"DURATION"`
+	HandleHoldAfterDeletion time.Duration `help:"How long the handle of a deleted account is held for its DID, such as 720h. Default: it is free at once." placeholder:"DURATION"`
+	MinDeletionDelay        time.Duration `default:"72h" help:"Least time between a deactivation and the deletion that its owner asks for with it (default ${default})." placeholder:"DURATION"`
 
-	AllowPunycodeHandles bool          `help:"Allow handles on -handle-domains that begin with xn--."`
-	MinDeletionDelay     time.Duration `default:"72h" help:"Least time between a deactivation and the deletion that its owner asks for with it (default ${default})." placeholder:"DURATION"`
+	MinPasswordLength int    `default:"8" help:"Fewest characters of a new password (default ${default})." placeholder:"NUMBER"`
+	PasswordMemory    uint32 `default:"19456" help:"Memory of a password hash in KiB (default ${default})." placeholder:"KIB"`
+	PasswordTime      uint32 `default:"2" help:"Passes of a password hash (default ${default})." placeholder:"NUMBER"`
+	PasswordThreads   uint8  `default:"1" help:"Threads of a password hash (default ${default})." placeholder:"NUMBER"`
+	PasswordWorkers   int    `help:"Password hashes that are computed at once. Default: one less than there are processors." placeholder:"NUMBER"`
+	PasswordQueue     int    `help:"Passwords that wait to be hashed at most; more are answered 503. Default: 64 for each worker." placeholder:"NUMBER"`
 
-	MinPasswordLength    int      `default:"8" help:"Fewest characters of a new password (default ${default})." placeholder:"NUMBER"`
-	PasswordMemory       uint32   `default:"19456" help:"Memory of a password hash in KiB (default ${default})." placeholder:"KIB"`
-	PasswordTime         uint32   `default:"2" help:"Passes of a password hash (default ${default})." placeholder:"NUMBER"`
-	PasswordThreads      uint8    `default:"1" help:"Threads of a password hash (default ${default})." placeholder:"NUMBER"`
-	PasswordWorkers      int      `help:"Password hashes that are computed at once. Default: one less than there are processors." placeholder:"NUMBER"`
-	PasswordQueue        int      `help:"Passwords that wait to be hashed at most; more are answered 503. Default: 64 for each worker." placeholder:"NUMBER"`
-	EmailForAppPasswords bool     `help:"Sessions of app passwords see the e-mail address."`
+	Mail          string               `help:"How e-mail leaves: dir:PATH, smtp://USER:PASSWORD@HOST:PORT, smtps://…, or log. Default: dir:DATA/mail." placeholder:"SPEC"`
+	MailFrom      string               `help:"Sender of e-mails. Default: noreply@HOSTNAME." placeholder:"ADDRESS"`
+	MailTemplates string               `help:"Directory of templates that take the place of those built in." placeholder:"DIR"`
+	MailTimeout   time.Duration        `default:"15s" help:"Time in which an e-mail has to be delivered (default ${default})." placeholder:"DURATION"`
+	MailPages     map[mail.Kind]string `help:"Pages of your own where people enter mailed codes, by kind of e-mail, such as reset_password. Default: none; people enter them in their app." placeholder:"KIND=URL;…"`
+	MuteNotices   []mail.Kind          `help:"Kinds of notices that owners are not sent, such as app_password_created." placeholder:"KIND,…"`
+
 	RateLimits           string   `default:"on" enum:"on,off,shared" help:"Whether requests are limited; shared: by all processes on one store together (default ${default})." placeholder:"on|off|shared"`
 	TrustedProxies       []string `help:"Addresses or networks of proxies whose X-Forwarded-For is believed." placeholder:"CIDR,…"`
+	EmailForAppPasswords bool     `help:"Sessions of app passwords see the e-mail address."`
 
-	ContactEmail      string `help:"Shown by describeServer." placeholder:"ADDRESS"`
-	PrivacyPolicyURL  string `name:"privacy-policy-url" help:"Shown by describeServer." placeholder:"URL"`
-	TermsOfServiceURL string `name:"terms-of-service-url" help:"Shown by describeServer." placeholder:"URL"`
+	ContactEmail      string `help:"Shown by describeServer and on the home page." placeholder:"ADDRESS"`
+	PrivacyPolicyURL  string `name:"privacy-policy-url" help:"Shown by describeServer and on the home page." placeholder:"URL"`
+	TermsOfServiceURL string `name:"terms-of-service-url" help:"Shown by describeServer and on the home page." placeholder:"URL"`
 	BlobUploadLimit   int64  `help:"Shown by describeServer, in bytes." placeholder:"BYTES"`
-	ShowVersion       bool   `help:"Show the version on the server's page."`
+	ShowVersion       bool   `help:"Show the version of Gatehouse on the home page."`
 
 	LogFormat string `default:"text" enum:"text,json" help:"Form of the log (default ${default})." placeholder:"text|json"`
 }
@@ -165,7 +164,7 @@ func redacted(spec string) string {
 func (s *Settings) host() (string, error) {
 	endpoint, err := did.NormalizeEndpoint("https://" + strings.TrimSpace(s.Hostname))
 	if err != nil {
-		return "", fmt.Errorf("-hostname: %q is no host name", s.Hostname)
+		return "", fmt.Errorf("-hostname: %q is not a host name", s.Hostname)
 	}
 	u, err := url.Parse(endpoint)
 	if err != nil {
@@ -217,49 +216,48 @@ func (s *Settings) publicURL(listening net.Addr) string {
 
 func (s *Settings) config(mailer mail.Mailer, logger *slog.Logger, listening net.Addr, adminPassword string) (gatehouse.Config, error) {
 	cfg := gatehouse.Config{
-		Hostname:             s.Hostname,
-		HandleDomains:        s.HandleDomains,
-		PublicURL:            s.publicURL(listening),
-		ServiceName:          s.ServiceName,
-		ExtraHostnames:       s.ExtraHostnames,
-		HandleHostRedirect:   s.HandleHostRedirect,
-		AdminPassword:        adminPassword,
-		Admins:               s.Admins,
-		ModService:           s.ModService,
-		SignUp:               s.SignUp,
-		VerificationRequired: s.VerificationRequired,
-		InviteInterval:       s.InviteInterval,
-		InviteEpoch:          s.InviteEpoch,
-		DIDMethod:            s.DIDMethod,
-		PLC:                  s.PLC,
-		PLCRotationKey:       s.PLCRotationKey,
-		RecoveryKey:          s.RecoveryKey,
-		MinPasswordLength:    s.MinPasswordLength,
-		PasswordMemory:       s.PasswordMemory,
-		PasswordTime:         s.PasswordTime,
-		PasswordThreads:      s.PasswordThreads,
-		PasswordWorkers:      s.PasswordWorkers,
-		PasswordQueue:        s.PasswordQueue,
-		EmailForAppPasswords: s.EmailForAppPasswords,
-		Mail:                 mailer,
-		MailPages:            s.MailPages,
-		MailTimeout:          s.MailTimeout,
-		MuteNotices:          s.MuteNotices,
-		AllowPunycodeHandles: s.AllowPunycodeHandles,
-		MinDeletionDelay:     s.MinDeletionDelay,
-		RateLimits:           s.RateLimits,
-		TrustedProxies:       s.TrustedProxies,
-		ContactEmail:         s.ContactEmail,
-		PrivacyPolicyURL:     s.PrivacyPolicyURL,
-		TermsOfServiceURL:    s.TermsOfServiceURL,
-		BlobUploadLimit:      s.BlobUploadLimit,
-		ShowVersion:          s.ShowVersion,
-		Logger:               logger,
-
+		Hostname:                s.Hostname,
+		HandleDomains:           s.HandleDomains,
+		PublicURL:               s.publicURL(listening),
+		ExtraHostnames:          s.ExtraHostnames,
+		HandleHostRedirect:      s.HandleHostRedirect,
+		ServiceName:             s.ServiceName,
+		AdminPassword:           adminPassword,
+		Admins:                  s.Admins,
+		ModService:              s.ModService,
+		SignUp:                  s.SignUp,
+		VerificationRequired:    s.VerificationRequired,
+		InviteInterval:          s.InviteInterval,
+		InviteEpoch:             s.InviteEpoch,
+		DIDMethod:               s.DIDMethod,
+		PLC:                     s.PLC,
+		PLCRotationKey:          s.PLCRotationKey,
+		RecoveryKey:             s.RecoveryKey,
+		AllowPunycodeHandles:    s.AllowPunycodeHandles,
 		HandleHold:              s.HandleHold,
 		HandleHoldAfterDeletion: s.HandleHoldAfterDeletion,
+		MinDeletionDelay:        s.MinDeletionDelay,
+		MinPasswordLength:       s.MinPasswordLength,
+		PasswordMemory:          s.PasswordMemory,
+		PasswordTime:            s.PasswordTime,
+		PasswordThreads:         s.PasswordThreads,
+		PasswordWorkers:         s.PasswordWorkers,
+		PasswordQueue:           s.PasswordQueue,
+		Mail:                    mailer,
+		MailTimeout:             s.MailTimeout,
+		MailPages:               s.MailPages,
+		MuteNotices:             s.MuteNotices,
+		RateLimits:              s.RateLimits,
+		TrustedProxies:          s.TrustedProxies,
+		EmailForAppPasswords:    s.EmailForAppPasswords,
+		ContactEmail:            s.ContactEmail,
+		PrivacyPolicyURL:        s.PrivacyPolicyURL,
+		TermsOfServiceURL:       s.TermsOfServiceURL,
+		BlobUploadLimit:         s.BlobUploadLimit,
+		ShowVersion:             s.ShowVersion,
+		Logger:                  logger,
 	}
-	if s.HandleHold == 0 { // somebody's wish: the flag has a default
+	if s.HandleHold == 0 { // asked for, since the flag has a default; in Config it would mean that
 		cfg.HandleHold = -1
 	}
 	if s.JWTSecret != "" {

@@ -79,7 +79,7 @@ func TestCreateAccountErrors(t *testing.T) {
 		worst["email"] = "free@example.com"
 		refused(401, "AuthenticationRequired", "Missing auth to create account with did: did:plc:iowu64gp7dw45k7uky3m3yos")
 		delete(worst, "did")
-		refused(400, "InvalidRequest", "Invalid recovery key: recoveryKey must be a did:key of the kind K-256 or P-256")
+		refused(400, "InvalidRequest", "Invalid recovery key: recoveryKey must be a K-256 or P-256 did:key")
 		// None of it used the code or took the handle.
 		delete(worst, "recoveryKey")
 		s.do(nobody, "server.createAccount", worst).ok()

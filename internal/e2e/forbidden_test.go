@@ -158,8 +158,8 @@ func TestAUserIsNoAdmin(t *testing.T) {
 // auditEntries counts the entries of the audit log.
 func (s *api) auditEntries() int { return s.rows("audit_log") }
 
-// TestEvery401SaysWhatItAsksFor: by method, whatever credentials came. That each 401 has a challenge
-// at all, and nothing else has one, is checked of every answer in these tests.
+// TestEvery401SaysWhatItAsksFor: by method, whatever credentials came. That each 401 has a
+// challenge at all, and nothing else has one, is checked of every answer in these tests.
 func TestEvery401SaysWhatItAsksFor(t *testing.T) {
 	plc, err := did.NewLocal(t.Context(), memory.New(), nil)
 	if err != nil {
@@ -250,8 +250,8 @@ func TestRoutesOfEmbeddersAskForATokenToo(t *testing.T) {
 	})
 }
 
-// TestModeratorsMethodsKeepTheirAnswers: a user's token is taken for one of a service there, with or
-// without a moderation service.
+// TestModeratorsMethodsKeepTheirAnswers: a user's token is taken for one of a service there, with
+// or without a moderation service.
 func TestModeratorsMethodsKeepTheirAnswers(t *testing.T) {
 	s := newAPI(t)
 	alice := s.CreateAccount("alice.test")

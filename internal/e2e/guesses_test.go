@@ -77,8 +77,8 @@ func TestOneBudgetOfGuesses(t *testing.T) {
 	}, limited)
 }
 
-// TestOneBudgetForAllSpellings: however an account or an unknown name is spelt, from one address there
-// are 30 guesses at it in five minutes, of which each login says how many are left.
+// TestOneBudgetForAllSpellings: however an account or an unknown name is spelt, from one address
+// there are 30 guesses at it in five minutes, of which each login says how many are left.
 func TestOneBudgetForAllSpellings(t *testing.T) {
 	onEach(t, func(t *testing.T, s *api) {
 		alice, bob := s.CreateAccount("alice.test"), s.CreateAccount("bob.test")

@@ -322,7 +322,8 @@ func TestWhoComesBackWithTheDIDHasTheHandleBack(t *testing.T) {
 	}, holding, config(func(c *gatehouse.Config) { c.HandleHoldAfterDeletion = 7 * 24 * time.Hour }))
 }
 
-// TestRaceForAHandleWhoseHoldEnds: of all who want it one gets it. While it is given up nobody does.
+// TestRaceForAHandleWhoseHoldEnds: of all who want it one gets it. While it is given up nobody
+// does.
 func TestRaceForAHandleWhoseHoldEnds(t *testing.T) {
 	const changing = racers / 2
 	onEach(t, func(t *testing.T, s *api) {

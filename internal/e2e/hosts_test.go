@@ -268,7 +268,8 @@ func TestEachHandlerRefusesHandleHosts(t *testing.T) {
 	}
 }
 
-// TestBrowsersAreRedirected from the names of accounts to where the operator says, and nowhere else.
+// TestBrowsersAreRedirected from the names of accounts to where the operator says, and nowhere
+// else.
 func TestBrowsersAreRedirected(t *testing.T) {
 	const page = "https://app.example.com/profile/{handle}?from={handle}"
 	s := newAPI(t, config(func(c *gatehouse.Config) { c.HandleHostRedirect = page }))

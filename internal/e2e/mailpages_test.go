@@ -12,8 +12,8 @@ import (
 	"github.com/gatehouse-at/gatehouse/accounts/mail"
 )
 
-// codePage is an operator's page for a kind of e-mail. It has a query, as pages do that know several
-// purposes or languages.
+// codePage is an operator's page for a kind of e-mail. It has a query, as pages do that know
+// several purposes or languages.
 func codePage(kind mail.Kind) string {
 	return "https://pds.example.com/codes?for=" + string(kind) + "&lang=en"
 }
@@ -137,8 +137,8 @@ func TestEachKindHasAPageOfItsOwn(t *testing.T) {
 	}, config(withPages(mail.ResetPassword)))
 }
 
-// TestNoticesHaveNoLink, whatever pages there are: in a notice a link is what a forged one has. What
-// an admin writes is the admin's.
+// TestNoticesHaveNoLink, whatever pages there are: in a notice a link is what a forged one has.
+// What an admin writes is the admin's.
 func TestNoticesHaveNoLink(t *testing.T) {
 	onEach(t, func(t *testing.T, s *api) {
 		alice := s.signUp("alice.test")

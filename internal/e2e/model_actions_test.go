@@ -185,7 +185,8 @@ func (s *machine) revokeApp() {
 func (s *machine) requestReset() {
 	email := "nobody@example.com"
 	p := s.anybody()
-	// Of an address that isn't trusted yet the server decides in the background, and so maybe when it is.
+	// Of an address that isn't trusted yet the server decides in the background, and so maybe when it
+	// is.
 	known := !p.gone && !s.unvouched(p)
 	if known {
 		email = one(s, []string{p.email, p.email, p.handle, p.did}, "named by")

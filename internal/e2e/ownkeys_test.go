@@ -429,7 +429,7 @@ func operationsNameWhatIsWrong(t *testing.T, s *api) {
 	code := s.code(o.Email, plcMail)
 	pds := func(v any) object { return object{"atproto_pds": v} }
 	for want, input := range map[string]object{
-		"it must change something of the DID":                                     {},
+		"it must change the DID":                                                  {},
 		`unknown property "verificationMethod"`:                                   {"verificationMethod": object{"atproto": didKey(t, key)}},
 		`unknown property "rotationkeys"`:                                         {"rotationkeys": []string{}, "alsoKnownAs": []string{"at://x.test"}},
 		`unknown property "services/atproto_pds/serviceEndpoint"`:                 {"services": pds(object{"type": "x", "serviceEndpoint": "https://x"})},
@@ -439,7 +439,7 @@ func operationsNameWhatIsWrong(t *testing.T, s *api) {
 		"verificationMethods/atproto must be a string":                            {"verificationMethods": object{"atproto": nil}},
 		"verificationMethods/atproto must be a did:key of 256 bytes at most":      {"verificationMethods": object{"atproto": "x"}},
 		"rotationKeys must have 1 to 5 keys, and has 0":                           {"rotationKeys": []string{}},
-		"rotationKeys/1 must be a did:key of the kind K-256 or P-256":             {"rotationKeys": []string{didKey(t, key), "x"}},
+		"rotationKeys/1 must be a K-256 or P-256 did:key":                         {"rotationKeys": []string{didKey(t, key), "x"}},
 		"rotationKeys/1 must not repeat a key":                                    {"rotationKeys": []string{didKey(t, key), didKey(t, key)}},
 		"alsoKnownAs/0 must have 258 bytes at most":                               {"alsoKnownAs": []string{strings.Repeat("x", 300)}},
 		"alsoKnownAs/1 must not repeat a name":                                    {"alsoKnownAs": []string{"at://x.test", "at://x.test"}},
@@ -476,7 +476,7 @@ func operationsNameWhatIsWrong(t *testing.T, s *api) {
 		"verificationMethods/x must be a did:key of 256 bytes at most": func(o object) { o["verificationMethods"].(object)["x"] = "x" },
 		"services/x must be an object":                                 func(o object) { o["services"].(object)["x"] = "https://x" },
 		`unknown property "services/atproto_pds/serviceEndpoint"`:      func(o object) { o["services"].(object)["atproto_pds"].(object)["serviceEndpoint"] = "x" },
-		"rotationKeys/2 must be a did:key of the kind K-256 or P-256":  func(o object) { o["rotationKeys"] = append(o["rotationKeys"].([]any), "x") },
+		"rotationKeys/2 must be a K-256 or P-256 did:key":              func(o object) { o["rotationKeys"] = append(o["rotationKeys"].([]any), "x") },
 		"alsoKnownAs/2 must be a string":                               func(o object) { o["alsoKnownAs"] = append(o["alsoKnownAs"].([]any), 1) },
 		"it must not be larger than 4000 bytes, and has ":              func(o object) { fill(o["services"].(object)) },
 	} {
@@ -499,13 +499,13 @@ func operationsNameWhatIsWrong(t *testing.T, s *api) {
 	}
 	same := o.sign(func(*did.Operation) {})
 	s.do(me, "identity.submitPlcOperation", object{"operation": same}).
-		refused(400, "InvalidRequest", "Invalid operation: it must change something of the DID")
+		refused(400, "InvalidRequest", "Invalid operation: it must change the DID")
 	s.do(me, "identity.submitPlcOperation", object{"operation": []string{}}).refused(400, "InvalidRequest", "Invalid operation: it must be an object")
 	s.do(me, "identity.submitPlcOperation", object{"operation": signed}).ok()
 
 	s.do(nobody, "server.createAccount", object{
 		"handle": newHandle(), "email": "key@example.com", "password": "password", "recoveryKey": "did:key:z6MkhaXgBZDvotDkL5257faiztiGiC2QtKLGpbnnEGta2doK",
-	}).refused(400, "InvalidRequest", "Invalid recovery key: recoveryKey must be a did:key of the kind K-256 or P-256")
+	}).refused(400, "InvalidRequest", "Invalid recovery key: recoveryKey must be a K-256 or P-256 did:key")
 }
 
 func fill(services object) {

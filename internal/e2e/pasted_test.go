@@ -14,8 +14,8 @@ import (
 	"github.com/gatehouse-at/gatehouse/internal/domaintest"
 )
 
-// TestIdentifiersAsPasted: wherever an owner or an admin is asked for a handle, a DID or an address,
-// it is understood as people paste and type it.
+// TestIdentifiersAsPasted: wherever an owner or an admin is asked for a handle, a DID or an
+// address, it is understood as people paste and type it.
 func TestIdentifiersAsPasted(t *testing.T) {
 	onEachStage(t, []scene{
 		{"logins", loginsAsPasted},
@@ -156,8 +156,8 @@ func machinesMethodsStayStrict(t *testing.T, s *api) {
 	s.do(nobody, "identity.resolveHandle", object{"handle": strings.ToUpper(alice.Handle)}).ok()
 }
 
-// TestNoSpellingMakesASecondAccount: a name that is taken is taken in all its spellings, and so is an
-// address.
+// TestNoSpellingMakesASecondAccount: a name that is taken is taken in all its spellings, and so is
+// an address.
 func TestNoSpellingMakesASecondAccount(t *testing.T) {
 	onEach(t, func(t *testing.T, s *api) {
 		s.signUp("alice.test")
@@ -451,8 +451,8 @@ func resetByHandleTellsNothing(t *testing.T, s *api) {
 	}
 }
 
-// resetByHandleIsNoWayAroundTheAddress: the code goes where the account's e-mails go now, and not for
-// three days after a session alone said where that is.
+// resetByHandleIsNoWayAroundTheAddress: the code goes where the account's e-mails go now, and not
+// for three days after a session alone said where that is.
 func resetByHandleIsNoWayAroundTheAddress(t *testing.T, s *api) {
 	alice, bob := s.someone(), s.someone()
 	quiet := func(email string) {

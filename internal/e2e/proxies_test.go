@@ -218,8 +218,8 @@ func (p *proxy) client(t *testing.T) *http.Client {
 	}
 }
 
-// TestTheDocumentedProxies runs Caddy and nginx with the configurations of docs/operations.md before
-// a server.
+// TestTheDocumentedProxies runs Caddy and nginx with the configurations of docs/operations.md
+// before a server.
 func TestTheDocumentedProxies(t *testing.T) {
 	for name, c := range map[string]struct {
 		start func(*testing.T, *api) *proxy

@@ -634,8 +634,8 @@ func TestAtTheGateAtOnce(t *testing.T) {
 	}, config(g.config), config(func(c *gatehouse.Config) { c.PLCDirectory = plc }))
 }
 
-// TestAnAdminInThisProgramLetsAnybodyIn, in every mode, without a code and past the gate. What makes
-// an account impossible does so for them too.
+// TestAnAdminInThisProgramLetsAnybodyIn, in every mode, without a code and past the gate. What
+// makes an account impossible does so for them too.
 func TestAnAdminInThisProgramLetsAnybodyIn(t *testing.T) {
 	plc, movers := newIssuers(t, 1)
 	for _, mode := range accounts.SignUpModes() {

@@ -250,8 +250,8 @@ func TestListingIsLimited(t *testing.T) {
 	s.do(nobody, "sync.getRepoStatus", object{"did": noSuchDID}).refused(400, "RepoNotFound")
 }
 
-// TestWhatGoatAsks are the calls of `goat pds account list`, `goat pds admin account list` and `goat
-// account status`, with the client that goat has. They come with an admin's password, too.
+// TestWhatGoatAsks are the calls of `goat pds account list`, `goat pds admin account list` and
+// `goat account status`, with the client that goat has. They come with an admin's password, too.
 func TestWhatGoatAsks(t *testing.T) {
 	onEach(t, func(t *testing.T, s *api) {
 		alice, carol := s.signUp("alice.test"), s.signUp("carol.test")

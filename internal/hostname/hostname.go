@@ -1,5 +1,5 @@
-// Package hostname brings the host names that people write into the one form that DIDs, URLs and
-// handles are compared in.
+// Package hostname brings host names into the one form in which DIDs, URLs and handles are
+// compared.
 package hostname
 
 import (
@@ -16,17 +16,17 @@ import (
 const maxName = 253
 
 // Name returns the normal form of a host name without a port: in lower case, without a trailing
-// dot, an internationalized name in ASCII (xn--), as browsers resolve it; an IP address in its
-// canonical form, an IPv6 address without brackets (source: UTS #46, RFC 5891, RFC 5952).
+// dot, an internationalised name in ASCII (xn--), as browsers do; an IP address in its
+// canonical form, an IPv6 address without brackets (sources: UTS #46, RFC 5891, RFC 5952).
 func Name(raw string) (string, error) {
 	name := raw
 	if !isASCII(name) {
 		if !utf8.ValidString(name) {
-			return "", fmt.Errorf("%q is no host name", raw)
+			return "", fmt.Errorf("%q is not a host name", raw)
 		}
 		var err error
 		if name, err = idna.Lookup.ToASCII(name); err != nil {
-			return "", fmt.Errorf("%q is no host name: %w", raw, err)
+			return "", fmt.Errorf("%q is not a host name: %w", raw, err)
 		}
 	}
 	name = strings.TrimSuffix(strings.ToLower(name), ".")
@@ -35,7 +35,7 @@ func Name(raw string) (string, error) {
 	}
 	if name == "" || len(name) > maxName || strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789-_.") != "" ||
 		strings.HasPrefix(name, ".") || strings.HasSuffix(name, ".") || strings.Contains(name, "..") {
-		return "", fmt.Errorf("%q is no host name", raw)
+		return "", fmt.Errorf("%q is not a host name", raw)
 	}
 	return name, nil
 }
@@ -49,7 +49,7 @@ func Split(raw string) (name, port string, err error) {
 		inside, rest, closed := strings.Cut(raw[1:], "]")
 		after, hasPort := strings.CutPrefix(rest, ":")
 		if !closed || !hasPort && rest != "" || !strings.Contains(inside, ":") {
-			return "", "", fmt.Errorf("%q is no host name", raw)
+			return "", "", fmt.Errorf("%q is not a host name", raw)
 		}
 		name, port = inside, after
 	case strings.Contains(port, ":"): // an IPv6 address by itself
@@ -63,7 +63,7 @@ func Split(raw string) (name, port string, err error) {
 	}
 	n, err := strconv.ParseUint(port, 10, 16)
 	if err != nil || n == 0 {
-		return "", "", fmt.Errorf("the port of %q is no number from 1 to 65535", raw)
+		return "", "", fmt.Errorf("the port of %q is not a number from 1 to 65535", raw)
 	}
 	return name, strconv.FormatUint(n, 10), nil
 }

@@ -1,5 +1,5 @@
-// Package typed reads what people type and paste: it takes away what they can't see, and writes
-// letters as machines do.
+// Package typed cleans up what people type and paste: it removes characters that they can't see,
+// and brings others into their ordinary forms.
 package typed
 
 import (
@@ -9,9 +9,9 @@ import (
 	"golang.org/x/text/width"
 )
 
-// Name returns a name as it was meant, such as a handle: without what can't be seen and spaces other
-// than that of the keyboard anywhere in it, without any spaces around it, and with full-width forms
-// as ordinary ones. The case of letters stays. Applied again it changes nothing.
+// Name returns a name, such as a handle, without invisible characters and spaces outside ASCII
+// anywhere in it, without spaces around it, and with full-width forms as ordinary ones. The case of
+// letters stays. Applied again it changes nothing.
 func Name(text string) string {
 	return strings.TrimSpace(fold(text, func(r rune) rune {
 		if invisible(r) || foreignSpace(r) {
@@ -21,8 +21,7 @@ func Name(text string) string {
 	}))
 }
 
-// Text is Name for something that may stand in a longer text: spaces of any kind in it are ordinary
-// ones.
+// Text is Name for a text of several words: spaces of any kind become ordinary ones.
 func Text(text string) string {
 	return strings.TrimSpace(fold(text, func(r rune) rune {
 		switch {
@@ -35,14 +34,13 @@ func Text(text string) string {
 	}))
 }
 
-// Trim takes away what can't be seen, and spaces, around a text.
+// Trim removes spaces and invisible characters around a text.
 func Trim(text string) string {
 	return strings.TrimFunc(text, func(r rune) bool { return invisible(r) || unicode.IsSpace(r) })
 }
 
-// Lower writes the letters of ASCII in lower case. It leaves other letters alone: some of them are
-// lower-cased to ASCII (the Kelvin sign to k), which would make a name of something that isn't the
-// same one.
+// Lower writes the letters of ASCII in lower case. It leaves other letters alone: the lower case of
+// some is in ASCII (that of the Kelvin sign is k), so that a different name would become this one.
 func Lower(text string) string {
 	return strings.Map(func(r rune) rune {
 		if 'A' <= r && r <= 'Z' {
@@ -62,11 +60,12 @@ func Upper(text string) string {
 	}, text)
 }
 
-// dashes are those that Unicode doesn't call so: the minus sign, the hyphen bullet, the modifier
-// minus, and the prolonged sound mark, which has the dash's key on Japanese keyboards.
+// dashes are characters that look like dashes and aren't in Unicode's category Pd: the minus sign,
+// the hyphen bullet, the modifier minus, and the prolonged sound mark, which is on the key of the
+// dash on Japanese keyboards.
 const dashes = "\u2212\u2043\u02D7\u30FC"
 
-// Dashes writes dashes of any kind as that of ASCII.
+// Dashes replaces dashes of any kind by the one of ASCII.
 func Dashes(text string) string {
 	return strings.Map(func(r rune) rune {
 		if unicode.Is(unicode.Pd, r) || strings.ContainsRune(dashes, r) {
@@ -76,7 +75,8 @@ func Dashes(text string) string {
 	}, text)
 }
 
-// fold maps each rune, before and after its full-width or half-width form is made an ordinary one.
+// fold applies mapping to each rune, and then to its ordinary form if it is a full-width or
+// half-width one.
 func fold(text string, mapping func(rune) rune) string {
 	return strings.Map(func(r rune) rune {
 		if r = mapping(r); r < 0 {
@@ -89,9 +89,9 @@ func fold(text string, mapping func(rune) rune) string {
 	}, text)
 }
 
-// invisible reports whether a rune leaves no trace where it is shown: zero width spaces and joiners,
-// marks of the direction of writing, the soft hyphen, the byte order mark, variation selectors,
-// fillers (source: Unicode, Default_Ignorable_Code_Point, and the category Cf).
+// invisible reports whether a rune isn't shown: zero width spaces and joiners, bidirectional marks,
+// the soft hyphen, the byte order mark, variation selectors, fillers (source: Unicode,
+// Default_Ignorable_Code_Point and the category Cf).
 func invisible(r rune) bool {
 	return r >= 0x80 && unicode.In(r, unicode.Cf, unicode.Variation_Selector, unicode.Other_Default_Ignorable_Code_Point)
 }
