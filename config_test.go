@@ -102,8 +102,8 @@ func TestBadConfigurationsNameTheField(t *testing.T) {
 	}
 }
 
-// TestRedirectsThatAreFine: with the handle anywhere but in the host, and to a name of the server's
-// own.
+// TestRedirectsThatAreFine: the handle may be anywhere but in the host, and the host may be one of
+// the server's own.
 func TestRedirectsThatAreFine(t *testing.T) {
 	for _, redirect := range []string{
 		"https://example.com", "HTTPS://example.com/{handle}", "https://example.com?handle={handle}", "https://example.com#{handle}", "https://pds.test/{handle}", "http://www.test/",

@@ -100,8 +100,8 @@ func TestWhomEachModeTakes(t *testing.T) {
 	}
 }
 
-// TestTheGateComesBeforeTheHash: whoever is refused there has cost the server no work, and an admin
-// doesn't come past it.
+// TestTheGateComesBeforeTheHash: a sign-up that the gate refuses costs the server no hash. With
+// Admit the gate isn't called.
 func TestTheGateComesBeforeTheHash(t *testing.T) {
 	errGate := errors.New("the gate is shut")
 	asked := 0

@@ -17,9 +17,9 @@ import (
 	"github.com/gatehouse-at/gatehouse/internal/domaintest"
 )
 
-// TestARevertEndsWhenTheOwnerTakesTheKeyOut has a hook refuse a change that the DID has already,
-// the directory go away before the server takes it back there, and then the owner take the server's
-// key out of the DID, or give the DID up: what can't succeed any more isn't tried for a day.
+// TestARevertEndsWhenTheOwnerTakesTheKeyOut: a hook refuses a change that is already in the DID,
+// the directory fails before the server can revert it, and then the owner removes the server's key
+// from the DID, or tombstones it. The revert, which can't succeed any more, isn't tried for a day.
 func TestARevertEndsWhenTheOwnerTakesTheKeyOut(t *testing.T) {
 	for name, end := range map[string]func(op *did.Operation){
 		"the key is taken out":  func(op *did.Operation) { op.RotationKeys = op.RotationKeys[:1] },
@@ -81,8 +81,8 @@ func TestARevertEndsWhenTheOwnerTakesTheKeyOut(t *testing.T) {
 	}
 }
 
-// TestAnEarlyAskLeavesNothing looks at the store, where a change that only an owner can make is
-// announced and dropped again.
+// TestAnEarlyAskLeavesNothing: a change that only the owner can make is announced in the store, and
+// dropped again at once.
 func TestAnEarlyAskLeavesNothing(t *testing.T) {
 	dir := watch(t)
 	s := domaintest.New(t, dir.in)
@@ -111,7 +111,7 @@ func TestAnEarlyAskLeavesNothing(t *testing.T) {
 	}
 }
 
-// TestADIDThatTheDirectoryDoesNotHave is answered as such: it isn't the directory that is at fault.
+// TestADIDThatTheDirectoryDoesNotHave: a missing DID isn't reported as a failure of the directory.
 func TestADIDThatTheDirectoryDoesNotHave(t *testing.T) {
 	s := domaintest.New(t)
 	const id = syntax.DID("did:plc:aaaaaaaaaaaaaaaaaaaaaaaa")
@@ -128,7 +128,8 @@ func TestADIDThatTheDirectoryDoesNotHave(t *testing.T) {
 	}
 }
 
-// TestAForeignWebDIDHasToNameTheKey gives an account whose DID is its owner's affair a new key.
+// TestAForeignWebDIDHasToNameTheKey: an account with a did:web that isn't hosted here gets a new
+// key only if its document names it.
 func TestAForeignWebDIDHasToNameTheKey(t *testing.T) {
 	const id = syntax.DID("did:web:alice.example.org")
 	var named string

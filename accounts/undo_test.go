@@ -392,8 +392,8 @@ func TestAForeignWebDIDHasToNameTheHandle(t *testing.T) {
 	}
 }
 
-// TestASignUpThatComesToNothingLeavesTheHold of the handle that an admin would have given away by
-// it.
+// TestASignUpThatComesToNothingLeavesTheHold: a handle that an admin gives away with a sign-up
+// stays held if the sign-up fails.
 func TestASignUpThatComesToNothingLeavesTheHold(t *testing.T) {
 	s := domaintest.New(t)
 	alice := s.SignUp("alice").Account

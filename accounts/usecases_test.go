@@ -399,8 +399,8 @@ func (w *world) hasOldHandle() error { return w.hasHandle("alice.test") }
 
 func (w *world) hasNewHandle() error { return w.hasHandle("alicia.test", "alice.test") }
 
-// hasHandle tells if the account has another of the two handles, if the handles that are held for
-// it are others, or if what is neither is kept from anybody.
+// hasHandle checks that the account has one of its two handles, that exactly the given handles are
+// held for it, and that its other handle is free unless it is held.
 func (w *world) hasHandle(handle syntax.Handle, held ...string) error {
 	if err := same("the handle", w.account(w.id.String()).Handle, handle); err != nil {
 		return err

@@ -37,7 +37,7 @@ func FuzzNormalize(f *testing.F) {
 	})
 }
 
-// TestSpellingsOfACode: all uses of a code are counted as those of one, whatever it was typed like.
+// TestSpellingsOfACode: all uses of a code count together, however it was typed.
 func TestSpellingsOfACode(t *testing.T) {
 	s := domaintest.New(t)
 	alice := s.SignUp("alice").Account
@@ -73,8 +73,8 @@ func TestSpellingsOfACode(t *testing.T) {
 	}
 }
 
-// TestDisableByAnyName: accounts are named by handle, address or DID, in any spelling, and those of
-// elsewhere by DID.
+// TestDisableByAnyName: accounts are named by handle, address or DID, in any spelling, and accounts
+// of other servers by DID.
 func TestDisableByAnyName(t *testing.T) {
 	for _, name := range []string{"%d", "@Alice.test", "alice@EXAMPLE.com ", "https://bsky.app/profile/%d", "DID:PLC:%D"} {
 		s := domaintest.New(t)

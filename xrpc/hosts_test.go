@@ -23,7 +23,7 @@ func TestHostName(t *testing.T) {
 	}
 }
 
-// FuzzHostName: what net/url takes for the name of an account is taken for one here.
+// FuzzHostName: a host that net/url takes for the name of an account is taken for one here too.
 func FuzzHostName(f *testing.F) {
 	for _, host := range []string{
 		"alice.test", "ALICE.test.:443", "u:p@alice.test", "a@b@alice.test", "[alice.test]:1", "alice.test:1:2", "é.test", "%41.test", "alice%2etest", "[::1%25.test]:1", "a b.test",
@@ -58,7 +58,8 @@ func TestAcceptsHTML(t *testing.T) {
 	}
 }
 
-// FuzzHandleHostRedirect: whatever the host, the redirect has the handle in it or isn't one.
+// FuzzHandleHostRedirect: whatever the host, a redirect leads to the configured URL with a handle
+// in it.
 func FuzzHandleHostRedirect(f *testing.F) {
 	for _, host := range []string{"alice.test", "ALICE.test.:80", "evil.example/.test", "a?b.test", "a#b.test", "@evil.test", "\r\nx: y.test", "a\\b.test", "{handle}.test"} {
 		f.Add(host, "/")

@@ -24,7 +24,7 @@ func TestNormalizeEndpoint(t *testing.T) {
 	}
 }
 
-// lookalikes of https://pds.example.com are other places, or none.
+// lookalikes are URLs that look like https://pds.example.com and mean something else, or nothing.
 var lookalikes = []string{
 	"", "https://", "pds.example.com", "//pds.example.com", "https:pds.example.com", "https:/pds.example.com", "ftp://pds.example.com",
 	"http://pds.example.com", "http://pds.example.com:443", "https://pds.example.com:80", "https://pds.example.com:8443",
@@ -50,7 +50,7 @@ func TestLookalikesAreOtherEndpoints(t *testing.T) {
 	}
 }
 
-// FuzzSameEndpoint: what is the same leads to the same host, in Go's view of URLs too.
+// FuzzSameEndpoint: URLs that are the same endpoint have the same host for net/url too.
 func FuzzSameEndpoint(f *testing.F) {
 	for _, other := range lookalikes {
 		f.Add(other)

@@ -10,7 +10,7 @@ import (
 	"github.com/gatehouse-at/gatehouse/accounts/did"
 )
 
-// reasonOf is the reason of an InvalidError.
+// reasonOf returns the reason of an InvalidError.
 func reasonOf(t *testing.T, err error) string {
 	t.Helper()
 	var wrong *did.InvalidError
@@ -21,7 +21,8 @@ func reasonOf(t *testing.T, err error) string {
 	return wrong.Reason
 }
 
-// TestWhatIsNoOperationIsNamed changes one property of an operation each time.
+// TestWhatIsNoOperationIsNamed: what can't be read as an operation is refused with an error that
+// names the property.
 func TestWhatIsNoOperationIsNamed(t *testing.T) {
 	for name, c := range map[string]struct {
 		change func(o map[string]any)
@@ -85,7 +86,8 @@ func TestWhatIsNoOperationIsNamed(t *testing.T) {
 	}
 }
 
-// TestWhatIsWrongAboutAnOperationIsNamed is about what Validate and directories refuse.
+// TestWhatIsWrongAboutAnOperationIsNamed: Validate and directories say which field they refuse, and
+// why.
 func TestWhatIsWrongAboutAnOperationIsNamed(t *testing.T) {
 	l, _ := newLocal(t)
 	ids := newIdentities(t, l)

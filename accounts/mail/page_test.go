@@ -107,7 +107,7 @@ func TestMailsWithoutAPageHaveNoLink(t *testing.T) {
 	}
 }
 
-// TestOnlyCodesHaveAPage: a notice with a link in it is what a forged one looks like.
+// TestOnlyCodesHaveAPage: notices have no links, since forged ones do.
 func TestOnlyCodesHaveAPage(t *testing.T) {
 	templates := defaultTemplates(t)
 	for _, kind := range Kinds() {
@@ -136,8 +136,8 @@ func TestLinksEscapeTheCode(t *testing.T) {
 	}
 }
 
-// TestTemplatesFromBeforeThereWerePages are as good as they were, and those that know of pages may
-// put the link where they like.
+// TestTemplatesFromBeforeThereWerePages: templates that don't mention pages go on working, and
+// others may put the link where they like.
 func TestTemplatesFromBeforeThereWerePages(t *testing.T) {
 	templates, err := NewTemplates(files(map[string]string{
 		"reset_password.txt":  "Hi\n\n{{.Code}}\n",

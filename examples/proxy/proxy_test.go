@@ -41,8 +41,7 @@ type network struct {
 	seen []*http.Request // by the service
 }
 
-// newNetwork starts both. The service answers by a handler; nil says who asks, as indigo verifies
-// it.
+// newNetwork starts both. The handler answers for the service; without one it answers with whoAsks.
 func newNetwork(t *testing.T, answer http.HandlerFunc) *network {
 	t.Helper()
 	slog.SetDefault(slog.New(slog.DiscardHandler))
@@ -149,7 +148,7 @@ func (n *network) request(verb, path string, body io.Reader, headers ...string) 
 	return r
 }
 
-// answer is what a request was answered.
+// answer is the answer to a request.
 type answer struct {
 	status         int
 	header         http.Header
@@ -158,7 +157,7 @@ type answer struct {
 	who, what, how string // of whoAsks
 }
 
-// send sends a request. Cut says that the answer may end before it is whole.
+// send sends a request. With cut, the answer may be incomplete.
 func (n *network) send(r *http.Request) (a answer, cut error) {
 	n.t.Helper()
 	transport := &http.Transport{DisableCompression: true}
@@ -174,7 +173,7 @@ func (n *network) send(r *http.Request) (a answer, cut error) {
 	return answer{resp.StatusCode, resp.Header, string(b), said.Error, said.Message, said.Did, said.Method, said.Query + said.Body}, cut
 }
 
-// ask is send for a whole answer.
+// ask is send for a complete answer.
 func (n *network) ask(verb, path string, body io.Reader, headers ...string) answer {
 	n.t.Helper()
 	a, cut := n.send(n.request(verb, path, body, headers...))
@@ -358,7 +357,7 @@ func TestAnswersWithoutATypeAreNoPages(t *testing.T) {
 	}
 }
 
-// Who may have a request passed on: sessions, and not for what manages the account.
+// Only sessions may have requests passed on, and no methods that manage the account.
 func TestWhoMayAsk(t *testing.T) {
 	n := newNetwork(t, nil)
 	ctx := context.Background()
@@ -534,8 +533,8 @@ func TestNobodyReachesWhatIsInside(t *testing.T) {
 	}
 }
 
-// A request doesn't come back: not to this server under its own names, and once at most under
-// another one.
+// A request doesn't loop: it isn't passed to this server under its own names, and only once under
+// another name.
 func TestNoLoops(t *testing.T) {
 	hops := 0
 	n := newNetwork(t, nil)
@@ -575,7 +574,7 @@ func TestSpellingsOfOneAddress(t *testing.T) {
 	}
 }
 
-// A service that doesn't answer, or not to its end, is given up.
+// A service that doesn't answer, or doesn't finish its answer, is given up.
 func TestSlowServices(t *testing.T) {
 	given := make(chan struct{}, 2)
 	n := newNetwork(t, func(w http.ResponseWriter, r *http.Request) {
@@ -659,7 +658,8 @@ func TestHugeAnswersAndBodies(t *testing.T) {
 	}
 }
 
-// An account whose requests take long holds up no other, and has its turns back when they end.
+// An account whose requests take long doesn't hold up others, and gets its turns back when they
+// end.
 func TestOneAccountTakesItsTurns(t *testing.T) {
 	arrived, end := make(chan struct{}), make(chan struct{})
 	n := newNetwork(t, func(w http.ResponseWriter, r *http.Request) {

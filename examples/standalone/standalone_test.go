@@ -221,8 +221,8 @@ func TestMistakesNameTheFlag(t *testing.T) {
 	}
 }
 
-// TestAnOldVariableDoesNotOpenAServer: who asked for invite codes by the name that the setting had
-// is told so.
+// TestAnOldVariableDoesNotOpenAServer: a server that still sets GATEHOUSE_INVITES doesn't start,
+// and says what replaced it.
 func TestAnOldVariableDoesNotOpenAServer(t *testing.T) {
 	t.Setenv("GATEHOUSE_INVITES", "true")
 	err := run(t.Context(), []string{"-data", filepath.Join(t.TempDir(), "data"), "-addr=127.0.0.1:0", "-hostname=nowhere/"})
@@ -335,7 +335,7 @@ func TestTheSenderIsOfTheServersHost(t *testing.T) {
 	}
 }
 
-// TestNamesAsTyped: a server starts with them, and is named in one form.
+// TestNamesAsTyped: a server starts with names in any spelling, and normalises them.
 func TestNamesAsTyped(t *testing.T) {
 	for _, c := range []struct{ hostname, publicURL, did, endpoint string }{
 		{"LocalHost", "", "did:web:localhost", "http://localhost:2583"},

@@ -2,8 +2,8 @@ package domaintest
 
 import "strings"
 
-// Pasted returns spellings of a handle or a DID in lower case, as people paste and type it, by what
-// is odd about them.
+// Pasted returns spellings of a handle or a DID, which is given in lower case, as people paste and
+// type it. Keys say what is odd about each.
 func Pasted(identifier string) map[string]string {
 	all := PastedAnywhere(identifier)
 	for name, around := range wrappings {
@@ -18,8 +18,8 @@ func Pasted(identifier string) map[string]string {
 	return all
 }
 
-// PastedAnywhere is Pasted for what may also be an e-mail address: what is odd are the characters,
-// and nothing stands around it.
+// PastedAnywhere is Pasted without the spellings that have something around the identifier, so that
+// it may also be an e-mail address.
 func PastedAnywhere(identifier string) map[string]string {
 	first, rest := identifier[:1], identifier[1:]
 	return map[string]string{
@@ -45,7 +45,7 @@ func PastedAnywhere(identifier string) map[string]string {
 	}
 }
 
-// wrappings are what stands around a handle or a DID.
+// wrappings are the things that stand around a handle or a DID.
 var wrappings = map[string]func(string) string{
 	"an @":                          func(s string) string { return "@" + s },
 	"an @ and a space":              func(s string) string { return " @ " + s },
@@ -61,7 +61,7 @@ var wrappings = map[string]func(string) string{
 	"an escaped profile's URL":      func(s string) string { return "https://bsky.app/profile/" + escaped(s) },
 }
 
-// Respell writes an identifier in one of very many spellings. Choose draws a number below n.
+// Respell writes an identifier in a random spelling. choose draws a number below n.
 func Respell(identifier string, choose func(n int, label string) int) string {
 	var b strings.Builder
 	hidden := []string{"\u200B", "\u200D", "\u00AD", "\u2060", "\uFEFF", "\u200F", "\u202E", "\uFE0E", "\u00A0", "\u3000", "\U000E0020"}
@@ -111,7 +111,7 @@ func fullWidth(s string) string {
 	}, s)
 }
 
-// escaped is what encodeURIComponent makes of an identifier.
+// escaped encodes an identifier as encodeURIComponent does.
 func escaped(s string) string {
 	return strings.NewReplacer(":", "%3A", "@", "%40", "%", "%25").Replace(s)
 }

@@ -39,10 +39,10 @@ func methodsFor(class string) []string {
 	return all
 }
 
-// TestAUserIsNoAdmin: whoever comes to a method for admins with a good token of their own is told
-// 403, which no client takes for the end of its session; with one that has expired, that; and with
-// anything else, 401. None of it has an effect, is a guess at the admin's password, or concerns the
-// operator. (What each method answers each kind of token is in TestEveryMethodAnswersEveryToken.)
+// TestAUserIsNoAdmin: at a method for admins a user's valid token is answered 403, which no client
+// takes for the end of its session; an expired one ExpiredToken; anything else 401. None of these
+// has an effect, counts as a guess at the admin's password, or is a warning in the log. (What each
+// method answers to each kind of token is in TestEveryMethodAnswersEveryToken.)
 func TestAUserIsNoAdmin(t *testing.T) {
 	methods := methodsFor("admin")
 	if len(methods) < 10 {
@@ -158,8 +158,8 @@ func TestAUserIsNoAdmin(t *testing.T) {
 // auditEntries counts the entries of the audit log.
 func (s *api) auditEntries() int { return s.rows("audit_log") }
 
-// TestEvery401SaysWhatItAsksFor: by method, whatever credentials came. That each 401 has a
-// challenge at all, and nothing else has one, is checked of every answer in these tests.
+// TestEvery401SaysWhatItAsksFor: the challenge goes by the method, whatever credentials were sent.
+// That each 401 has a challenge, and no other answer, is checked for every request of these tests.
 func TestEvery401SaysWhatItAsksFor(t *testing.T) {
 	plc, err := did.NewLocal(t.Context(), memory.New(), nil)
 	if err != nil {

@@ -12,9 +12,9 @@ import (
 	"github.com/gatehouse-at/gatehouse/gatehousetest"
 )
 
-// Handles that were given up, and are held for whoever had them.
+// Tests of handles that were given up, and are held for the accounts that had them.
 
-// holding has the server hold handles for as long as it does by default.
+// holding configures the default HandleHold, which the test server switches off.
 var holding = config(func(c *gatehouse.Config) { c.HandleHold = 0 })
 
 const (
@@ -52,7 +52,7 @@ func (s *api) offered(handle string) (available bool, suggestions string) {
 	return strings.HasSuffix(result["$type"].(string), "#resultAvailable"), fmt.Sprint(result["suggestions"])
 }
 
-// keeps checks that nobody gets a handle: neither who signs up, nor an account that is there.
+// keeps checks that nobody gets a handle, neither with a sign-up nor with a change of handle.
 func (s *api) keeps(from *gatehousetest.Account, handle string) {
 	s.t.Helper()
 	message := "Handle already taken: " + strings.ToLower(handle)
@@ -175,7 +175,7 @@ func TestHandlesOnForeignDomainsAreNotHeld(t *testing.T) {
 	}, holding, config(func(c *gatehouse.Config) { c.HandleResolver = network }))
 }
 
-// TestHoldsAreTheOperators: a server that is told so holds nothing, or something for another time.
+// TestHoldsAreTheOperators: the operator can switch holds off, or change their length.
 func TestHoldsAreTheOperators(t *testing.T) {
 	for hold, want := range map[time.Duration]time.Duration{-1: 0, time.Hour: time.Hour, 0: handleHold} {
 		t.Run(hold.String(), func(t *testing.T) {
@@ -194,8 +194,8 @@ func TestHoldsAreTheOperators(t *testing.T) {
 	}
 }
 
-// TestAThiefDoesNotPushAHandleOut of those that are held for its owner: not by giving up more than
-// are held, nor by taking it back when its place is wanted, and giving it up once more.
+// TestAThiefDoesNotPushAHandleOut: a handle stays held for its owner, though a thief gives up more
+// handles than are held, or takes it back and gives it up again when all places are taken.
 func TestAThiefDoesNotPushAHandleOut(t *testing.T) {
 	const most = 10
 	onEach(t, func(t *testing.T, s *api) {
@@ -298,7 +298,8 @@ func TestTheHandleOfADeletedAccount(t *testing.T) {
 	}
 }
 
-// TestWhoComesBackWithTheDIDHasTheHandleBack though it is held from all others.
+// TestWhoComesBackWithTheDIDHasTheHandleBack: an account that returns with its DID gets the handle
+// that is held for it.
 func TestWhoComesBackWithTheDIDHasTheHandleBack(t *testing.T) {
 	onEach(t, func(t *testing.T, s *api) {
 		alice, mallory, local := s.outsider(), s.outsider(), s.signUp("bob.test")
@@ -322,8 +323,8 @@ func TestWhoComesBackWithTheDIDHasTheHandleBack(t *testing.T) {
 	}, holding, config(func(c *gatehouse.Config) { c.HandleHoldAfterDeletion = 7 * 24 * time.Hour }))
 }
 
-// TestRaceForAHandleWhoseHoldEnds: of all who want it one gets it. While it is given up nobody
-// does.
+// TestRaceForAHandleWhoseHoldEnds: of many who want a handle exactly one gets it when the hold
+// ends, and nobody while its owner is giving it up.
 func TestRaceForAHandleWhoseHoldEnds(t *testing.T) {
 	const changing = racers / 2
 	onEach(t, func(t *testing.T, s *api) {
@@ -362,7 +363,8 @@ func TestRaceForAHandleWhoseHoldEnds(t *testing.T) {
 	}, holding)
 }
 
-// TestAHandleChangeCutShortHoldsOnce, whoever ends it, and one that comes to nothing holds nothing.
+// TestAHandleChangeCutShortHoldsOnce: a change that was cut short holds the old handle once,
+// whoever completes it; one that fails holds nothing.
 func TestAHandleChangeCutShortHoldsOnce(t *testing.T) {
 	for _, b := range backends {
 		t.Run(b.name, func(t *testing.T) {

@@ -28,7 +28,7 @@ const (
 	didDocument    = "/.well-known/did.json"
 )
 
-// served is what a server of its own serves by GET, but for the documents of accounts.
+// served lists what Server.Handler serves by GET, except the documents of accounts.
 var served = []string{
 	describeServer, "/xrpc/_health", "/xrpc/com.example.unknown", "/", "/robots.txt", "/tls-check?domain=localhost", "/tls-check",
 	"/plc/did:plc:aaaaaaaaaaaaaaaaaaaaaaaa", "/did:plc:aaaaaaaaaaaaaaaaaaaaaaaa", "/plc/", "/xrpc", "/xrpc/", "/favicon.ico",
@@ -74,8 +74,8 @@ func (s *api) at(host, verb, target string, headers ...string) reply {
 	return s.raw(fmt.Sprintf("%s %s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n%s\r\n", verb, target, host, strings.Join(append(headers, ""), "\r\n")))
 }
 
-// TestHandleHostsLeadToAccountsAndServeNothingElse: whoever asks at the name of an account, however
-// it is written, finds the account's DID, and no server there.
+// TestHandleHostsLeadToAccountsAndServeNothingElse: at the name of an account, however it is
+// written, there is the account's DID, and nothing else of the server.
 func TestHandleHostsLeadToAccountsAndServeNothingElse(t *testing.T) {
 	for _, method := range []string{gatehouse.MethodPLC, gatehouse.MethodWeb} {
 		t.Run(method, func(t *testing.T) {
@@ -128,8 +128,8 @@ func TestHandleHostsLeadToAccountsAndServeNothingElse(t *testing.T) {
 	}
 }
 
-// TestTheHostIsWhatTheRequestIsMadeTo: what other headers say of it doesn't count, and neither does
-// the Host header where the request line names the host.
+// TestTheHostIsWhatTheRequestIsMadeTo: no header but Host counts, and not even that if the request
+// line names the host.
 func TestTheHostIsWhatTheRequestIsMadeTo(t *testing.T) {
 	s := newAPI(t)
 	alice := s.signUp("alice.test")
@@ -172,7 +172,8 @@ func TestTheHostIsWhatTheRequestIsMadeTo(t *testing.T) {
 	}
 }
 
-// TestTheServersDocumentIsAtItsOwnName, and the documents of accounts at theirs.
+// TestTheServersDocumentIsAtItsOwnName: the server's did.json is at its own name, and those of
+// accounts at theirs.
 func TestTheServersDocumentIsAtItsOwnName(t *testing.T) {
 	s := newAPI(t, config(func(c *gatehouse.Config) {
 		c.Hostname, c.ExtraHostnames, c.DIDMethod = "pds.test", []string{"door.test"}, gatehouse.MethodWeb
@@ -197,7 +198,7 @@ func TestTheServersDocumentIsAtItsOwnName(t *testing.T) {
 	}
 }
 
-// TestExtraHostnamesAreTheServers: everything is served there, though they are on a handle domain,
+// TestExtraHostnamesAreTheServers: everything is served at ExtraHostnames, even on a handle domain,
 // and nobody gets one as a handle.
 func TestExtraHostnamesAreTheServers(t *testing.T) {
 	s := newAPI(t, config(func(c *gatehouse.Config) {
@@ -222,8 +223,8 @@ func TestExtraHostnamesAreTheServers(t *testing.T) {
 	s.do(admin, "admin.updateAccountHandle", object{"did": eve.DID, "handle": "api.test"}).refused(400, "HandleNotAvailable", "Reserved handle")
 }
 
-// TestEachHandlerRefusesHandleHosts, however an embedder mounts it, and HandleHosts guards what is
-// the embedder's own.
+// TestEachHandlerRefusesHandleHosts: each handler refuses the names of accounts, however an
+// embedder mounts it, and HandleHosts guards the embedder's own routes.
 func TestEachHandlerRefusesHandleHosts(t *testing.T) {
 	s := newAPI(t, config(func(c *gatehouse.Config) {
 		c.Fallback = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "the fallback") })
@@ -268,8 +269,8 @@ func TestEachHandlerRefusesHandleHosts(t *testing.T) {
 	}
 }
 
-// TestBrowsersAreRedirected from the names of accounts to where the operator says, and nowhere
-// else.
+// TestBrowsersAreRedirected: browsers are redirected from the names of accounts to where the
+// operator says, and nowhere else.
 func TestBrowsersAreRedirected(t *testing.T) {
 	const page = "https://app.example.com/profile/{handle}?from={handle}"
 	s := newAPI(t, config(func(c *gatehouse.Config) { c.HandleHostRedirect = page }))
@@ -326,7 +327,7 @@ func (s *api) tlsCheck(domain string, headers ...string) reply {
 	return s.at("127.0.0.1", "GET", "/tls-check?domain="+url.QueryEscape(domain), headers...)
 }
 
-// TestTLSCheck says what a proxy may have a certificate for: what is served.
+// TestTLSCheck: a proxy may get certificates for the names at which something is served.
 func TestTLSCheck(t *testing.T) {
 	for _, method := range []string{gatehouse.MethodPLC, gatehouse.MethodWeb} {
 		t.Run(method, func(t *testing.T) {
@@ -403,7 +404,8 @@ func TestTLSCheck(t *testing.T) {
 	}
 }
 
-// TestTLSCheckWithoutAStore: a failure isn't a no, after which a proxy may drop a certificate.
+// TestTLSCheckWithoutAStore: a failure isn't answered as a refusal, after which a proxy may drop a
+// certificate.
 func TestTLSCheckWithoutAStore(t *testing.T) {
 	s := newAPI(t)
 	if err := s.Store.Close(); err != nil {
@@ -431,8 +433,8 @@ func (f *fewPoints) Take(_ context.Context, key string, windows ...ratelimit.Win
 	return ratelimit.State{Window: windows[0], Allowed: f.used[key] <= 3}, nil
 }
 
-// TestTLSCheckIsLimitedButForTheProxy: anybody can ask, and each name is looked up; the proxy asks
-// for each connection at a name that it has no certificate for.
+// TestTLSCheckIsLimitedButForTheProxy: anybody can call it, and each name costs a lookup; the proxy
+// calls it for each connection at a name without a certificate.
 func TestTLSCheckIsLimitedButForTheProxy(t *testing.T) {
 	for name, c := range map[string]struct {
 		peer    string
@@ -479,7 +481,7 @@ func TestTLSCheckIsLimitedButForTheProxy(t *testing.T) {
 	}
 }
 
-// TestTLSCheckIsRemembered: a flood of connections at one name is one look at the store.
+// TestTLSCheckIsRemembered: a flood of connections at one name costs one look at the store.
 func TestTLSCheckIsRemembered(t *testing.T) {
 	for _, b := range backends {
 		t.Run(b.name, func(t *testing.T) {
@@ -503,7 +505,8 @@ func TestTLSCheckIsRemembered(t *testing.T) {
 	}
 }
 
-// TestTheDirectoryHasNothingButDIDs, at the root and below /plc/.
+// TestTheDirectoryHasNothingButDIDs: at the root and below /plc/ the directory answers only for
+// DIDs.
 func TestTheDirectoryHasNothingButDIDs(t *testing.T) {
 	s := newAPI(t)
 	alice := s.signUp("alice.test")
@@ -547,7 +550,7 @@ func TestTheDirectoryHasNothingButDIDs(t *testing.T) {
 	}
 }
 
-// TestTheServersPage tells a person what this is.
+// TestTheServersPage: the home page tells a person what the server is.
 func TestTheServersPage(t *testing.T) {
 	configured := config(func(c *gatehouse.Config) {
 		c.ServiceName, c.ContactEmail = `Alice & <script>alert("x")</script> "Co"`, `"><b>@example.com`
@@ -599,7 +602,7 @@ func TestTheServersPage(t *testing.T) {
 	}
 }
 
-// TestHandlerWithoutTheTestServer: a program that serves Handler is a whole server.
+// TestHandlerWithoutTheTestServer: a program that serves only Handler is a whole server.
 func TestHandlerWithoutTheTestServer(t *testing.T) {
 	store := memory.New()
 	defer store.Close()

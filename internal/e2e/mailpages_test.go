@@ -12,8 +12,8 @@ import (
 	"github.com/gatehouse-at/gatehouse/accounts/mail"
 )
 
-// codePage is an operator's page for a kind of e-mail. It has a query, as pages do that know
-// several purposes or languages.
+// codePage is an operator's page for a kind of e-mail, with a query, as a page for several purposes
+// or languages has.
 func codePage(kind mail.Kind) string {
 	return "https://pds.example.com/codes?for=" + string(kind) + "&lang=en"
 }
@@ -45,8 +45,8 @@ func linksOf(m mail.Message) (text, page []string) {
 
 const elsewhere = "Type it in the app where it was asked for."
 
-// leadsTo demands that an e-mail has its code on a line of its own, and leads to a page and to
-// nothing else, or if there is no page to none, and returns the code as the page gets it.
+// leadsTo checks that an e-mail has its code on a line of its own, and links to the page and
+// nothing else, or has no link if there is no page. It returns the code as the page gets it.
 func leadsTo(t *testing.T, m mail.Message, page string) string {
 	t.Helper()
 	if m.Code == "" || !slices.Contains(strings.Split(m.Text, "\n"), m.Code) {
@@ -125,7 +125,7 @@ func TestMailsLeadToTheOperatorsPages(t *testing.T) {
 	}
 }
 
-// TestEachKindHasAPageOfItsOwn, or none.
+// TestEachKindHasAPageOfItsOwn: each kind of e-mail has its own page, or none.
 func TestEachKindHasAPageOfItsOwn(t *testing.T) {
 	onEach(t, func(t *testing.T, s *api) {
 		alice := s.signUp("alice.test")
@@ -137,8 +137,8 @@ func TestEachKindHasAPageOfItsOwn(t *testing.T) {
 	}, config(withPages(mail.ResetPassword)))
 }
 
-// TestNoticesHaveNoLink, whatever pages there are: in a notice a link is what a forged one has.
-// What an admin writes is the admin's.
+// TestNoticesHaveNoLink: notices have no link whatever pages there are, since forged ones have.
+// What an admin writes isn't changed.
 func TestNoticesHaveNoLink(t *testing.T) {
 	onEach(t, func(t *testing.T, s *api) {
 		alice := s.signUp("alice.test")

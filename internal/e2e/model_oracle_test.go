@@ -25,7 +25,7 @@ type model struct {
 	notices       map[notice]int // that have to be in the mailbox
 }
 
-// held is a handle that is held for who had it.
+// held is a handle that is held for the account that had it.
 type held struct {
 	handle, did string
 	until       time.Time
@@ -226,7 +226,7 @@ func plain(typed string) string {
 	return strings.TrimSuffix(strings.TrimPrefix(id, "@"), ".")
 }
 
-// codeOf is the code that somebody typed, or nothing if it isn't one.
+// codeOf returns the code that was typed, or "" if it isn't one.
 func codeOf(typed string) string {
 	code := strings.NewReplacer(" ", "", "-", "", "\u2013", "").Replace(strings.ToUpper(typed))
 	if len(code) != 10 {
@@ -475,14 +475,14 @@ func (m *model) formerOwner(handle string) string {
 	return ""
 }
 
-// holds holds a handle for who had it.
+// holds holds a handle for the account that had it.
 func (m *model) holds(p *person, hold time.Duration) {
 	if hold > 0 {
 		m.held = append(m.held, held{p.handle, p.did, m.now().Add(hold)})
 	}
 }
 
-// endsHolds ends the holds of which something is true.
+// endsHolds ends the holds that match.
 func (m *model) endsHolds(are func(held) bool) { m.held = slices.DeleteFunc(m.held, are) }
 
 // stuck returns the last account of a DID if an admin deleted it while it was taken down, or nil.

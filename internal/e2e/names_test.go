@@ -69,8 +69,8 @@ func endpointOf(t *testing.T, doc any) string {
 	return endpoint
 }
 
-// TestNamesHaveOneForm writes the configuration in many ways: what the server says and publishes
-// has one, and accounts live with it.
+// TestNamesHaveOneForm: however its names are written in the configuration, what the server says
+// and publishes has one form.
 func TestNamesHaveOneForm(t *testing.T) {
 	for name, c := range spellings {
 		t.Run(name, func(t *testing.T) {
@@ -127,7 +127,8 @@ func TestNamesHaveOneForm(t *testing.T) {
 	}
 }
 
-// TestHostedWebDIDsNameTheNormalEndpoint: their documents are made anew each time.
+// TestHostedWebDIDsNameTheNormalEndpoint: documents of hosted did:webs are made from the normalised
+// endpoint.
 func TestHostedWebDIDsNameTheNormalEndpoint(t *testing.T) {
 	onEach(t, func(t *testing.T, s *api) {
 		alice := s.signUp("alice.test")
@@ -167,8 +168,8 @@ func atPDSTest(c *gatehouse.Config) {
 	c.Hostname, c.PublicURL, c.PLCRotationKey = "pds.test", "https://pds.test", rotationKeyHex
 }
 
-// TestEndpointsCompareByWhatTheyMean has DIDs name the server's endpoint in many ways, and others
-// that only look like it.
+// TestEndpointsCompareByWhatTheyMean: the server knows its endpoint in a DID document in all
+// spellings, and lookalikes from it.
 func TestEndpointsCompareByWhatTheyMean(t *testing.T) {
 	onEach(t, func(t *testing.T, s *api) {
 		alice := s.signUp("alice.test")
@@ -228,8 +229,8 @@ func TestEndpointsCompareByWhatTheyMean(t *testing.T) {
 	}, config(atPDSTest))
 }
 
-// TestADocumentWithAMixedCaseEndpointStaysGood: a server wrote what its operator typed, until it is
-// started again with what has one form for all.
+// TestADocumentWithAMixedCaseEndpointStaysGood: a DID that names the endpoint as an older version
+// wrote it, in mixed case, still names this server.
 func TestADocumentWithAMixedCaseEndpointStaysGood(t *testing.T) {
 	for _, b := range backends {
 		t.Run(b.name, func(t *testing.T) {
@@ -333,7 +334,7 @@ func TestAForeignDIDNamesTheEndpointAsTyped(t *testing.T) {
 	}, config(atPDSTest), config(func(c *gatehouse.Config) { c.DIDResolver = resolve }))
 }
 
-// TestAPublicURLBesideALocalNameIsSaidAloud, at start.
+// TestAPublicURLBesideALocalNameIsSaidAloud: the log warns of it at start.
 func TestAPublicURLBesideALocalNameIsSaidAloud(t *testing.T) {
 	for publicURL, want := range map[string]bool{"https://PDS.example.com": true, "http://LocalHost:2583": false} {
 		var log strings.Builder

@@ -23,8 +23,8 @@ import (
 	"github.com/gatehouse-at/gatehouse/storage"
 )
 
-// Owners of a did:plc who hold its rotation keys themselves: the server can't change the DID, and
-// follows what they publish.
+// Tests of owners who hold the rotation keys of their did:plc themselves: the server can't change
+// the DID, and takes over what they publish.
 
 const notOurs = "The rotation keys of the DID do not include the server's: "
 
@@ -72,8 +72,7 @@ func (o *owner) published() *did.Data {
 	return last.Data(syntax.DID(o.DID))
 }
 
-// comes signs up with a DID that has only its owner's rotation key. The account isn't activated
-// yet.
+// comes signs up with a DID that has only its owner's rotation key. The account isn't activated.
 func (s *api) comes(directory did.Directory) *owner {
 	s.t.Helper()
 	stranger := outsiderIn(s.t, directory)
@@ -124,7 +123,7 @@ func (o *owner) rename(handle string) *answer {
 	return o.s.do(bearer(o.AccessJWT), "identity.updateHandle", object{"handle": handle})
 }
 
-// is demands that the account has a handle, and that it leads to the account.
+// is checks that the account has a handle, and that the handle leads to it.
 func (o *owner) is(handle string) {
 	o.s.t.Helper()
 	if got := o.s.do(bearer(o.AccessJWT), "server.getSession", nil).ok()["handle"]; got != handle {
@@ -135,14 +134,14 @@ func (o *owner) is(handle string) {
 	}
 }
 
-// freed demands that somebody else gets a handle, at once.
+// freed checks that somebody else can get a handle at once.
 func (s *api) freed(handle string) {
 	s.t.Helper()
 	other := s.someone()
 	s.do(bearer(other.AccessJWT), "identity.updateHandle", object{"handle": handle}).ok()
 }
 
-// quiet demands that a server has logged no errors.
+// quiet checks that a server has logged no errors.
 func (l *logbook) quiet(t *testing.T) {
 	t.Helper()
 	for line := range strings.Lines(l.String()) {
@@ -277,7 +276,7 @@ func anOwnerChangesTheHandle(t *testing.T, s *api) {
 	}
 }
 
-// log is what the directory has of a DID.
+// log returns the operations of a DID in the directory.
 func (s *api) log(o *owner) []*did.Operation {
 	s.t.Helper()
 	log, err := o.directory.Log(s.t.Context(), syntax.DID(o.DID))
@@ -419,8 +418,8 @@ func anOwnerTakesTheServersKeyOut(t *testing.T, s *api) {
 	}
 }
 
-// operationsNameWhatIsWrong goes through what can be wrong about an operation to sign and one to
-// submit. None of it uses the code up.
+// operationsNameWhatIsWrong goes through what can be wrong with an operation to sign and one to
+// submit. None of these uses up the code.
 func operationsNameWhatIsWrong(t *testing.T, s *api) {
 	key := privateKey(t)
 	o := &owner{s.signUp(newHandle(), object{"recoveryKey": didKey(t, key)}), s, s.Gatehouse.Directory, key}
@@ -539,7 +538,7 @@ func (s *api) directory(id string, op object) (int, string) {
 	return resp.StatusCode, string(body)
 }
 
-// TestOwnersOfTheirKeys has all of it on one server, which has nothing to log about it.
+// TestOwnersOfTheirKeys goes through all that such owners do, on one server, which logs no errors.
 func TestOwnersOfTheirKeys(t *testing.T) {
 	log := new(logbook)
 	onEachStage(t, []scene{
@@ -559,8 +558,8 @@ type veto struct{}
 func (veto) Error() string         { return "vetoed" }
 func (veto) PublicMessage() string { return "not in my house" }
 
-// TestAVetoOfWhatAnOwnerPublished has a hook refuse what the DID says already: there is nothing
-// that the server could take back, nor does it try.
+// TestAVetoOfWhatAnOwnerPublished: a hook refuses a change that the owner has published. The server
+// can't revert that, and doesn't try.
 func TestAVetoOfWhatAnOwnerPublished(t *testing.T) {
 	log, vetoed := new(logbook), new(atomic.Bool)
 	onEach(t, func(t *testing.T, s *api) {
@@ -618,8 +617,8 @@ func TestAVetoOfWhatAnOwnerPublished(t *testing.T) {
 	}
 }
 
-// TestOwnersOfTheirKeysWithAFaultyDirectory: a directory that can't be reached is no reason to
-// refuse a code, and what was begun while it was gone is ended.
+// TestOwnersOfTheirKeysWithAFaultyDirectory: while the directory can't be reached codes are mailed
+// all the same, and what was begun then is completed later.
 func TestOwnersOfTheirKeysWithAFaultyDirectory(t *testing.T) {
 	for _, b := range backends {
 		t.Run(b.name, func(t *testing.T) {
@@ -671,8 +670,8 @@ func TestOwnersOfTheirKeysWithAFaultyDirectory(t *testing.T) {
 	}
 }
 
-// TestRacingTakeovers asks at once for the handle that the DID has, and for others, which may stand
-// in its way only as long as they are looked at.
+// TestRacingTakeovers asks at the same time for the handle that the DID names and for others, which
+// may block it only while they are checked.
 func TestRacingTakeovers(t *testing.T) {
 	onEach(t, func(t *testing.T, s *api) {
 		o := s.movedIn()

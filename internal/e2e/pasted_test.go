@@ -145,7 +145,7 @@ func deletionAsPasted(t *testing.T, s *api) {
 	}
 }
 
-// machinesMethodsStayStrict: what only programs ask keeps the lexicon's formats.
+// machinesMethodsStayStrict: methods that only programs call keep the lexicon's formats.
 func machinesMethodsStayStrict(t *testing.T, s *api) {
 	alice := s.someone()
 	for _, id := range []string{"@" + alice.Handle, "at://" + alice.Handle, alice.Handle + ".", "%E2%80%8E" + alice.Handle} {
@@ -203,7 +203,7 @@ func TestNoSpellingMakesASecondAccount(t *testing.T) {
 	})
 }
 
-// codeAsPasted returns spellings of an e-mailed code, by what is odd about them.
+// codeAsPasted returns spellings of an e-mailed code. Keys say what is odd about each.
 func codeAsPasted(code string) map[string]string {
 	first, second := code[:5], code[6:]
 	return map[string]string{
@@ -221,7 +221,7 @@ func codeAsPasted(code string) map[string]string {
 	}
 }
 
-// notCodes have not the form of a code, though some of them begin like one that is good.
+// notCodes returns texts that aren't of the form of a code, though some begin like the given one.
 func notCodes(code string) []string {
 	return []string{
 		"x", code[:5], code[:6], code[:10], code + "A", code[:5] + "_" + code[6:], code[:6] + "00000", code[:6] + "AAAA1", " - ", "\u200B",
@@ -239,7 +239,7 @@ func TestCodesAsPasted(t *testing.T) {
 	onEachStage(t, scenes)
 }
 
-// codeUse is a method that takes a code, and the one that has it mailed.
+// codeUse is a method that takes a code, and the method that has it mailed.
 type codeUse struct {
 	mail    string
 	request func(s *api, a *gatehousetest.Account) *answer
@@ -366,8 +366,8 @@ func TestInviteCodesAsPasted(t *testing.T) {
 	})
 }
 
-// TestAppPasswordsAsPasted: what has the form of an app password when case, spaces and dashes are
-// left out of account is tried as one, and then as it is: account passwords are exact.
+// TestAppPasswordsAsPasted: a password that has the form of an app password, but for case, spaces
+// and dashes, is tried as one, and then literally, since account passwords are exact.
 func TestAppPasswordsAsPasted(t *testing.T) {
 	onEach(t, func(t *testing.T, s *api) {
 		alice, bob := s.signUp("alice.test"), s.signUp("bob.test")
@@ -401,8 +401,8 @@ func TestAppPasswordsAsPasted(t *testing.T) {
 	})
 }
 
-// TestResetByHandle: who doesn't know the address names the account by its handle or DID. The code
-// goes to the account's own address, and the answer is what everybody gets.
+// TestResetByHandle: an owner who doesn't know the address names the account by its handle or DID.
+// The code goes to the account's own address, and the answer is always the same.
 func TestResetByHandle(t *testing.T) {
 	onEachStage(t, []scene{
 		{"any name of the account", resetByAnyName},
@@ -451,8 +451,8 @@ func resetByHandleTellsNothing(t *testing.T, s *api) {
 	}
 }
 
-// resetByHandleIsNoWayAroundTheAddress: the code goes where the account's e-mails go now, and not
-// for three days after a session alone said where that is.
+// resetByHandleIsNoWayAroundTheAddress: the code goes to the account's present address, and no code
+// goes there for three days after a session alone has set it.
 func resetByHandleIsNoWayAroundTheAddress(t *testing.T, s *api) {
 	alice, bob := s.someone(), s.someone()
 	quiet := func(email string) {

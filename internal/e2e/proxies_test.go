@@ -27,7 +27,7 @@ import (
 	"github.com/gatehouse-at/gatehouse"
 )
 
-// documented returns the configuration that docs/operations.md has in a language.
+// documented returns the code block of docs/operations.md in a language.
 func documented(t *testing.T, language string) string {
 	t.Helper()
 	b, err := os.ReadFile("../../docs/operations.md")
@@ -41,7 +41,7 @@ func documented(t *testing.T, language string) string {
 	return found[0][1] + "\n"
 }
 
-// replace replaces what a configuration must have.
+// replace replaces texts in a configuration, each of which must be there.
 func replace(t *testing.T, text string, oldnew ...string) string {
 	t.Helper()
 	for i := 0; i < len(oldnew); i += 2 {
@@ -163,7 +163,7 @@ func startNginx(t *testing.T, s *api) *proxy {
 	return p
 }
 
-// wildcard makes a certificate for a domain, as files of the names that certbot gives them.
+// wildcard makes a wildcard certificate for a domain, in files named as by certbot.
 func wildcard(t *testing.T, dir, domain string) *x509.CertPool {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -195,10 +195,10 @@ func wildcard(t *testing.T, dir, domain string) *x509.CertPool {
 	return pool
 }
 
-// visitorsAddress is where clients of proxies come from, which is not where the proxies do.
+// visitorsAddress is the address of the proxies' clients, different from that of the proxies.
 const visitorsAddress = "127.0.0.2"
 
-// client returns a client for which all hosts are at the proxy.
+// client returns a client that connects to the proxy for all hosts.
 func (p *proxy) client(t *testing.T) *http.Client {
 	dialer := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(visitorsAddress)}, Timeout: 30 * time.Second}
 	transport := &http.Transport{

@@ -72,9 +72,9 @@ func TestAnAccountComesBack(t *testing.T) {
 	}
 }
 
-// TestADeactivatedOwnerComesBack the way clients do: they resolve the handle, look at the document
-// of its DID, and log in where that leads. The handle of an account that is taken down leads
-// nowhere.
+// TestADeactivatedOwnerComesBack: a client resolves the handle of a deactivated account, reads the
+// document of its DID, and logs in at the server in that. The handle of an account that is taken
+// down doesn't resolve.
 func TestADeactivatedOwnerComesBack(t *testing.T) {
 	for _, method := range []string{gatehouse.MethodPLC, gatehouse.MethodWeb} {
 		t.Run(method, func(t *testing.T) {

@@ -152,7 +152,7 @@ func TestEveryModeOfSignUp(t *testing.T) {
 	}
 }
 
-// waysIn are sign-ups that try to get round a closed door. Each is a header, and an input.
+// waysIn are sign-ups that try to get around the mode. Each is a header and an input.
 func waysIn(t *testing.T, s *api, mover, other *issuer) map[string]func() *answer {
 	t.Helper()
 	member := s.CreateAccount("member.test")
@@ -187,7 +187,8 @@ func waysIn(t *testing.T, s *api, mover, other *issuer) map[string]func() *answe
 	}
 }
 
-// TestAClosedServerIsClosed, whatever one says, and nobody learns or looks up anything.
+// TestAClosedServerIsClosed: a closed server refuses every sign-up, tells nothing, and looks
+// nothing up.
 func TestAClosedServerIsClosed(t *testing.T) {
 	local, issuers := newIssuers(t, 2)
 	plc := &asked{Directory: local}
@@ -227,8 +228,8 @@ func TestAClosedServerIsClosed(t *testing.T) {
 	}, config(withMode(accounts.SignUpClosed)), config(func(c *gatehouse.Config) { c.PLCDirectory = plc }))
 }
 
-// TestOnlyWhoMovesIsTaken where new accounts aren't: who brings no DID is told so before anything
-// else, and who brings one proves it before anything else.
+// TestOnlyWhoMovesIsTaken: in the mode migrations a sign-up without a DID is refused before
+// anything else is checked, and so is one whose DID isn't proved.
 func TestOnlyWhoMovesIsTaken(t *testing.T) {
 	plc, issuers := newIssuers(t, 2)
 	mover, other := issuers[0], issuers[1]
@@ -258,7 +259,7 @@ func TestOnlyWhoMovesIsTaken(t *testing.T) {
 				a.refused(400, "SignUpClosed", onlyMovers)
 			}
 		}
-		// What is taken isn't told to who brings somebody else's DID.
+		// A sign-up with somebody else's DID doesn't learn what is taken.
 		s.do(nobody, "server.createAccount", applicant("x-y-z", object{"did": mover.did, "handle": "member.test", "email": "member@example.com"})).
 			refused(401, "AuthenticationRequired", "Missing auth to create account with did: "+mover.did)
 		counts := tally(race(func(i int) *answer {
@@ -274,7 +275,7 @@ func TestOnlyWhoMovesIsTaken(t *testing.T) {
 			t.Errorf("%d tokens are used up", n)
 		}
 
-		// The one whose DID it is may come, once, and with the key that was reserved.
+		// The owner of the DID may sign up, once, and with the key that was reserved.
 		counts = tally(race(func(i int) *answer {
 			return s.do(bearer(mover.token(s, "server.createAccount", fmt.Sprint("moving ", i))), "server.createAccount", applicant(fmt.Sprint("mover", i), object{"did": mover.did}))
 		}))
@@ -322,7 +323,7 @@ func TestJunkForInviteCodes(t *testing.T) {
 	}, config(withMode(accounts.SignUpInvites)))
 }
 
-// gate is a CheckSignUp that notes whom it is asked about.
+// gate is a CheckSignUp that records the applicants.
 type gate struct {
 	mu      sync.Mutex
 	seen    []accounts.Applicant
@@ -341,7 +342,7 @@ func (g *gate) check(ctx context.Context, a accounts.Applicant) error {
 	return answer(ctx, a)
 }
 
-// says has the gate give an answer from now on, and forget whom it saw.
+// says sets the answer of the gate, and clears its record.
 func (g *gate) says(err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -363,7 +364,7 @@ type sentence string
 func (s sentence) Error() string         { return "secret detail: " + string(s) }
 func (s sentence) PublicMessage() string { return string(s) }
 
-// TestTheGateSeesWhoApplies: with all that they sent, and where they come from.
+// TestTheGateSeesWhoApplies: the gate gets everything that the applicant sent, and their address.
 func TestTheGateSeesWhoApplies(t *testing.T) {
 	plc, movers := newIssuers(t, 1)
 	mover := movers[0]
@@ -378,7 +379,7 @@ func TestTheGateSeesWhoApplies(t *testing.T) {
 			"handle": "Alice.TEST", "email": "Alice@Example.com", "inviteCode": " " + strings.ToUpper(code) + "\u200B", "verificationCode": "c0de", "verificationPhone": "+1 555",
 		})).ok()
 		s.from(hersAsIPv6).do(bearer(mover.token(s, "server.createAccount", "one")), "server.createAccount", applicant("mover", object{"did": mover.did})).ok()
-		// The DID that a token proves and that isn't brought is none of the account's.
+		// A DID that the token proves but the input doesn't name isn't the account's.
 		s.do(bearer(mover.token(s, "server.createAccount", "two")), "server.createAccount", applicant("third", object{"verificationCode": "x"})).ok()
 		want := []accounts.Applicant{
 			{Handle: "alice.test", Email: "alice@example.com", InviteCode: code, VerificationCode: "c0de", VerificationPhone: "+1 555"},
@@ -397,8 +398,8 @@ func TestTheGateSeesWhoApplies(t *testing.T) {
 	}, limited, config(g.config), config(func(c *gatehouse.Config) { c.PLCDirectory, c.VerificationRequired = plc, true }))
 }
 
-// TestARefusalOfTheGateLeavesNothing: whatever it says, the code, the handle, the address and the
-// service token are as good as before, and no DID was made.
+// TestARefusalOfTheGateLeavesNothing: after a refusal the code, the handle, the address and the
+// service token can still be used, and no DID was made.
 func TestARefusalOfTheGateLeavesNothing(t *testing.T) {
 	local, movers := newIssuers(t, 1)
 	mover := movers[0]
@@ -478,8 +479,8 @@ func TestARefusalOfTheGateLeavesNothing(t *testing.T) {
 	}))
 }
 
-// TestTheGateIsAskedLast: not about what is refused anyway, since it may have a payment made, or an
-// answer to a captcha used up.
+// TestTheGateIsAskedLast: the gate, which may take a payment or use up a captcha, isn't called for
+// a sign-up that is refused anyway.
 func TestTheGateIsAskedLast(t *testing.T) {
 	plc, issuers := newIssuers(t, 2)
 	mover, stays := issuers[0], issuers[1]
@@ -558,8 +559,9 @@ func TestTheGateIsAskedLast(t *testing.T) {
 	}
 }
 
-// TestTheGateIsNotAskedBeyondTheLimits: neither when an address has no hashes left, nor when it has
-// been told often enough that an e-mail address is free, which is what a refusal by the gate tells.
+// TestTheGateIsNotAskedBeyondTheLimits: the gate isn't called if the client's address has used up
+// its hashes, or has been told often enough that an e-mail address is free, as a refusal by the
+// gate does.
 func TestTheGateIsNotAskedBeyondTheLimits(t *testing.T) {
 	var g gate
 	s := newAPI(t, limited, config(g.config))
@@ -581,8 +583,8 @@ func TestTheGateIsNotAskedBeyondTheLimits(t *testing.T) {
 	s.from(somebodys).do(nobody, "server.createAccount", applicant("another")).ok()
 }
 
-// TestAtTheGateAtOnce has many stand at the gate at the same time, all of whom it lets pass: what
-// only one may have, one has. The gate may use the store meanwhile, since no transaction is open.
+// TestAtTheGateAtOnce: of many applicants whom the gate admits at the same time only one gets what
+// only one can have. The gate may use the store, since no transaction is open.
 func TestAtTheGateAtOnce(t *testing.T) {
 	plc, movers := newIssuers(t, 1)
 	mover := movers[0]
@@ -634,8 +636,8 @@ func TestAtTheGateAtOnce(t *testing.T) {
 	}, config(g.config), config(func(c *gatehouse.Config) { c.PLCDirectory = plc }))
 }
 
-// TestAnAdminInThisProgramLetsAnybodyIn, in every mode, without a code and past the gate. What
-// makes an account impossible does so for them too.
+// TestAnAdminInThisProgramLetsAnybodyIn: Admit makes an account in every mode, without a code and
+// without the gate. Invalid parameters are refused all the same.
 func TestAnAdminInThisProgramLetsAnybodyIn(t *testing.T) {
 	plc, movers := newIssuers(t, 1)
 	for _, mode := range accounts.SignUpModes() {
@@ -677,8 +679,8 @@ func TestAnAdminInThisProgramLetsAnybodyIn(t *testing.T) {
 	}
 }
 
-// TestAnOpenServerSaysSo: whoever runs a public server that takes everybody is warned when it
-// starts, and told what to do.
+// TestAnOpenServerSaysSo: a public server that is open to everybody warns in its log at start, and
+// says what to do.
 func TestAnOpenServerSaysSo(t *testing.T) {
 	anybody := func(context.Context, accounts.Applicant) error { return nil }
 	for name, c := range map[string]struct {

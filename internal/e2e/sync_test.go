@@ -45,7 +45,7 @@ func (s *api) repos(limit int) (all []object, pages int) {
 	}
 }
 
-// stateOf is what a status says in one word.
+// stateOf returns the state that a status names, in one word.
 func stateOf(r object) string {
 	if r["active"] == true && r["status"] == nil {
 		return "active"
@@ -59,7 +59,8 @@ func (s *api) statusOf(id string) object {
 	return s.do(nobody, "sync.getRepoStatus", object{"did": id}).ok()
 }
 
-// TestRepositoriesFollowTheAccounts in all their states, page by page.
+// TestRepositoriesFollowTheAccounts: repositories are listed with the states of their accounts,
+// page by page.
 func TestRepositoriesFollowTheAccounts(t *testing.T) {
 	onEach(t, func(t *testing.T, s *api) {
 		if all, _ := s.repos(10); len(all) != 0 {
@@ -123,7 +124,8 @@ func TestRepositoriesFollowTheAccounts(t *testing.T) {
 	})
 }
 
-// TestAPageHasAsManyAsAreAskedFor, up to the thousand of the lexicon.
+// TestAPageHasAsManyAsAreAskedFor: a page has as many accounts as were asked for, up to the 1000 of
+// the lexicon.
 func TestAPageHasAsManyAsAreAskedFor(t *testing.T) {
 	s := newAPI(t)
 	const many = 503
@@ -172,7 +174,7 @@ func (stuckDirectory) Log(context.Context, syntax.DID) ([]*did.Operation, error)
 	return nil, did.ErrUnavailable
 }
 
-// TestPendingSignUpsAreNotListed: there is no account yet, and maybe never will be.
+// TestPendingSignUpsAreNotListed: a sign-up that hasn't ended isn't an account.
 func TestPendingSignUpsAreNotListed(t *testing.T) {
 	onEach(t, func(t *testing.T, s *api) {
 		a := s.do(nobody, "server.createAccount", object{"handle": "alice.test", "email": "alice@example.com", "password": "password"})
@@ -222,7 +224,7 @@ func TestRepoStatusFillsInWhatItKnows(t *testing.T) {
 	s.do(nobody, "sync.getRepoStatus", object{"did": alice.DID}).refused(500, "InternalServerError", "Internal Server Error")
 }
 
-// TestAnEmbeddersSync takes the place of Gatehouse's.
+// TestAnEmbeddersSync: an embedder's Fallback can serve these methods in place of Gatehouse.
 func TestAnEmbeddersSync(t *testing.T) {
 	s := newAPI(t, config(func(c *gatehouse.Config) {
 		c.LeaveToFallback = []string{"com.atproto.sync.listRepos"}
@@ -250,8 +252,8 @@ func TestListingIsLimited(t *testing.T) {
 	s.do(nobody, "sync.getRepoStatus", object{"did": noSuchDID}).refused(400, "RepoNotFound")
 }
 
-// TestWhatGoatAsks are the calls of `goat pds account list`, `goat pds admin account list` and
-// `goat account status`, with the client that goat has. They come with an admin's password, too.
+// TestWhatGoatAsks makes the calls of `goat pds account list`, `goat pds admin account list` and
+// `goat account status` with goat's client, also with an admin's password.
 func TestWhatGoatAsks(t *testing.T) {
 	onEach(t, func(t *testing.T, s *api) {
 		alice, carol := s.signUp("alice.test"), s.signUp("carol.test")

@@ -59,7 +59,7 @@ func TestLoopback(t *testing.T) {
 	}
 }
 
-// FuzzNormal: what is normal stays as it is, and is ASCII without a letter in upper case.
+// FuzzNormal: a normal form stays as it is, and is ASCII without upper-case letters.
 func FuzzNormal(f *testing.F) {
 	for _, seed := range []string{"PDS.example.com.:443", "[::1]:2583", "münchen.example", "ｐｄｓ。test", "xn--a", "127.0.0.1:80"} {
 		f.Add(seed)
