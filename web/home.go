@@ -36,7 +36,7 @@ var homeTemplate = template.Must(template.New("home").Parse(homeHTML))
 func NewHome(h Home) (http.Handler, error) {
 	var page bytes.Buffer
 	if err := homeTemplate.Execute(&page, h); err != nil {
-		return nil, fmt.Errorf("web: the server's page: %w", err)
+		return nil, fmt.Errorf("web: the home page: %w", err)
 	}
 	policy := policyFor(styleOf(page.Bytes()))
 	return readOnly(func(w http.ResponseWriter) {

@@ -250,7 +250,7 @@ func TestEachHandlerRefusesHandleHosts(t *testing.T) {
 		"other documents":     {srv.WellKnown(), "/.well-known/other", 404},
 		"the directory":       {srv.PLCDirectory(), "/" + alice.DID, 200},
 		"the TLS check":       {srv.TLSCheck(), "/anything?domain=localhost", 200},
-		"the server's page":   {srv.Home(), "/", 200},
+		"the home page":       {srv.Home(), "/", 200},
 		"all of it":           {srv.Handler(), "/", 200},
 		"an embedder's route": {srv.HandleHosts(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})), "/me", 200},
 	} {
@@ -316,7 +316,7 @@ func TestBrowsersAreRedirected(t *testing.T) {
 	notFound("atproto-did of nobody", s.at("bob.test", "GET", atprotoDID, browser))
 	// The server's own names have what they have.
 	if got := s.at("localhost", "GET", "/", browser); got.status != 200 {
-		t.Errorf("the server's page: %d", got.status)
+		t.Errorf("the home page: %d", got.status)
 	}
 	notFound("nothing on the server", s.at("localhost", "GET", "/nothing", browser))
 }

@@ -24,7 +24,7 @@ describe('goat', () => {
     await rm(home, { recursive: true, force: true })
   })
 
-  // What goat prints. Its tokens are kept in its home.
+  // goat runs goat and returns what it prints. It keeps its tokens in its home directory.
   const goat = async (...args) => {
     const { stdout } = await run(binary, args, { timeout: 60_000, env: {
       HOME: home, XDG_STATE_HOME: home, ATP_PLC_HOST: `${server.url}/plc`, ATP_RELAY_HOST: server.url, ATP_PDS_HOST: server.url,
@@ -39,7 +39,7 @@ describe('goat', () => {
     const out = await goat('account', 'create', '--handle', `${name}.test`, '--password', 'correct horse', '--email', `${name}@example.com`)
     return out.match(/^DID: (did:plc:[a-z2-7]{24})$/m)[1]
   }
-  // Its commands for relays ask any server; those for a PDS, which later versions have, ask the same.
+  // Its commands for relays work with any server; later versions have the same commands for a PDS.
   const listed = async () => Object.fromEntries((await goat('relay', 'account', 'list')).split('\n').map((line) => line.split('\t').slice(0, 2)))
   const status = async (did) => (await goat('relay', 'account', 'status', did)).split('\t')
 
