@@ -80,6 +80,7 @@ func TestBadConfigurationsNameTheField(t *testing.T) {
 		"HandleHostRedirect.":     func(c *gatehouse.Config) { c.HandleHostRedirect = "https://{handle}@example.com/" },
 		"HandleHostRedirect..":    func(c *gatehouse.Config) { c.HandleHostRedirect = "{handle}://example.com/" },
 		"HandleHostRedirect...":   func(c *gatehouse.Config) { c.HandleHostRedirect = "https://www.test/" }, // which is the name of an account
+		"HandleHostRedirect....":  func(c *gatehouse.Config) { c.HandleHostRedirect = "https://ＷＷＷ。test./" },
 		"LeaveToFallback":         func(c *gatehouse.Config) { c.LeaveToFallback = []string{"com.atproto.sync.listRepos"} },
 		"LeaveToFallback ": func(c *gatehouse.Config) {
 			c.Fallback, c.LeaveToFallback = http.NotFoundHandler(), []string{"com.atproto.sync.getRepo"}

@@ -111,7 +111,10 @@ func (s *settings) checkRedirect() error {
 	if authority, _, _ := strings.Cut(strings.NewReplacer("?", "/", "#", "/").Replace(rest), "/"); strings.Contains(authority, xrpc.HandlePlaceholder) {
 		return fieldError("HandleHostRedirect", "%q has %s in its host", s.HandleHostRedirect, xrpc.HandlePlaceholder)
 	}
-	host := strings.ToLower(strings.TrimRight(u.Hostname(), "."))
+	host, err := hostname.Name(u.Hostname())
+	if err != nil {
+		return fieldError("HandleHostRedirect", "%v", err)
+	}
 	onDomain := func(domain string) bool { return strings.HasSuffix(host, domain) }
 	if slices.ContainsFunc(s.HandleDomains, onDomain) && !slices.Contains(s.hostnames, host) {
 		return fieldError("HandleHostRedirect", "%q leads to the name of an account, where browsers are redirected again", s.HandleHostRedirect)
