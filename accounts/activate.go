@@ -74,10 +74,7 @@ func (s *Service) checkDocument(ctx context.Context, a *Account) error {
 		if err != nil {
 			return refusal.New(ErrInvalidRequest, "Could not resolve DID")
 		}
-		endpoint = ident.PDSEndpoint()
-		if public, err := ident.PublicKey(); err == nil {
-			key = public.DIDKey()
-		}
+		endpoint, key = ident.PDSEndpoint(), keyAspect.declared(ident)
 	}
 	switch {
 	case !s.isHere(endpoint):

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/bluesky-social/indigo/atproto/identity"
 	"github.com/bluesky-social/indigo/atproto/syntax"
 
 	"github.com/gatehouse-at/gatehouse/accounts/did"
@@ -47,11 +48,15 @@ var errGivenUp = fmt.Errorf("%w: the answer took too long", ErrDirectory)
 // aspect is what a didChange changes.
 type aspect struct {
 	kind Kind
+	// what it is, in messages.
+	what string
 	// busy refuses a change while another is under way.
 	busy error
-	// of is what an account has, and in what its DID says.
-	of func(*Account) string
-	in func(*did.Data) string
+	// of is what an account has, in what its did:plc says, and declared what a document says, which
+	// may be nothing.
+	of       func(*Account) string
+	in       func(*did.Data) string
+	declared func(*identity.Identity) string
 	// tell puts it into an operation for the DID, and give into the account.
 	tell func(*did.Operation, string)
 	give func(*Service, storage.Tx, *record, *didChange) error
@@ -78,6 +83,22 @@ func (p *aspect) under(tx storage.Tx, to string) (syntax.DID, error) {
 		return "", err
 	}
 	return c.DID, nil
+}
+
+// foreign reports whether somebody else serves the document of a DID, so that only its owner can
+// change it.
+func (s *Service) foreign(id syntax.DID) bool { return id.Method() != "plc" && !s.hostedWeb(id) }
+
+// checkDeclared refuses a change that the document of a foreign DID doesn't have yet.
+func (s *Service) checkDeclared(ctx context.Context, p *aspect, id syntax.DID, to string) error {
+	ident, err := s.identity(ctx, id)
+	if err != nil {
+		return refusal.New(ErrInvalidRequest, "Could not resolve DID")
+	}
+	if p.declared(ident) != to {
+		return refusal.Newf(ErrInvalidRequest, "DID is not properly configured for %s: %s in the DID document first, then ask again", p.what, p.publish(to))
+	}
+	return nil
 }
 
 // announce is the first step of a change, and fills in its kind and times. The caller has checked

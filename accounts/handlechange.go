@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/bluesky-social/indigo/atproto/identity"
 	"github.com/bluesky-social/indigo/atproto/syntax"
 
 	"github.com/gatehouse-at/gatehouse/accounts/did"
@@ -12,10 +13,17 @@ import (
 )
 
 var handleAspect = &aspect{
-	kind:    HandleChanged,
-	busy:    refusal.New(ErrInvalidRequest, "Another handle change of this account is under way"),
-	of:      func(a *Account) string { return a.Handle.String() },
-	in:      (*did.Data).Handle,
+	kind: HandleChanged,
+	what: "handle",
+	busy: refusal.New(ErrInvalidRequest, "Another handle change of this account is under way"),
+	of:   func(a *Account) string { return a.Handle.String() },
+	in:   (*did.Data).Handle,
+	declared: func(ident *identity.Identity) string {
+		if h, err := ident.DeclaredHandle(); err == nil {
+			return h.Normalize().String()
+		}
+		return ""
+	},
 	tell:    func(op *did.Operation, to string) { op.SetHandle(syntax.Handle(to)) },
 	publish: func(to string) string { return "set its handle to at://" + to },
 	give: func(s *Service, tx storage.Tx, r *record, c *didChange) error {
@@ -43,7 +51,7 @@ func (s *Service) UpdateHandle(ctx context.Context, id syntax.DID, raw string, b
 		return err
 	}
 	if s.foreign(id) {
-		if err := s.checkDeclared(ctx, id, handle); err != nil {
+		if err := s.checkDeclared(ctx, handleAspect, id, handle.String()); err != nil {
 			return err
 		}
 	}
@@ -51,19 +59,6 @@ func (s *Service) UpdateHandle(ctx context.Context, id syntax.DID, raw string, b
 		return err
 	}
 	return s.carryOut(ctx, handleAspect, id, handle.String())
-}
-
-// checkDeclared refuses a handle that a DID, which only its owner can change, doesn't name.
-func (s *Service) checkDeclared(ctx context.Context, id syntax.DID, handle syntax.Handle) error {
-	ident, err := s.identity(ctx, id)
-	if err != nil {
-		return refusal.New(ErrInvalidRequest, "Could not resolve DID")
-	}
-	if declared, err := ident.DeclaredHandle(); err != nil || declared.Normalize() != handle {
-		return refusal.Newf(ErrInvalidRequest, "DID is not properly configured for handle: %s in the DID document first, then ask again",
-			handleAspect.publish(handle.String()))
-	}
-	return nil
 }
 
 // claimHandle is the first step of a handle change.

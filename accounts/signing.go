@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/bluesky-social/indigo/atproto/atcrypto"
+	"github.com/bluesky-social/indigo/atproto/identity"
 	"github.com/bluesky-social/indigo/atproto/syntax"
 
 	"github.com/gatehouse-at/gatehouse/accounts/did"
@@ -33,9 +34,16 @@ var reservedTable = storage.NewCollection("reserved_keys",
 
 var keyAspect = &aspect{
 	kind: KeyChanged,
+	what: "the signing key",
 	busy: refusal.New(ErrInvalidRequest, "Another key change of this account is under way"),
 	of:   func(a *Account) string { return a.SigningKey },
 	in:   func(d *did.Data) string { return d.VerificationMethods[did.AtprotoKey] },
+	declared: func(ident *identity.Identity) string {
+		if public, err := ident.PublicKey(); err == nil {
+			return public.DIDKey()
+		}
+		return ""
+	},
 	tell: func(op *did.Operation, to string) {
 		if op.VerificationMethods == nil {
 			op.VerificationMethods = map[string]string{}
@@ -199,7 +207,7 @@ func (s *Service) RotateSigningKey(ctx context.Context, id syntax.DID) (string, 
 		if err != nil {
 			return "", err
 		}
-		if err := s.checkDeclaredKey(ctx, id, key); err != nil {
+		if err := s.checkDeclared(ctx, keyAspect, id, key); err != nil {
 			return key, err
 		}
 	}
@@ -228,7 +236,7 @@ func (s *Service) SetSigningKey(ctx context.Context, id syntax.DID, public strin
 		if _, err := s.Get(ctx, id); err != nil {
 			return err
 		}
-		if err := s.checkDeclaredKey(ctx, id, public); err != nil {
+		if err := s.checkDeclared(ctx, keyAspect, id, public); err != nil {
 			return err
 		}
 	}
@@ -248,22 +256,6 @@ func (s *Service) SetSigningKey(ctx context.Context, id syntax.DID, public strin
 		return err
 	}
 	return s.carryOut(ctx, keyAspect, id, public)
-}
-
-// foreign reports whether somebody else serves the document of a DID.
-func (s *Service) foreign(id syntax.DID) bool { return id.Method() != "plc" && !s.hostedWeb(id) }
-
-// checkDeclaredKey refuses a key that the document of a foreign DID doesn't name.
-func (s *Service) checkDeclaredKey(ctx context.Context, id syntax.DID, key string) error {
-	ident, err := s.identity(ctx, id)
-	if err != nil {
-		return refusal.New(ErrInvalidRequest, "Could not resolve DID")
-	}
-	if public, err := ident.PublicKey(); err != nil || public.DIDKey() != key {
-		return refusal.Newf(ErrInvalidRequest, "DID is not properly configured for the signing key: %s in the DID document first, then ask again",
-			keyAspect.publish(key))
-	}
-	return nil
 }
 
 // reservedFor refuses a key that an account can't have.
