@@ -2,7 +2,6 @@ package main
 
 import (
 	"net/http/httptest"
-	"net/url"
 	"strings"
 	"testing"
 
@@ -33,13 +32,4 @@ func TestTheProgramsServer(t *testing.T) {
 			t.Errorf("%s: %d %s", path, w.Code, w.Body)
 		}
 	}
-}
-
-func mustParse(t *testing.T, text string) *url.URL {
-	t.Helper()
-	u, err := url.Parse(text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return u
 }

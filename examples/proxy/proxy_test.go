@@ -567,8 +567,9 @@ func TestSpellingsOfOneAddress(t *testing.T) {
 		"https://pds.example.com": true, "https://PDS.example.com/": true, "https://pds.example.com:443": true, "https://pds.example.com.": true,
 		"https://pds.example.com:8443": false, "https://pds.example.org": false, "https://apds.example.com": false,
 	} {
-		a, b := mustParse(t, endpoint), mustParse(t, "https://pds.example.com")
-		if got := address(a) == address(b); got != same {
+		_, a := address(endpoint)
+		_, b := address("https://pds.example.com")
+		if got := a == b; got != same {
 			t.Errorf("%s: %v", endpoint, got)
 		}
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -61,24 +60,25 @@ func endpoint(ctx context.Context, srv *gatehouse.Server, to service) (*url.URL,
 	case err != nil:
 		return nil, fmt.Errorf("resolving %s: %w", to.did, err)
 	}
-	u, err := url.Parse(ident.Services[to.id].URL)
-	// No user, path, query or fragment is allowed.
-	if err != nil || u.Scheme != "https" || u.Hostname() == "" || *u != (url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}) || strings.Trim(u.Path, "/") != "" {
+	scheme, host := address(ident.Services[to.id].URL)
+	if scheme != "https" {
 		return nil, &failure{http.StatusBadRequest, "InvalidRequest", "could not resolve proxy did service url"}
 	}
-	if own, err := url.Parse(srv.Accounts.Endpoint()); err != nil || address(own) == address(u) {
+	if _, own := address(srv.Accounts.Endpoint()); own == host { // whatever the scheme
 		return nil, itself
 	}
-	return &url.URL{Scheme: u.Scheme, Host: u.Host}, nil
+	return &url.URL{Scheme: scheme, Host: host}, nil
 }
 
-// address returns the host and port of a URL, normalised.
-func address(u *url.URL) string {
-	port := u.Port()
-	if port == "" {
-		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
+// address takes the URL of a server apart. Both parts are empty if it isn't one, or has a user, a
+// path, a query or a fragment.
+func address(endpoint string) (scheme, host string) {
+	normal, err := did.NormalizeEndpoint(endpoint)
+	if err != nil {
+		return "", ""
 	}
-	return net.JoinHostPort(strings.TrimSuffix(strings.ToLower(u.Hostname()), "."), port)
+	scheme, host, _ = strings.Cut(normal, "://")
+	return scheme, host
 }
 
 // publicTransport connects to public addresses only, whatever a name resolves to: anybody can have
