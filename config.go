@@ -241,7 +241,8 @@ type Config struct {
 type settings struct {
 	Config
 	serviceDID string
-	hostnames  []string // without ports
+	publicHost string   // that of PublicURL, without a port
+	hostnames  []string // the server's own, without ports
 	proxies    []netip.Prefix
 	password   password.Config
 	templates  *mail.Templates
@@ -292,11 +293,10 @@ func (s *settings) checkNames() error {
 	if s.HandleDomains, err = handleDomains(s.HandleDomains); err != nil {
 		return err
 	}
-	publicHost, err := s.checkPublicURL()
-	if err != nil {
+	if err := s.checkPublicURL(); err != nil {
 		return err
 	}
-	s.hostnames = []string{host, publicHost}
+	s.hostnames = []string{host, s.publicHost}
 	if s.ServiceName == "" {
 		s.ServiceName = s.Hostname
 	}
@@ -325,8 +325,7 @@ func (s *settings) checkSignUp() error {
 // anyoneMaySignUp reports whether anybody on the internet can have an account here, which an
 // operator gets by setting nothing.
 func (s *settings) anyoneMaySignUp() bool {
-	u, err := url.Parse(s.PublicURL)
-	public := !IsLocal(s.Hostname) || err == nil && !IsLocal(u.Hostname())
+	public := !IsLocal(s.Hostname) || !IsLocal(s.publicHost)
 	return public && s.SignUp == accounts.SignUpOpen && s.CheckSignUp == nil
 }
 

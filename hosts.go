@@ -108,7 +108,8 @@ func (s *settings) checkRedirect() error {
 		return fieldError("HandleHostRedirect", "%q is not of the form https://HOST/PATH", s.HandleHostRedirect)
 	}
 	_, rest, _ := strings.Cut(s.HandleHostRedirect, "://")
-	if authority, _, _ := strings.Cut(strings.NewReplacer("?", "/", "#", "/").Replace(rest), "/"); strings.Contains(authority, xrpc.HandlePlaceholder) {
+	end := strings.IndexAny(rest, "/?#")
+	if at := strings.Index(rest, xrpc.HandlePlaceholder); at >= 0 && (end < 0 || at < end) {
 		return fieldError("HandleHostRedirect", "%q has %s in its host", s.HandleHostRedirect, xrpc.HandlePlaceholder)
 	}
 	host, err := hostname.Name(u.Hostname())

@@ -80,32 +80,28 @@ func handleDomains(raw []string) ([]string, error) {
 	return domains, nil
 }
 
-// checkPublicURL brings PublicURL into its normal form, and returns its host without a port.
-func (s *settings) checkPublicURL() (string, error) {
+// checkPublicURL brings PublicURL into its normal form.
+func (s *settings) checkPublicURL() error {
 	normal, err := did.NormalizeEndpoint(strings.TrimSpace(s.PublicURL))
 	if err != nil {
-		return "", fieldError("PublicURL", "%q is not of the form https://HOST", s.PublicURL)
+		return fieldError("PublicURL", "%q is not of the form https://HOST", s.PublicURL)
 	}
 	u, err := url.Parse(normal)
 	if err != nil {
-		return "", fieldError("PublicURL", "%v", err)
+		return fieldError("PublicURL", "%v", err)
 	}
-	s.PublicURL = normal
-	return u.Hostname(), nil
+	s.PublicURL, s.publicHost = normal, u.Hostname()
+	return nil
 }
 
 // warnOfNames warns in the log if one of Hostname and PublicURL is public and the other local: DIDs
 // then lead nowhere, and nothing else would show it.
 func (s *settings) warnOfNames(ctx context.Context) {
-	u, err := url.Parse(s.PublicURL)
-	if err != nil {
-		return
-	}
 	switch local := IsLocal(s.Hostname); {
-	case local && isPublic(u.Hostname()):
+	case local && isPublic(s.publicHost):
 		s.Logger.WarnContext(ctx, "PublicURL is public and Hostname is local: other servers can't resolve the server's DID or, by default, those of its accounts",
 			"hostname", s.Hostname, "publicURL", s.PublicURL, "try", "the public host name as Hostname")
-	case !local && IsLocal(u.Hostname()):
+	case !local && IsLocal(s.publicHost):
 		s.Logger.WarnContext(ctx, "Hostname is public and PublicURL is local: the DIDs of accounts name an endpoint that others can't reach",
 			"hostname", s.Hostname, "publicURL", s.PublicURL, "try", "no PublicURL, or https://"+s.Hostname)
 	}

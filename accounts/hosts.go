@@ -1,10 +1,6 @@
 package accounts
 
-import (
-	"slices"
-
-	"github.com/bluesky-social/indigo/atproto/syntax"
-)
+import "github.com/bluesky-social/indigo/atproto/syntax"
 
 // HostKind says whose name a host name is.
 type HostKind int
@@ -23,7 +19,7 @@ const (
 // HostKind returns the kind of a host name, which is in lower case, without a port or a trailing
 // dot.
 func (s *Service) HostKind(name string) HostKind {
-	if slices.Contains(s.cfg.Hostnames, name) {
+	if s.isOwn(syntax.Handle(name)) {
 		return OwnHost
 	}
 	if _, hosted := hostedLabel(syntax.Handle(name), s.cfg.HandleDomains); hosted {

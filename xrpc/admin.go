@@ -216,7 +216,7 @@ func (s *Server) disableInviteCodes(c *call, in *atproto.AdminDisableInviteCodes
 		codes[i] = invites.Normalize(code)
 	}
 	return nil, s.logged(c, func() error {
-		return s.cfg.Invites.Disable(c.Context(), in.Codes, in.Accounts)
+		return s.cfg.Invites.Disable(c.Context(), codes, in.Accounts)
 	}, append(subjects, codes...)...)
 }
 

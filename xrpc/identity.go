@@ -3,6 +3,7 @@ package xrpc
 import (
 	"encoding/json"
 	"errors"
+	"maps"
 	"net/http"
 	"strings"
 
@@ -61,23 +62,13 @@ type operationBody struct {
 }
 
 func (s *Server) signPlcOperation(c *call, in *signInput) (*operationBody, error) {
-	sent := map[string]any{}
-	if in.RotationKeys != nil {
-		sent["rotationKeys"] = in.RotationKeys
-	}
-	if in.AlsoKnownAs != nil {
-		sent["alsoKnownAs"] = in.AlsoKnownAs
-	}
-	if in.VerificationMethods != nil {
-		sent["verificationMethods"] = in.VerificationMethods
-	}
-	if in.Services != nil {
-		sent["services"] = in.Services
-	}
+	untyped := map[string]any{"verificationMethods": in.VerificationMethods, "services": in.Services}
+	maps.DeleteFunc(untyped, func(_ string, v any) bool { return v == nil })
 	var edit did.Edit
-	if err := recode(sent, &edit); err != nil {
+	if err := recode(untyped, &edit); err != nil {
 		return nil, invalidOperation(err)
 	}
+	edit.RotationKeys, edit.AlsoKnownAs = in.RotationKeys, in.AlsoKnownAs
 	op, err := s.cfg.Accounts.SignPLCOperation(c.Context(), c.did(), value(in.Token), edit.Apply)
 	return &operationBody{op}, err
 }

@@ -166,8 +166,7 @@ func (t *Templates) try(kind Kind) error {
 		d.Page = "https://example.com/page"
 	}
 	bare := d
-	bare.Page = ""
-	bare.Subject, bare.OldEmail, bare.On = "", "", false
+	bare.Page, bare.Subject, bare.OldEmail, bare.On = "", "", "", false
 	for _, d := range []Data{d, bare} {
 		m, err := t.render(kind, d)
 		if err != nil {
