@@ -46,9 +46,6 @@ func bare(t *testing.T, change func(*accounts.Config)) (*accounts.Service, *coun
 
 func TestWhomEachModeTakes(t *testing.T) {
 	const mover = syntax.DID("did:plc:aaaaaaaaaaaaaaaaaaaaaaaa")
-	params := func(label string) accounts.CreateParams {
-		return accounts.CreateParams{Handle: label + ".test", Email: label + "@example.com", Password: "password"}
-	}
 	applicants := map[string]accounts.CreateParams{}
 	add := func(name string, change func(*accounts.CreateParams)) {
 		p := params(name)
@@ -111,7 +108,7 @@ func TestTheGateComesBeforeTheHash(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := accounts.CreateParams{Handle: "alice.test", Email: "alice@example.com", Password: "password"}
+	p := params("alice")
 	if _, err := s.Create(ctx, p); !errors.Is(err, errGate) || asked != 1 || hasher.hashed != 0 {
 		t.Errorf("%v; the gate was asked %d times, and %d passwords were hashed", err, asked, hasher.hashed)
 	}

@@ -21,9 +21,11 @@ import (
 // the directory fails before the server can revert it, and then the owner removes the server's key
 // from the DID, or tombstones it. The revert, which can't succeed any more, isn't tried for a day.
 func TestARevertEndsWhenTheOwnerTakesTheKeyOut(t *testing.T) {
-	for name, end := range map[string]func(op *did.Operation){
-		"the key is taken out":  func(op *did.Operation) { op.RotationKeys = op.RotationKeys[:1] },
-		"the DID is tombstoned": func(op *did.Operation) { *op = did.Operation{Type: did.TypeTombstone, Prev: op.Prev} },
+	for name, end := range map[string]func(owner *did.PLC, id syntax.DID) error{
+		"the key is taken out": func(owner *did.PLC, id syntax.DID) error {
+			return owner.Change(ctx, id, func(op *did.Operation) { op.RotationKeys = op.RotationKeys[:1] })
+		},
+		"the DID is tombstoned": func(owner *did.PLC, id syntax.DID) error { return owner.Tombstone(ctx, id) },
 	} {
 		dir := watch(t)
 		s := domaintest.New(t, dir.in)
@@ -31,12 +33,9 @@ func TestARevertEndsWhenTheOwnerTakesTheKeyOut(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		public, err := key.PublicKey()
-		if err != nil {
-			t.Fatal(err)
-		}
+		owner := &did.PLC{Directory: dir.Directory, Signer: key}
 		p := params("alice")
-		p.RecoveryKey = public.DIDKey()
+		p.RecoveryKey = owner.RotationKey()
 		alice, err := s.Accounts.Create(ctx, p)
 		if err != nil {
 			t.Fatal(err)
@@ -54,19 +53,7 @@ func TestARevertEndsWhenTheOwnerTakesTheKeyOut(t *testing.T) {
 		if n := records(t, s, "did_changes"); n != 1 {
 			t.Fatalf("%d changes are to be taken back, want 1", n)
 		}
-		last, err := did.Last(ctx, dir.Directory, alice.DID)
-		if err != nil {
-			t.Fatal(err)
-		}
-		op, err := last.Next()
-		if err != nil {
-			t.Fatal(err)
-		}
-		end(op)
-		if err := op.Sign(key); err != nil {
-			t.Fatal(err)
-		}
-		if err := dir.Directory.Submit(ctx, alice.DID, op); err != nil {
+		if err := end(owner, alice.DID); err != nil {
 			t.Fatal(err)
 		}
 		if err := s.Accounts.Recover(ctx); err != nil {

@@ -16,10 +16,7 @@ func nothing(*did.Operation) {}
 
 // TestADIDWithoutTheServersKey has its owner take the server's key out, and put it in again.
 func TestADIDWithoutTheServersKey(t *testing.T) {
-	l, _ := newLocal(t)
-	ids := newIdentities(t, l)
-	m := ids.mint()
-	ids.submit(m)
+	l, ids, m := newDID(t)
 	mine := next(t, m.Operation, ids.owner, func(o *did.Operation) {
 		o.RotationKeys = []string{ids.ownerID}
 		o.SetHandle("mine.test")
@@ -100,10 +97,7 @@ var errNoKey = errors.New("in this test")
 func (noKey) PublicKey() (atcrypto.PublicKey, error) { return nil, errNoKey }
 
 func TestASignerThatIsAwayIsNoOwner(t *testing.T) {
-	l, _ := newLocal(t)
-	ids := newIdentities(t, l)
-	m := ids.mint()
-	ids.submit(m)
+	_, ids, m := newDID(t)
 	ids.Signer = noKey{ids.Signer}
 	if err := ids.Change(ctx, m.DID, handle("bob.test")); !errors.Is(err, errNoKey) || errors.Is(err, did.ErrNotController) {
 		t.Errorf("without the key: %v", err)
@@ -113,10 +107,7 @@ func TestASignerThatIsAwayIsNoOwner(t *testing.T) {
 // TestAnOperationThatChangesNothing is neither signed nor submitted. One that was submitted may be
 // submitted again.
 func TestAnOperationThatChangesNothing(t *testing.T) {
-	l, _ := newLocal(t)
-	ids := newIdentities(t, l)
-	m := ids.mint()
-	ids.submit(m)
+	l, ids, m := newDID(t)
 	const want = "it must change the DID"
 	if op, err := ids.Sign(ctx, m.DID, nothing); !errors.Is(err, did.ErrRefused) || reasonOf(t, err) != want || op != nil {
 		t.Errorf("signed: %+v, %v", op, err)

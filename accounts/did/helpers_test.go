@@ -62,6 +62,16 @@ func (i *identities) submit(m did.Minted) {
 	}
 }
 
+// newDID publishes a DID in a directory.
+func newDID(t testing.TB) (*did.Local, *identities, did.Minted) {
+	t.Helper()
+	l, _ := newLocal(t)
+	ids := newIdentities(t, l)
+	m := ids.mint()
+	ids.submit(m)
+	return l, ids, m
+}
+
 // next makes the operation that follows another, signed by a key.
 func next(t testing.TB, op *did.Operation, key did.Signer, change func(*did.Operation)) *did.Operation {
 	t.Helper()

@@ -87,10 +87,7 @@ func TestLocalChecksOperations(t *testing.T) {
 }
 
 func TestLocalRotatesKeys(t *testing.T) {
-	l, _ := newLocal(t)
-	ids := newIdentities(t, l)
-	m := ids.mint()
-	ids.submit(m)
+	l, ids, m := newDID(t)
 	key, name := newKey(t)
 	rotated := next(t, m.Operation, ids.Signer, func(o *did.Operation) { o.RotationKeys = []string{name} })
 	if err := l.Submit(ctx, m.DID, rotated); err != nil {
@@ -105,10 +102,7 @@ func TestLocalRotatesKeys(t *testing.T) {
 }
 
 func TestLocalRecoveryUndoesATombstone(t *testing.T) {
-	l, _ := newLocal(t)
-	ids := newIdentities(t, l)
-	m := ids.mint()
-	ids.submit(m)
+	l, ids, m := newDID(t)
 	if err := ids.Tombstone(ctx, m.DID); err != nil {
 		t.Fatal(err)
 	}
@@ -190,10 +184,7 @@ func TestLocalRecoveryWithinThreeDays(t *testing.T) {
 }
 
 func TestLocalTakesOneOfTwoRivals(t *testing.T) {
-	l, _ := newLocal(t)
-	ids := newIdentities(t, l)
-	m := ids.mint()
-	ids.submit(m)
+	l, ids, m := newDID(t)
 	var taken atomic.Int32
 	var wg sync.WaitGroup
 	for i := range 8 {

@@ -18,10 +18,7 @@ import (
 
 // TestChangesOfRivals makes changes at once, all of which have to take effect.
 func TestChangesOfRivals(t *testing.T) {
-	l, _ := newLocal(t)
-	ids := newIdentities(t, l)
-	m := ids.mint()
-	ids.submit(m)
+	_, ids, m := newDID(t)
 	var wg sync.WaitGroup
 	const rivals = 4
 	for i := range rivals {

@@ -54,6 +54,15 @@ func linksOf(page string) (links []string) {
 	return links
 }
 
+func render(t *testing.T, templates *Templates, kind Kind, d Data) Message {
+	t.Helper()
+	m, err := templates.Render(kind, d)
+	if err != nil {
+		t.Fatalf("%s: %v", kind, err)
+	}
+	return m
+}
+
 func TestMailsNameTheirPage(t *testing.T) {
 	templates := defaultTemplates(t)
 	d := testData
@@ -63,11 +72,7 @@ func TestMailsNameTheirPage(t *testing.T) {
 		t.Errorf("the link is %s", d.Link())
 	}
 	for _, kind := range codes {
-		m, err := templates.Render(kind, d)
-		if err != nil {
-			t.Errorf("%s: %v", kind, err)
-			continue
-		}
+		m := render(t, templates, kind, d)
 		if !strings.Contains(m.Text, "\nType it at "+testPage+"\nor open "+link+"\n") || strings.Contains(m.Text, "in the app") {
 			t.Errorf("%s doesn't say where to type the code:\n%s", kind, m.Text)
 		}
@@ -94,11 +99,7 @@ func TestMailsWithoutAPageHaveNoLink(t *testing.T) {
 		t.Errorf("a link without a page: %s", testData.Link())
 	}
 	for _, kind := range codes {
-		m, err := templates.Render(kind, testData)
-		if err != nil {
-			t.Errorf("%s: %v", kind, err)
-			continue
-		}
+		m := render(t, templates, kind, testData)
 		for _, body := range []string{m.Text, m.HTML} {
 			if !strings.Contains(body, "Type it in the app where it was asked for.") || strings.Contains(body, "://") || strings.Contains(body, "href") || strings.Contains(body, "#code") {
 				t.Errorf("%s:\n%s", kind, body)

@@ -11,9 +11,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-at/gatehouse"
-	"github.com/gatehouse-at/gatehouse/accounts/did"
 	"github.com/gatehouse-at/gatehouse/gatehousetest"
-	"github.com/gatehouse-at/gatehouse/storage/memory"
 )
 
 // The kinds of credentials that a request can come with.
@@ -298,10 +296,7 @@ func TestEveryMethodAnswersEveryToken(t *testing.T) {
 			t.Errorf("%s is for %s, and the README says %q", nsid, row.class, rows[nsid].who)
 		}
 	}
-	plc, err := did.NewLocal(t.Context(), memory.New(), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	plc := newDirectory(t)
 	moderator := outsiderIn(t, plc)
 	onEach(t, func(t *testing.T, s *api) {
 		w := s.wallet(outsiderIn(t, plc), moderator)
@@ -335,10 +330,7 @@ func TestEveryMethodAnswersEveryToken(t *testing.T) {
 // that has an id by which to know; what only reads takes any. No token is good for longer than an
 // hour.
 func TestAModeratorsTokenActsOnce(t *testing.T) {
-	plc, err := did.NewLocal(t.Context(), memory.New(), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	plc := newDirectory(t)
 	moderator := outsiderIn(t, plc)
 	onEach(t, func(t *testing.T, s *api) {
 		iss := moderator.id.String()

@@ -18,7 +18,7 @@ import (
 
 func TestAdmin(t *testing.T) {
 	onEach(t, func(t *testing.T, s *api) {
-		code := s.do(admin, "server.createInviteCode", object{"useCount": 2}).text("code")
+		code := s.newCode(2)
 		alice := s.signUp("alice.test", object{"inviteCode": code})
 		bob := s.signUp("bob.test", object{"inviteCode": code})
 		own := s.do(admin, "server.createInviteCode", object{"useCount": 1, "forAccount": alice.DID}).text("code")

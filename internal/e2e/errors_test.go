@@ -17,8 +17,7 @@ func TestCreateAccountErrors(t *testing.T) {
 	onEach(t, func(t *testing.T, s *api) {
 		ctx := context.Background()
 		s.CreateAccount("taken.test")
-		code := func() string { return s.do(admin, "server.createInviteCode", object{"useCount": 1}).text("code") }
-		good := code()
+		good := s.newCode(1)
 		owner := s.CreateAccount("owner.test")
 		ownersCode := s.do(admin, "server.createInviteCode", object{"useCount": 1, "forAccount": owner.DID}).text("code")
 		if err := s.Gatehouse.Accounts.TakeDown(ctx, syntax.DID(owner.DID), "spam"); err != nil {

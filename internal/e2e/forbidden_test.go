@@ -15,8 +15,6 @@ import (
 	"github.com/bluesky-social/indigo/atproto/atclient"
 
 	"github.com/gatehouse-at/gatehouse"
-	"github.com/gatehouse-at/gatehouse/accounts/did"
-	"github.com/gatehouse-at/gatehouse/storage/memory"
 )
 
 const adminsOnly = "This method is for the admins of this server"
@@ -98,12 +96,9 @@ func TestAUserIsNoAdmin(t *testing.T) {
 		s.do(bearer(fresh.RefreshJWT), "server.deleteSession", nil).ok()
 		kinds["of a session that just ended"] = struct{ authorization, want string }{bearer(fresh.AccessJWT), revoked}
 
-		before, warnings := s.auditEntries(), len(log.warnings())
-		tables := []string{"accounts", "invite_codes", "sessions", "app_passwords", "reserved_handles", "email_codes", "rate_limits"}
-		var rows []int
-		for _, table := range tables {
-			rows = append(rows, s.rows(table))
-		}
+		warnings := len(log.warnings())
+		tables := []string{"accounts", "invite_codes", "sessions", "app_passwords", "reserved_handles", "email_codes", "rate_limits", "audit_log"}
+		before := s.rowsOf(tables...)
 		for _, method := range methods {
 			row := accessTable[method]
 			for kind, c := range kinds {
@@ -125,13 +120,8 @@ func TestAUserIsNoAdmin(t *testing.T) {
 				}
 			}
 		}
-		for i, table := range tables {
-			if got := s.rows(table); got != rows[i] {
-				t.Errorf("%d documents in %s, before %d", got, table, rows[i])
-			}
-		}
-		if got := s.auditEntries(); got != before {
-			t.Errorf("%d entries in the audit log, before %d", got, before)
+		if got := s.rowsOf(tables...); !slices.Equal(got, before) {
+			t.Errorf("%v documents in %v, before %v", got, tables, before)
 		}
 		if lines := log.warnings()[warnings:]; len(lines) != 0 {
 			t.Errorf("the operator is warned: %q", lines)
@@ -155,16 +145,10 @@ func TestAUserIsNoAdmin(t *testing.T) {
 	}, limited, logged(&log))
 }
 
-// auditEntries counts the entries of the audit log.
-func (s *api) auditEntries() int { return s.rows("audit_log") }
-
 // TestEvery401SaysWhatItAsksFor: the challenge goes by the method, whatever credentials were sent.
 // That each 401 has a challenge, and no other answer, is checked for every request of these tests.
 func TestEvery401SaysWhatItAsksFor(t *testing.T) {
-	plc, err := did.NewLocal(t.Context(), memory.New(), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	plc := newDirectory(t)
 	moderator := outsiderIn(t, plc)
 	s := newAPI(t, config(func(c *gatehouse.Config) { c.PLCDirectory, c.ModService = plc, moderator.id.String() }))
 	w := s.wallet(outsiderIn(t, plc), moderator)

@@ -37,60 +37,50 @@ func TestHandleChangeWithAFaultyDirectory(t *testing.T) {
 			plc := &did.PLC{Directory: directory, Signer: rotationKey}
 			s := newAPI(t, withStore(b.open(t)), config(func(c *gatehouse.Config) { c.PLCDirectory, c.PLCSigner = directory, rotationKey }))
 			alice, bob := s.signUp("alice.test"), s.signUp("bob.test")
-			rename := func(a *gatehousetest.Account, handle string) *answer {
-				t.Helper()
-				return s.do(bearer(a.AccessJWT), "identity.updateHandle", object{"handle": handle})
-			}
 			agree := func(want string) {
 				t.Helper()
 				if here, there := handlesOf(t, s, directory, alice.DID); here != "at://"+want || there != here {
 					t.Errorf("the account is %s, its DID says %s; want %s", here, there, want)
 				}
 			}
-			maintain := func() {
-				t.Helper()
-				if err := s.Gatehouse.Maintain(context.Background()); err != nil {
-					t.Fatal(err)
-				}
-			}
 
 			// Refused: nothing is kept.
 			directory.mode.Store(refuses)
-			rename(alice, "refused.test").refused(502, "UpstreamFailure")
+			s.rename(alice, "refused.test").refused(502, "UpstreamFailure")
 			directory.mode.Store(works)
 			agree("alice.test")
-			rename(bob, "refused.test").ok()
+			s.rename(bob, "refused.test").ok()
 
 			// Not reached: the handle is kept for a while, and then no longer.
 			directory.mode.Store(unreachable)
-			rename(alice, "lost.test").refused(502, "UpstreamFailure")
+			s.rename(alice, "lost.test").refused(502, "UpstreamFailure")
 			directory.mode.Store(works)
-			maintain()
-			rename(bob, "lost.test").refused(400, "HandleNotAvailable", "Handle already taken: lost.test")
+			s.maintain()
+			s.rename(bob, "lost.test").refused(400, "HandleNotAvailable", "Handle already taken: lost.test")
 			s.do(nobody, "server.createAccount", object{"handle": "lost.test", "email": "lost@example.com", "password": "password"}).
 				refused(400, "HandleNotAvailable", "Handle already taken: lost.test")
 			agree("alice.test")
 			s.Clock.Advance(6 * time.Minute)
-			maintain()
-			rename(bob, "lost.test").ok()
+			s.maintain()
+			s.rename(bob, "lost.test").ok()
 			agree("alice.test")
 
 			// The answer is lost: the same again ends it, and so does the recovery pass.
 			directory.mode.Store(dying)
-			rename(alice, "again.test").refused(502, "UpstreamFailure")
+			s.rename(alice, "again.test").refused(502, "UpstreamFailure")
 			directory.mode.Store(works)
-			rename(alice, "again.test").ok()
+			s.rename(alice, "again.test").ok()
 			agree("again.test")
 			directory.mode.Store(dying)
-			rename(alice, "found.test").refused(502, "UpstreamFailure")
+			s.rename(alice, "found.test").refused(502, "UpstreamFailure")
 			directory.mode.Store(works)
-			maintain()
+			s.maintain()
 			agree("found.test")
-			rename(bob, "again.test").ok() // the one before is free
+			s.rename(bob, "again.test").ok() // the one before is free
 
 			// The answer is lost, and asking for it helps.
 			directory.mode.Store(losesAnswer)
-			rename(alice, "asked.test").ok()
+			s.rename(alice, "asked.test").ok()
 			directory.mode.Store(works)
 			agree("asked.test")
 
@@ -101,9 +91,9 @@ func TestHandleChangeWithAFaultyDirectory(t *testing.T) {
 				t.Fatal(err)
 			}
 			directory.mode.Store(dying)
-			rename(alice, "named.test").refused(502, "UpstreamFailure")
+			s.rename(alice, "named.test").refused(502, "UpstreamFailure")
 			directory.mode.Store(works)
-			maintain()
+			s.maintain()
 			if a, err := s.Gatehouse.Accounts.Get(context.Background(), syntax.DID(alice.DID)); err != nil || a.Handle != "named.test" {
 				t.Errorf("the account with other names: %+v, %v", a, err)
 			}
@@ -115,12 +105,12 @@ func TestHandleChangeWithAFaultyDirectory(t *testing.T) {
 
 			// Another wish while it isn't known what came of the first.
 			directory.mode.Store(dying)
-			rename(alice, "first.test").refused(502, "UpstreamFailure")
+			s.rename(alice, "first.test").refused(502, "UpstreamFailure")
 			directory.mode.Store(works)
-			rename(alice, "second.test").ok()
-			maintain()
+			s.rename(alice, "second.test").ok()
+			s.maintain()
 			agree("second.test")
-			rename(bob, "first.test").ok()
+			s.rename(bob, "first.test").ok()
 		})
 	}
 }

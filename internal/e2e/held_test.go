@@ -36,20 +36,18 @@ func (s *api) give(a *gatehousetest.Account, handle string) *answer {
 func (s *api) take(handle string, more ...object) *answer {
 	s.t.Helper()
 	label, _, _ := strings.Cut(newHandle(), ".")
-	input := object{"handle": handle, "email": label + "@example.com", "password": "password"}
-	for _, m := range more {
-		for k, v := range m {
-			input[k] = v
-		}
-	}
-	return s.do(nobody, "server.createAccount", input)
+	return s.do(nobody, "server.createAccount", applicant(label, append(more, object{"handle": handle})...))
 }
 
 // offered reports whether a handle is said to be available, and what is suggested in its place.
 func (s *api) offered(handle string) (available bool, suggestions string) {
 	s.t.Helper()
 	result := s.do(nobody, "temp.checkHandleAvailability", object{"handle": handle}).ok()["result"].(object)
-	return strings.HasSuffix(result["$type"].(string), "#resultAvailable"), fmt.Sprint(result["suggestions"])
+	const prefix = "com.atproto.temp.checkHandleAvailability#"
+	if kind := result["$type"]; kind != prefix+"resultAvailable" && kind != prefix+"resultUnavailable" {
+		s.t.Errorf("checkHandleAvailability of %s: %v", handle, result)
+	}
+	return result["$type"] == prefix+"resultAvailable", fmt.Sprint(result["suggestions"])
 }
 
 // keeps checks that nobody gets a handle, neither with a sign-up nor with a change of handle.

@@ -12,9 +12,11 @@ import (
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
 
+	"github.com/gatehouse-at/gatehouse/accounts/did"
 	"github.com/gatehouse-at/gatehouse/accounts/mail"
 	"github.com/gatehouse-at/gatehouse/gatehousetest"
 	"github.com/gatehouse-at/gatehouse/storage"
+	"github.com/gatehouse-at/gatehouse/storage/memory"
 )
 
 func withStore(s storage.Store) gatehousetest.Option { return gatehousetest.WithStore(s) }
@@ -62,6 +64,16 @@ func (h handles) ResolveHandle(_ context.Context, handle syntax.Handle) (syntax.
 	return "", fmt.Errorf("%s resolves to nothing", handle)
 }
 
+// newDirectory is a DID directory outside of any server.
+func newDirectory(t testing.TB) *did.Local {
+	t.Helper()
+	local, err := did.NewLocal(t.Context(), memory.New(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return local
+}
+
 // get asks the server for a path under another host name.
 func (s *api) get(host, path string) (int, string) {
 	s.t.Helper()
@@ -70,6 +82,12 @@ func (s *api) get(host, path string) (int, string) {
 		s.t.Fatal(err)
 	}
 	req.Host = host
+	return s.fetch(req)
+}
+
+// fetch sends a request, whose answer may be anything.
+func (s *api) fetch(req *http.Request) (int, string) {
+	s.t.Helper()
 	resp, err := s.Client().Do(req)
 	if err != nil {
 		s.t.Fatal(err)

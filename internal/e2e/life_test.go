@@ -21,7 +21,7 @@ func TestLifeOfAnAccount(t *testing.T) {
 		}
 
 		// An admin invites alice.
-		code := s.do(admin, "server.createInviteCode", object{"useCount": 1}).text("code")
+		code := s.newCode(1)
 		if !regexp.MustCompile(`^localhost-[a-z2-7]{5}-[a-z2-7]{5}$`).MatchString(code) {
 			t.Errorf("the invite code is %q", code)
 		}
@@ -132,7 +132,7 @@ func TestLifeOfAnAccount(t *testing.T) {
 
 		// Her handle and address are free again, and the code that she came with stays used.
 		s.do(nobody, "server.createAccount", signUp).refused(400, "InvalidInviteCode", "Provided invite code not available")
-		signUp["inviteCode"] = s.do(admin, "server.createInviteCode", object{"useCount": 1}).text("code")
+		signUp["inviteCode"] = s.newCode(1)
 		if again := s.do(nobody, "server.createAccount", signUp).text("did"); again == did {
 			t.Error("a new account has the old DID")
 		}

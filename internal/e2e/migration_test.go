@@ -14,7 +14,6 @@ import (
 	"github.com/gatehouse-at/gatehouse"
 	"github.com/gatehouse-at/gatehouse/accounts/did"
 	"github.com/gatehouse-at/gatehouse/gatehousetest"
-	"github.com/gatehouse-at/gatehouse/storage/memory"
 )
 
 // directory is indigo's view of a DID directory, without handles.
@@ -111,10 +110,7 @@ func TestServiceAuth(t *testing.T) {
 func TestMigration(t *testing.T) {
 	for _, b := range backends {
 		t.Run(b.name, func(t *testing.T) {
-			plc, err := did.NewLocal(context.Background(), memory.New(), nil)
-			if err != nil {
-				t.Fatal(err)
-			}
+			plc := newDirectory(t)
 			shared := func(domain string) gatehousetest.Option {
 				return config(func(c *gatehouse.Config) {
 					c.PLCDirectory = plc

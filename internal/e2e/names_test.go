@@ -14,7 +14,6 @@ import (
 
 	"github.com/gatehouse-at/gatehouse"
 	"github.com/gatehouse-at/gatehouse/accounts/did"
-	"github.com/gatehouse-at/gatehouse/storage/memory"
 )
 
 // spelling is a way to write a server's names, and what they mean.
@@ -86,7 +85,7 @@ func TestNamesHaveOneForm(t *testing.T) {
 						t.Errorf("did.json at %s: %d %s", host, status, body)
 					}
 				}
-				code := s.do(admin, "server.createInviteCode", object{"useCount": 1}).text("code")
+				code := s.newCode(1)
 				if prefix := strings.NewReplacer(".", "-", "%3A", "-").Replace(strings.TrimPrefix(c.did, "did:web:")) + "-"; !strings.HasPrefix(code, prefix) {
 					t.Errorf("an invite code is %s; want one of %s", code, prefix)
 				}
@@ -266,35 +265,20 @@ func TestADocumentWithAMixedCaseEndpointStaysGood(t *testing.T) {
 func TestAnAccountMovesToAnEndpointAsTyped(t *testing.T) {
 	for _, b := range backends {
 		t.Run(b.name, func(t *testing.T) {
-			plc, err := did.NewLocal(context.Background(), memory.New(), nil)
-			if err != nil {
-				t.Fatal(err)
-			}
+			plc := newDirectory(t)
 			shared := config(func(c *gatehouse.Config) { c.PLCDirectory = plc })
 			from := newAPI(t, withStore(b.open(t)), shared, config(func(c *gatehouse.Config) { c.Hostname, c.HandleDomains = "old.test", []string{".old.test"} }))
 			to := newAPI(t, withStore(b.open(t)), shared, config(func(c *gatehouse.Config) {
 				c.Hostname, c.PublicURL, c.HandleDomains = "PDS.New.test.", "https://PDS.New.test", []string{"New.Test"}
 			}))
 			alice := from.signUp("alice.old.test")
-			old := bearer(alice.AccessJWT)
-			audience := to.do(nobody, "server.describeServer", nil).text("did")
-			proof := from.do(old, "server.getServiceAuth", object{"aud": audience, "lxm": "com.atproto.server.createAccount"}).text("token")
-			created := to.do(bearer(proof), "server.createAccount", object{
-				"did": alice.DID, "handle": "alice.new.test", "email": "alice@example.com", "password": "password",
-			})
-			me := bearer(created.text("accessJwt"))
-
-			in := to.do(me, "identity.getRecommendedDidCredentials", nil).ok()
-			pds := in["services"].(object)["atproto_pds"].(object)
-			if pds["endpoint"] != "https://pds.new.test" {
-				t.Errorf("getRecommendedDidCredentials: %v", in)
-			}
-			pds["endpoint"] = "https://PDS.new.test:443/"
-			from.do(old, "identity.requestPlcOperationSignature", nil).ok()
-			in["token"] = from.Mail.Code("alice@example.com")
-			op := from.do(old, "identity.signPlcOperation", in).ok()["operation"]
-			to.do(me, "identity.submitPlcOperation", object{"operation": op}).ok()
-			to.do(me, "server.activateAccount", nil).ok()
+			me := bearer(move(from, to, alice.DID, alice.AccessJWT, object{"handle": "alice.new.test", "email": "alice@example.com"}, func(credentials object) {
+				pds := credentials["services"].(object)["atproto_pds"].(object)
+				if pds["endpoint"] != "https://pds.new.test" {
+					t.Errorf("getRecommendedDidCredentials: %v", credentials)
+				}
+				pds["endpoint"] = "https://PDS.new.test:443/"
+			}))
 			if got := to.do(me, "server.getSession", nil).ok(); got["active"] != true || endpointOf(t, got["didDoc"]) != "https://PDS.new.test:443/" {
 				t.Errorf("getSession: %v", got)
 			}

@@ -1,8 +1,6 @@
 package e2e
 
 import (
-	"context"
-	"maps"
 	"strings"
 	"testing"
 
@@ -10,19 +8,21 @@ import (
 
 	"github.com/gatehouse-at/gatehouse"
 	"github.com/gatehouse-at/gatehouse/accounts"
-	"github.com/gatehouse-at/gatehouse/accounts/did"
 	"github.com/gatehouse-at/gatehouse/gatehousetest"
-	"github.com/gatehouse-at/gatehouse/storage/memory"
 )
 
-// move moves an account from one server to another, and returns its access token there.
-func move(from, to *api, id, access string, input object) string {
+// move moves an account from one server to another, and returns its access token there. What the
+// new server recommends for the DID may be changed before the old one signs it.
+func move(from, to *api, id, access string, input object, change ...func(credentials object)) string {
 	from.t.Helper()
 	audience := to.do(nobody, "server.describeServer", nil).text("did")
 	proof := from.do(bearer(access), "server.getServiceAuth", object{"aud": audience, "lxm": "com.atproto.server.createAccount"}).text("token")
 	input["did"], input["password"] = id, "password"
 	fresh := to.do(bearer(proof), "server.createAccount", input).text("accessJwt")
-	in := maps.Clone(to.do(bearer(fresh), "identity.getRecommendedDidCredentials", nil).ok())
+	in := to.do(bearer(fresh), "identity.getRecommendedDidCredentials", nil).ok()
+	for _, change := range change {
+		change(in)
+	}
 	// Whoever came with the DID signs operations only with codes that reach a confirmed address.
 	from.do(bearer(access), "server.requestEmailConfirmation", nil).ok()
 	from.do(bearer(access), "server.confirmEmail", object{"email": "alice@example.com", "token": from.Mail.Code("alice@example.com")}).ok()
@@ -39,10 +39,7 @@ func move(from, to *api, id, access string, input object) string {
 func TestAnAccountComesBack(t *testing.T) {
 	for _, b := range backends {
 		t.Run(b.name, func(t *testing.T) {
-			plc, err := did.NewLocal(context.Background(), memory.New(), nil)
-			if err != nil {
-				t.Fatal(err)
-			}
+			plc := newDirectory(t)
 			server := func(domain string, mode accounts.SignUpMode) *api {
 				return newAPI(t, gatehousetest.WithStore(b.open(t)), config(func(c *gatehouse.Config) {
 					c.PLCDirectory, c.SignUp = plc, mode
@@ -50,7 +47,7 @@ func TestAnAccountComesBack(t *testing.T) {
 				}))
 			}
 			home, away := server(".home.test", accounts.SignUpInvites), server(".away.test", accounts.SignUpOpen)
-			code := home.do(admin, "server.createInviteCode", object{"useCount": 2}).text("code")
+			code := home.newCode(2)
 			alice := home.signUp("alice.home.test", object{"inviteCode": code})
 
 			there := move(home, away, alice.DID, alice.AccessJWT, object{"handle": "alice.away.test", "email": "alice@example.com"})

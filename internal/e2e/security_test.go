@@ -133,15 +133,20 @@ func (s *api) codes(n int, to, kind string) []string {
 	s.t.Helper()
 	var codes []string
 	if !s.eventually(fmt.Sprintf("%d e-mails to %s, %q", n, to, kind), func() bool {
-		codes = nil
-		for _, m := range s.mails(to, kind) {
-			if m.Code != "" {
-				codes = append(codes, m.Code)
-			}
-		}
+		codes = s.coded(to, kind)
 		return len(codes) >= n
 	}) {
 		s.t.FailNow()
+	}
+	return codes
+}
+
+// coded are the codes that have been mailed to an address by now.
+func (s *api) coded(to, kind string) (codes []string) {
+	for _, m := range s.mails(to, kind) {
+		if m.Code != "" {
+			codes = append(codes, m.Code)
+		}
 	}
 	return codes
 }
@@ -408,11 +413,13 @@ func (l *logbook) String() string {
 	return l.text.String()
 }
 
-// warnings are the lines of the level WARN.
-func (l *logbook) warnings() []string {
+func (l *logbook) warnings() []string { return l.lines("WARN") }
+
+// lines are those of a level.
+func (l *logbook) lines(level string) []string {
 	var found []string
 	for line := range strings.Lines(l.String()) {
-		if strings.Contains(line, `"level":"WARN"`) {
+		if strings.Contains(line, `"level":"`+level+`"`) {
 			found = append(found, line)
 		}
 	}

@@ -16,7 +16,6 @@ import (
 	"github.com/gatehouse-at/gatehouse/accounts/did"
 	"github.com/gatehouse-at/gatehouse/internal/domaintest"
 	"github.com/gatehouse-at/gatehouse/storage"
-	"github.com/gatehouse-at/gatehouse/storage/memory"
 )
 
 // issuer is a DID elsewhere, with a key of the account and one of its labeler.
@@ -30,10 +29,7 @@ type issuer struct {
 func newIssuers(t *testing.T, n int) (*did.Local, []*issuer) {
 	t.Helper()
 	ctx := context.Background()
-	plc, err := did.NewLocal(ctx, memory.New(), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	plc := newDirectory(t)
 	var all []*issuer
 	for i := range n {
 		key, label := privateKey(t), privateKey(t)
@@ -89,6 +85,15 @@ func (s *api) rows(table string) (n int) {
 		s.t.Fatal(err)
 	}
 	return n
+}
+
+// rowsOf counts the documents of several tables.
+func (s *api) rowsOf(tables ...string) (all []int) {
+	s.t.Helper()
+	for _, table := range tables {
+		all = append(all, s.rows(table))
+	}
+	return all
 }
 
 // TestServiceTokenSignsUpOnce signs up with a token: a sign-up that is refused leaves it good, one

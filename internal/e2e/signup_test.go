@@ -13,7 +13,6 @@ import (
 	"github.com/gatehouse-at/gatehouse"
 	"github.com/gatehouse-at/gatehouse/accounts"
 	"github.com/gatehouse-at/gatehouse/accounts/did"
-	"github.com/gatehouse-at/gatehouse/storage/memory"
 )
 
 // faulty is a directory that fails as it is told.
@@ -33,12 +32,7 @@ const (
 
 func newFaulty(t *testing.T) *faulty {
 	t.Helper()
-	store := memory.New()
-	local, err := did.NewLocal(context.Background(), store, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	f := &faulty{Directory: local}
+	f := &faulty{Directory: newDirectory(t)}
 	f.mode.Store(works)
 	return f
 }
@@ -78,7 +72,7 @@ func TestSignUpWithAFaultyDirectory(t *testing.T) {
 			directory := newFaulty(t)
 			s := newAPI(t, withStore(b.open(t)), config(func(c *gatehouse.Config) { c.PLCDirectory = directory; c.SignUp = accounts.SignUpInvites }))
 			ctx := context.Background()
-			code := s.do(admin, "server.createInviteCode", object{"useCount": 1}).text("code")
+			code := s.newCode(1)
 			signUp := func() *answer {
 				return s.do(nobody, "server.createAccount", object{
 					"handle": "alice.test", "email": "alice@example.com", "password": "password", "inviteCode": code,
@@ -115,7 +109,7 @@ func TestSignUpWithAFaultyDirectory(t *testing.T) {
 
 			// The answer is lost, and the recovery pass finds the DID.
 			directory.mode.Store(silent)
-			code = s.do(admin, "server.createInviteCode", object{"useCount": 1}).text("code")
+			code = s.newCode(1)
 			s.do(nobody, "server.createAccount", object{
 				"handle": "bob.test", "email": "bob@example.com", "password": "password", "inviteCode": code,
 			}).refused(502, "UpstreamFailure")
@@ -185,8 +179,8 @@ func TestAHandleWhoseDIDIsTaken(t *testing.T) {
 		alice := s.signUp("alice.test")
 		available := func() bool {
 			t.Helper()
-			result := s.do(nobody, "temp.checkHandleAvailability", object{"handle": "alice.test"}).ok()["result"].(object)
-			return result["$type"] == "com.atproto.temp.checkHandleAvailability#resultAvailable"
+			free, _ := s.offered("alice.test")
+			return free
 		}
 		s.do(bearer(alice.AccessJWT), "identity.updateHandle", object{"handle": "alicia.test"}).ok()
 		if available() {

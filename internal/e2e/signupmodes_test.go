@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -18,7 +17,6 @@ import (
 
 	"github.com/gatehouse-at/gatehouse"
 	"github.com/gatehouse-at/gatehouse/accounts"
-	"github.com/gatehouse-at/gatehouse/accounts/did"
 	"github.com/gatehouse-at/gatehouse/accounts/ratelimit"
 	"github.com/gatehouse-at/gatehouse/storage"
 	"github.com/gatehouse-at/gatehouse/storage/memory"
@@ -31,30 +29,10 @@ const (
 	onlyMovers = "This server only takes accounts that move here from another server"
 )
 
-// asked is a directory that counts what it is asked.
-type asked struct {
-	did.Directory
-	times atomic.Int64
-}
-
-func (a *asked) Submit(ctx context.Context, id syntax.DID, op *did.Operation) error {
-	a.times.Add(1)
-	return a.Directory.Submit(ctx, id, op)
-}
-
-func (a *asked) Log(ctx context.Context, id syntax.DID) ([]*did.Operation, error) {
-	a.times.Add(1)
-	return a.Directory.Log(ctx, id)
-}
-
-// newCode makes an invite code, by the Go API.
+// newCode has an admin make an invite code.
 func (s *api) newCode(uses int) string {
 	s.t.Helper()
-	made, err := s.Gatehouse.Invites.Create(s.t.Context(), 1, uses)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	return made[0].Codes[0]
+	return s.do(admin, "server.createInviteCode", object{"useCount": uses}).text("code")
 }
 
 // uses is how often an invite code was used.
@@ -191,13 +169,13 @@ func waysIn(t *testing.T, s *api, mover, other *issuer) map[string]func() *answe
 // nothing up.
 func TestAClosedServerIsClosed(t *testing.T) {
 	local, issuers := newIssuers(t, 2)
-	plc := &asked{Directory: local}
+	plc := asked(local)
 	onEach(t, func(t *testing.T, s *api) {
 		ways := waysIn(t, s, issuers[0], issuers[1])
 		ways["moving"] = func() *answer {
 			return s.do(bearer(issuers[0].token(s, "server.createAccount", "moving")), "server.createAccount", applicant("mover", object{"did": issuers[0].did}))
 		}
-		before, keys, lookups := s.rows("accounts"), s.rows("reserved_keys"), plc.times.Load()
+		before, keys, lookups := s.rows("accounts"), s.rows("reserved_keys"), plc.total()
 		for name, try := range ways {
 			a := try()
 			a.refused(400, "SignUpClosed", nobodyMay)
@@ -217,12 +195,10 @@ func TestAClosedServerIsClosed(t *testing.T) {
 		if got := s.rows("reserved_keys"); got != keys {
 			t.Errorf("%d reserved keys, before there were %d", got, keys)
 		}
-		for _, table := range []string{"service_tokens", "invite_uses", "did_changes"} {
-			if n := s.rows(table); n != 0 {
-				t.Errorf("%d documents in %s", n, table)
-			}
+		if n := s.rowsOf("service_tokens", "invite_uses", "did_changes"); !slices.Equal(n, []int{0, 0, 0}) {
+			t.Errorf("%v tokens, uses of codes, and changes of DIDs", n)
 		}
-		if got := plc.times.Load(); got != lookups {
+		if got := plc.total(); got != lookups {
 			t.Errorf("the directory was asked %d times", got-lookups)
 		}
 	}, config(withMode(accounts.SignUpClosed)), config(func(c *gatehouse.Config) { c.PLCDirectory = plc }))
@@ -403,7 +379,7 @@ func TestTheGateSeesWhoApplies(t *testing.T) {
 func TestARefusalOfTheGateLeavesNothing(t *testing.T) {
 	local, movers := newIssuers(t, 1)
 	mover := movers[0]
-	plc := &asked{Directory: local}
+	plc := asked(local)
 	var g gate
 	var log logbook
 	onEach(t, func(t *testing.T, s *api) {
@@ -417,12 +393,7 @@ func TestARefusalOfTheGateLeavesNothing(t *testing.T) {
 		}
 		s.do(nobody, "server.reserveSigningKey", object{"did": mover.did}).ok()
 		untouched := []string{"accounts", "sessions", "service_tokens", "invite_uses", "did_changes", "reserved_keys", "former_accounts"}
-		state := func() (rows []int) {
-			for _, table := range untouched {
-				rows = append(rows, s.rows(table))
-			}
-			return rows
-		}
+		state := func() []int { t.Helper(); return s.rowsOf(untouched...) }
 		moving().refused(400, "InvalidRequest") // the gate of before says no; by now the mover's DID is known
 		before := state()
 		for _, c := range []struct {
@@ -439,7 +410,7 @@ func TestARefusalOfTheGateLeavesNothing(t *testing.T) {
 			{fmt.Errorf("gate: %w", storage.ErrUnavailable), 503, "ServiceUnavailable", "The service is unavailable for the moment"},
 		} {
 			g.says(c.err)
-			lookups := plc.times.Load()
+			lookups := plc.total()
 			for _, call := range []func() *answer{fresh, moving} {
 				a := call()
 				a.refused(c.status, c.name, c.message)
@@ -450,16 +421,15 @@ func TestARefusalOfTheGateLeavesNothing(t *testing.T) {
 			if got := state(); !slices.Equal(got, before) {
 				t.Errorf("%v: %v documents in %v, before %v", c.err, got, untouched, before)
 			}
-			if got := plc.times.Load(); got != lookups {
+			if got := plc.total(); got != lookups {
 				t.Errorf("%v: the directory was asked %d times", c.err, got-lookups)
 			}
 			if g.times() != 2 || s.uses(code) != 0 {
 				t.Errorf("%v: the gate was asked %d times, want 2; the code has %d uses", c.err, g.times(), s.uses(code))
 			}
 			for _, handle := range []string{"alice.test", "mover.test"} {
-				result := s.do(nobody, "temp.checkHandleAvailability", object{"handle": handle}).ok()["result"].(object)
-				if result["$type"] != "com.atproto.temp.checkHandleAvailability#resultAvailable" {
-					t.Errorf("%v: %s is not available: %v", c.err, handle, result)
+				if available, _ := s.offered(handle); !available {
+					t.Errorf("%v: %s is not available", c.err, handle)
 				}
 			}
 		}

@@ -15,7 +15,6 @@ import (
 
 	"github.com/gatehouse-at/gatehouse"
 	"github.com/gatehouse-at/gatehouse/accounts"
-	"github.com/gatehouse-at/gatehouse/accounts/did"
 	"github.com/gatehouse-at/gatehouse/gatehousetest"
 	"github.com/gatehouse-at/gatehouse/xrpc"
 )
@@ -108,7 +107,7 @@ func TestRepositoriesFollowTheAccounts(t *testing.T) {
 		// What changes shows at once, and a deleted account is gone, also between two pages.
 		s.do(bearer(names["resting"].AccessJWT), "server.activateAccount", nil).ok()
 		want[names["resting"].DID] = "active"
-		s.do(admin, "admin.updateSubjectStatus", object{"subject": repoRef(names["both"].DID), "takedown": object{"applied": false}}).ok()
+		s.lift(names["both"].DID)
 		want[names["both"].DID] = "false deactivated"
 		first := s.do(nobody, "sync.listRepos", object{"limit": 2}).ok()
 		gone := names["two"].DID // the last of that page, where the cursor is
@@ -163,19 +162,10 @@ func TestSyncRefusesWhatItCantRead(t *testing.T) {
 	})
 }
 
-// stuckDirectory takes no operations, so that sign-ups stay pending.
-type stuckDirectory struct{ did.Directory }
-
-func (stuckDirectory) Submit(context.Context, syntax.DID, *did.Operation) error {
-	return did.ErrUnavailable
-}
-
-func (stuckDirectory) Log(context.Context, syntax.DID) ([]*did.Operation, error) {
-	return nil, did.ErrUnavailable
-}
-
 // TestPendingSignUpsAreNotListed: a sign-up that hasn't ended isn't an account.
 func TestPendingSignUpsAreNotListed(t *testing.T) {
+	directory := newFaulty(t)
+	directory.mode.Store(unreachable)
 	onEach(t, func(t *testing.T, s *api) {
 		a := s.do(nobody, "server.createAccount", object{"handle": "alice.test", "email": "alice@example.com", "password": "password"})
 		if a.status < 500 {
@@ -186,7 +176,7 @@ func TestPendingSignUpsAreNotListed(t *testing.T) {
 		if all, pages := s.repos(1); len(all) != 0 || pages != 1 {
 			t.Errorf("%v, on %d pages", all, pages)
 		}
-	}, config(func(c *gatehouse.Config) { c.PLCDirectory = stuckDirectory{} }))
+	}, config(func(c *gatehouse.Config) { c.PLCDirectory = directory }))
 }
 
 // TestRepoStatusFillsInWhatItKnows: head and rev are the embedder's, where it has them.

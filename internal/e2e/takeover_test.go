@@ -415,8 +415,8 @@ func TestATakedownKeepsTheNameOfAWebDID(t *testing.T) {
 		s.do(admin, "admin.deleteAccount", object{"did": alice.DID}).ok()
 		available := func() bool {
 			t.Helper()
-			result := s.do(nobody, "temp.checkHandleAvailability", object{"handle": "alice.test"}).ok()["result"].(object)
-			return result["$type"] == "com.atproto.temp.checkHandleAvailability#resultAvailable"
+			free, _ := s.offered("alice.test")
+			return free
 		}
 		again := object{"handle": "alice.test", "email": alice.Email, "password": alice.Password}
 		if available() {

@@ -7,8 +7,18 @@ import (
 	"unicode/utf8"
 )
 
+// becomes checks what a function makes of texts.
+func becomes(t *testing.T, normal func(string) string, wants map[string]string) {
+	t.Helper()
+	for raw, want := range wants {
+		if got := normal(raw); got != want {
+			t.Errorf("%+q: %+q, want %+q", raw, got, want)
+		}
+	}
+}
+
 func TestName(t *testing.T) {
-	for raw, want := range map[string]string{
+	becomes(t, Name, map[string]string{
 		"":                        "",
 		"alice":                   "alice",
 		" \t\r\nalice\n":          "alice",
@@ -36,35 +46,23 @@ func TestName(t *testing.T) {
 		"\u200B \u00A0 \u200B":    "",
 		"a\x00b":                  "a\x00b",
 		"å\u212A☃":                "å\u212A☃", // letters that are others stay
-	} {
-		if got := Name(raw); got != want {
-			t.Errorf("%+q: %+q, want %+q", raw, got, want)
-		}
-	}
+	})
 }
 
 func TestText(t *testing.T) {
-	for raw, want := range map[string]string{
+	becomes(t, Text, map[string]string{
 		"\u00A0Code:\u00A0ABCDE\u2011FGHIJ\r\n": "Code: ABCDE\u2011FGHIJ",
 		"two\nlines\u3000here\u200B":            "two lines here",
 		"\uFF21\uFF12":                          "A2",
-	} {
-		if got := Text(raw); got != want {
-			t.Errorf("%+q: %+q, want %+q", raw, got, want)
-		}
-	}
+	})
 }
 
 func TestTrim(t *testing.T) {
-	for raw, want := range map[string]string{
+	becomes(t, Trim, map[string]string{
 		"\u200B alice@example.com\u00A0\n": "alice@example.com",
 		"al\u200Bice":                      "al\u200Bice",
 		"\uFF41":                           "\uFF41",
-	} {
-		if got := Trim(raw); got != want {
-			t.Errorf("%+q: %+q, want %+q", raw, got, want)
-		}
-	}
+	})
 }
 
 func TestDashes(t *testing.T) {
