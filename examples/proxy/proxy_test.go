@@ -361,8 +361,7 @@ func TestAnswersWithoutATypeAreNoPages(t *testing.T) {
 func TestWhoMayAsk(t *testing.T) {
 	n := newNetwork(t, nil)
 	ctx := context.Background()
-	login := func(privileged bool) string {
-		name := fmt.Sprint("app ", privileged)
+	login := func(name string, privileged bool) string {
 		_, password, err := n.Gatehouse.AppPasswords.Create(ctx, syntax.DID(n.alice.DID), name, privileged)
 		if err != nil {
 			t.Fatal(err)
@@ -373,7 +372,19 @@ func TestWhoMayAsk(t *testing.T) {
 		}
 		return tokens.AccessJWT
 	}
-	plain, privileged := login(false), login(true)
+	plain, privileged, revoked := login("plain", false), login("privileged", true), login("revoked", true)
+	if err := n.Gatehouse.AppPasswords.Revoke(ctx, syntax.DID(n.alice.DID), "revoked"); err != nil {
+		t.Fatal(err)
+	}
+	ended := n.Login(n.alice)
+	if err := n.Gatehouse.Sessions.End(ctx, ended.RefreshJWT); err != nil {
+		t.Fatal(err)
+	}
+	deleted := n.CreateAccount("deleted.test")
+	if err := n.Gatehouse.Accounts.DeleteNow(ctx, syntax.DID(deleted.DID)); err != nil {
+		t.Fatal(err)
+	}
+	stranger := gatehousetest.NewServer(t).CreateAccount("stranger.test")
 	gone := n.CreateAccount("gone.test")
 	if err := n.Gatehouse.Accounts.TakeDown(ctx, syntax.DID(gone.DID), "case 1"); err != nil {
 		t.Fatal(err)
@@ -401,6 +412,10 @@ func TestWhoMayAsk(t *testing.T) {
 		{"an app", plain, chat, 400, "InvalidToken"},
 		{"an app", plain, "CHAT.BSKY.convo.sendMessage", 400, "InvalidToken"},
 		{"an app", plain, "com.atproto.server.createaccount", 400, "InvalidToken"},
+		{"an app that was revoked", revoked, someMethod, 400, "ExpiredToken"},
+		{"a session that has ended", ended.AccessJWT, someMethod, 400, "ExpiredToken"},
+		{"an account that was deleted", deleted.AccessJWT, someMethod, 403, "AccountNotFound"},
+		{"another server's account", stranger.AccessJWT, someMethod, 400, "InvalidToken"},
 		{"a deactivated account", resting.AccessJWT, someMethod, 200, ""},
 		{"an account that was taken down", gone.AccessJWT, someMethod, 401, "AccountTakedown"},
 		{"an account that is to leave", leaving.AccessJWT, someMethod, 400, "InvalidToken"},
@@ -717,6 +732,39 @@ func TestABudgetForEachAccount(t *testing.T) {
 	n.refused("beyond the budget", a, 429, "RateLimitExceeded", "Rate Limit Exceeded")
 	if a.header.Get("Retry-After") == "" || n.asked() != 0 {
 		t.Errorf("%v, asked %d times", a.header, n.asked())
+	}
+}
+
+// meanwhile is a limiter that does something after RequireAuth has let a request pass.
+type meanwhile struct {
+	ratelimit.Off
+	do func()
+}
+
+func (m meanwhile) Take(ctx context.Context, key string, windows ...ratelimit.Window) (ratelimit.State, error) {
+	m.do()
+	return m.Off.Take(ctx, key, windows...)
+}
+
+// A request whose session ends while it is under way isn't passed on.
+func TestSessionsThatEndMeanwhile(t *testing.T) {
+	n := newNetwork(t, nil)
+	ctx := context.Background()
+	for what, end := range map[string]func(id syntax.DID) error{
+		"a log-out":              func(id syntax.DID) error { return n.Gatehouse.Sessions.EndAll(ctx, id) },
+		"a takedown":             func(id syntax.DID) error { return n.Gatehouse.Accounts.TakeDown(ctx, id, "case 1") },
+		"the account's deletion": func(id syntax.DID) error { return n.Gatehouse.Accounts.DeleteNow(ctx, id) },
+	} {
+		bob := n.CreateAccount("bob" + fmt.Sprint(len(what)) + ".test")
+		n.proxy.meter = ratelimit.Meter{Limiter: meanwhile{do: func() {
+			if err := end(syntax.DID(bob.DID)); err != nil {
+				t.Error(err)
+			}
+		}}}
+		n.refused(what, n.ask("GET", someMethod, nil, "Authorization", "Bearer "+bob.AccessJWT), 400, "ExpiredToken", "Token has been revoked")
+	}
+	if n.asked() != 0 {
+		t.Errorf("the service was asked %d times", n.asked())
 	}
 }
 

@@ -92,6 +92,9 @@ func TestAUserIsNoAdmin(t *testing.T) {
 			"a session's, as Basic":           {"Basic " + alice.AccessJWT, unauthorized},
 			"of an unknown scheme":            {"Token " + alice.AccessJWT, unauthorized},
 		}
+		_, revokedApp := s.appLogin(alice, "revoked", true)
+		s.do(bearer(alice.AccessJWT), "server.revokeAppPassword", object{"name": "revoked"}).ok()
+		kinds["of an app password that was revoked"] = struct{ authorization, want string }{bearer(revokedApp["accessJwt"].(string)), revoked}
 		fresh := s.Login(alice)
 		s.do(bearer(fresh.RefreshJWT), "server.deleteSession", nil).ok()
 		kinds["of a session that just ended"] = struct{ authorization, want string }{bearer(fresh.AccessJWT), revoked}

@@ -160,6 +160,40 @@ func TestAnAdminGivesAHeldHandleAway(t *testing.T) {
 	}, holding)
 }
 
+// TestWhatEndedTakesNoHandleBack: neither a session that has ended nor the token of an account that
+// is taken down takes back a handle, which stays held for its owner.
+func TestWhatEndedTakesNoHandleBack(t *testing.T) {
+	onEach(t, func(t *testing.T, s *api) {
+		mallory := s.signUp("mallory.test")
+		for _, e := range append([]ending{revocation}, endings...) {
+			alice := s.someone()
+			old, now := alice.Handle, newHandle()
+			thief := *alice
+			if e.name == revocation.name {
+				_, app := s.appLogin(alice, "kept", false)
+				thief.AccessJWT = app["accessJwt"].(string)
+			}
+			s.rename(alice, now).ok()
+			e.end(s, alice)
+			e.refuses(s.rename(&thief, old))
+			if e.name == "a takedown" {
+				thief.AccessJWT = s.leave(alice).text("accessJwt")
+				s.rename(&thief, old).refused(400, "InvalidToken", "Bad token scope")
+			}
+			s.leadsNowhere(old)
+			info := s.do(admin, "admin.getAccountInfo", object{"did": alice.DID})
+			if info.status != 200 { // and its holds are gone with it
+				s.take(old).ok()
+				continue
+			}
+			if info.object["handle"] != now {
+				t.Errorf("after %s the handle is %v, want %s", e.name, info.object["handle"], now)
+			}
+			s.keeps(mallory, old)
+		}
+	}, holding)
+}
+
 func TestHandlesOnForeignDomainsAreNotHeld(t *testing.T) {
 	network := handles{}
 	onEach(t, func(t *testing.T, s *api) {

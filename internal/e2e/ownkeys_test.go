@@ -409,6 +409,64 @@ func anOwnerTakesTheServersKeyOut(t *testing.T, s *api) {
 	}
 }
 
+// whatEndedTakesNothingOver: a session that has ended, whether of the owner or of a thief, doesn't
+// take over what the DID says, and neither does the token of an account that is taken down.
+func whatEndedTakesNothingOver(t *testing.T, s *api) {
+	for _, e := range append([]ending{revocation}, endings...) {
+		o := s.movedIn()
+		before, wish := o.Handle, newHandle()
+		thief := *o.Account
+		if e.name == revocation.name {
+			_, app := s.appLogin(o.Account, "kept", false)
+			thief.AccessJWT = app["accessJwt"].(string)
+		} else {
+			s.do(bearer(o.AccessJWT), "server.deactivateAccount", object{}).ok()
+		}
+		o.publish(func(op *did.Operation) { op.SetHandle(syntax.Handle(wish)) })
+		e.end(s, o.Account)
+		e.refuses(s.rename(&thief, wish))
+		if e.name != revocation.name { // app passwords activate nothing anyway
+			e.refuses(s.do(bearer(thief.AccessJWT), "server.activateAccount", nil))
+		}
+		if e.name == "a takedown" {
+			thief.AccessJWT = s.leave(o.Account).text("accessJwt")
+			s.rename(&thief, wish).refused(400, "InvalidToken", "Bad token scope")
+			s.do(bearer(thief.AccessJWT), "server.activateAccount", nil).refused(400, "InvalidToken", "Bad token scope")
+		}
+		s.maintain()
+		if a := s.do(admin, "admin.getAccountInfo", object{"did": o.DID}); a.status == http.StatusOK && a.object["handle"] != before {
+			t.Errorf("after %s the handle is %v, want %s", e.name, a.object["handle"], before)
+		}
+		s.freed(wish)
+	}
+
+	// An app password changes handles as long as it isn't revoked, and activates nothing.
+	o := s.movedIn()
+	_, app := s.appLogin(o.Account, "app", true)
+	thief := &gatehousetest.Account{AccessJWT: app["accessJwt"].(string)}
+	wish := newHandle()
+	s.rename(thief, wish).refused(400, "InvalidRequest", notOurs+"set its handle to at://"+wish+" in the DID first, then ask again")
+	o.publish(func(op *did.Operation) { op.SetHandle(syntax.Handle(wish)) })
+	s.rename(s.someone(), wish).ok() // whoever comes first: what only the DID says is kept for nobody
+	s.rename(thief, wish).refused(400, "HandleNotAvailable", "Handle already taken: "+wish)
+	wish = newHandle()
+	o.publish(func(op *did.Operation) { op.SetHandle(syntax.Handle(wish)) })
+	s.rename(thief, wish).ok()
+	o.is(wish)
+	s.do(bearer(o.AccessJWT), "server.deactivateAccount", object{}).ok()
+	s.do(bearer(thief.AccessJWT), "server.activateAccount", nil).refused(400, "InvalidToken", "Bad token scope")
+
+	// A key is taken over by admins alone.
+	key := s.do(nobody, "server.reserveSigningKey", object{"did": o.DID}).text("signingKey")
+	o.publish(func(op *did.Operation) { op.VerificationMethods[did.AtprotoKey] = key })
+	for _, token := range []string{o.AccessJWT, thief.AccessJWT, s.someone().AccessJWT} {
+		s.do(bearer(token), "admin.updateAccountSigningKey", object{"did": o.DID, "signingKey": key}).refused(403, "Forbidden", adminsOnly)
+	}
+	if got := o.recommended(); got == key {
+		t.Error("a user has taken a key over")
+	}
+}
+
 // operationsNameWhatIsWrong goes through what can be wrong with an operation to sign and one to
 // submit. None of these uses up the code.
 func operationsNameWhatIsWrong(t *testing.T, s *api) {
@@ -534,6 +592,7 @@ func TestOwnersOfTheirKeys(t *testing.T) {
 		{"an owner does not get what is somebody else's", anOwnerDoesNotGetWhatIsSomebodyElses},
 		{"an owner gets a new key", anOwnerGetsANewKey},
 		{"an owner takes the server's key out", anOwnerTakesTheServersKeyOut},
+		{"what ended takes nothing over", whatEndedTakesNothingOver},
 		{"operations name what is wrong", operationsNameWhatIsWrong},
 	}, logged(log))
 	log.quiet(t)

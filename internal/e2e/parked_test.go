@@ -211,6 +211,12 @@ var revocation = ending{"the app password's revocation", func(s *api, a *gatehou
 // lifting is an ending for the tokens of an account that is taken down.
 var lifting = ending{"the takedown's end", func(s *api, a *gatehousetest.Account) { s.lift(a.DID) }, 400, "ExpiredToken", "Token has been revoked"}
 
+// refuses demands the answer to a request after the ending.
+func (e ending) refuses(a *answer) {
+	a.t.Helper()
+	a.refused(e.status, e.error, e.message)
+}
+
 // stateOf is what a request can change of an account, as text.
 func (s *api) stateOf(a *gatehousetest.Account) string {
 	s.t.Helper()

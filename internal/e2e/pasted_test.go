@@ -284,6 +284,35 @@ func codesAsPasted(t *testing.T, s *api, u codeUse) {
 		if a := u.use(s, alice, spelt); a.status != 200 {
 			t.Errorf("%s, %+q: %d %s", name, spelt, a.status, a.body)
 		}
+		if u.mail == updateMail { // to an address that isn't confirmed yet no code is needed
+			alice.Email = "another-" + alice.Email
+			s.confirm(alice)
+		}
+		for _, again := range codeAsPasted(code) { // it works once, in whatever spelling
+			if a := u.use(s, alice, again); u.mail == deleteMail {
+				a.refused(401, "AuthenticationRequired", "Invalid did or password")
+			} else {
+				a.refused(400, "InvalidToken", "Token is invalid")
+			}
+		}
+	}
+	// A takedown voids it in all spellings, and for good. (Whoever is taken down has no session.)
+	if u.mail == resetMail || u.mail == deleteMail {
+		down := s.someone()
+		u.request(s, down).ok()
+		code := s.code(down.Email, u.mail)
+		s.takeDown(down.DID, "case 1")
+		for _, spelt := range codeAsPasted(code) {
+			if a := u.use(s, down, spelt); u.mail == deleteMail {
+				a.refused(401, "AccountTakedown", "Account has been taken down")
+			} else {
+				a.refused(400, "InvalidToken", "Token is invalid")
+			}
+		}
+		s.lift(down.DID)
+		for _, spelt := range codeAsPasted(code) {
+			u.use(s, down, spelt).refused(400, "InvalidToken", "Token is invalid")
+		}
 	}
 	// One that has the form is a guess, however it is spelt: the tenth voids the code.
 	alice := s.someone()
@@ -353,8 +382,10 @@ func TestInviteCodesAsPasted(t *testing.T) {
 		}
 		other := s.newCode(1)
 		s.do(admin, "admin.disableInviteCodes", object{"codes": []string{" " + strings.ToUpper(other)}}).ok()
-		again["inviteCode"] = other
-		s.do(nobody, "server.createAccount", again).refused(400, "InvalidInviteCode", "Provided invite code not available")
+		for _, spelt := range []string{other, strings.ToUpper(other), other + "\u200B", strings.ReplaceAll(other, "-", "\u2013")} {
+			again["inviteCode"] = spelt
+			s.do(nobody, "server.createAccount", again).refused(400, "InvalidInviteCode", "Provided invite code not available")
+		}
 		if !s.audited(t, other, "admin.disableInviteCodes") {
 			t.Error("the code is not in the audit log as it was made")
 		}
@@ -372,10 +403,11 @@ func TestAppPasswordsAsPasted(t *testing.T) {
 		alice, bob := s.signUp("alice.test"), s.signUp("bob.test")
 		app, _ := s.appLogin(alice, "app", false)
 		plain := strings.ReplaceAll(app, "-", "")
-		for _, spelt := range []string{
+		spellings := []string{
 			strings.ToUpper(app), " " + app + "\n", plain, strings.ReplaceAll(app, "-", " "), strings.ReplaceAll(app, "-", "\u2013"),
 			strings.ToUpper(plain), "\u202A" + app + "\u202C", plain[:8] + "\u00AD" + plain[8:],
-		} {
+		}
+		for _, spelt := range spellings {
 			a := s.login(alice.Handle, spelt)
 			if a.status != 200 || !strings.Contains(string(claimsOf(t, a.text("accessJwt"))), `"com.atproto.appPass"`) {
 				t.Errorf("%+q: %d %s", spelt, a.status, a.body)
@@ -385,8 +417,20 @@ func TestAppPasswordsAsPasted(t *testing.T) {
 		for _, not := range []string{app[:18], app + "a", strings.ReplaceAll(app, "-", "_"), plain[:3] + "-" + plain[3:], "app password: " + app} {
 			s.login(alice.Handle, not).refused(401, "AuthenticationRequired", "Invalid identifier or password")
 		}
+		// While the account is taken down it opens nothing, not even a session to leave with; and
+		// nothing again once it is revoked.
+		s.takeDown(alice.DID, "case 1")
+		for _, spelt := range spellings {
+			s.login(alice.Handle, spelt).refused(401, "AccountTakedown", "Account has been taken down")
+			s.leave(&gatehousetest.Account{DID: alice.DID, Password: spelt}).refused(401, "AccountTakedown", "Account has been taken down")
+		}
+		s.lift(alice.DID)
+		s.login(alice.Handle, strings.ToUpper(app)).ok()
+		s.again(alice)
 		s.do(bearer(alice.AccessJWT), "server.revokeAppPassword", object{"name": "app"}).ok()
-		s.login(alice.Handle, strings.ToUpper(app)).refused(401, "AuthenticationRequired", "Invalid identifier or password")
+		for _, spelt := range append(spellings, app) {
+			s.login(alice.Handle, spelt).refused(401, "AuthenticationRequired", "Invalid identifier or password")
+		}
 
 		// An account password may look like one, and stays exact.
 		const looksLikeOne = "Abcd efgh ijkl mnop"
@@ -407,6 +451,7 @@ func TestResetByHandle(t *testing.T) {
 		{"any name of the account", resetByAnyName},
 		{"the answer tells nothing", resetByHandleTellsNothing},
 		{"no way around the address", resetByHandleIsNoWayAroundTheAddress},
+		{"no way back", resetByHandleIsNoWayBack},
 	})
 }
 
@@ -454,15 +499,7 @@ func resetByHandleTellsNothing(t *testing.T, s *api) {
 // goes there for three days after a session alone has set it.
 func resetByHandleIsNoWayAroundTheAddress(t *testing.T, s *api) {
 	alice, bob := s.someone(), s.someone()
-	quiet := func(email string) {
-		t.Helper()
-		before := len(s.coded(bob.Email, resetMail))
-		s.do(nobody, "server.requestPasswordReset", object{"email": bob.Handle}).ok() // goes through the same queue, later
-		s.codes(before+1, bob.Email, resetMail)
-		if got := s.mails(email, resetMail); len(got) != 0 {
-			t.Errorf("%s got %v", email, got)
-		}
-	}
+	quiet := func(email string) { t.Helper(); s.getsNoReset(email, bob) }
 	old := alice.Email
 	alice.Email = "new-" + old
 	s.do(admin, "admin.updateAccountEmail", object{"account": alice.DID, "email": alice.Email}).ok()
@@ -485,6 +522,56 @@ func resetByHandleIsNoWayAroundTheAddress(t *testing.T, s *api) {
 	s.Clock.Advance(72 * time.Hour)
 	s.do(nobody, "server.requestPasswordReset", object{"email": carol.Handle}).ok()
 	s.code(thiefs, resetMail)
+}
+
+// getsNoReset checks that no reset that was asked for reached an address. Somebody else asks for one
+// to see that those before have been decided.
+func (s *api) getsNoReset(email string, other *gatehousetest.Account) {
+	s.t.Helper()
+	before := len(s.coded(other.Email, resetMail))
+	s.do(nobody, "server.requestPasswordReset", object{"email": other.Handle}).ok() // goes through the same queue, later
+	s.codes(before+1, other.Email, resetMail)
+	if got := s.mails(email, resetMail); len(got) != 0 {
+		s.t.Errorf("%s got %v", email, got)
+	}
+}
+
+// resetByHandleIsNoWayBack: whoever is taken down or deactivated gets a new password by any name,
+// and is taken down or deactivated all the same. Who is gone gets nothing.
+func resetByHandleIsNoWayBack(t *testing.T, s *api) {
+	down, gone, resting, bob := s.someone(), s.someone(), s.someone(), s.someone()
+	request := func(id string) { t.Helper(); s.do(nobody, "server.requestPasswordReset", object{"email": id}).ok() }
+	reset := func(a *gatehousetest.Account) {
+		t.Helper()
+		request(a.Handle)
+		a.Password = "another password"
+		s.do(nobody, "server.resetPassword", object{"token": s.code(a.Email, resetMail), "password": a.Password}).ok()
+	}
+	s.takeDown(down.DID, "case 1")
+	leaving := s.leave(down).text("accessJwt")
+	reset(down)
+	s.stillDown(down, "case 1")
+	s.login(down.Handle, down.Password).refused(401, "AccountTakedown", "Account has been taken down")
+	s.do(bearer(leaving), "server.getSession", nil).refused(400, "ExpiredToken", "Token has been revoked")
+	s.leave(down).ok()
+
+	s.do(bearer(resting.AccessJWT), "server.deactivateAccount", object{}).ok()
+	reset(resting)
+	if got := s.login(resting.Handle, resting.Password).ok(); got["active"] != false || got["status"] != "deactivated" {
+		t.Errorf("after a reset: %v", got)
+	}
+
+	s.do(admin, "admin.deleteAccount", object{"did": gone.DID}).ok()
+	for _, id := range []string{gone.Handle, "@" + strings.ToUpper(gone.Handle), gone.DID, gone.Email} {
+		request(id)
+	}
+	s.getsNoReset(gone.Email, bob)
+	// The name leads to whoever has it now, and the DID to nobody.
+	heir := s.signUp(gone.Handle, object{"email": "heir-" + gone.Email})
+	request(gone.DID)
+	request(gone.Email)
+	s.getsNoReset(gone.Email, bob)
+	s.getsNoReset(heir.Email, bob)
 }
 
 // TestResetsByHandleAreOfTheRecipientsBudget: a stranger who knows only the handle gets no more

@@ -279,7 +279,7 @@ func TestJunkForInviteCodes(t *testing.T) {
 		good := s.newCode(1)
 		before := s.rows("accounts")
 		for i, junk := range []string{
-			used, disabled, made[0].Codes[0], "admin", "0", "null", "true", "*", "%", "'; drop table invite_codes; --", "localhost", "localhost-",
+			used, disabled, made[0].Codes[0], strings.ToUpper(used), strings.ToUpper(disabled), strings.ToUpper(made[0].Codes[0]), "admin", "0", "null", "true", "*", "%", "'; drop table invite_codes; --", "localhost", "localhost-",
 			good[:len(good)-1], good + "x", good + " " + used, strings.Repeat("x", 100_000), strings.Repeat("é", 600), "\x00", good + "\x00",
 			"a\x00b", "\ufffd", "../" + good, carol.DID, "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa " + good,
 		} {
