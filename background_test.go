@@ -19,7 +19,7 @@ func TestBackgroundWork(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx := t.Context()
 		store, mails := memory.New(), mail.NewMemory()
-		srv, err := gatehouse.New(store, gatehouse.Config{
+		srv, err := gatehouse.New(ctx, store, gatehouse.Config{
 			Hostname: "localhost", HandleDomains: []string{".test"}, PasswordMemory: 8, PasswordTime: 1,
 			Mail: mails, Logger: slog.New(slog.DiscardHandler),
 		})

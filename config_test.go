@@ -89,7 +89,7 @@ func TestBadConfigurationsNameTheField(t *testing.T) {
 		cfg := gatehouse.Config{Hostname: "localhost", HandleDomains: []string{".test"}}
 		change(&cfg)
 		store := memory.New()
-		srv, err := gatehouse.New(store, cfg)
+		srv, err := gatehouse.New(t.Context(), store, cfg)
 		if err == nil {
 			srv.Close()
 		}
@@ -98,7 +98,7 @@ func TestBadConfigurationsNameTheField(t *testing.T) {
 		}
 		store.Close()
 	}
-	if _, err := gatehouse.New(nil, gatehouse.Config{}); err == nil {
+	if _, err := gatehouse.New(t.Context(), nil, gatehouse.Config{}); err == nil {
 		t.Error("no store, no error")
 	}
 }
@@ -110,7 +110,7 @@ func TestRedirectsThatAreFine(t *testing.T) {
 		"https://example.com", "HTTPS://example.com/{handle}", "https://example.com?handle={handle}", "https://example.com#{handle}", "https://pds.test/{handle}", "http://www.test/",
 	} {
 		store := memory.New()
-		srv, err := gatehouse.New(store, gatehouse.Config{
+		srv, err := gatehouse.New(t.Context(), store, gatehouse.Config{
 			Hostname: "pds.test", ExtraHostnames: []string{"WWW.test"}, HandleDomains: []string{".test"}, HandleHostRedirect: redirect,
 		})
 		if err != nil {
@@ -128,7 +128,7 @@ func TestALocalServerPublishesNothing(t *testing.T) {
 		"Localhost": true, "pds.example.com": false, "127.example.com": false, "localhost.com": false,
 	} {
 		store := memory.New()
-		srv, err := gatehouse.New(store, gatehouse.Config{Hostname: host, HandleDomains: []string{".test"}})
+		srv, err := gatehouse.New(t.Context(), store, gatehouse.Config{Hostname: host, HandleDomains: []string{".test"}})
 		if err != nil {
 			t.Fatalf("%s: %v", host, err)
 		}
@@ -146,7 +146,7 @@ func TestALocalServerPublishesNothing(t *testing.T) {
 func TestCloseStopsEverythingAndLeavesTheStore(t *testing.T) {
 	store := memory.New()
 	defer store.Close()
-	srv, err := gatehouse.New(store, gatehouse.Config{Hostname: "localhost", HandleDomains: []string{".test"}})
+	srv, err := gatehouse.New(t.Context(), store, gatehouse.Config{Hostname: "localhost", HandleDomains: []string{".test"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -163,7 +163,7 @@ func TestCloseStopsEverythingAndLeavesTheStore(t *testing.T) {
 func TestNoMailerIsAnError(t *testing.T) {
 	store := memory.New()
 	defer store.Close()
-	srv, err := gatehouse.New(store, gatehouse.Config{Hostname: "localhost", HandleDomains: []string{".test"}})
+	srv, err := gatehouse.New(t.Context(), store, gatehouse.Config{Hostname: "localhost", HandleDomains: []string{".test"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -183,7 +183,7 @@ func TestNobodyIsNamedLikeTheServer(t *testing.T) {
 	for _, method := range []string{gatehouse.MethodPLC, gatehouse.MethodWeb} {
 		store := memory.New()
 		defer store.Close()
-		srv, err := gatehouse.New(store, gatehouse.Config{
+		srv, err := gatehouse.New(ctx, store, gatehouse.Config{
 			Hostname: "lobby.test:2583", PublicURL: "https://Door.test", HandleDomains: []string{".test"}, DIDMethod: method,
 		})
 		if err != nil {

@@ -2,7 +2,7 @@
 // a Go program: accounts, sessions, invite codes, app passwords and the
 // e-mail flows of com.atproto.server.
 //
-//	srv, err := gatehouse.New(memory.New(), gatehouse.Config{
+//	srv, err := gatehouse.New(ctx, memory.New(), gatehouse.Config{
 //		Hostname:      "localhost",
 //		HandleDomains: []string{".test"},
 //	})

@@ -15,7 +15,7 @@ import (
 func Example() {
 	store := memory.New()
 	defer store.Close()
-	srv, err := gatehouse.New(store, gatehouse.Config{Hostname: "localhost", HandleDomains: []string{".test"}})
+	srv, err := gatehouse.New(context.Background(), store, gatehouse.Config{Hostname: "localhost", HandleDomains: []string{".test"}})
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -35,7 +35,7 @@ func Example_services() {
 	ctx := context.Background()
 	store := memory.New()
 	defer store.Close()
-	srv, err := gatehouse.New(store, gatehouse.Config{Hostname: "localhost", HandleDomains: []string{".test"}, SignUp: accounts.SignUpInvites})
+	srv, err := gatehouse.New(ctx, store, gatehouse.Config{Hostname: "localhost", HandleDomains: []string{".test"}, SignUp: accounts.SignUpInvites})
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -59,7 +59,7 @@ func Example_services() {
 func ExampleServer_RequireAuth() {
 	store := memory.New()
 	defer store.Close()
-	srv, err := gatehouse.New(store, gatehouse.Config{Hostname: "localhost", HandleDomains: []string{".test"}})
+	srv, err := gatehouse.New(context.Background(), store, gatehouse.Config{Hostname: "localhost", HandleDomains: []string{".test"}})
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -101,7 +101,7 @@ func (e refused) PublicMessage() string { return string(e) }
 func ExampleConfig_checkSignUp() {
 	store := memory.New()
 	defer store.Close()
-	srv, err := gatehouse.New(store, gatehouse.Config{
+	srv, err := gatehouse.New(context.Background(), store, gatehouse.Config{
 		Hostname: "localhost", HandleDomains: []string{".test"},
 		CheckSignUp: func(ctx context.Context, a accounts.Applicant) error {
 			if a.VerificationCode != "42" {

@@ -47,14 +47,10 @@ type Server struct {
 	closing sync.Once
 }
 
-// New returns a Server on a store. The store stays the caller's: close it after
-// the Server. Errors of the configuration name the field that is at fault.
-func New(store storage.Store, cfg Config) (*Server, error) {
-	return NewContext(context.Background(), store, cfg)
-}
-
-// NewContext is New for a store whose start can take time: the context ends the attempt.
-func NewContext(ctx context.Context, store storage.Store, cfg Config) (*Server, error) {
+// New returns a Server on a store. The store stays the caller's: close it after the Server. The
+// context ends the attempt to start, not the Server. Errors of the configuration name the field that
+// is at fault.
+func New(ctx context.Context, store storage.Store, cfg Config) (*Server, error) {
 	if store == nil {
 		return nil, errors.New("gatehouse: the store is nil")
 	}
@@ -142,12 +138,3 @@ func (s *Server) releaseLease() {
 
 // ServiceDID returns the DID of the server: the did:web of its host name.
 func (s *Server) ServiceDID() string { return s.Sessions.ServiceDID() }
-
-// Collections are all collections of Gatehouse, for [storage.Check].
-func Collections() []storage.Definer {
-	var all []storage.Definer
-	for _, tables := range tables {
-		all = append(all, tables()...)
-	}
-	return all
-}

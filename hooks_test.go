@@ -42,9 +42,9 @@ func TestHooksSeeWhatIsRecoveredAtStart(t *testing.T) {
 	seen := make(chan accounts.Kind, 10)
 	cfg := gatehouse.Config{
 		Hostname: "localhost", HandleDomains: []string{".test"}, PasswordMemory: 8, PasswordTime: 1, PLCDirectory: deaf{directory},
-		Hooks: []accounts.Hook{func(_ storage.Tx, c accounts.Change) error { seen <- c.Kind; return nil }},
+		Hooks: []accounts.Hook{func(_ context.Context, _ storage.Tx, c accounts.Change) error { seen <- c.Kind; return nil }},
 	}
-	srv, err := gatehouse.New(store, cfg)
+	srv, err := gatehouse.New(ctx, store, cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,7 +59,7 @@ func TestHooksSeeWhatIsRecoveredAtStart(t *testing.T) {
 	}
 	cfg.PLCDirectory = directory
 	cfg.Now = func() time.Time { return time.Now().Add(time.Second) } // what is pending is from before this start
-	if srv, err = gatehouse.New(store, cfg); err != nil {
+	if srv, err = gatehouse.New(ctx, store, cfg); err != nil {
 		t.Fatal(err)
 	}
 	defer srv.Close()
@@ -77,9 +77,9 @@ func TestHooksSeeWhatIsRecoveredAtStart(t *testing.T) {
 func TestAHookVetoes(t *testing.T) {
 	store := memory.New()
 	defer store.Close()
-	srv, err := gatehouse.New(store, gatehouse.Config{
+	srv, err := gatehouse.New(t.Context(), store, gatehouse.Config{
 		Hostname: "localhost", HandleDomains: []string{".test"},
-		Hooks: []accounts.Hook{func(storage.Tx, accounts.Change) error { return closed{} }},
+		Hooks: []accounts.Hook{func(context.Context, storage.Tx, accounts.Change) error { return closed{} }},
 	})
 	if err != nil {
 		t.Fatal(err)

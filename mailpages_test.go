@@ -27,7 +27,7 @@ func TestMailPagesAreCheckedAtStart(t *testing.T) {
 		{mail.SignIn, "https://pds.example.com/sign in", "has to be percent-encoded"},
 	} {
 		store := memory.New()
-		srv, err := gatehouse.New(store, gatehouse.Config{
+		srv, err := gatehouse.New(t.Context(), store, gatehouse.Config{
 			Hostname: "localhost", HandleDomains: []string{".test"}, MailPages: map[mail.Kind]string{c.kind: c.page},
 		})
 		if err == nil {

@@ -16,7 +16,7 @@ func named(t *testing.T, hostname, publicURL string, domains ...string) (*gateho
 	var log strings.Builder
 	store := memory.New()
 	t.Cleanup(func() { store.Close() })
-	srv, err := gatehouse.New(store, gatehouse.Config{
+	srv, err := gatehouse.New(t.Context(), store, gatehouse.Config{
 		Hostname: hostname, PublicURL: publicURL, HandleDomains: domains, PLC: gatehouse.PLCLocal, Logger: slog.New(slog.NewTextHandler(&log, nil)),
 	})
 	if err != nil {

@@ -23,12 +23,6 @@ import (
 	"github.com/gatehouse-at/gatehouse/xrpc"
 )
 
-// tables are the collections of all packages.
-var tables = []func() []storage.Definer{
-	accounts.Tables, did.Tables, sessions.Tables, invites.Tables, apppasswords.Tables, secrets.Tables,
-	storage.LeaseTables, ratelimit.Tables, audit.Tables,
-}
-
 // wire makes the services and puts them together.
 func (s *Server) wire(ctx context.Context) error {
 	cfg := s.cfg
@@ -67,8 +61,13 @@ func (s *Server) wire(ctx context.Context) error {
 	// What a request's session changes, it changes in transactions that have read that session
 	// alive.
 	guarded := storage.Conditional(s.store)
+	if s.Invites, err = invites.New(ctx, guarded, cfg.invites()); err != nil {
+		return err
+	}
 	s.Accounts, err = accounts.New(ctx, guarded, accounts.Config{
 		HandleDomains:     cfg.HandleDomains,
+		Invites:           s.Invites,
+		Hooks:             hooks(cfg.Hooks),
 		SignUp:            cfg.SignUp,
 		CheckSignUp:       cfg.CheckSignUp,
 		MinPasswordLength: cfg.MinPasswordLength,
@@ -103,9 +102,6 @@ func (s *Server) wire(ctx context.Context) error {
 	}
 	if err := s.wireCredentials(ctx, guarded); err != nil {
 		return err
-	}
-	for _, hook := range cfg.Hooks {
-		s.Accounts.OnChange(hook)
 	}
 	if s.Audit, err = audit.New(ctx, s.store, cfg.Now); err != nil {
 		return err
@@ -168,7 +164,7 @@ func (s *Server) wireCredentials(ctx context.Context, guarded storage.Store) err
 		return err
 	}
 	s.AppPasswords, err = apppasswords.New(ctx, guarded, s.Accounts, apppasswords.Config{
-		Secret: appSecret, Now: cfg.Now, Rand: cfg.Rand,
+		Secret: appSecret, Revoked: sessions.EndOpenedBy, Now: cfg.Now, Rand: cfg.Rand,
 	})
 	if err != nil {
 		return err
@@ -191,14 +187,16 @@ func (s *Server) wireCredentials(ctx context.Context, guarded storage.Store) err
 		ServiceDID: cfg.serviceDID, Keys: jwtKeys, Secret: refreshSecret,
 		Now: cfg.Now, Rand: cfg.Rand, Logger: cfg.Logger,
 	})
-	if err != nil {
-		return err
-	}
-	s.Invites, err = invites.New(ctx, guarded, s.Accounts, invites.Config{
-		Hostname: cfg.Hostname, Interval: cfg.InviteInterval, Epoch: cfg.InviteEpoch,
-		Now: cfg.Now, Rand: cfg.Rand,
-	})
 	return err
+}
+
+// invites is the configuration of invite codes, which accounts only earn if sign-up needs one.
+func (s *settings) invites() invites.Config {
+	cfg := invites.Config{Hostname: s.Hostname, Epoch: s.InviteEpoch, Now: s.Now, Rand: s.Rand}
+	if s.SignUp == accounts.SignUpInvites {
+		cfg.Interval = s.InviteInterval
+	}
+	return cfg
 }
 
 // secret returns 32 bytes that the store keeps under a name.
@@ -336,20 +334,4 @@ func (s *Server) maintain(ctx context.Context) {
 			return
 		}
 	}
-}
-
-// Maintain does one round of background work: it finishes or undoes sign-ups and changes of handles
-// and keys that were cut short, and removes what has expired. The Server does it by itself, once a
-// minute.
-func (s *Server) Maintain(ctx context.Context) error {
-	return errors.Join(
-		s.Accounts.Recover(ctx),
-		s.Accounts.DeleteDue(ctx),
-		s.Accounts.PurgeCodes(ctx),
-		s.Accounts.PurgeReservedKeys(ctx),
-		s.Accounts.PurgeHeldHandles(ctx),
-		s.Accounts.PurgeFormer(ctx),
-		s.Sessions.Purge(ctx),
-		ratelimit.Purge(ctx, s.store, s.cfg.Now()),
-	)
 }

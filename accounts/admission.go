@@ -90,8 +90,8 @@ func (s *Service) checkInvite(tx storage.Tx, p CreateParams) error {
 	switch {
 	case p.InviteCode == "": // checkParams has refused it where one is needed
 		return nil
-	case s.gate != nil:
-		return s.gate.Check(tx, p.InviteCode)
+	case s.cfg.Invites != nil:
+		return s.cfg.Invites.Check(tx, p.InviteCode)
 	case s.InviteRequired() && !p.Admit: // without a gate no code is valid
 		return refusal.New(ErrInviteRequired, "Provided invite code not available")
 	}
@@ -107,7 +107,7 @@ func (s *Service) ask(ctx context.Context, r *record, p CreateParams) error {
 		return nil
 	}
 	err := s.store.Update(ctx, func(tx storage.Tx) error {
-		if err := s.reserve(tx, r, p); err != nil {
+		if err := s.reserve(ctx, tx, r, p); err != nil {
 			return err
 		}
 		return errRehearsed // so that nothing is written

@@ -1,6 +1,10 @@
 package accounts
 
-import "github.com/gatehouse-at/gatehouse/storage"
+import (
+	"context"
+
+	"github.com/gatehouse-at/gatehouse/storage"
+)
 
 // Kind says what a [Change] did to an account.
 type Kind string
@@ -47,34 +51,31 @@ type Change struct {
 	EndsAppPasswords bool
 }
 
-// Hook takes part in a change, inside its transaction: what it writes through tx happens if and
-// only if the change does, and an error that it returns undoes the change and is returned to the
-// caller. If the error has a method PublicMessage() string, clients of the HTTP API are told that.
-// It may run more than once (see [storage.Store]), so it must have no effect outside tx.
-type Hook func(tx storage.Tx, c Change) error
-
-// OnChange adds a hook. The other domains follow accounts through it (sessions
-// end with a password, everything ends with an account), and so can the program
-// that embeds them (by the Hooks of its gatehouse.Config). Add hooks before the service is used.
-func (s *Service) OnChange(h Hook) { s.hooks = append(s.hooks, h) }
+// Hook takes part in a change, inside its transaction: what it writes through tx happens if and only
+// if the change does, and an error that it returns undoes the change and is returned to the caller.
+// If the error has a method PublicMessage() string, clients of the HTTP API are told that. A hook may
+// run more than once (see [storage.Store]), so it must have no effect outside tx, and it must not
+// call a service of this server or begin another transaction. The context is that of the change.
+type Hook func(ctx context.Context, tx storage.Tx, c Change) error
 
 // changed writes the account and runs the hooks.
-func (s *Service) changed(tx storage.Tx, kind Kind, before *Account, r *record) error {
-	return s.write(tx, r, Change{Kind: kind, Before: before, EndsAppPasswords: kind == CredentialsRevoked})
+func (s *Service) changed(ctx context.Context, tx storage.Tx, kind Kind, before *Account, r *record) error {
+	return s.write(ctx, tx, r, Change{Kind: kind, Before: before, EndsAppPasswords: kind == CredentialsRevoked})
 }
 
-// write is changed with all that a hook may want to know. The account is filled in.
-func (s *Service) write(tx storage.Tx, r *record, c Change) error {
+// write is changed with all that a hook may want to know. It fills in the account.
+func (s *Service) write(ctx context.Context, tx storage.Tx, r *record, c Change) error {
 	if err := put(tx, r); err != nil {
 		return err
 	}
 	c.Account = &r.Account
-	return s.runHooks(tx, c)
+	return s.runHooks(ctx, tx, c)
 }
 
-func (s *Service) runHooks(tx storage.Tx, c Change) error {
-	for _, h := range s.hooks {
-		if err := h(tx, c); err != nil {
+// runHooks runs the hooks of the Config, in their order.
+func (s *Service) runHooks(ctx context.Context, tx storage.Tx, c Change) error {
+	for _, hook := range s.cfg.Hooks {
+		if err := hook(ctx, tx, c); err != nil {
 			return err
 		}
 	}

@@ -55,7 +55,7 @@ func (s *Service) Deactivate(ctx context.Context, did syntax.DID, deleteAfter *t
 
 // CallOffDeletionTx takes back the wish to be deleted of an account whose owner has logged in.
 // The account stays deactivated.
-func (s *Service) CallOffDeletionTx(tx storage.Tx, a *Account) error {
+func (s *Service) CallOffDeletionTx(ctx context.Context, tx storage.Tx, a *Account) error {
 	if a.DeleteAfter == nil {
 		return nil
 	}
@@ -65,7 +65,7 @@ func (s *Service) CallOffDeletionTx(tx storage.Tx, a *Account) error {
 	}
 	before := r.Account
 	r.DeleteAfter, a.DeleteAfter = nil, nil
-	return s.changed(tx, StatusChanged, &before, r)
+	return s.changed(ctx, tx, StatusChanged, &before, r)
 }
 
 // duePage is how many accounts one step of the background work takes.
@@ -119,7 +119,7 @@ func (s *Service) deleteDue(ctx context.Context, id syntax.DID) error {
 			return nil
 		}
 		deleted = true
-		return s.remove(tx, r)
+		return s.remove(ctx, tx, r)
 	})
 	if err == nil && deleted {
 		s.cfg.Logger.InfoContext(ctx, "deleted an account whose time had come", "did", id)

@@ -50,7 +50,7 @@ func (s *Service) Delete(ctx context.Context, did syntax.DID, password, code str
 		case now.Takedown != nil:
 			return errTakenDown
 		}
-		return s.remove(tx, now)
+		return s.remove(ctx, tx, now)
 	})
 }
 
@@ -62,14 +62,14 @@ func (s *Service) DeleteNow(ctx context.Context, did syntax.DID) error {
 		if err != nil {
 			return err
 		}
-		return s.remove(tx, r)
+		return s.remove(ctx, tx, r)
 	})
 }
 
 // remove takes away the account and all that is known of it, here and in the
 // other domains, in the transaction.
-func (s *Service) remove(tx storage.Tx, r *record) error {
-	if err := s.runHooks(tx, Change{Kind: Deleted, Account: &r.Account, Before: &r.Account}); err != nil {
+func (s *Service) remove(ctx context.Context, tx storage.Tx, r *record) error {
+	if err := s.runHooks(ctx, tx, Change{Kind: Deleted, Account: &r.Account, Before: &r.Account}); err != nil {
 		return err
 	}
 	if err := voidCodes(tx, r.DID); err != nil {

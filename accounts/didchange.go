@@ -196,7 +196,7 @@ func (s *Service) finishChange(ctx context.Context, p *aspect, id syntax.DID, to
 			return err
 		}
 		changed = &r.Account
-		return s.changed(tx, p.kind, &before, r)
+		return s.changed(ctx, tx, p.kind, &before, r)
 	})
 	if err == nil && changed != nil && p.notice != "" {
 		s.notify(changed, p.notice, mail.Data{})
@@ -222,7 +222,7 @@ func (s *Service) finishOrRevert(ctx context.Context, p *aspect, id syntax.DID, 
 func (s *Service) revert(ctx context.Context, p *aspect, id syntax.DID, refused string) error {
 	var to string
 	err := s.store.Update(ctx, func(tx storage.Tx) error {
-		a, err := s.GetTx(tx, id)
+		a, err := GetTx(tx, id)
 		if err != nil {
 			return err
 		}

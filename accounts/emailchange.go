@@ -69,7 +69,7 @@ func (s *Service) ConfirmEmail(ctx context.Context, did syntax.DID, email, code 
 		}
 		before, now := r.Account, s.now()
 		r.EmailConfirmedAt = &now
-		return s.changed(tx, EmailChanged, &before, r)
+		return s.changed(ctx, tx, EmailChanged, &before, r)
 	})
 }
 
@@ -113,7 +113,7 @@ func (s *Service) UpdateEmail(ctx context.Context, did syntax.DID, address, code
 	set := func(tx storage.Tx, r *record) error {
 		before = r.Account
 		// A code vouches for the change if it came to an address that somebody had vouched for.
-		err := s.setEmail(tx, r, email, factor, code != "" && before.EmailConfirmedAt != nil && !s.unvouched(&before))
+		err := s.setEmail(ctx, tx, r, email, factor, code != "" && before.EmailConfirmedAt != nil && !s.unvouched(&before))
 		after = r.Account
 		return err
 	}
@@ -184,7 +184,7 @@ func (s *Service) SetEmail(ctx context.Context, did syntax.DID, address string) 
 			return err
 		}
 		before = r.Account
-		err = s.setEmail(tx, r, email, nil, true)
+		err = s.setEmail(ctx, tx, r, email, nil, true)
 		after = r.Account
 		return err
 	})
@@ -196,7 +196,7 @@ func (s *Service) SetEmail(ctx context.Context, did syntax.DID, address string) 
 
 // setEmail gives an account an address. Somebody vouched for the change if it came with a code, or
 // from an admin.
-func (s *Service) setEmail(tx storage.Tx, r *record, email string, factor *bool, vouched bool) error {
+func (s *Service) setEmail(ctx context.Context, tx storage.Tx, r *record, email string, factor *bool, vouched bool) error {
 	before := r.Account
 	if r.Email != email {
 		switch _, err := accountsTable.GetBy(tx, "email", email); {
@@ -218,7 +218,7 @@ func (s *Service) setEmail(tx storage.Tx, r *record, email string, factor *bool,
 	if err := voidCodes(tx, r.DID); err != nil {
 		return err
 	}
-	return s.changed(tx, EmailChanged, &before, r)
+	return s.changed(ctx, tx, EmailChanged, &before, r)
 }
 
 // switchFactor switches the e-mailed sign-in code of an account on or off.

@@ -55,14 +55,14 @@ func (s *Service) UpdateHandle(ctx context.Context, id syntax.DID, raw string, b
 			return err
 		}
 	}
-	if err := s.store.Update(ctx, func(tx storage.Tx) error { return s.claimHandle(tx, id, handle, byAdmin) }); err != nil {
+	if err := s.store.Update(ctx, func(tx storage.Tx) error { return s.claimHandle(ctx, tx, id, handle, byAdmin) }); err != nil {
 		return err
 	}
 	return s.carryOut(ctx, handleAspect, id, handle.String())
 }
 
 // claimHandle is the first step of a handle change.
-func (s *Service) claimHandle(tx storage.Tx, id syntax.DID, handle syntax.Handle, byAdmin bool) error {
+func (s *Service) claimHandle(ctx context.Context, tx storage.Tx, id syntax.DID, handle syntax.Handle, byAdmin bool) error {
 	if !byAdmin {
 		switch reserved, err := s.isReserved(tx, handle); {
 		case err != nil:
@@ -85,13 +85,13 @@ func (s *Service) claimHandle(tx storage.Tx, id syntax.DID, handle syntax.Handle
 	if err := s.announce(tx, handleAspect, didChange{DID: id, To: handle.String(), Hold: !byAdmin}); err != nil {
 		return err
 	}
-	before, err := s.GetTx(tx, id)
+	before, err := GetTx(tx, id)
 	if err != nil || before.Handle == handle { // then only its DID may be behind
 		return err
 	}
 	after := *before
 	after.Handle = handle
-	return s.runHooks(tx, Change{Kind: HandleChanging, Account: &after, Before: before})
+	return s.runHooks(ctx, tx, Change{Kind: HandleChanging, Account: &after, Before: before})
 }
 
 // ownerOf returns the account that has a handle or is about to get it, or an empty DID. It fetches

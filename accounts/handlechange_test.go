@@ -1,6 +1,7 @@
 package accounts_test
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"testing"
@@ -21,7 +22,7 @@ func TestHooksOfAHandleChange(t *testing.T) {
 	var veto accounts.Kind
 	var seen []accounts.Kind
 	s := domaintest.New(t, func(c *gatehouse.Config) {
-		c.Hooks = []accounts.Hook{func(_ storage.Tx, c accounts.Change) error {
+		c.Hooks = []accounts.Hook{func(_ context.Context, _ storage.Tx, c accounts.Change) error {
 			seen = append(seen, c.Kind)
 			switch {
 			case c.Kind == veto:

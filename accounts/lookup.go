@@ -16,8 +16,8 @@ func (s *Service) Get(ctx context.Context, did syntax.DID) (*Account, error) {
 	return s.view(ctx, func(tx storage.Tx) (*record, error) { return get(tx, did) })
 }
 
-// GetTx is Get inside a transaction.
-func (s *Service) GetTx(tx storage.Tx, did syntax.DID) (*Account, error) {
+// GetTx returns the account of a DID inside a transaction, or [ErrNotFound].
+func GetTx(tx storage.Tx, did syntax.DID) (*Account, error) {
 	r, err := get(tx, did)
 	if err != nil {
 		return nil, err
@@ -31,8 +31,8 @@ func (s *Service) Find(ctx context.Context, identifier string) (*Account, error)
 	return s.view(ctx, func(tx storage.Tx) (*record, error) { return find(tx, identifier) })
 }
 
-// FindTx is Find inside a transaction.
-func (s *Service) FindTx(tx storage.Tx, identifier string) (*Account, error) {
+// FindTx is [Service.Find] inside a transaction.
+func FindTx(tx storage.Tx, identifier string) (*Account, error) {
 	r, err := find(tx, identifier)
 	if err != nil {
 		return nil, err

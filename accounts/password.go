@@ -315,7 +315,7 @@ func (s *Service) ResetPassword(ctx context.Context, p ResetParams) error {
 		if err := s.replacePassword(tx, r, hash); err != nil {
 			return err
 		}
-		return s.write(tx, r, Change{Kind: PasswordChanged, Before: &before, EndsAppPasswords: end})
+		return s.write(ctx, tx, r, Change{Kind: PasswordChanged, Before: &before, EndsAppPasswords: end})
 	})
 	if err == nil {
 		s.notify(after, mail.PasswordChanged, mail.Data{})
@@ -343,6 +343,6 @@ func (s *Service) modify(ctx context.Context, did syntax.DID, kind Kind, change 
 		if err := change(tx, r); err != nil {
 			return err
 		}
-		return s.changed(tx, kind, &before, r)
+		return s.changed(ctx, tx, kind, &before, r)
 	})
 }

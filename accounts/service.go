@@ -95,6 +95,11 @@ type Config struct {
 	// invite code is used. Clients of the HTTP API are shown the text of an error with a method
 	// PublicMessage() string. Optional.
 	CheckSignUp func(context.Context, Applicant) error
+	// Invites decides on invite codes at sign-up. Without it no code is valid.
+	Invites InviteGate
+	// Hooks take part in every change of an account, in this order: first what follows from it in
+	// other packages, such as sessions that end, then what the embedding program does.
+	Hooks []Hook
 	// MinPasswordLength is the fewest characters of a new password. Default 8.
 	MinPasswordLength int
 	// ServiceName is what e-mails call the server.
@@ -163,8 +168,6 @@ type Config struct {
 type Service struct {
 	store storage.Store
 	cfg   Config
-	gate  InviteGate
-	hooks []Hook
 	// started is when this process began: what is pending from before is nobody's any more.
 	started time.Time
 
@@ -248,14 +251,24 @@ func Tables() []storage.Definer {
 	return []storage.Definer{accountsTable, codesTable, didChanges, reservedTable, reservedHandles, heldHandles, formerTable}
 }
 
-// SetInviteGate puts a gate before sign-up. Set it before the service is used.
-func (s *Service) SetInviteGate(g InviteGate) { s.gate = g }
-
 // HandleDomains returns the domains under which accounts may take handles.
 func (s *Service) HandleDomains() []string { return s.cfg.HandleDomains }
 
 // Endpoint returns the URL of the server, as DID documents name it.
 func (s *Service) Endpoint() string { return s.cfg.Endpoint }
+
+// Maintain does one round of background work: it ends what was cut short, deletes the accounts whose
+// time has come, and removes what has expired. It is to be called periodically.
+func (s *Service) Maintain(ctx context.Context) error {
+	return errors.Join(
+		s.Recover(ctx),
+		s.DeleteDue(ctx),
+		s.PurgeCodes(ctx),
+		s.PurgeReservedKeys(ctx),
+		s.PurgeHeldHandles(ctx),
+		s.PurgeFormer(ctx),
+	)
+}
 
 // Close waits for e-mails that are on their way, until ctx ends; then it gives
 // them up.

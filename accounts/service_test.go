@@ -69,7 +69,7 @@ func TestHooksTakePartInTheTransaction(t *testing.T) {
 	}
 	veto := errors.New("not in my house")
 	var kinds []accounts.Kind
-	s.Accounts.OnChange(func(tx storage.Tx, c accounts.Change) error {
+	s.OnChange(func(_ context.Context, tx storage.Tx, c accounts.Change) error {
 		kinds = append(kinds, c.Kind)
 		switch {
 		case c.Kind == accounts.Creating && c.Account.Handle == "mallory.test",

@@ -78,8 +78,8 @@ func (s *Service) Create(ctx context.Context, p CreateParams, also ...func(stora
 		return nil, err
 	}
 	p.Email, p.InviteCode = typed.Trim(p.Email), typed.Name(p.InviteCode)
-	if s.gate != nil {
-		p.InviteCode = s.gate.Normalize(p.InviteCode) // hooks and CheckSignUp may know codes too
+	if s.cfg.Invites != nil {
+		p.InviteCode = s.cfg.Invites.Normalize(p.InviteCode) // hooks and CheckSignUp may know codes too
 	}
 	r, err := s.checkParams(ctx, p)
 	if err != nil {
@@ -108,17 +108,17 @@ func (s *Service) create(ctx context.Context, r *record, p CreateParams, also []
 	if op == nil {
 		// Nothing happens outside the store: one step does.
 		err := s.update(ctx, func(tx storage.Tx) error {
-			if err := s.reserve(tx, r, p); err != nil {
+			if err := s.reserve(ctx, tx, r, p); err != nil {
 				return err
 			}
-			return s.finish(tx, r, also)
+			return s.finish(ctx, tx, r, also)
 		})
 		if err != nil {
 			return nil, err
 		}
 		return &r.Account, nil
 	}
-	if err := s.update(ctx, func(tx storage.Tx) error { return s.reserve(tx, r, p) }); err != nil {
+	if err := s.update(ctx, func(tx storage.Tx) error { return s.reserve(ctx, tx, r, p) }); err != nil {
 		return nil, err
 	}
 	// From here on a client that hangs up must not leave things half done.
@@ -144,7 +144,7 @@ func (s *Service) create(ctx context.Context, r *record, p CreateParams, also []
 		if r.Pending == nil { // a recovery pass was faster
 			return join(tx, r, also)
 		}
-		return s.finish(tx, r, also)
+		return s.finish(ctx, tx, r, also)
 	})
 	if err != nil {
 		s.giveUp(ctx, r.DID, err)
@@ -308,7 +308,7 @@ func (s *Service) checkFree(tx storage.Tx, r *record, p CreateParams) error {
 }
 
 // reserve is the first step: everything is checked again, now for good, and the invite used.
-func (s *Service) reserve(tx storage.Tx, r *record, p CreateParams) error {
+func (s *Service) reserve(ctx context.Context, tx storage.Tx, r *record, p CreateParams) error {
 	if p.Guard != nil {
 		if err := p.Guard(tx); err != nil {
 			return err
@@ -336,8 +336,8 @@ func (s *Service) reserve(tx storage.Tx, r *record, p CreateParams) error {
 	if r.Takedown != nil && p.DID == "" { // it is named after a handle whose account was taken down and deleted
 		return handleTaken(r.Handle)
 	}
-	if p.InviteCode != "" && s.gate != nil {
-		if err := s.gate.Redeem(tx, p.InviteCode, r.DID); err != nil {
+	if p.InviteCode != "" && s.cfg.Invites != nil {
+		if err := s.cfg.Invites.Redeem(tx, p.InviteCode, r.DID); err != nil {
 			return err
 		}
 	}
@@ -348,16 +348,16 @@ func (s *Service) reserve(tx storage.Tx, r *record, p CreateParams) error {
 	if r.Pending != nil {
 		r.Pending.Since = s.now()
 	}
-	return s.changed(tx, Creating, nil, r)
+	return s.changed(ctx, tx, Creating, nil, r)
 }
 
 // finish is the last step: the account becomes visible.
-func (s *Service) finish(tx storage.Tx, r *record, also []func(storage.Tx, *Account) error) error {
+func (s *Service) finish(ctx context.Context, tx storage.Tx, r *record, also []func(storage.Tx, *Account) error) error {
 	r.Pending = nil
 	if err := endHold(tx, r.Handle); err != nil {
 		return err
 	}
-	if err := s.changed(tx, Created, nil, r); err != nil {
+	if err := s.changed(ctx, tx, Created, nil, r); err != nil {
 		return err
 	}
 	return join(tx, r, also)
@@ -385,8 +385,8 @@ func (s *Service) undo(ctx context.Context, id syntax.DID, published bool) (undo
 			return err
 		case r.Pending == nil:
 			return nil
-		case r.InviteCode != "" && s.gate != nil:
-			if err := s.gate.Release(tx, r.InviteCode, r.DID); err != nil {
+		case r.InviteCode != "" && s.cfg.Invites != nil:
+			if err := s.cfg.Invites.Release(tx, r.InviteCode, r.DID); err != nil {
 				return err
 			}
 		}
@@ -479,7 +479,7 @@ func (s *Service) recover(ctx context.Context, r *record) error {
 			if err != nil {
 				return err
 			}
-			return s.finish(tx, r, nil)
+			return s.finish(ctx, tx, r, nil)
 		})
 		if err != nil {
 			s.giveUp(ctx, r.DID, err)

@@ -202,7 +202,7 @@ func newWorld(t *testing.T, u *useCase, faults []fault) *world {
 		Hostname: "pds.test", HandleDomains: []string{".test"}, PLCDirectory: scriptedDirectory{w.plc},
 		PasswordMemory: 8, PasswordTime: 1, RateLimits: gatehouse.Off,
 		Mail: scriptedMailer{w.mail}, Logger: slog.New(slog.DiscardHandler), Now: w.clock.Now,
-		Hooks: []accounts.Hook{func(_ storage.Tx, c accounts.Change) error {
+		Hooks: []accounts.Hook{func(_ context.Context, _ storage.Tx, c accounts.Change) error {
 			if c.Kind == w.vetoing {
 				return errVeto
 			}
@@ -231,7 +231,7 @@ func (w *world) ok(err error) {
 
 func (w *world) start() *gatehouse.Server {
 	w.t.Helper()
-	srv, err := gatehouse.New(scriptedStore{w.store}, w.cfg)
+	srv, err := gatehouse.New(context.Background(), scriptedStore{w.store}, w.cfg)
 	w.ok(err)
 	return srv
 }

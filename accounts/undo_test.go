@@ -65,7 +65,7 @@ func (w *watched) data(t *testing.T, id syntax.DID) *did.Data {
 
 // hookOnce has the next change of a kind fail.
 func hookOnce(s *domaintest.Services, kind accounts.Kind, err error) {
-	s.Accounts.OnChange(func(tx storage.Tx, c accounts.Change) error {
+	s.OnChange(func(_ context.Context, tx storage.Tx, c accounts.Change) error {
 		if c.Kind != kind {
 			return nil
 		}
@@ -220,7 +220,7 @@ func TestASignUpThatRecoveryFinishedKeepsItsDID(t *testing.T) {
 		dir.submitted = nil
 		other := cfg // a process that started later
 		other.Now = func() time.Time { return s.Now().Add(2 * time.Minute) }
-		srv, err := gatehouse.New(s.Store, other)
+		srv, err := gatehouse.New(t.Context(), s.Store, other)
 		if err != nil {
 			return err
 		}

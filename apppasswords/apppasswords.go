@@ -71,6 +71,9 @@ type Config struct {
 	// Secret keys the hashes of app passwords: 32 bytes, never to change while app passwords should
 	// work.
 	Secret []byte
+	// Revoked is called in the transaction in which the app password of a name is revoked, so that what
+	// it opened ends with it. Optional.
+	Revoked func(ctx context.Context, tx storage.Tx, did syntax.DID, name string) error
 	// Now tells the time. Default [time.Now].
 	Now func() time.Time
 	// Rand is the source of randomness. Default [rand.Reader].
@@ -82,11 +85,9 @@ type Service struct {
 	store    storage.Store
 	accounts *accounts.Service
 	cfg      Config
-	onRevoke []func(storage.Tx, syntax.DID, string) error
 }
 
-// New returns a service on a store, whose table it defines. App passwords go with
-// their account from then on.
+// New returns a service on a store, whose table it defines.
 func New(ctx context.Context, store storage.Store, a *accounts.Service, cfg Config) (*Service, error) {
 	if len(cfg.Secret) < 32 {
 		return nil, errors.New("apppasswords: Config.Secret is shorter than 32 bytes")
@@ -100,15 +101,17 @@ func New(ctx context.Context, store storage.Store, a *accounts.Service, cfg Conf
 	if err := storage.Define(ctx, store, Tables()...); err != nil {
 		return nil, fmt.Errorf("apppasswords: %w", err)
 	}
-	s := &Service{store: store, accounts: a, cfg: cfg}
-	a.OnChange(func(tx storage.Tx, c accounts.Change) error {
-		if c.Kind != accounts.Deleted && !c.EndsAppPasswords {
-			return nil
-		}
-		_, err := table.DeleteAll(tx, ofAccount(c.Account.DID))
-		return err
-	})
-	return s, nil
+	return &Service{store: store, accounts: a, cfg: cfg}, nil
+}
+
+// Follow is the [accounts.Hook] of this package: it deletes the app passwords of an account that is
+// deleted, or whose credentials change in a way that ends them.
+func Follow(_ context.Context, tx storage.Tx, c accounts.Change) error {
+	if c.Kind != accounts.Deleted && !c.EndsAppPasswords {
+		return nil
+	}
+	_, err := table.DeleteAll(tx, ofAccount(c.Account.DID))
+	return err
 }
 
 // Tables are the collections of this package.
@@ -116,12 +119,6 @@ func Tables() []storage.Definer { return []storage.Definer{table} }
 
 func ofAccount(did syntax.DID) storage.Range {
 	return storage.Range{Index: "account", Prefix: did.String() + " ", Reverse: true}
-}
-
-// OnRevoke adds a function that is called, inside the transaction, with each app
-// password that is revoked. Add it before the service is used.
-func (s *Service) OnRevoke(f func(tx storage.Tx, did syntax.DID, name string) error) {
-	s.onRevoke = append(s.onRevoke, f)
 }
 
 // Create makes an app password and returns it with the password, which can't be
@@ -148,7 +145,7 @@ func (s *Service) Create(ctx context.Context, did syntax.DID, name string, privi
 		Hash: s.hash(did, password),
 	}
 	err = s.store.Update(ctx, func(tx storage.Tx) error {
-		if _, err := s.accounts.GetTx(tx, did); err != nil { // who comes with the DID later is somebody else
+		if _, err := accounts.GetTx(tx, did); err != nil { // who comes with the DID later is somebody else
 			return err
 		}
 		all := ofAccount(did)
@@ -206,12 +203,10 @@ func (s *Service) Revoke(ctx context.Context, did syntax.DID, name string) error
 		if err := table.Delete(tx, r.ID); err != nil {
 			return err
 		}
-		for _, f := range s.onRevoke {
-			if err := f(tx, r.DID, r.Name); err != nil {
-				return err
-			}
+		if s.cfg.Revoked == nil {
+			return nil
 		}
-		return nil
+		return s.cfg.Revoked(ctx, tx, r.DID, r.Name)
 	})
 }
 

@@ -97,7 +97,7 @@ func NewServer(t testing.TB, opts ...Option) *Server {
 	for _, change := range o.configure {
 		change(&cfg)
 	}
-	srv, err := gatehouse.New(o.store, cfg)
+	srv, err := gatehouse.New(t.Context(), o.store, cfg)
 	if err != nil {
 		s.server.Listener.Close()
 		t.Fatalf("gatehousetest: %v", err)

@@ -99,7 +99,7 @@ func (s *Service) Disable(ctx context.Context, codeNames, accountNames []string)
 			if storage.ValidKey(owner) != nil {
 				continue
 			}
-			switch a, err := s.accounts.FindTx(tx, owner); {
+			switch a, err := accounts.FindTx(tx, owner); {
 			case err == nil:
 				owner = a.DID.String()
 			case !errors.Is(err, accounts.ErrNotFound):

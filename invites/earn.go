@@ -21,7 +21,7 @@ func (s *Service) ForAccount(ctx context.Context, did syntax.DID, includeUsed, c
 	var account *accounts.Account
 	var all []*Code
 	err := s.store.View(ctx, func(tx storage.Tx) (err error) {
-		if account, err = s.accounts.GetTx(tx, did); err != nil {
+		if account, err = accounts.GetTx(tx, did); err != nil {
 			return err
 		}
 		all, err = ofAccount(tx, did)
@@ -30,7 +30,7 @@ func (s *Service) ForAccount(ctx context.Context, did syntax.DID, includeUsed, c
 	if err != nil {
 		return nil, err
 	}
-	if createAvailable && s.accounts.InviteRequired() && s.cfg.Interval > 0 {
+	if createAvailable && s.cfg.Interval > 0 {
 		earned, err := s.earn(ctx, account, all)
 		if err != nil {
 			return nil, err
@@ -87,7 +87,7 @@ func (s *Service) earn(ctx context.Context, a *accounts.Account, existing []*Cod
 		if routine(now) != routine(existing) {
 			return errDuplicateCreate
 		}
-		current, err := s.accounts.GetTx(tx, a.DID)
+		current, err := accounts.GetTx(tx, a.DID)
 		if err != nil {
 			return err
 		}

@@ -13,7 +13,7 @@ func ExampleService_Create() {
 	ctx := context.Background()
 	store := memory.New()
 	defer store.Close()
-	srv, err := gatehouse.New(store, gatehouse.Config{Hostname: "localhost", HandleDomains: []string{".test"}, SignUp: accounts.SignUpInvites})
+	srv, err := gatehouse.New(ctx, store, gatehouse.Config{Hostname: "localhost", HandleDomains: []string{".test"}, SignUp: accounts.SignUpInvites})
 	if err != nil {
 		fmt.Println(err)
 		return

@@ -43,8 +43,7 @@ const (
 type Config struct {
 	// Hostname begins the codes, its dots as dashes. Required.
 	Hostname string
-	// Interval is the time in which an account earns a code, if sign-up needs one. Zero: accounts
-	// earn none.
+	// Interval is the time in which an account earns a code. Zero: accounts earn none.
 	Interval time.Duration
 	// Epoch is when earning begins, for accounts that are older.
 	Epoch time.Time
@@ -56,15 +55,13 @@ type Config struct {
 
 // Service keeps the invite codes of a server. Its methods are safe for concurrent use.
 type Service struct {
-	store    storage.Store
-	accounts *accounts.Service
-	cfg      Config
-	prefix   string
+	store  storage.Store
+	cfg    Config
+	prefix string
 }
 
-// New returns a service on a store, whose tables it defines, and sets it before the accounts'
-// sign-up.
-func New(ctx context.Context, store storage.Store, a *accounts.Service, cfg Config) (*Service, error) {
+// New returns a service on a store, whose tables it defines.
+func New(ctx context.Context, store storage.Store, cfg Config) (*Service, error) {
 	if cfg.Hostname == "" {
 		return nil, errors.New("invites: Config.Hostname is missing")
 	}
@@ -80,20 +77,18 @@ func New(ctx context.Context, store storage.Store, a *accounts.Service, cfg Conf
 	if err := storage.Define(ctx, store, Tables()...); err != nil {
 		return nil, fmt.Errorf("invites: %w", err)
 	}
-	s := &Service{store: store, accounts: a, cfg: cfg}
+	s := &Service{store: store, cfg: cfg}
 	// Dots would make the code look like a link.
 	s.prefix = strings.NewReplacer(".", "-", ":", "-").Replace(strings.ToLower(cfg.Hostname)) + "-"
-	a.SetInviteGate(s)
-	a.OnChange(s.follow)
 	return s, nil
 }
 
 // Tables are the collections of this package.
 func Tables() []storage.Definer { return []storage.Definer{codes, uses} }
 
-// follow removes the codes of an account that goes. Its use of another's code stays,
-// since the code stays used.
-func (s *Service) follow(tx storage.Tx, c accounts.Change) error {
+// Follow is the [accounts.Hook] of this package: it deletes the codes of an account that is deleted.
+// The account's use of somebody else's code stays, since that code stays used.
+func Follow(_ context.Context, tx storage.Tx, c accounts.Change) error {
 	if c.Kind != accounts.Deleted {
 		return nil
 	}
@@ -195,7 +190,7 @@ func (s *Service) usable(tx storage.Tx, code string) (*Code, error) {
 	case c.ForAccount == Admin:
 		return c, nil
 	}
-	owner, err := s.accounts.GetTx(tx, syntax.DID(c.ForAccount))
+	owner, err := accounts.GetTx(tx, syntax.DID(c.ForAccount))
 	switch {
 	case errors.Is(err, accounts.ErrNotFound):
 		return c, nil // made for an account elsewhere

@@ -43,17 +43,18 @@ func (s *Service) Revoke(ctx context.Context, did syntax.DID, session string) er
 
 // EndAll ends all sessions of an account.
 func (s *Service) EndAll(ctx context.Context, did syntax.DID) error {
-	return s.store.Update(ctx, func(tx storage.Tx) error { return s.EndAllTx(tx, did) })
+	return s.store.Update(ctx, func(tx storage.Tx) error { return EndAllTx(tx, did) })
 }
 
-// EndAllTx is EndAll inside a transaction.
-func (s *Service) EndAllTx(tx storage.Tx, did syntax.DID) error {
+// EndAllTx is [Service.EndAll] inside a transaction.
+func EndAllTx(tx storage.Tx, did syntax.DID) error {
 	_, err := table.DeleteAll(tx, storage.Range{Index: "account", Prefix: did.String() + " "})
 	return err
 }
 
-// endAppPassword ends the sessions that an app password opened.
-func (s *Service) endAppPassword(tx storage.Tx, did syntax.DID, name string) error {
+// EndOpenedBy ends the sessions that were opened with the app password of a name, inside the
+// transaction that revokes it.
+func EndOpenedBy(_ context.Context, tx storage.Tx, did syntax.DID, name string) error {
 	_, err := table.DeleteAll(tx, storage.Exactly("app_password", openedBy(did, name)))
 	return err
 }
@@ -74,9 +75,9 @@ func (s *Service) List(ctx context.Context, did syntax.DID) ([]*Session, error) 
 	return all, err
 }
 
-// Purge removes sessions whose time is over, and forgets the service tokens that were used and have
-// ended. It is housekeeping, to be run now and then.
-func (s *Service) Purge(ctx context.Context) error {
+// Maintain deletes sessions that have expired, and the notes of service tokens that were used and
+// have expired since. It is to be called periodically.
+func (s *Service) Maintain(ctx context.Context) error {
 	expired := func(before time.Time) storage.Range {
 		return storage.Range{Index: "expires", To: storage.TimeKey(before)}
 	}

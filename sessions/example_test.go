@@ -15,7 +15,7 @@ func Example() {
 	ctx := context.Background()
 	store := memory.New()
 	defer store.Close()
-	srv, err := gatehouse.New(store, gatehouse.Config{Hostname: "localhost", HandleDomains: []string{".test"}})
+	srv, err := gatehouse.New(ctx, store, gatehouse.Config{Hostname: "localhost", HandleDomains: []string{".test"}})
 	if err != nil {
 		fmt.Println(err)
 		return

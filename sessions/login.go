@@ -46,7 +46,7 @@ func (s *Service) Login(ctx context.Context, c Credentials) (*Tokens, error) {
 func (s *Service) loginAppPassword(ctx context.Context, c Credentials) (*Tokens, error) {
 	var p *apppasswords.AppPassword
 	err := s.store.View(ctx, func(tx storage.Tx) error {
-		a, err := s.accounts.FindTx(tx, c.Identifier)
+		a, err := accounts.FindTx(tx, c.Identifier)
 		if err == nil {
 			p, err = s.appPasswords.MatchTx(tx, a.DID, c.Password)
 		}
@@ -63,7 +63,7 @@ func (s *Service) loginAppPassword(ctx context.Context, c Credentials) (*Tokens,
 		if err := storage.Prefetch(tx, accounts.Ref(p.DID), apppasswords.Ref(p.ID)); err != nil {
 			return err
 		}
-		a, err := s.accounts.GetTx(tx, p.DID)
+		a, err := accounts.GetTx(tx, p.DID)
 		if err != nil {
 			return err
 		}
@@ -125,7 +125,7 @@ func (s *Service) loginPassword(ctx context.Context, c Credentials) (*Tokens, er
 		if factorSince = now.EmailAuthFactor && !a.EmailAuthFactor; factorSince {
 			return nil
 		}
-		if err := s.accounts.CallOffDeletionTx(tx, now); err != nil {
+		if err := s.accounts.CallOffDeletionTx(ctx, tx, now); err != nil {
 			return err
 		}
 		t, err = s.Open(tx, now, Grant{Method: MethodPassword})

@@ -57,7 +57,7 @@ func (s *Service) load(tx storage.Tx, did syntax.DID, session string) (*accounts
 	if err := storage.Prefetch(tx, accounts.Ref(did), table.Ref(session)); err != nil {
 		return nil, nil, err
 	}
-	a, err := s.accounts.GetTx(tx, did)
+	a, err := accounts.GetTx(tx, did)
 	switch {
 	case errors.Is(err, accounts.ErrNotFound):
 		return nil, nil, errAccountGone

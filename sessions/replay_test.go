@@ -122,7 +122,7 @@ func TestServiceTokenIsForgotten(t *testing.T) {
 	}
 	purged := func(want int) {
 		t.Helper()
-		if err := s.Sessions.Purge(ctx); err != nil {
+		if err := s.Sessions.Maintain(ctx); err != nil {
 			t.Fatal(err)
 		}
 		if got := len(usedTokens(s, t)); got != want {

@@ -81,9 +81,7 @@ type Service struct {
 	signer       *signer
 }
 
-// New returns a service on a store, whose tables it defines. From then on
-// sessions end with what they depend on: the account, its password, its good standing, the app
-// password.
+// New returns a service on a store, whose tables it defines.
 func New(ctx context.Context, store storage.Store, a *accounts.Service, p *apppasswords.Service, cfg Config) (*Service, error) {
 	if cfg.ServiceDID == "" {
 		return nil, errors.New("sessions: Config.ServiceDID is missing")
@@ -116,10 +114,7 @@ func New(ctx context.Context, store storage.Store, a *accounts.Service, p *apppa
 	if err := storage.Define(ctx, store, Tables()...); err != nil {
 		return nil, fmt.Errorf("sessions: %w", err)
 	}
-	s := &Service{store: store, accounts: a, appPasswords: p, cfg: cfg, signer: signer}
-	a.OnChange(s.follow)
-	p.OnRevoke(s.endAppPassword)
-	return s, nil
+	return &Service{store: store, accounts: a, appPasswords: p, cfg: cfg, signer: signer}, nil
 }
 
 // Tables are the collections of this package.
@@ -128,12 +123,13 @@ func Tables() []storage.Definer { return []storage.Definer{table, usedTokens} }
 // ServiceDID returns the audience of the tokens.
 func (s *Service) ServiceDID() string { return s.cfg.ServiceDID }
 
-// follow ends the sessions of an account whose standing changed.
-func (s *Service) follow(tx storage.Tx, c accounts.Change) error {
+// Follow is the [accounts.Hook] of this package: it ends the sessions of an account that is deleted or
+// taken down, or whose password changes.
+func Follow(_ context.Context, tx storage.Tx, c accounts.Change) error {
 	switch {
 	case c.Kind == accounts.Deleted, c.Kind == accounts.PasswordChanged, c.Kind == accounts.CredentialsRevoked,
 		c.Kind == accounts.StatusChanged && c.Account.Takedown != nil:
-		return s.EndAllTx(tx, c.Account.DID)
+		return EndAllTx(tx, c.Account.DID)
 	}
 	return nil
 }
@@ -213,7 +209,7 @@ func makeRoom(tx storage.Tx, r *record) error {
 func (s *Service) Start(ctx context.Context, did syntax.DID, g Grant) (*Tokens, error) {
 	var t *Tokens
 	err := s.store.Update(ctx, func(tx storage.Tx) error {
-		a, err := s.accounts.GetTx(tx, did)
+		a, err := accounts.GetTx(tx, did)
 		if err != nil {
 			return err
 		}

@@ -235,14 +235,14 @@ func TestPurge(t *testing.T) {
 	}
 	s.SignUp("bob")
 	s.Advance(89 * 24 * time.Hour)
-	if err := s.Sessions.Purge(ctx); err != nil {
+	if err := s.Sessions.Maintain(ctx); err != nil {
 		t.Fatal(err)
 	}
 	if all, _ := s.Sessions.List(ctx, k.Account.DID); len(all) != 1 {
 		t.Errorf("a session in use was purged: %v", all)
 	}
 	s.Advance(2 * 24 * time.Hour)
-	if err := s.Sessions.Purge(ctx); err != nil {
+	if err := s.Sessions.Maintain(ctx); err != nil {
 		t.Fatal(err)
 	}
 	if all, _ := s.Sessions.List(ctx, k.Account.DID); len(all) != 0 {

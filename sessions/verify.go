@@ -58,7 +58,7 @@ func (s *Service) Verify(ctx context.Context, accessJWT string, scopes ...Scope)
 // leaving reads the account of a token that was issued while the account was taken down. There is
 // no session to end: the token ends with the takedown, or with the password.
 func (s *Service) leaving(tx storage.Tx, did syntax.DID, stamp string) (*accounts.Account, error) {
-	a, err := s.accounts.GetTx(tx, did)
+	a, err := accounts.GetTx(tx, did)
 	switch {
 	case errors.Is(err, accounts.ErrNotFound):
 		return nil, errAccountGone

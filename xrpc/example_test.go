@@ -1,6 +1,7 @@
 package xrpc_test
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"log/slog"
@@ -20,7 +21,7 @@ func Example() {
 	repo := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprint(w, "the repo half has ", r.URL.Path)
 	})
-	srv, err := gatehouse.New(store, gatehouse.Config{
+	srv, err := gatehouse.New(context.Background(), store, gatehouse.Config{
 		Hostname:      "localhost",
 		HandleDomains: []string{".test"},
 		Fallback:      repo,

@@ -81,7 +81,7 @@ func newApp(ctx context.Context, store storage.Store, publicURL string) (http.Ha
 	if err := storage.Define(ctx, store, profiles); err != nil {
 		return nil, nil, err
 	}
-	srv, err := gatehouse.New(store, gatehouse.Config{
+	srv, err := gatehouse.New(ctx, store, gatehouse.Config{
 		Hostname:      "localhost",
 		HandleDomains: []string{".test"},
 		PublicURL:     publicURL,
@@ -106,7 +106,7 @@ func newApp(ctx context.Context, store storage.Store, publicURL string) (http.Ha
 
 // keepProfiles makes a profile with each account, in its transaction: there is
 // never one without the other.
-func keepProfiles(tx storage.Tx, c accounts.Change) error {
+func keepProfiles(_ context.Context, tx storage.Tx, c accounts.Change) error {
 	switch c.Kind {
 	case accounts.Created:
 		return profiles.Insert(tx, &profile{DID: c.Account.DID.String(), Created: c.Account.CreatedAt})

@@ -36,7 +36,7 @@ func Example() {
 	store := memory.New()
 	defer store.Close()
 	var p *proxy
-	srv, err := gatehouse.New(store, gatehouse.Config{
+	srv, err := gatehouse.New(context.Background(), store, gatehouse.Config{
 		Hostname:      "localhost",
 		HandleDomains: []string{".test"},
 		Fallback:      http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { p.ServeHTTP(w, r) }),

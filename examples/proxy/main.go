@@ -88,7 +88,7 @@ func run(ctx context.Context, addr, file, appView string, cfg gatehouse.Config) 
 func newServer(store storage.Store, cfg gatehouse.Config, appView string) (http.Handler, *gatehouse.Server, error) {
 	var p *proxy
 	cfg.Fallback = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { p.ServeHTTP(w, r) })
-	srv, err := gatehouse.New(store, cfg)
+	srv, err := gatehouse.New(context.Background(), store, cfg)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -49,7 +49,7 @@ func (serveCmd) Run(ctx context.Context, s *Settings) (err error) {
 	if err != nil {
 		return err
 	}
-	srv, err := gatehouse.NewContext(ctx, store, cfg)
+	srv, err := gatehouse.New(ctx, store, cfg)
 	if err != nil {
 		return err
 	}

@@ -190,7 +190,7 @@ func TestToolsMakeNoStoreOfAMistypedName(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	srv, err := gatehouse.New(store, gatehouse.Config{Hostname: "localhost", HandleDomains: []string{".test"}, Logger: quiet})
+	srv, err := gatehouse.New(t.Context(), store, gatehouse.Config{Hostname: "localhost", HandleDomains: []string{".test"}, Logger: quiet})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -357,7 +357,7 @@ func TestNamesAsTyped(t *testing.T) {
 		}
 		cfg.PLC = gatehouse.PLCLocal
 		store := memory.New()
-		srv, err := gatehouse.New(store, cfg)
+		srv, err := gatehouse.New(t.Context(), store, cfg)
 		if err != nil {
 			t.Errorf("%s: %v", c.hostname, err)
 			continue

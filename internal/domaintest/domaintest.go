@@ -5,6 +5,7 @@ package domaintest
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -25,6 +26,7 @@ type Services struct {
 	t     testing.TB
 	mu    sync.Mutex // the server's background work looks at the clock too
 	now   time.Time
+	hooks []accounts.Hook
 }
 
 // New makes the services, whose background work is only done when a test calls Maintain. The
@@ -36,7 +38,8 @@ func New(t testing.TB, change ...func(*gatehouse.Config)) *Services {
 		Hostname: "pds.test", HandleDomains: []string{".test"},
 		PasswordMemory: 8, PasswordTime: 1,
 		Mail: s.Mail, Logger: slog.New(slog.DiscardHandler),
-		Now: s.Now,
+		Now:   s.Now,
+		Hooks: []accounts.Hook{s.hook},
 	}
 	for _, c := range change {
 		c(&cfg)
@@ -50,7 +53,7 @@ func New(t testing.TB, change ...func(*gatehouse.Config)) *Services {
 	if err != nil {
 		t.Fatal(err)
 	}
-	srv, err := gatehouse.New(s.Store, cfg)
+	srv, err := gatehouse.New(t.Context(), s.Store, cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,6 +67,26 @@ func New(t testing.TB, change ...func(*gatehouse.Config)) *Services {
 		s.Store.Close()
 	})
 	return s
+}
+
+// OnChange adds a hook for the changes that follow.
+func (s *Services) OnChange(h accounts.Hook) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.hooks = append(s.hooks, h)
+}
+
+// hook runs the hooks of the test.
+func (s *Services) hook(ctx context.Context, tx storage.Tx, c accounts.Change) error {
+	s.mu.Lock()
+	hooks := slices.Clone(s.hooks)
+	s.mu.Unlock()
+	for _, h := range hooks {
+		if err := h(ctx, tx, c); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Advance moves the clock on.

@@ -376,7 +376,7 @@ func TestAdminPasswordsAreNotShort(t *testing.T) {
 			Hostname: "localhost", HandleDomains: []string{".test"}, PasswordMemory: 8, PasswordTime: 1, Logger: slog.New(slog.DiscardHandler),
 		}
 		c.change(&cfg)
-		srv, err := gatehouse.New(store, cfg)
+		srv, err := gatehouse.New(t.Context(), store, cfg)
 		if err == nil {
 			srv.Close()
 		}

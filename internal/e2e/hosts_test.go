@@ -606,7 +606,7 @@ func TestTheServersPage(t *testing.T) {
 func TestHandlerWithoutTheTestServer(t *testing.T) {
 	store := memory.New()
 	defer store.Close()
-	srv, err := gatehouse.New(store, gatehouse.Config{Hostname: "localhost", HandleDomains: []string{".test"}, Logger: slog.New(slog.DiscardHandler)})
+	srv, err := gatehouse.New(t.Context(), store, gatehouse.Config{Hostname: "localhost", HandleDomains: []string{".test"}, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -274,7 +274,7 @@ func serveWith(t *testing.T, store storage.Store, hasher accounts.PasswordHasher
 		ServiceDID: "did:web:localhost", Keys: []sessions.Key{{Secret: secret}}, Secret: secret, Now: now,
 	})
 	must(err)
-	codes, err := invites.New(ctx, store, a, invites.Config{Hostname: "localhost", Now: now})
+	codes, err := invites.New(ctx, store, invites.Config{Hostname: "localhost", Now: now})
 	must(err)
 	log, err := audit.New(ctx, store, now)
 	must(err)

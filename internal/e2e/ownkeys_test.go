@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -644,7 +645,7 @@ func TestAVetoOfWhatAnOwnerPublished(t *testing.T) {
 		s.freed("vetoed.test")
 		o.is("published.test")
 	}, logged(log), config(func(c *gatehouse.Config) {
-		c.Hooks = append(c.Hooks, func(_ storage.Tx, c accounts.Change) error {
+		c.Hooks = append(c.Hooks, func(_ context.Context, _ storage.Tx, c accounts.Change) error {
 			if vetoed.Load() && (c.Kind == accounts.HandleChanged || c.Kind == accounts.KeyChanged) {
 				return sentence("not in my house")
 			}

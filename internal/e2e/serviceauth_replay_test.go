@@ -145,7 +145,7 @@ func TestServiceTokenSignsUpOnce(t *testing.T) {
 		s.Clock.Advance(time.Minute)
 		sign(token, "alice", moving).refused(401, "JwtExpired", "jwt expired")
 		s.Clock.Advance(time.Minute)
-		if err := s.Gatehouse.Sessions.Purge(t.Context()); err != nil {
+		if err := s.Gatehouse.Sessions.Maintain(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		if n := s.rows("service_tokens"); n != 0 {

@@ -518,7 +518,7 @@ func TestTheGateIsAskedLast(t *testing.T) {
 				s.do(nobody, "server.createAccount", applicant("visitor", object{"inviteCode": code})).refused(400, "InvalidRequest", "the gate was asked")
 			}, config(withMode(accounts.SignUpInvites)), config(g.config), config(func(c *gatehouse.Config) {
 				c.PLCDirectory, c.DIDMethod, c.MinPasswordLength = plc, method, 8
-				c.Hooks = []accounts.Hook{func(_ storage.Tx, ch accounts.Change) error {
+				c.Hooks = []accounts.Hook{func(_ context.Context, _ storage.Tx, ch accounts.Change) error {
 					if ch.Kind == accounts.Creating && ch.Account.Handle == "unloved.test" {
 						return sentence("Not you")
 					}
@@ -682,7 +682,7 @@ func TestAnOpenServerSaysSo(t *testing.T) {
 			Logger: slog.New(slog.NewJSONHandler(&log, nil)),
 		}
 		c.change(&cfg)
-		srv, err := gatehouse.New(store, cfg)
+		srv, err := gatehouse.New(t.Context(), store, cfg)
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
