@@ -84,10 +84,10 @@ type Config struct {
 	// moderators need, with service auth.
 	ModService string
 
-	// SignUp says who may sign up: everybody ([accounts.SignUpOpen], the default), people with an
-	// invite code ([accounts.SignUpInvites]), accounts that move here from another server
-	// ([accounts.SignUpMigrations]), or nobody ([accounts.SignUpClosed]).
-	SignUp accounts.SignUpMode
+	// SignUp says who may sign up: everybody ([SignUpOpen], the default), people with an
+	// invite code ([SignUpInvites]), accounts that move here from another server
+	// ([SignUpMigrations]), or nobody ([SignUpClosed]).
+	SignUp SignUpMode
 	// CheckSignUp is a gate of your own before sign-up, such as a captcha, a payment or a list of
 	// names. It is called after all other checks, outside of transactions and before the password is
 	// hashed; [ratelimit.FromContext] has the client's address (an IPv6 address as its /64). If it
@@ -311,10 +311,10 @@ func (s *settings) checkNames() error {
 
 func (s *settings) checkSignUp() error {
 	if s.SignUp == "" {
-		s.SignUp = accounts.SignUpOpen
+		s.SignUp = SignUpOpen
 	}
-	if !slices.Contains(accounts.SignUpModes(), s.SignUp) {
-		return fieldError("SignUp", "%q is none of %q", s.SignUp, accounts.SignUpModes())
+	if !slices.Contains(SignUpModes(), s.SignUp) {
+		return fieldError("SignUp", "%q is none of %q", s.SignUp, SignUpModes())
 	}
 	if s.InviteInterval < 0 {
 		return fieldError("InviteInterval", "is negative")
@@ -326,7 +326,7 @@ func (s *settings) checkSignUp() error {
 // operator gets by setting nothing.
 func (s *settings) anyoneMaySignUp() bool {
 	public := !IsLocal(s.Hostname) || !IsLocal(s.publicHost)
-	return public && s.SignUp == accounts.SignUpOpen && s.CheckSignUp == nil
+	return public && s.SignUp == SignUpOpen && s.CheckSignUp == nil
 }
 
 func (s *settings) checkIdentity() error {

@@ -35,7 +35,7 @@ func Example_services() {
 	ctx := context.Background()
 	store := memory.New()
 	defer store.Close()
-	srv, err := gatehouse.New(ctx, store, gatehouse.Config{Hostname: "localhost", HandleDomains: []string{".test"}, SignUp: accounts.SignUpInvites})
+	srv, err := gatehouse.New(ctx, store, gatehouse.Config{Hostname: "localhost", HandleDomains: []string{".test"}, SignUp: gatehouse.SignUpInvites})
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -44,7 +44,7 @@ func Example_services() {
 
 	made, _ := srv.Invites.Create(ctx, 1, 1)
 	tokens, err := srv.Sessions.SignUp(ctx, accounts.CreateParams{
-		Handle: "alice.test", Email: "alice@example.com", Password: "correct horse", InviteCode: made[0].Codes[0],
+		Handle: "alice.test", Email: "alice@example.com", Password: "correct horse", Ticket: made[0].Codes[0],
 	})
 	if err != nil {
 		fmt.Println(err)

@@ -66,9 +66,9 @@ func (s *Server) wire(ctx context.Context) error {
 	}
 	s.Accounts, err = accounts.New(ctx, guarded, accounts.Config{
 		HandleDomains:     cfg.HandleDomains,
-		Invites:           s.Invites,
+		Gate:              s.Invites,
 		Hooks:             hooks(cfg.Hooks),
-		SignUp:            cfg.SignUp,
+		SignUp:            cfg.SignUp.accounts(),
 		CheckSignUp:       cfg.CheckSignUp,
 		MinPasswordLength: cfg.MinPasswordLength,
 		ServiceName:       cfg.ServiceName,
@@ -193,8 +193,8 @@ func (s *Server) wireCredentials(ctx context.Context, guarded storage.Store) err
 // invites is the configuration of invite codes, which accounts only earn if sign-up needs one.
 func (s *settings) invites() invites.Config {
 	cfg := invites.Config{Hostname: s.Hostname, Epoch: s.InviteEpoch, Now: s.Now, Rand: s.Rand}
-	if s.SignUp == accounts.SignUpInvites {
-		cfg.Interval = s.InviteInterval
+	if s.SignUp == SignUpInvites {
+		cfg.Required, cfg.Interval = true, s.InviteInterval
 	}
 	return cfg
 }

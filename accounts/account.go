@@ -26,13 +26,6 @@ type Account struct {
 	// SigningKey is the account's atproto signing key, as a did:key.
 	SigningKey string `json:"signingKey,omitempty"`
 
-	// InviteCode is the code that the account was made with.
-	InviteCode string `json:"inviteCode,omitempty"`
-	// InvitesDisabled makes invite codes that the account earns useless.
-	InvitesDisabled bool `json:"invitesDisabled,omitempty"`
-	// InviteNote is an admin's note on why invites were disabled or enabled.
-	InviteNote string `json:"inviteNote,omitempty"`
-
 	// Takedown is set while the account is taken down by the server's moderators.
 	Takedown *Takedown `json:"takedown,omitempty"`
 	// DeactivatedAt is set while the account is deactivated by its owner, or not yet

@@ -15,10 +15,8 @@ type SignUpMode string
 
 // The modes of sign-up.
 const (
-	// SignUpOpen takes everybody.
+	// SignUpOpen takes everybody whom the [Gate], if there is one, lets pass.
 	SignUpOpen SignUpMode = "open"
-	// SignUpInvites takes people with an invite code; accounts that move here need one too.
-	SignUpInvites SignUpMode = "invites"
 	// SignUpMigrations takes accounts that move here from another server, and no new ones: a sign-up
 	// needs a DID, and proof of it.
 	SignUpMigrations SignUpMode = "migrations"
@@ -26,12 +24,22 @@ const (
 	SignUpClosed SignUpMode = "closed"
 )
 
-// SignUpModes returns all modes of sign-up.
-func SignUpModes() []SignUpMode {
-	return []SignUpMode{SignUpOpen, SignUpInvites, SignUpMigrations, SignUpClosed}
+// Gate stands before sign-up and lets those pass who have a ticket, such as an invite code. Its
+// methods with a transaction take part in the sign-up, and may run more than once.
+type Gate interface {
+	// Ticket returns a ticket as it was issued, from what an applicant typed or pasted. If a ticket is
+	// required and the text is empty, it returns an error.
+	Ticket(typed string) (string, error)
+	// Check refuses a ticket that can't be used now.
+	Check(tx storage.Tx, ticket string) error
+	// Redeem uses a ticket for an account, or refuses it as Check does.
+	Redeem(tx storage.Tx, ticket string, did syntax.DID) error
+	// Release takes back a use by Redeem, after a sign-up that failed.
+	Release(tx storage.Tx, ticket string, did syntax.DID) error
 }
 
-// ErrSignUpClosed says that the server takes no new accounts, or only accounts that move here.
+// ErrSignUpClosed is returned when the server takes no new accounts, or only accounts that move here.
+// Clients are answered 400 SignUpClosed.
 var ErrSignUpClosed = errors.New("accounts: sign-up is closed")
 
 var (
@@ -47,8 +55,9 @@ type Applicant struct {
 	// DID is the DID of an account that moves here; the applicant has proved that it is theirs. It is
 	// empty for a new account.
 	DID syntax.DID
-	// InviteCode is a code that can be used, spelt as it was made, or empty.
-	InviteCode string
+	// Ticket is what the applicant brought for the [Gate], such as an invite code. It can be used, and
+	// is spelt as it was issued. It is empty if there is none.
+	Ticket string
 	// VerificationCode and VerificationPhone are what the client sent, such as the answer to a
 	// captcha. Nothing has checked them (source: com.atproto.server.createAccount).
 	VerificationCode  string
@@ -57,9 +66,6 @@ type Applicant struct {
 
 // SignUpMode returns who may sign up.
 func (s *Service) SignUpMode() SignUpMode { return s.cfg.SignUp }
-
-// InviteRequired reports whether sign-up needs an invite code.
-func (s *Service) InviteRequired() bool { return s.cfg.SignUp == SignUpInvites }
 
 // checkMode refuses a sign-up that the mode doesn't allow, by its parameters alone: nothing is
 // looked up.
@@ -85,17 +91,13 @@ func checkOwner(p CreateParams) error {
 	return nil
 }
 
-// checkInvite refuses an invite code that can't be used.
-func (s *Service) checkInvite(tx storage.Tx, p CreateParams) error {
-	switch {
-	case p.InviteCode == "": // checkParams has refused it where one is needed
-		return nil
-	case s.cfg.Invites != nil:
-		return s.cfg.Invites.Check(tx, p.InviteCode)
-	case s.InviteRequired() && !p.Admit: // without a gate no code is valid
-		return refusal.New(ErrInviteRequired, "Provided invite code not available")
+// ticket returns the ticket of an applicant as it was issued. It may be missing if none is required,
+// or if an admin admits the applicant.
+func (s *Service) ticket(p CreateParams) (string, error) {
+	if s.cfg.Gate == nil || p.Admit && p.Ticket == "" {
+		return "", nil
 	}
-	return nil
+	return s.cfg.Gate.Ticket(p.Ticket)
 }
 
 var errRehearsed = errors.New("accounts: rehearsed")
@@ -116,7 +118,7 @@ func (s *Service) ask(ctx context.Context, r *record, p CreateParams) error {
 		return err
 	}
 	err = s.cfg.CheckSignUp(ctx, Applicant{
-		Handle: r.Handle, Email: r.Email, DID: p.DID, InviteCode: p.InviteCode,
+		Handle: r.Handle, Email: r.Email, DID: p.DID, Ticket: p.Ticket,
 		VerificationCode: p.VerificationCode, VerificationPhone: p.VerificationPhone,
 	})
 	if err != nil {

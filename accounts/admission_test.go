@@ -57,7 +57,7 @@ func TestWhomEachModeTakes(t *testing.T) {
 	add("unproven", func(p *accounts.CreateParams) { p.DID = "did:plc:bbbbbbbbbbbbbbbbbbbbbbbb" })
 	add("of-another", func(p *accounts.CreateParams) { p.DID, p.ProvenDID = "did:plc:cccccccccccccccccccccccc", mover })
 	add("only-proof", func(p *accounts.CreateParams) { p.ProvenDID = mover }) // and no DID that is brought
-	add("with-code", func(p *accounts.CreateParams) { p.InviteCode = "made-up" })
+	add("with-code", func(p *accounts.CreateParams) { p.Ticket = "made-up" })
 	add("by-admin", func(p *accounts.CreateParams) { p.Admit = true })
 
 	closed := map[string]error{}
@@ -76,11 +76,6 @@ func TestWhomEachModeTakes(t *testing.T) {
 			"unproven": accounts.ErrMissingAuth, "of-another": accounts.ErrMissingAuth,
 		}},
 		{accounts.SignUpClosed, closed},
-		// Without anybody who knows the codes none is good.
-		{accounts.SignUpInvites, map[string]error{
-			"newcomer": accounts.ErrInviteRequired, "moves": accounts.ErrInviteRequired, "unproven": accounts.ErrInviteRequired,
-			"of-another": accounts.ErrInviteRequired, "only-proof": accounts.ErrInviteRequired, "with-code": accounts.ErrInviteRequired,
-		}},
 	} {
 		s, _, err := bare(t, func(cfg *accounts.Config) { cfg.SignUp = c.mode })
 		if err != nil {

@@ -2,6 +2,7 @@ package accounts
 
 import (
 	"context"
+	"time"
 
 	"github.com/gatehouse-at/gatehouse/storage"
 )
@@ -31,7 +32,8 @@ const (
 	// CredentialsRevoked: the account has no password until it is reset. Its sessions end, and its
 	// app passwords go.
 	CredentialsRevoked Kind = "credentials"
-	// StatusChanged: a takedown, a deactivation, or the end of one.
+	// StatusChanged: the account was taken down, deactivated or scheduled for deletion, or one of these
+	// ended. It doesn't occur if the status is what it was before.
 	StatusChanged Kind = "status"
 	// KeyChanged: the account signs with another key.
 	KeyChanged Kind = "key"
@@ -69,7 +71,26 @@ func (s *Service) write(ctx context.Context, tx storage.Tx, r *record, c Change)
 		return err
 	}
 	c.Account = &r.Account
+	if c.Kind == StatusChanged && !statusDiffers(c.Before, c.Account) {
+		return nil
+	}
 	return s.runHooks(ctx, tx, c)
+}
+
+// statusDiffers reports whether the status of an account, or what is shown of it, differs. When a
+// deactivated account is deactivated again, only the time changes.
+func statusDiffers(a, b *Account) bool {
+	return (a.DeactivatedAt == nil) != (b.DeactivatedAt == nil) ||
+		!equal(a.DeleteAfter, b.DeleteAfter, time.Time.Equal) ||
+		!equal(a.Takedown, b.Takedown, func(a, b Takedown) bool { return a.Ref == b.Ref && a.At.Equal(b.At) })
+}
+
+// equal compares what two pointers point to; nil is only equal to nil.
+func equal[T any](a, b *T, same func(T, T) bool) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
+	return same(*a, *b)
 }
 
 // runHooks runs the hooks of the Config, in their order.

@@ -3,9 +3,9 @@
 // who they are with a password or an e-mailed code, what state they are in, and how they
 // end.
 //
-// It is the middle of Gatehouse: sessions, app passwords and invite codes build
-// on it, and follow what happens to an account through [Service.OnChange], inside the
-// same transaction. It knows none of them.
+// It is the middle of Gatehouse: sessions, app passwords and invite codes build on it, and follow what
+// happens to an account through the Hooks of its [Config], in the same transaction. It knows none of
+// them.
 //
 // # Sign-up
 //

@@ -8,7 +8,6 @@ import (
 	"io"
 	"log/slog"
 	"maps"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -34,8 +33,6 @@ var (
 	// ErrBadCredentials says that an identifier and a password don't belong
 	// together. It doesn't say whether the account exists.
 	ErrBadCredentials = errors.New("accounts: invalid identifier or password")
-	// ErrInviteRequired says that sign-up needs an invite code.
-	ErrInviteRequired = errors.New("accounts: no invite code given")
 	// ErrEmailTaken says that the e-mail address belongs to an account.
 	ErrEmailTaken = errors.New("accounts: e-mail address taken")
 	// ErrMissingAuth says that bringing a DID needs a proof that it is the caller's.
@@ -70,18 +67,6 @@ type HandleResolver interface {
 	ResolveHandle(ctx context.Context, h syntax.Handle) (syntax.DID, error)
 }
 
-// InviteGate decides on invite codes at sign-up. [invites.Service] is one.
-type InviteGate interface {
-	// Normalize returns a code as it was made, from what people type and paste.
-	Normalize(code string) string
-	// Check refuses a code that can't be used now.
-	Check(tx storage.Tx, code string) error
-	// Redeem uses a code for an account, or refuses as Check does.
-	Redeem(tx storage.Tx, code string, did syntax.DID) error
-	// Release takes back a use of Redeem, after a sign-up that failed.
-	Release(tx storage.Tx, code string, did syntax.DID) error
-}
-
 // Config configures a [Service]. The fields without a default are required.
 type Config struct {
 	// HandleDomains are the domains under which accounts may take handles, each
@@ -92,11 +77,11 @@ type Config struct {
 	// CheckSignUp is a gate before sign-up. It is called after all other checks, outside of
 	// transactions and before the password is hashed; [ratelimit.FromContext] has the client's
 	// address. If it returns an error there is no account, and nothing of the attempt is kept: no
-	// invite code is used. Clients of the HTTP API are shown the text of an error with a method
+	// ticket is used. Clients of the HTTP API are shown the text of an error with a method
 	// PublicMessage() string. Optional.
 	CheckSignUp func(context.Context, Applicant) error
-	// Invites decides on invite codes at sign-up. Without it no code is valid.
-	Invites InviteGate
+	// Gate stands before sign-up. Without one tickets are ignored.
+	Gate Gate
 	// Hooks take part in every change of an account, in this order: first what follows from it in
 	// other packages, such as sessions that end, then what the embedding program does.
 	Hooks []Hook
@@ -194,11 +179,13 @@ func New(ctx context.Context, store storage.Store, cfg Config) (*Service, error)
 		return nil, errors.New("accounts: Config.Mailer is missing")
 	case len(cfg.CodeSecret) < 32:
 		return nil, errors.New("accounts: Config.CodeSecret is shorter than 32 bytes")
-	case cfg.SignUp != "" && !slices.Contains(SignUpModes(), cfg.SignUp):
-		return nil, fmt.Errorf("accounts: Config.SignUp is %q, which is none of %q", cfg.SignUp, SignUpModes())
 	}
-	if cfg.SignUp == "" {
+	switch cfg.SignUp {
+	case "":
 		cfg.SignUp = SignUpOpen
+	case SignUpOpen, SignUpMigrations, SignUpClosed:
+	default:
+		return nil, fmt.Errorf("accounts: Config.SignUp is %q", cfg.SignUp)
 	}
 	cfg.MailPages = maps.Clone(cfg.MailPages)
 	for kind, page := range cfg.MailPages {

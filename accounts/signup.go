@@ -18,10 +18,12 @@ import (
 // CreateParams are what an account is made of.
 type CreateParams struct {
 	// Handle may be in any spelling that [NormalizeHandle] understands.
-	Handle     string
-	Email      string
-	Password   string
-	InviteCode string
+	Handle   string
+	Email    string
+	Password string
+	// Ticket is what the [Gate] wants to see, such as an invite code, in any spelling that the gate
+	// understands.
+	Ticket string
 	// RecoveryKey is a did:key of the owner's, which outranks the server's keys
 	// in the account's DID. Optional.
 	RecoveryKey string
@@ -40,8 +42,8 @@ type CreateParams struct {
 	VerificationPhone string
 	// AllowReserved lets an admin take handles that are reserved, offensive, or held for others.
 	AllowReserved bool
-	// Admit lets an admin make an account in every mode of sign-up, without an invite code and
-	// without CheckSignUp. An invite code that is given all the same has to be valid, and is used.
+	// Admit lets an admin make an account in every mode of sign-up, without a ticket and without
+	// CheckSignUp. A ticket that is given all the same has to be valid, and is used.
 	Admit bool
 	// Guard runs in the first transaction of the sign-up, before anything else in it. Its error is
 	// returned, and undoes what it wrote. Otherwise its writes last if that transaction does, even
@@ -56,6 +58,8 @@ type CreateParams struct {
 type pending struct {
 	Since     time.Time       `json:"since"`
 	Operation json.RawMessage `json:"operation"`
+	// Ticket is the one that was redeemed, which is given back if there is no account in the end.
+	Ticket string `json:"ticket,omitempty"`
 }
 
 // The time that the outside half of a sign-up may take, and the age at which a pending account that
@@ -69,19 +73,16 @@ const (
 // Create makes an account. The functions in also run in the transaction that makes the account
 // visible, and an error of theirs undoes it (unless a recovery pass made it visible before: then it
 // stays, and the error is returned all the same). Errors: [ErrSignUpClosed], [ErrInvalidRequest],
-// [ErrInvalidPassword], [ErrInviteRequired], [ErrInvalidEmail], [ErrInvalidHandle],
+// [ErrInvalidPassword], [ErrInvalidEmail], [ErrInvalidHandle],
 // [ErrHandleNotAvailable], [ErrUnsupportedDomain], [ErrEmailTaken], [ErrMissingAuth], [ErrHeldKey],
-// [ErrDirectory], [ratelimit.ErrLimited], and those of the [InviteGate] and of CheckSignUp. An
+// [ErrDirectory], [ratelimit.ErrLimited], and those of the [Gate] and of CheckSignUp. An
 // account whose DID is taken down here is taken down (source: com.atproto.server.createAccount).
 func (s *Service) Create(ctx context.Context, p CreateParams, also ...func(storage.Tx, *Account) error) (*Account, error) {
 	if err := s.checkMode(p); err != nil {
 		return nil, err
 	}
-	p.Email, p.InviteCode = typed.Trim(p.Email), typed.Name(p.InviteCode)
-	if s.cfg.Invites != nil {
-		p.InviteCode = s.cfg.Invites.Normalize(p.InviteCode) // hooks and CheckSignUp may know codes too
-	}
-	r, err := s.checkParams(ctx, p)
+	p.Email = typed.Trim(p.Email)
+	r, err := s.checkParams(ctx, &p)
 	if err != nil {
 		return nil, err
 	}
@@ -176,14 +177,16 @@ func outage(ctx context.Context, err error) bool {
 	return errors.Is(err, storage.ErrUnavailable) || errors.Is(err, storage.ErrClosed) || ctx.Err() != nil
 }
 
-// checkParams checks the parameters by themselves, and begins the record. With what follows it
+// checkParams checks the parameters by themselves, replaces the ticket by its normal form, and begins
+// the record. With what follows it
 // keeps to the reference server's order, so that a client is told of the same fault first.
-func (s *Service) checkParams(ctx context.Context, p CreateParams) (*record, error) {
+func (s *Service) checkParams(ctx context.Context, p *CreateParams) (*record, error) {
 	if err := s.checkNewPassword(p.Password); err != nil {
 		return nil, err
 	}
-	if p.InviteCode == "" && s.InviteRequired() && !p.Admit {
-		return nil, refusal.New(ErrInviteRequired, "No invite code provided")
+	var err error
+	if p.Ticket, err = s.ticket(*p); err != nil {
+		return nil, err
 	}
 	if p.Email == "" {
 		return nil, refusal.New(ErrInvalidRequest, "Email is required")
@@ -196,7 +199,7 @@ func (s *Service) checkParams(ctx context.Context, p CreateParams) (*record, err
 	if err != nil {
 		return nil, err
 	}
-	return &record{Account: Account{Handle: handle, Email: email, InviteCode: p.InviteCode, CreatedAt: s.now()}}, nil
+	return &record{Account: Account{Handle: handle, Email: email, CreatedAt: s.now()}}, nil
 }
 
 // prepare checks the parameters against what there is, and makes the rest of the record and the
@@ -251,7 +254,7 @@ func (s *Service) identify(ctx context.Context, r *record, p CreateParams) (*did
 	if err != nil {
 		return nil, fmt.Errorf("accounts: %w", err)
 	}
-	r.Pending = &pending{Operation: raw}
+	r.Pending = &pending{Operation: raw, Ticket: p.Ticket}
 	return minted.Operation, nil
 }
 
@@ -272,11 +275,13 @@ func (s *Service) checkProof(ctx context.Context, p CreateParams) error {
 	return nil
 }
 
-// checkFree refuses an invite code that can't be used, and a handle, an address or a DID that is
+// checkFree refuses a ticket that can't be used, and a handle, an address or a DID that is
 // taken.
 func (s *Service) checkFree(tx storage.Tx, r *record, p CreateParams) error {
-	if err := s.checkInvite(tx, p); err != nil {
-		return err
+	if p.Ticket != "" {
+		if err := s.cfg.Gate.Check(tx, p.Ticket); err != nil {
+			return err
+		}
 	}
 	if !p.AllowReserved {
 		switch reserved, err := s.isReserved(tx, r.Handle); {
@@ -307,7 +312,7 @@ func (s *Service) checkFree(tx storage.Tx, r *record, p CreateParams) error {
 	return nil
 }
 
-// reserve is the first step: everything is checked again, now for good, and the invite used.
+// reserve is the first step: everything is checked again, now for good, and the ticket used.
 func (s *Service) reserve(ctx context.Context, tx storage.Tx, r *record, p CreateParams) error {
 	if p.Guard != nil {
 		if err := p.Guard(tx); err != nil {
@@ -336,8 +341,8 @@ func (s *Service) reserve(ctx context.Context, tx storage.Tx, r *record, p Creat
 	if r.Takedown != nil && p.DID == "" { // it is named after a handle whose account was taken down and deleted
 		return handleTaken(r.Handle)
 	}
-	if p.InviteCode != "" && s.cfg.Invites != nil {
-		if err := s.cfg.Invites.Redeem(tx, p.InviteCode, r.DID); err != nil {
+	if p.Ticket != "" {
+		if err := s.cfg.Gate.Redeem(tx, p.Ticket, r.DID); err != nil {
 			return err
 		}
 	}
@@ -385,8 +390,8 @@ func (s *Service) undo(ctx context.Context, id syntax.DID, published bool) (undo
 			return err
 		case r.Pending == nil:
 			return nil
-		case r.InviteCode != "" && s.cfg.Invites != nil:
-			if err := s.cfg.Invites.Release(tx, r.InviteCode, r.DID); err != nil {
+		case r.Pending.Ticket != "" && s.cfg.Gate != nil:
+			if err := s.cfg.Gate.Release(tx, r.Pending.Ticket, r.DID); err != nil {
 				return err
 			}
 		}

@@ -77,16 +77,6 @@ func (s *Service) Reactivate(ctx context.Context, did syntax.DID) error {
 	})
 }
 
-// SetInvites lets an account earn usable invite codes, or has those that it earns
-// be disabled. The note, if not empty, says why
-// (source: com.atproto.admin.disableAccountInvites and enableAccountInvites).
-func (s *Service) SetInvites(ctx context.Context, did syntax.DID, enabled bool, note string) error {
-	return s.modify(ctx, did, StatusChanged, func(tx storage.Tx, r *record) error {
-		r.InvitesDisabled, r.InviteNote = !enabled, storage.Text(note)
-		return nil
-	})
-}
-
 // SendNotice mails an account a message of the server's administrators. Errors: [ErrNotFound],
 // [ErrInvalidRequest] if it has no address, or the message isn't text (source:
 // com.atproto.admin.sendEmail).

@@ -242,13 +242,13 @@ func TestASignUpThatRecoveryFinishedKeepsItsDID(t *testing.T) {
 
 func TestRecoveryGivesUpWhatAHookRefuses(t *testing.T) {
 	dir := watch(t)
-	s := domaintest.New(t, dir.in, func(c *gatehouse.Config) { c.SignUp = accounts.SignUpInvites })
+	s := domaintest.New(t, dir.in, func(c *gatehouse.Config) { c.SignUp = gatehouse.SignUpInvites })
 	made, err := s.Invites.Create(ctx, 1, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
 	p := params("alice")
-	p.InviteCode = made[0].Codes[0]
+	p.Ticket = made[0].Codes[0]
 	lost := fmt.Errorf("%w: in this test", did.ErrUnavailable)
 	dir.submitted = func(context.Context) error { return lost }
 	dir.asked = func() error { return lost }

@@ -18,7 +18,7 @@ import (
 	"github.com/gatehouse-at/gatehouse/sessions"
 )
 
-func withInvites(c *gatehouse.Config) { c.SignUp = accounts.SignUpInvites }
+func withInvites(c *gatehouse.Config) { c.SignUp = gatehouse.SignUpInvites }
 
 // useCases are those of TestEveryStepMayFail.
 var useCases = []useCase{
@@ -31,7 +31,7 @@ var useCases = []useCase{
 		done: func(w *world) error { return w.signedUp(nil) }, undone: (*world).notSignedUp,
 		veto: accounts.Created,
 	}, {
-		name: "sign-up with a did:web", configure: func(c *gatehouse.Config) { c.SignUp, c.DIDMethod = accounts.SignUpInvites, gatehouse.MethodWeb },
+		name: "sign-up with a did:web", configure: func(c *gatehouse.Config) { c.SignUp, c.DIDMethod = gatehouse.SignUpInvites, gatehouse.MethodWeb },
 		prepare: (*world).invite, act: signUp,
 		done: func(w *world) error { return w.signedUp(nil) }, undone: (*world).notSignedUp,
 		spent: []error{invites.ErrUnavailable},
@@ -217,7 +217,7 @@ var useCases = []useCase{
 		},
 		undone: func(w *world) error { return same("the codes", len(rows[any](w, w.store, "invite_codes")), 0) },
 	}, {
-		name: "earning of invite codes", configure: func(c *gatehouse.Config) { c.SignUp, c.InviteInterval = accounts.SignUpInvites, time.Hour },
+		name: "earning of invite codes", configure: func(c *gatehouse.Config) { c.SignUp, c.InviteInterval = gatehouse.SignUpInvites, time.Hour },
 		prepare: func(w *world) {
 			w.invite()
 			w.ok(signUp(ctx, w))
@@ -291,7 +291,7 @@ func (w *world) invite() {
 
 func signUp(ctx context.Context, w *world) error {
 	p := params("alice")
-	p.InviteCode = w.code
+	p.Ticket = w.code
 	return w.signUp(ctx, p)
 }
 
@@ -319,11 +319,21 @@ func (w *world) signedUp(also func(*accounts.Account) error) error {
 			return err
 		}
 	}
-	return errors.Join(w.hasPassword("password"), same("its invite code", a.InviteCode, w.code), w.inviteUsed(1))
+	return errors.Join(w.hasPassword("password"), w.invited(a.DID), w.inviteUsed(1))
 }
 
 func (w *world) notSignedUp() error {
 	return errors.Join(w.free("alice.test", "alice@example.com"), w.inviteUsed(0), w.hasSessions(0))
+}
+
+// invited tells whether an account used the invite code.
+func (w *world) invited(id syntax.DID) error {
+	for _, use := range rows[struct{ Code, UsedBy string }](w, w.store, "invite_uses") {
+		if use.UsedBy == id.String() && use.Code == w.code {
+			return nil
+		}
+	}
+	return fmt.Errorf("%s hasn't used the code %s", id, w.code)
 }
 
 func (w *world) inviteUsed(times int) error {
@@ -362,7 +372,7 @@ func (w *world) moving() {
 
 func moveHere(ctx context.Context, w *world) error {
 	p := params("alice")
-	p.InviteCode, p.DID, p.ProvenDID = w.code, w.id, w.id
+	p.Ticket, p.DID, p.ProvenDID = w.code, w.id, w.id
 	return w.signUp(ctx, p)
 }
 

@@ -124,12 +124,24 @@ func (s *Service) Disable(ctx context.Context, codeNames, accountNames []string)
 	})
 }
 
-// Of returns all codes of an account with their uses, disabled ones too, and the
-// code with which it was invited, if any: the last, if it left and came back.
-func (s *Service) Of(ctx context.Context, did syntax.DID) (own []*Code, invitedBy *Code, err error) {
-	err = s.store.View(ctx, func(tx storage.Tx) error {
-		invitedBy = nil
-		if own, err = ofAccount(tx, did); err != nil {
+// Summary is what there is about an account and invite codes.
+type Summary struct {
+	Standing
+	// Own are the account's codes with their uses, disabled ones too.
+	Own []*Code
+	// InvitedBy is the code that the account signed up with, or nil: the last, if it left and came back.
+	InvitedBy *Code
+}
+
+// Of returns the summary of an account.
+func (s *Service) Of(ctx context.Context, did syntax.DID) (Summary, error) {
+	var sum Summary
+	err := s.store.View(ctx, func(tx storage.Tx) (err error) {
+		sum = Summary{}
+		if sum.Standing, err = standingOf(tx, did); err != nil {
+			return err
+		}
+		if sum.Own, err = ofAccount(tx, did); err != nil {
 			return err
 		}
 		var last *use
@@ -148,8 +160,8 @@ func (s *Service) Of(ctx context.Context, did syntax.DID) (own []*Code, invitedB
 		if err != nil {
 			return ignoreNotFound(err)
 		}
-		invitedBy = c
+		sum.InvitedBy = c
 		return withUses(tx, c)
 	})
-	return own, invitedBy, err
+	return sum, err
 }

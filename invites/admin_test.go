@@ -9,6 +9,7 @@ import (
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
 
+	"github.com/gatehouse-at/gatehouse/accounts"
 	"github.com/gatehouse-at/gatehouse/internal/domaintest"
 	"github.com/gatehouse-at/gatehouse/invites"
 	"github.com/gatehouse-at/gatehouse/storage"
@@ -176,9 +177,9 @@ func TestACodeIsUsedAgainByOneWhoComesBack(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	_, invitedBy, err := s.Invites.Of(ctx, did)
-	if err != nil || invitedBy == nil || invitedBy.Code != last {
-		t.Errorf("invited by %+v, %v; want %s", invitedBy, err, last)
+	sum, err := s.Invites.Of(ctx, did)
+	if err != nil || sum.InvitedBy == nil || sum.InvitedBy.Code != last {
+		t.Errorf("invited by %+v, %v; want %s", sum.InvitedBy, err, last)
 	}
 }
 
@@ -191,23 +192,29 @@ func TestTheCodesOfAnAccountGoWithIt(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	own, invitedBy, err := s.Invites.Of(ctx, alice)
-	if err != nil || len(own) != 2 || invitedBy == nil || invitedBy.Code != gift || len(invitedBy.Uses) != 1 {
-		t.Fatalf("Of: %v, %+v, %v", names(own), invitedBy, err)
+	if err := s.Invites.SetStanding(ctx, alice, invites.Standing{Disabled: true, Note: "a scraper"}); err != nil {
+		t.Fatal(err)
+	}
+	sum, err := s.Invites.Of(ctx, alice)
+	if err != nil || len(sum.Own) != 2 || sum.InvitedBy == nil || sum.InvitedBy.Code != gift || len(sum.InvitedBy.Uses) != 1 || sum.Note != "a scraper" || !sum.Disabled {
+		t.Fatalf("Of: %v, %+v, %v", names(sum.Own), sum, err)
 	}
 	if err := s.Accounts.DeleteNow(ctx, alice); err != nil {
 		t.Fatal(err)
 	}
-	own, _, err = s.Invites.Of(ctx, alice)
-	if err != nil || len(own) != 0 {
-		t.Errorf("a deleted account has %v, %v", names(own), err)
+	sum, err = s.Invites.Of(ctx, alice)
+	if err != nil || len(sum.Own) != 0 || sum.Standing != (invites.Standing{}) {
+		t.Errorf("a deleted account has %v, %+v, %v", names(sum.Own), sum.Standing, err)
+	}
+	if err := s.Invites.SetStanding(ctx, alice, invites.Standing{Disabled: true}); !errors.Is(err, accounts.ErrNotFound) {
+		t.Errorf("SetStanding of a deleted account: %v", err)
 	}
 	for _, code := range []string{mine[0], mine[1], gift} {
 		if err := redeem(s, code, "did:web:other"); !errors.Is(err, invites.ErrUnavailable) {
 			t.Errorf("%s: %v", code, err)
 		}
 	}
-	if _, invitedBy, err := s.Invites.Of(ctx, "did:web:guest"); invitedBy != nil || err != nil {
-		t.Errorf("the guest was invited by %+v, %v", invitedBy, err)
+	if sum, err := s.Invites.Of(ctx, "did:web:guest"); sum.InvitedBy != nil || err != nil {
+		t.Errorf("the guest was invited by %+v, %v", sum.InvitedBy, err)
 	}
 }

@@ -64,12 +64,12 @@ func TestSpellingsOfACode(t *testing.T) {
 	if err := redeem(s, code, third); err != nil {
 		t.Errorf("after a use was given back: %v", err)
 	}
-	own, _, err := s.Invites.Of(ctx, alice.DID)
-	if err != nil || len(own) != 1 || own[0].Used != 2 || len(own[0].Uses) != 2 {
-		t.Errorf("the codes of alice: %+v, %v", own, err)
+	hers, err := s.Invites.Of(ctx, alice.DID)
+	if err != nil || len(hers.Own) != 1 || hers.Own[0].Used != 2 || len(hers.Own[0].Uses) != 2 {
+		t.Errorf("the codes of alice: %+v, %v", hers, err)
 	}
-	if _, by, err := s.Invites.Of(ctx, third); err != nil || by == nil || by.Code != code {
-		t.Errorf("third came with %+v, %v", by, err)
+	if sum, err := s.Invites.Of(ctx, third); err != nil || sum.InvitedBy == nil || sum.InvitedBy.Code != code {
+		t.Errorf("third was invited by %+v, %v", sum.InvitedBy, err)
 	}
 }
 

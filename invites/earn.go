@@ -87,13 +87,16 @@ func (s *Service) earn(ctx context.Context, a *accounts.Account, existing []*Cod
 		if routine(now) != routine(existing) {
 			return errDuplicateCreate
 		}
-		current, err := accounts.GetTx(tx, a.DID)
+		if _, err := accounts.GetTx(tx, a.DID); err != nil { // deleted meanwhile
+			return err
+		}
+		standing, err := standingOf(tx, a.DID)
 		if err != nil {
 			return err
 		}
 		for _, c := range fresh {
 			// Kept for the books, so that the account doesn't catch up when invites are enabled again.
-			c.Disabled = current.InvitesDisabled
+			c.Disabled = standing.Disabled
 		}
 		return insert(tx, fresh)
 	})

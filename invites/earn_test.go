@@ -8,7 +8,6 @@ import (
 	"github.com/bluesky-social/indigo/atproto/syntax"
 
 	"github.com/gatehouse-at/gatehouse"
-	"github.com/gatehouse-at/gatehouse/accounts"
 	"github.com/gatehouse-at/gatehouse/internal/domaintest"
 	"github.com/gatehouse-at/gatehouse/invites"
 )
@@ -17,7 +16,7 @@ import (
 func earning(t *testing.T) (*domaintest.Services, *invites.Service, syntax.DID) {
 	t.Helper()
 	s := domaintest.New(t, func(c *gatehouse.Config) {
-		c.SignUp, c.InviteInterval = accounts.SignUpInvites, 24*time.Hour
+		c.SignUp, c.InviteInterval = gatehouse.SignUpInvites, 24*time.Hour
 	})
 	return s, s.Invites, s.SignUp("alice").Account.DID
 }
@@ -32,12 +31,13 @@ func TestAnAccountWhoseInvitesAreDisabledEarnsDisabledOnes(t *testing.T) {
 	}
 	s.Advance(24 * time.Hour)
 	list(1)
-	if err := s.Accounts.SetInvites(ctx, alice, false, "too many"); err != nil {
+	if err := s.Invites.SetStanding(ctx, alice, invites.Standing{Disabled: true, Note: "too many"}); err != nil {
 		t.Fatal(err)
 	}
 	s.Advance(2 * 24 * time.Hour)
 	list(1)
-	own, _, err := inv.Of(ctx, alice)
+	sum, err := inv.Of(ctx, alice)
+	own := sum.Own
 	if err != nil || len(own) != 3 || own[0].Disabled || !own[1].Disabled || !own[2].Disabled {
 		t.Fatalf("Of: %+v, %v", own, err)
 	}
@@ -45,7 +45,7 @@ func TestAnAccountWhoseInvitesAreDisabledEarnsDisabledOnes(t *testing.T) {
 		t.Errorf("a code earned while disabled: %v", err)
 	}
 	// What was earned in the meantime isn't made up for.
-	if err := s.Accounts.SetInvites(ctx, alice, true, ""); err != nil {
+	if err := s.Invites.SetStanding(ctx, alice, invites.Standing{}); err != nil {
 		t.Fatal(err)
 	}
 	list(1)

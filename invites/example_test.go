@@ -13,7 +13,7 @@ func ExampleService_Create() {
 	ctx := context.Background()
 	store := memory.New()
 	defer store.Close()
-	srv, err := gatehouse.New(ctx, store, gatehouse.Config{Hostname: "localhost", HandleDomains: []string{".test"}, SignUp: accounts.SignUpInvites})
+	srv, err := gatehouse.New(ctx, store, gatehouse.Config{Hostname: "localhost", HandleDomains: []string{".test"}, SignUp: gatehouse.SignUpInvites})
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -22,7 +22,7 @@ func ExampleService_Create() {
 	made, _ := srv.Invites.Create(ctx, 1, 1) // one code with one use
 	for _, label := range []string{"alice", "bob"} {
 		_, err := srv.Accounts.Create(ctx, accounts.CreateParams{
-			Handle: label + ".test", Email: label + "@example.com", Password: "correct horse", InviteCode: made[0].Codes[0],
+			Handle: label + ".test", Email: label + "@example.com", Password: "correct horse", Ticket: made[0].Codes[0],
 		})
 		fmt.Println(label, err)
 	}

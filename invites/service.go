@@ -19,16 +19,24 @@ import (
 
 // Errors of this package. Test for them with [errors.Is].
 var (
-	// ErrUnavailable says that a code doesn't exist, is disabled, used up, or belongs to
-	// an account that is taken down.
+	// ErrRequired is returned when somebody signs up without a code where one is needed. Clients are
+	// answered 400 InvalidInviteCode.
+	ErrRequired = errors.New("invites: no code given")
+	// ErrUnavailable is returned when a code doesn't exist, is disabled, was used up, or belongs to an
+	// account that is taken down. Clients are answered 400 InvalidInviteCode.
 	ErrUnavailable = errors.New("invites: code not available")
-	// ErrInvalidRequest says that an argument is out of range.
+	// ErrInvalidRequest is returned when an argument is out of range. Clients are answered 400
+	// InvalidRequest.
 	ErrInvalidRequest = errors.New("invites: invalid request")
-	// ErrDuplicateCreate says that another call earned the account's codes meanwhile.
+	// ErrDuplicateCreate is returned when another call has made the codes that an account has earned
+	// since the account's codes were read. Clients are answered 400 DuplicateCreate.
 	ErrDuplicateCreate = errors.New("invites: codes earned twice")
 )
 
-var errUnavailable = refusal.New(ErrUnavailable, "Provided invite code not available")
+var (
+	errRequired    = refusal.New(ErrRequired, "No invite code provided")
+	errUnavailable = refusal.New(ErrUnavailable, "Provided invite code not available")
+)
 
 // The most codes that one call makes, and that an account may have unused of those it earned; the
 // longest DID that codes are made for, in bytes.
@@ -43,6 +51,9 @@ const (
 type Config struct {
 	// Hostname begins the codes, its dots as dashes. Required.
 	Hostname string
+	// Required refuses sign-ups without a code. Otherwise a code that is given all the same has to be
+	// valid, and is used.
+	Required bool
 	// Interval is the time in which an account earns a code. Zero: accounts earn none.
 	Interval time.Duration
 	// Epoch is when earning begins, for accounts that are older.
@@ -53,7 +64,8 @@ type Config struct {
 	Rand io.Reader
 }
 
-// Service keeps the invite codes of a server. Its methods are safe for concurrent use.
+// Service keeps the invite codes of a server. It is the [accounts.Gate] before sign-up, whose tickets
+// are the codes. Its methods are safe for concurrent use.
 type Service struct {
 	store  storage.Store
 	cfg    Config
@@ -84,13 +96,20 @@ func New(ctx context.Context, store storage.Store, cfg Config) (*Service, error)
 }
 
 // Tables are the collections of this package.
-func Tables() []storage.Definer { return []storage.Definer{codes, uses} }
+func Tables() []storage.Definer { return []storage.Definer{codes, uses, standings} }
 
-// Follow is the [accounts.Hook] of this package: it deletes the codes of an account that is deleted.
-// The account's use of somebody else's code stays, since that code stays used.
+// Required reports whether sign-up needs a code.
+func (s *Service) Required() bool { return s.cfg.Required }
+
+// Follow is the [accounts.Hook] of this package: it deletes the codes of an account that is deleted,
+// and what admins decided about them. The account's use of somebody else's code stays, since that
+// code stays used.
 func Follow(_ context.Context, tx storage.Tx, c accounts.Change) error {
 	if c.Kind != accounts.Deleted {
 		return nil
+	}
+	if err := standings.Delete(tx, c.Account.DID.String()); err != nil {
+		return err
 	}
 	prefix := c.Account.DID.String() + " "
 	if _, err := codes.DeleteAll(tx, storage.Range{Index: "account", Prefix: prefix}); err != nil {
@@ -168,8 +187,14 @@ func insert(tx storage.Tx, batch []*Code) error {
 
 func (s *Service) now() time.Time { return s.cfg.Now().UTC().Truncate(time.Millisecond) }
 
-// Normalize is the function of the same name.
-func (*Service) Normalize(code string) string { return Normalize(code) }
+// Ticket implements [accounts.Gate]: it returns a code as it was made. Error: [ErrRequired].
+func (s *Service) Ticket(typed string) (string, error) {
+	code := Normalize(typed)
+	if code == "" && s.cfg.Required {
+		return "", errRequired
+	}
+	return code, nil
+}
 
 // Check refuses a code that can't be used now, with [ErrUnavailable]. Like Redeem and Release it
 // takes a code in any spelling that [Normalize] understands.

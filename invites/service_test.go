@@ -33,24 +33,24 @@ func TestCreate(t *testing.T) {
 }
 
 func TestACodeHasItsUses(t *testing.T) {
-	s := domaintest.New(t, func(c *gatehouse.Config) { c.SignUp = accounts.SignUpInvites })
+	s := domaintest.New(t, func(c *gatehouse.Config) { c.SignUp = gatehouse.SignUpInvites })
 	made, err := s.Invites.Create(ctx, 1, 2)
 	if err != nil {
 		t.Fatal(err)
 	}
 	code := made[0].Codes[0]
 	for label, want := range map[string]error{"alice": nil, "bob": nil} {
-		_, err := s.Accounts.Create(ctx, accounts.CreateParams{Handle: label + ".test", Email: label + "@example.com", Password: "password", InviteCode: code})
+		_, err := s.Accounts.Create(ctx, accounts.CreateParams{Handle: label + ".test", Email: label + "@example.com", Password: "password", Ticket: code})
 		if !errors.Is(err, want) {
 			t.Errorf("%s: %v", label, err)
 		}
 	}
-	_, err = s.Accounts.Create(ctx, accounts.CreateParams{Handle: "carol.test", Email: "carol@example.com", Password: "password", InviteCode: code})
+	_, err = s.Accounts.Create(ctx, accounts.CreateParams{Handle: "carol.test", Email: "carol@example.com", Password: "password", Ticket: code})
 	if !errors.Is(err, invites.ErrUnavailable) {
 		t.Errorf("a third use of two: %v", err)
 	}
 	_, err = s.Accounts.Create(ctx, accounts.CreateParams{Handle: "carol.test", Email: "carol@example.com", Password: "password"})
-	if !errors.Is(err, accounts.ErrInviteRequired) {
+	if !errors.Is(err, invites.ErrRequired) {
 		t.Errorf("without a code: %v", err)
 	}
 }
@@ -88,7 +88,7 @@ func TestEarning(t *testing.T) {
 		{"an epoch to come", start.Add(100 * day), []time.Duration{50 * day}, []int{0}},
 	} {
 		s := domaintest.New(t, func(cfg *gatehouse.Config) {
-			cfg.SignUp, cfg.InviteInterval, cfg.InviteEpoch = accounts.SignUpInvites, day, c.epoch
+			cfg.SignUp, cfg.InviteInterval, cfg.InviteEpoch = gatehouse.SignUpInvites, day, c.epoch
 		})
 		did := s.SignUp("alice").Account.DID
 		if _, err := s.Invites.Create(ctx, 2, 1, did.String()); err != nil { // gifts don't count

@@ -97,13 +97,13 @@ func (s *Server) accountView(c *call, id syntax.DID) (*accountView, error) {
 	if err != nil {
 		return nil, err
 	}
-	own, invitedBy, err := s.cfg.Invites.Of(c.Context(), id)
+	invited, err := s.cfg.Invites.Of(c.Context(), id)
 	if err != nil {
 		return nil, err
 	}
 	view := &accountView{AdminDefs_AccountView: atproto.AdminDefs_AccountView{
 		Did: a.DID.String(), Handle: a.Handle.String(), Email: pointer(a.Email),
-		IndexedAt: datetime(a.CreatedAt), InvitesDisabled: &a.InvitesDisabled, InviteNote: pointer(a.InviteNote),
+		IndexedAt: datetime(a.CreatedAt), InvitesDisabled: &invited.Disabled, InviteNote: pointer(invited.Note),
 	}, Invites: []*atproto.ServerDefs_InviteCode{}}
 	if a.EmailConfirmedAt != nil {
 		view.EmailConfirmedAt = pointer(datetime(*a.EmailConfirmedAt))
@@ -111,11 +111,11 @@ func (s *Server) accountView(c *call, id syntax.DID) (*accountView, error) {
 	if a.DeactivatedAt != nil {
 		view.DeactivatedAt = pointer(datetime(*a.DeactivatedAt))
 	}
-	for _, code := range own {
+	for _, code := range invited.Own {
 		view.Invites = append(view.Invites, inviteCode(code))
 	}
-	if invitedBy != nil {
-		view.InvitedBy = inviteCode(invitedBy)
+	if invited.InvitedBy != nil {
+		view.InvitedBy = inviteCode(invited.InvitedBy)
 	}
 	return view, nil
 }
@@ -192,13 +192,13 @@ func (s *Server) adminDeleteAccount(c *call, in *atproto.AdminDeleteAccount_Inpu
 
 func (s *Server) disableAccountInvites(c *call, in *atproto.AdminDisableAccountInvites_Input) (*nothing, error) {
 	return nil, s.onAccount(c, in.Account, func(a *accounts.Account) error {
-		return s.cfg.Accounts.SetInvites(c.Context(), a.DID, false, value(in.Note))
+		return s.cfg.Invites.SetStanding(c.Context(), a.DID, invites.Standing{Disabled: true, Note: value(in.Note)})
 	})
 }
 
 func (s *Server) enableAccountInvites(c *call, in *atproto.AdminEnableAccountInvites_Input) (*nothing, error) {
 	return nil, s.onAccount(c, in.Account, func(a *accounts.Account) error {
-		return s.cfg.Accounts.SetInvites(c.Context(), a.DID, true, value(in.Note))
+		return s.cfg.Invites.SetStanding(c.Context(), a.DID, invites.Standing{Note: value(in.Note)})
 	})
 }
 

@@ -21,7 +21,7 @@ func (s *Server) createAccount(c *call, in *atproto.ServerCreateAccount_Input) (
 		Handle:      in.Handle,
 		Email:       value(in.Email),
 		Password:    *in.Password,
-		InviteCode:  value(in.InviteCode),
+		Ticket:      value(in.InviteCode),
 		RecoveryKey: value(in.RecoveryKey),
 		DID:         syntax.DID(value(in.Did)),
 
@@ -69,9 +69,9 @@ type describeOutput struct {
 }
 
 func (s *Server) describeServer(c *call, _ *nothing) (*describeOutput, error) {
-	d, mode := s.cfg.Description, s.cfg.Accounts.SignUpMode()
+	d := s.cfg.Description
 	// Clients ask for a code first, so if sign-up is closed nobody fills in a form for nothing.
-	codeRequired := mode == accounts.SignUpInvites || mode == accounts.SignUpClosed
+	codeRequired := s.cfg.Invites.Required() || s.cfg.Accounts.SignUpMode() == accounts.SignUpClosed
 	out := &describeOutput{ServerDescribeServer_Output: atproto.ServerDescribeServer_Output{
 		Did:                       s.cfg.Sessions.ServiceDID(),
 		AvailableUserDomains:      s.cfg.Accounts.HandleDomains(),

@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/gatehouse-at/gatehouse"
-	"github.com/gatehouse-at/gatehouse/accounts"
 	"github.com/gatehouse-at/gatehouse/accounts/mail"
 )
 
@@ -141,10 +140,10 @@ func (s *Settings) welcome(srv *gatehouse.Server, addr net.Addr, adminPassword s
 	fmt.Printf("  data: %s (%s)   e-mail: %s\n\n", s.Data, redacted(s.Store), describeMail(s.mailSpec()))
 	invite := ""
 	switch s.SignUp {
-	case accounts.SignUpMigrations, accounts.SignUpClosed: // createAccount would refuse what is shown below
+	case gatehouse.SignUpMigrations, gatehouse.SignUpClosed: // createAccount would refuse what is shown below
 		fmt.Printf("No new accounts are taken: -sign-up is %s.\n\nCtrl-C stops the server.\n", s.SignUp)
 		return
-	case accounts.SignUpInvites:
+	case gatehouse.SignUpInvites:
 		password := "ADMIN-PASSWORD"
 		if madeUp && s.Store == "memory" {
 			password = adminPassword

@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/gatehouse-at/gatehouse"
-	"github.com/gatehouse-at/gatehouse/accounts"
 	"github.com/gatehouse-at/gatehouse/accounts/did"
 	"github.com/gatehouse-at/gatehouse/accounts/mail"
 	"github.com/gatehouse-at/gatehouse/accounts/mail/deliver"
@@ -42,10 +41,10 @@ type Settings struct {
 	Admins        map[string]string `help:"More admins, whom the audit log tells apart." placeholder:"NAME=PASSWORD;…"`
 	ModService    string            `help:"DID of a moderation service that may call moderators' methods." placeholder:"DID"`
 
-	SignUp               accounts.SignUpMode `default:"open" enum:"open,invites,migrations,closed" help:"Who may sign up: everybody, people with an invite code, accounts that move here from another server, or nobody (default ${default})." placeholder:"open|invites|migrations|closed"`
-	VerificationRequired bool                `help:"Tell apps that sign-up needs a verification code from the page /gate/signup. Something in front of this server has to serve that page and check the code."`
-	InviteInterval       time.Duration       `help:"Time in which an account earns an invite code, such as 168h, if -sign-up is invites. Default: accounts earn none." placeholder:"DURATION"`
-	InviteEpoch          time.Time           `help:"When earning begins for older accounts, such as 2026-01-01T00:00:00Z." placeholder:"TIME"`
+	SignUp               gatehouse.SignUpMode `default:"open" enum:"open,invites,migrations,closed" help:"Who may sign up: everybody, people with an invite code, accounts that move here from another server, or nobody (default ${default})." placeholder:"open|invites|migrations|closed"`
+	VerificationRequired bool                 `help:"Tell apps that sign-up needs a verification code from the page /gate/signup. Something in front of this server has to serve that page and check the code."`
+	InviteInterval       time.Duration        `help:"Time in which an account earns an invite code, such as 168h, if -sign-up is invites. Default: accounts earn none." placeholder:"DURATION"`
+	InviteEpoch          time.Time            `help:"When earning begins for older accounts, such as 2026-01-01T00:00:00Z." placeholder:"TIME"`
 
 	DIDMethod      string `name:"did-method" default:"plc" enum:"plc,web" help:"How accounts get their DID (default ${default})." placeholder:"plc|web"`
 	PLC            string `name:"plc" help:"DID directory: local, or a URL. Default: local for a local host name, else the public one." placeholder:"local|URL"`

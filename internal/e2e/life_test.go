@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/gatehouse-at/gatehouse"
-	"github.com/gatehouse-at/gatehouse/accounts"
 )
 
 func TestLifeOfAnAccount(t *testing.T) {
@@ -136,7 +135,7 @@ func TestLifeOfAnAccount(t *testing.T) {
 		if again := s.do(nobody, "server.createAccount", signUp).text("did"); again == did {
 			t.Error("a new account has the old DID")
 		}
-	}, config(func(c *gatehouse.Config) { c.SignUp = accounts.SignUpInvites; c.MinPasswordLength = 8 }))
+	}, config(func(c *gatehouse.Config) { c.SignUp = gatehouse.SignUpInvites; c.MinPasswordLength = 8 }))
 }
 
 // jti returns the id of a token.
@@ -211,7 +210,7 @@ func TestInviteCodesOfAccounts(t *testing.T) {
 		if got := list(nil); len(got) != 2+5+1 {
 			t.Errorf("%d codes in all, want 8", len(got))
 		}
-	}, config(func(c *gatehouse.Config) { c.SignUp, c.InviteInterval = accounts.SignUpInvites, week }))
+	}, config(func(c *gatehouse.Config) { c.SignUp, c.InviteInterval = gatehouse.SignUpInvites, week }))
 }
 
 func TestSessionsSurviveARestart(t *testing.T) {

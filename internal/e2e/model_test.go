@@ -14,7 +14,6 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/gatehouse-at/gatehouse"
-	"github.com/gatehouse-at/gatehouse/accounts"
 	"github.com/gatehouse-at/gatehouse/gatehousetest"
 	"github.com/gatehouse-at/gatehouse/storage"
 )
@@ -131,7 +130,7 @@ func (s *machine) start() {
 		c.Now, c.PublicURL = s.clock.Now, "http://localhost:2583"
 		c.InviteInterval, c.MinPasswordLength = earnTime, minPassword
 		if s.inviteOnly {
-			c.SignUp = accounts.SignUpInvites
+			c.SignUp = gatehouse.SignUpInvites
 		}
 		if c.HandleHoldAfterDeletion = s.holdDeleted; s.hold > 0 {
 			c.HandleHold = s.hold

@@ -7,7 +7,6 @@ import (
 	"github.com/bluesky-social/indigo/atproto/syntax"
 
 	"github.com/gatehouse-at/gatehouse"
-	"github.com/gatehouse-at/gatehouse/accounts"
 	"github.com/gatehouse-at/gatehouse/gatehousetest"
 )
 
@@ -40,13 +39,13 @@ func TestAnAccountComesBack(t *testing.T) {
 	for _, b := range backends {
 		t.Run(b.name, func(t *testing.T) {
 			plc := newDirectory(t)
-			server := func(domain string, mode accounts.SignUpMode) *api {
+			server := func(domain string, mode gatehouse.SignUpMode) *api {
 				return newAPI(t, gatehousetest.WithStore(b.open(t)), config(func(c *gatehouse.Config) {
 					c.PLCDirectory, c.SignUp = plc, mode
 					c.Hostname, c.HandleDomains = strings.TrimPrefix(domain, "."), []string{domain}
 				}))
 			}
-			home, away := server(".home.test", accounts.SignUpInvites), server(".away.test", accounts.SignUpOpen)
+			home, away := server(".home.test", gatehouse.SignUpInvites), server(".away.test", gatehouse.SignUpOpen)
 			code := home.newCode(2)
 			alice := home.signUp("alice.home.test", object{"inviteCode": code})
 

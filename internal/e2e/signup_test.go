@@ -11,7 +11,6 @@ import (
 	"github.com/bluesky-social/indigo/atproto/syntax"
 
 	"github.com/gatehouse-at/gatehouse"
-	"github.com/gatehouse-at/gatehouse/accounts"
 	"github.com/gatehouse-at/gatehouse/accounts/did"
 )
 
@@ -70,7 +69,7 @@ func TestSignUpWithAFaultyDirectory(t *testing.T) {
 	for _, b := range backends {
 		t.Run(b.name, func(t *testing.T) {
 			directory := newFaulty(t)
-			s := newAPI(t, withStore(b.open(t)), config(func(c *gatehouse.Config) { c.PLCDirectory = directory; c.SignUp = accounts.SignUpInvites }))
+			s := newAPI(t, withStore(b.open(t)), config(func(c *gatehouse.Config) { c.PLCDirectory = directory; c.SignUp = gatehouse.SignUpInvites }))
 			ctx := context.Background()
 			code := s.newCode(1)
 			signUp := func() *answer {

@@ -56,7 +56,7 @@ func applicant(label string, more ...object) object {
 	return in
 }
 
-func withMode(mode accounts.SignUpMode) func(*gatehouse.Config) {
+func withMode(mode gatehouse.SignUpMode) func(*gatehouse.Config) {
 	return func(c *gatehouse.Config) { c.SignUp = mode }
 }
 
@@ -72,15 +72,15 @@ func TestEveryModeOfSignUp(t *testing.T) {
 		}
 		return said
 	}
-	for mode, c := range map[accounts.SignUpMode]struct {
+	for mode, c := range map[gatehouse.SignUpMode]struct {
 		asksForCode bool
 		said        map[string]string
 	}{
-		"":                        {false, all(taken)},
-		accounts.SignUpOpen:       {false, all(taken)},
-		accounts.SignUpInvites:    {true, but(all(taken), "InvalidInviteCode No invite code provided", "new", "moving")},
-		accounts.SignUpMigrations: {false, but(all(taken), "SignUpClosed "+onlyMovers, "new", "new, with a code")},
-		accounts.SignUpClosed:     {true, all("SignUpClosed " + nobodyMay)},
+		"":                         {false, all(taken)},
+		gatehouse.SignUpOpen:       {false, all(taken)},
+		gatehouse.SignUpInvites:    {true, but(all(taken), "InvalidInviteCode No invite code provided", "new", "moving")},
+		gatehouse.SignUpMigrations: {false, but(all(taken), "SignUpClosed "+onlyMovers, "new", "new, with a code")},
+		gatehouse.SignUpClosed:     {true, all("SignUpClosed " + nobodyMay)},
 	} {
 		plc, movers := newIssuers(t, 2)
 		t.Run("mode "+string(mode), func(t *testing.T) {
@@ -201,7 +201,7 @@ func TestAClosedServerIsClosed(t *testing.T) {
 		if got := plc.total(); got != lookups {
 			t.Errorf("the directory was asked %d times", got-lookups)
 		}
-	}, config(withMode(accounts.SignUpClosed)), config(func(c *gatehouse.Config) { c.PLCDirectory = plc }))
+	}, config(withMode(gatehouse.SignUpClosed)), config(func(c *gatehouse.Config) { c.PLCDirectory = plc }))
 }
 
 // TestOnlyWhoMovesIsTaken: in the mode migrations a sign-up without a DID is refused before
@@ -261,7 +261,7 @@ func TestOnlyWhoMovesIsTaken(t *testing.T) {
 		if n := s.rows("accounts"); n != before+1 || !s.exists(mover.did) {
 			t.Errorf("%d accounts, want %d", n, before+1)
 		}
-	}, config(withMode(accounts.SignUpMigrations)), config(func(c *gatehouse.Config) { c.PLCDirectory = plc }))
+	}, config(withMode(gatehouse.SignUpMigrations)), config(func(c *gatehouse.Config) { c.PLCDirectory = plc }))
 }
 
 // TestJunkForInviteCodes: nothing but a code lets anybody in, in whatever form it comes.
@@ -296,7 +296,7 @@ func TestJunkForInviteCodes(t *testing.T) {
 			t.Errorf("%d accounts, before there were %d", got, before)
 		}
 		s.do(nobody, "server.createAccount", applicant("visitor", object{"inviteCode": good})).ok()
-	}, config(withMode(accounts.SignUpInvites)))
+	}, config(withMode(gatehouse.SignUpInvites)))
 }
 
 // gate is a CheckSignUp that records the applicants.
@@ -351,22 +351,22 @@ func TestTheGateSeesWhoApplies(t *testing.T) {
 			t.Errorf("describeServer: %v", got)
 		}
 		code := s.newCode(2)
-		s.from(hers).do(nobody, "server.createAccount", applicant("alice", object{
+		alice := s.from(hers).do(nobody, "server.createAccount", applicant("alice", object{
 			"handle": "Alice.TEST", "email": "Alice@Example.com", "inviteCode": " " + strings.ToUpper(code) + "\u200B", "verificationCode": "c0de", "verificationPhone": "+1 555",
-		})).ok()
+		})).text("did")
 		s.from(hersAsIPv6).do(bearer(mover.token(s, "server.createAccount", "one")), "server.createAccount", applicant("mover", object{"did": mover.did})).ok()
 		// A DID that the token proves but the input doesn't name isn't the account's.
 		s.do(bearer(mover.token(s, "server.createAccount", "two")), "server.createAccount", applicant("third", object{"verificationCode": "x"})).ok()
 		want := []accounts.Applicant{
-			{Handle: "alice.test", Email: "alice@example.com", InviteCode: code, VerificationCode: "c0de", VerificationPhone: "+1 555"},
+			{Handle: "alice.test", Email: "alice@example.com", Ticket: code, VerificationCode: "c0de", VerificationPhone: "+1 555"},
 			{Handle: "mover.test", Email: "mover@example.com", DID: syntax.DID(mover.did)},
 			{Handle: "third.test", Email: "third@example.com", VerificationCode: "x"},
 		}
 		if !slices.Equal(g.seen, want) {
 			t.Errorf("the gate saw %+v, want %+v", g.seen, want)
 		}
-		if alice, err := s.Gatehouse.Accounts.Find(t.Context(), "alice.test"); err != nil || alice.InviteCode != code {
-			t.Errorf("hooks see %+v, %v; want the code %s", alice, err, code)
+		if used := s.do(admin, "admin.getAccountInfo", object{"did": alice}).ok()["invitedBy"]; used == nil || used.(object)["code"] != code {
+			t.Errorf("alice was invited by %v, want the code %s", used, code)
 		}
 		if g.address[0] != hers || !strings.HasPrefix(g.address[1], "2001:db8:1:1:") || g.address[2] != "127.0.0.1" {
 			t.Errorf("from %q", g.address)
@@ -442,7 +442,7 @@ func TestARefusalOfTheGateLeavesNothing(t *testing.T) {
 		if strings.Contains(log.String(), "secret-code") || strings.Contains(log.String(), token) {
 			t.Error("a verification code or a token is in the log")
 		}
-	}, config(withMode(accounts.SignUpInvites)), config(g.config), config(func(c *gatehouse.Config) {
+	}, config(withMode(gatehouse.SignUpInvites)), config(g.config), config(func(c *gatehouse.Config) {
 		c.PLCDirectory = plc
 		c.Logger = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 		g.says(sentence("no"))
@@ -516,7 +516,7 @@ func TestTheGateIsAskedLast(t *testing.T) {
 					g.says(sentence("the gate was asked"))
 				}
 				s.do(nobody, "server.createAccount", applicant("visitor", object{"inviteCode": code})).refused(400, "InvalidRequest", "the gate was asked")
-			}, config(withMode(accounts.SignUpInvites)), config(g.config), config(func(c *gatehouse.Config) {
+			}, config(withMode(gatehouse.SignUpInvites)), config(g.config), config(func(c *gatehouse.Config) {
 				c.PLCDirectory, c.DIDMethod, c.MinPasswordLength = plc, method, 8
 				c.Hooks = []accounts.Hook{func(_ context.Context, _ storage.Tx, ch accounts.Change) error {
 					if ch.Kind == accounts.Creating && ch.Account.Handle == "unloved.test" {
@@ -610,7 +610,7 @@ func TestAtTheGateAtOnce(t *testing.T) {
 // without the gate. Invalid parameters are refused all the same.
 func TestAnAdminInThisProgramLetsAnybodyIn(t *testing.T) {
 	plc, movers := newIssuers(t, 1)
-	for _, mode := range accounts.SignUpModes() {
+	for _, mode := range gatehouse.SignUpModes() {
 		var g gate
 		t.Run(string(mode), func(t *testing.T) {
 			onEach(t, func(t *testing.T, s *api) {
@@ -623,7 +623,7 @@ func TestAnAdminInThisProgramLetsAnybodyIn(t *testing.T) {
 				}
 				mover := syntax.DID(movers[0].did)
 				for _, p := range []accounts.CreateParams{
-					{Handle: "alice.test"}, {Handle: "bob.test", InviteCode: code}, {Handle: "mover.test", DID: mover, ProvenDID: mover},
+					{Handle: "alice.test"}, {Handle: "bob.test", Ticket: code}, {Handle: "mover.test", DID: mover, ProvenDID: mover},
 				} {
 					if err := create(p); err != nil {
 						t.Errorf("%+v: %v", p, err)
@@ -632,8 +632,8 @@ func TestAnAdminInThisProgramLetsAnybodyIn(t *testing.T) {
 				}
 				for name, p := range map[string]accounts.CreateParams{
 					"a handle in use":       {Handle: "alice.test"},
-					"a made-up code":        {Handle: "carol.test", InviteCode: "made-up"},
-					"a code that was used":  {Handle: "carol.test", InviteCode: code},
+					"a made-up code":        {Handle: "carol.test", Ticket: "made-up"},
+					"a code that was used":  {Handle: "carol.test", Ticket: code},
 					"a reserved handle":     {Handle: "admin.test"},
 					"a DID without a proof": {Handle: "carol.test", DID: "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa"},
 				} {
@@ -658,14 +658,14 @@ func TestAnOpenServerSaysSo(t *testing.T) {
 		warned bool
 	}{
 		"by default":                    {func(*gatehouse.Config) {}, true},
-		"by name":                       {withMode(accounts.SignUpOpen), true},
+		"by name":                       {withMode(gatehouse.SignUpOpen), true},
 		"with a code that nobody reads": {func(c *gatehouse.Config) { c.VerificationRequired = true }, true},
 		"a local name, a public URL": {func(c *gatehouse.Config) {
 			c.Hostname, c.PublicURL = "localhost", "https://tunnel.example.com"
 		}, true},
-		"by invitation":       {withMode(accounts.SignUpInvites), false},
-		"migrations only":     {withMode(accounts.SignUpMigrations), false},
-		"closed":              {withMode(accounts.SignUpClosed), false},
+		"by invitation":       {withMode(gatehouse.SignUpInvites), false},
+		"migrations only":     {withMode(gatehouse.SignUpMigrations), false},
+		"closed":              {withMode(gatehouse.SignUpClosed), false},
 		"with a gate":         {func(c *gatehouse.Config) { c.CheckSignUp = anybody }, false},
 		"localhost":           {func(c *gatehouse.Config) { c.Hostname = "localhost" }, false},
 		"localhost, a port":   {func(c *gatehouse.Config) { c.Hostname = "LocalHost:2583" }, false},
