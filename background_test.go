@@ -20,8 +20,8 @@ func TestBackgroundWork(t *testing.T) {
 		ctx := t.Context()
 		store, mails := memory.New(), mail.NewMemory()
 		srv, err := gatehouse.New(ctx, store, gatehouse.Config{
-			Hostname: "localhost", HandleDomains: []string{".test"}, PasswordMemory: 8, PasswordTime: 1,
-			Mail: mails, Logger: slog.New(slog.DiscardHandler),
+			Hostname: "localhost", HandleDomains: []string{".test"}, Passwords: gatehouse.Passwords{Memory: 8, Time: 1},
+			Mail: gatehouse.Mail{Mailer: mails}, Logger: slog.New(slog.DiscardHandler),
 		})
 		if err != nil {
 			t.Fatal(err)

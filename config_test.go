@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -11,77 +12,66 @@ import (
 	"github.com/gatehouse-at/gatehouse"
 	"github.com/gatehouse-at/gatehouse/accounts"
 	"github.com/gatehouse-at/gatehouse/accounts/mail"
-	"github.com/gatehouse-at/gatehouse/accounts/ratelimit"
 	"github.com/gatehouse-at/gatehouse/sessions"
 	"github.com/gatehouse-at/gatehouse/storage/memory"
+	"github.com/gatehouse-at/gatehouse/xrpc"
 )
 
 func TestBadConfigurationsNameTheField(t *testing.T) {
 	for field, change := range map[string]func(*gatehouse.Config){
-		"Hostname":          func(c *gatehouse.Config) { c.Hostname = "" },
-		"Hostname ":         func(c *gatehouse.Config) { c.Hostname = "https://pds.example.com" },
-		"Hostname  ":        func(c *gatehouse.Config) { c.Hostname = "pds.example.com:8443" },
-		"Hostname   ":       func(c *gatehouse.Config) { c.Hostname = "no host" },
-		"HandleDomains":     func(c *gatehouse.Config) { c.HandleDomains = nil },
-		"HandleDomains ":    func(c *gatehouse.Config) { c.HandleDomains = []string{".local"} },
-		"PublicURL":         func(c *gatehouse.Config) { c.PublicURL = "pds.example.com" },
-		"Hostname     ":     func(c *gatehouse.Config) { c.Hostname = "localhost:http" },
-		"Hostname      ":    func(c *gatehouse.Config) { c.Hostname = "[::1]:2583" },
-		"Hostname       ":   func(c *gatehouse.Config) { c.Hostname = "user@localhost" },
-		"HandleDomains  ":   func(c *gatehouse.Config) { c.HandleDomains = []string{".test", "..test"} },
-		"PublicURL   ":      func(c *gatehouse.Config) { c.PublicURL = "https://pds.example.com/?" },
-		"PublicURL    ":     func(c *gatehouse.Config) { c.PublicURL = "https://pds.example.com//" },
-		"PublicURL     ":    func(c *gatehouse.Config) { c.PublicURL = "https://pds..example.com" },
-		"PublicURL  ":       func(c *gatehouse.Config) { c.PublicURL = "https://user:password@pds.example.com" },
-		"PublicURL ":        func(c *gatehouse.Config) { c.PublicURL = "https://pds.example.com/path" },
-		"InviteInterval":    func(c *gatehouse.Config) { c.InviteInterval = -1 },
-		"SignUp":            func(c *gatehouse.Config) { c.SignUp = "nobody" },
-		"DIDMethod":         func(c *gatehouse.Config) { c.DIDMethod = "key" },
-		"PLC":               func(c *gatehouse.Config) { c.PLC = "plc.directory" },
-		"PLCRotationKey":    func(c *gatehouse.Config) { c.PLCRotationKey = "nonsense" },
-		"RecoveryKey":       func(c *gatehouse.Config) { c.RecoveryKey = "did:plc:x" },
-		"JWTSecret":         func(c *gatehouse.Config) { c.JWTSecret = []byte("short") },
-		"KeySecret":         func(c *gatehouse.Config) { c.KeySecret = []byte("short") },
-		"MinPasswordLength": func(c *gatehouse.Config) { c.MinPasswordLength = 1000 },
-		"PasswordMemory":    func(c *gatehouse.Config) { c.PasswordMemory = 1 },
-		"RateLimits":        func(c *gatehouse.Config) { c.RateLimits = "maybe" },
-		"Limiter":           func(c *gatehouse.Config) { c.RateLimits, c.Limiter = gatehouse.Off, ratelimit.Off{} },
-		"TrustedProxies":    func(c *gatehouse.Config) { c.TrustedProxies = []string{"proxy"} },
-		"BlobUploadLimit":   func(c *gatehouse.Config) { c.BlobUploadLimit = -1 },
-		"Hostname    ":      func(c *gatehouse.Config) { c.Hostname = "127.example.com:8080" },
-		"Admins":            func(c *gatehouse.Config) { c.Admins = map[string]string{"bob": ""} },
-		"Admins ":           func(c *gatehouse.Config) { c.Admins = map[string]string{"a:b": "long enough password"} },
-		"Admins  ": func(c *gatehouse.Config) {
-			c.Admins, c.AdminPassword = map[string]string{"admin": "long enough password"}, "another password"
-		},
-		"Admins   ":         func(c *gatehouse.Config) { c.Admins = map[string]string{"bob": "too short!!"} },
-		"AdminPassword":     func(c *gatehouse.Config) { c.AdminPassword = "too short!!" },
-		"MinDeletionDelay":  func(c *gatehouse.Config) { c.MinDeletionDelay = -1 },
-		"MuteNotices":       func(c *gatehouse.Config) { c.MuteNotices = []mail.Kind{mail.ResetPassword} },
-		"JWTKeys":           func(c *gatehouse.Config) { c.JWTKeys = []sessions.Key{{ID: "one"}} },
-		"MailTemplates":     func(c *gatehouse.Config) { c.MailTemplates = fstest.MapFS{"nonsense.txt": {}} },
-		"MailTimeout":       func(c *gatehouse.Config) { c.MailTimeout = -1 },
-		"ServiceName":       func(c *gatehouse.Config) { c.ServiceName = "Two\nlines" },
-		"PrivacyPolicyURL":  func(c *gatehouse.Config) { c.PrivacyPolicyURL = "/privacy" },
-		"TermsOfServiceURL": func(c *gatehouse.Config) { c.TermsOfServiceURL = "javascript:alert(1)" },
-		"ModService":        func(c *gatehouse.Config) { c.ModService = "mod.example.com" },
+		"Hostname":                      func(c *gatehouse.Config) { c.Hostname = "" },
+		"Hostname ":                     func(c *gatehouse.Config) { c.Hostname = "https://pds.example.com" },
+		"Hostname  ":                    func(c *gatehouse.Config) { c.Hostname = "pds.example.com:8443" },
+		"Hostname   ":                   func(c *gatehouse.Config) { c.Hostname = "no host" },
+		"HandleDomains":                 func(c *gatehouse.Config) { c.HandleDomains = nil },
+		"HandleDomains ":                func(c *gatehouse.Config) { c.HandleDomains = []string{".local"} },
+		"PublicURL":                     func(c *gatehouse.Config) { c.PublicURL = "pds.example.com" },
+		"Hostname     ":                 func(c *gatehouse.Config) { c.Hostname = "localhost:http" },
+		"Hostname      ":                func(c *gatehouse.Config) { c.Hostname = "[::1]:2583" },
+		"Hostname       ":               func(c *gatehouse.Config) { c.Hostname = "user@localhost" },
+		"HandleDomains  ":               func(c *gatehouse.Config) { c.HandleDomains = []string{".test", "..test"} },
+		"PublicURL   ":                  func(c *gatehouse.Config) { c.PublicURL = "https://pds.example.com/?" },
+		"PublicURL    ":                 func(c *gatehouse.Config) { c.PublicURL = "https://pds.example.com//" },
+		"PublicURL     ":                func(c *gatehouse.Config) { c.PublicURL = "https://pds..example.com" },
+		"PublicURL  ":                   func(c *gatehouse.Config) { c.PublicURL = "https://user:password@pds.example.com" },
+		"PublicURL ":                    func(c *gatehouse.Config) { c.PublicURL = "https://pds.example.com/path" },
+		"SignUp.InviteInterval":         func(c *gatehouse.Config) { c.SignUp.InviteInterval = -1 },
+		"SignUp.Mode":                   func(c *gatehouse.Config) { c.SignUp.Mode = "nobody" },
+		"DIDs.Method":                   func(c *gatehouse.Config) { c.DIDs.Method = "key" },
+		"DIDs.RecoveryKey":              func(c *gatehouse.Config) { c.DIDs.RecoveryKey = "did:plc:x" },
+		"Passwords.MinLength":           func(c *gatehouse.Config) { c.Passwords.MinLength = 1000 },
+		"Passwords":                     func(c *gatehouse.Config) { c.Passwords.Memory = 1 },
+		"Description.BlobUploadLimit":   func(c *gatehouse.Config) { c.Description.BlobUploadLimit = -1 },
+		"Hostname    ":                  func(c *gatehouse.Config) { c.Hostname = "127.example.com:8080" },
+		"Admins":                        func(c *gatehouse.Config) { c.Admins = xrpc.Passwords{"bob": ""} },
+		"Admins ":                       func(c *gatehouse.Config) { c.Admins = xrpc.Passwords{"a:b": "long enough password"} },
+		"Admins   ":                     func(c *gatehouse.Config) { c.Admins = xrpc.Passwords{"bob": "too short!!"} },
+		"MinDeletionDelay":              func(c *gatehouse.Config) { c.MinDeletionDelay = -1 },
+		"Mail.MuteNotices":              func(c *gatehouse.Config) { c.Mail.MuteNotices = []mail.Kind{mail.ResetPassword} },
+		"Keys.Tokens":                   func(c *gatehouse.Config) { c.Keys.Tokens = []sessions.Key{{ID: "one"}} },
+		"Mail.Templates":                func(c *gatehouse.Config) { c.Mail.Templates = fstest.MapFS{"nonsense.txt": {}} },
+		"Mail.Timeout":                  func(c *gatehouse.Config) { c.Mail.Timeout = -1 },
+		"ServiceName":                   func(c *gatehouse.Config) { c.ServiceName = "Two\nlines" },
+		"Description.PrivacyPolicyURL":  func(c *gatehouse.Config) { c.Description.PrivacyPolicyURL = "/privacy" },
+		"Description.TermsOfServiceURL": func(c *gatehouse.Config) { c.Description.TermsOfServiceURL = "javascript:alert(1)" },
+		"ModService":                    func(c *gatehouse.Config) { c.ModService = "mod.example.com" },
 
-		"HandleHoldAfterDeletion": func(c *gatehouse.Config) { c.HandleHoldAfterDeletion = -1 },
-		"ExtraHostnames":          func(c *gatehouse.Config) { c.ExtraHostnames = []string{"api.test", "https://api.test"} },
-		"ExtraHostnames ":         func(c *gatehouse.Config) { c.ExtraHostnames = []string{"api.test:443"} },
-		"ExtraHostnames  ":        func(c *gatehouse.Config) { c.ExtraHostnames = []string{""} },
-		"ExtraHostnames   ":       func(c *gatehouse.Config) { c.ExtraHostnames = []string{"*.test"} },
-		"HandleHostRedirect":      func(c *gatehouse.Config) { c.HandleHostRedirect = "/profile" },
-		"HandleHostRedirect ":     func(c *gatehouse.Config) { c.HandleHostRedirect = "//example.com" },
-		"HandleHostRedirect  ":    func(c *gatehouse.Config) { c.HandleHostRedirect = "javascript:alert(1)" },
-		"HandleHostRedirect   ":   func(c *gatehouse.Config) { c.HandleHostRedirect = "https://{handle}/" },
-		"HandleHostRedirect    ":  func(c *gatehouse.Config) { c.HandleHostRedirect = "https://{handle}.example.com?x" },
-		"HandleHostRedirect     ": func(c *gatehouse.Config) { c.HandleHostRedirect = "https://example.com:{handle}/" },
-		"HandleHostRedirect.":     func(c *gatehouse.Config) { c.HandleHostRedirect = "https://{handle}@example.com/" },
-		"HandleHostRedirect..":    func(c *gatehouse.Config) { c.HandleHostRedirect = "{handle}://example.com/" },
-		"HandleHostRedirect...":   func(c *gatehouse.Config) { c.HandleHostRedirect = "https://www.test/" }, // which is the name of an account
-		"HandleHostRedirect....":  func(c *gatehouse.Config) { c.HandleHostRedirect = "https://ＷＷＷ。test./" },
-		"LeaveToFallback":         func(c *gatehouse.Config) { c.LeaveToFallback = []string{"com.atproto.sync.listRepos"} },
+		"Handles.HoldAfterDeletion": func(c *gatehouse.Config) { c.Handles.HoldAfterDeletion = -1 },
+		"ExtraHostnames":            func(c *gatehouse.Config) { c.ExtraHostnames = []string{"api.test", "https://api.test"} },
+		"ExtraHostnames ":           func(c *gatehouse.Config) { c.ExtraHostnames = []string{"api.test:443"} },
+		"ExtraHostnames  ":          func(c *gatehouse.Config) { c.ExtraHostnames = []string{""} },
+		"ExtraHostnames   ":         func(c *gatehouse.Config) { c.ExtraHostnames = []string{"*.test"} },
+		"Handles.HostRedirect":      func(c *gatehouse.Config) { c.Handles.HostRedirect = "/profile" },
+		"Handles.HostRedirect ":     func(c *gatehouse.Config) { c.Handles.HostRedirect = "//example.com" },
+		"Handles.HostRedirect  ":    func(c *gatehouse.Config) { c.Handles.HostRedirect = "javascript:alert(1)" },
+		"Handles.HostRedirect   ":   func(c *gatehouse.Config) { c.Handles.HostRedirect = "https://{handle}/" },
+		"Handles.HostRedirect    ":  func(c *gatehouse.Config) { c.Handles.HostRedirect = "https://{handle}.example.com?x" },
+		"Handles.HostRedirect     ": func(c *gatehouse.Config) { c.Handles.HostRedirect = "https://example.com:{handle}/" },
+		"Handles.HostRedirect.":     func(c *gatehouse.Config) { c.Handles.HostRedirect = "https://{handle}@example.com/" },
+		"Handles.HostRedirect..":    func(c *gatehouse.Config) { c.Handles.HostRedirect = "{handle}://example.com/" },
+		"Handles.HostRedirect...":   func(c *gatehouse.Config) { c.Handles.HostRedirect = "https://www.test/" }, // which is the name of an account
+		"Handles.HostRedirect....":  func(c *gatehouse.Config) { c.Handles.HostRedirect = "https://ＷＷＷ。test./" },
+		"LeaveToFallback":           func(c *gatehouse.Config) { c.LeaveToFallback = []string{"com.atproto.sync.listRepos"} },
 		"LeaveToFallback ": func(c *gatehouse.Config) {
 			c.Fallback, c.LeaveToFallback = http.NotFoundHandler(), []string{"com.atproto.sync.getRepo"}
 		},
@@ -103,6 +93,35 @@ func TestBadConfigurationsNameTheField(t *testing.T) {
 	}
 }
 
+// TestAllMistakesAreReportedAtOnce has several of them in one configuration.
+func TestAllMistakesAreReportedAtOnce(t *testing.T) {
+	store := memory.New()
+	defer store.Close()
+	_, err := gatehouse.New(t.Context(), store, gatehouse.Config{
+		Hostname: "no host", HandleDomains: []string{".local", "..test"}, ModService: "mod.example.com",
+		Admins:           xrpc.Passwords{"bob": "short", "": "long enough password"},
+		SignUp:           gatehouse.SignUp{Mode: "nobody", InviteInterval: -1},
+		Mail:             gatehouse.Mail{Timeout: -1, MuteNotices: []mail.Kind{mail.ResetPassword}},
+		MinDeletionDelay: -1,
+		LeaveToFallback:  []string{"com.atproto.sync.getRepo"},
+	})
+	if err == nil {
+		t.Fatal("no error")
+	}
+	var named []string
+	for line := range strings.Lines(err.Error()) {
+		_, rest, _ := strings.Cut(line, "Config.")
+		field, _, _ := strings.Cut(rest, ":")
+		named = append(named, field)
+	}
+	want := []string{
+		"Admins", "Admins", "HandleDomains", "HandleDomains", "Hostname", "LeaveToFallback", "LeaveToFallback", "Mail.MuteNotices", "Mail.Timeout", "MinDeletionDelay", "ModService", "SignUp.InviteInterval", "SignUp.Mode",
+	}
+	if slices.Sort(named); !slices.Equal(named, want) {
+		t.Errorf("named are %q, want %q", named, want)
+	}
+}
+
 // TestRedirectsThatAreFine: the handle may be anywhere but in the host, and the host may be one of
 // the server's own.
 func TestRedirectsThatAreFine(t *testing.T) {
@@ -111,7 +130,7 @@ func TestRedirectsThatAreFine(t *testing.T) {
 	} {
 		store := memory.New()
 		srv, err := gatehouse.New(t.Context(), store, gatehouse.Config{
-			Hostname: "pds.test", ExtraHostnames: []string{"WWW.test"}, HandleDomains: []string{".test"}, HandleHostRedirect: redirect,
+			Hostname: "pds.test", ExtraHostnames: []string{"WWW.test"}, HandleDomains: []string{".test"}, Handles: gatehouse.Handles{HostRedirect: redirect},
 		})
 		if err != nil {
 			t.Errorf("%s: %v", redirect, err)
@@ -180,11 +199,11 @@ func TestNoMailerIsAnError(t *testing.T) {
 
 func TestNobodyIsNamedLikeTheServer(t *testing.T) {
 	ctx := context.Background()
-	for _, method := range []string{gatehouse.MethodPLC, gatehouse.MethodWeb} {
+	for _, method := range []gatehouse.DIDMethod{gatehouse.DIDPLC, gatehouse.DIDWeb} {
 		store := memory.New()
 		defer store.Close()
 		srv, err := gatehouse.New(ctx, store, gatehouse.Config{
-			Hostname: "lobby.test:2583", PublicURL: "https://Door.test", HandleDomains: []string{".test"}, DIDMethod: method,
+			Hostname: "lobby.test:2583", PublicURL: "https://Door.test", HandleDomains: []string{".test"}, DIDs: gatehouse.DIDs{Method: method},
 		})
 		if err != nil {
 			t.Fatal(err)

@@ -35,7 +35,7 @@ func Example_services() {
 	ctx := context.Background()
 	store := memory.New()
 	defer store.Close()
-	srv, err := gatehouse.New(ctx, store, gatehouse.Config{Hostname: "localhost", HandleDomains: []string{".test"}, SignUp: gatehouse.SignUpInvites})
+	srv, err := gatehouse.New(ctx, store, gatehouse.Config{Hostname: "localhost", HandleDomains: []string{".test"}, SignUp: gatehouse.SignUp{Mode: gatehouse.SignUpInvites}})
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -96,20 +96,21 @@ type refused string
 func (e refused) Error() string         { return string(e) }
 func (e refused) PublicMessage() string { return string(e) }
 
-// CheckSignUp is a gate before sign-up. This one expects the answer to a question as the
-// verificationCode.
-func ExampleConfig_checkSignUp() {
+// Check is a gate before sign-up. This one expects the answer to a question as the verificationCode.
+func ExampleSignUp() {
 	store := memory.New()
 	defer store.Close()
 	srv, err := gatehouse.New(context.Background(), store, gatehouse.Config{
 		Hostname: "localhost", HandleDomains: []string{".test"},
-		CheckSignUp: func(ctx context.Context, a accounts.Applicant) error {
-			if a.VerificationCode != "42" {
-				return refused("That is not the answer")
-			}
-			return nil
+		SignUp: gatehouse.SignUp{
+			Check: func(ctx context.Context, a accounts.Applicant) error {
+				if a.VerificationCode != "42" {
+					return refused("That is not the answer")
+				}
+				return nil
+			},
+			VerificationRequired: true, // so that apps ask
 		},
-		VerificationRequired: true, // so that apps ask
 	})
 	if err != nil {
 		fmt.Println(err)

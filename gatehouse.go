@@ -64,7 +64,7 @@ func New(ctx context.Context, store storage.Store, cfg Config) (*Server, error) 
 	}
 	if set.anyoneMaySignUp() {
 		set.Logger.WarnContext(ctx, "anybody may sign up on this server",
-			"try", "Config.SignUp (-sign-up) invites, migrations or closed, or a Config.CheckSignUp")
+			"try", "Config.SignUp.Mode (-sign-up) invites, migrations or closed, or a Config.SignUp.Check")
 	}
 	set.warnOfNames(ctx)
 	background, stop := context.WithCancel(context.Background())
@@ -120,7 +120,7 @@ func (s *Server) Close() error {
 		s.stop()
 		s.running.Wait()
 		s.releaseLease()
-		ctx, cancel := context.WithTimeout(context.Background(), s.cfg.MailTimeout)
+		ctx, cancel := context.WithTimeout(context.Background(), s.cfg.Mail.Timeout)
 		defer cancel()
 		err = s.Accounts.Close(ctx)
 	})

@@ -52,7 +52,7 @@ func (s *Server) Handler() http.Handler {
 // alice.example.com if .example.com is a handle domain, it serves only what leads from the name to
 // its account: /.well-known/atproto-did, and /.well-known/did.json of an account with a did:web of
 // that name. Anything else is a 404 there, or for browsers a redirect to
-// [Config.HandleHostRedirect]. Otherwise each handle would look like a server of its own, with its
+// Handles.HostRedirect of the [Config]. Otherwise each handle would look like a server of its own, with its
 // own logins.
 //
 // The server's own names are Hostname, the host of PublicURL and ExtraHostnames. Requests at those,
@@ -70,55 +70,47 @@ func (s *Server) TLSCheck() http.Handler { return s.handler.TLSCheck() }
 
 // Home serves the home page, which tells people what this server is: its name, its DID, its handle
 // domains, the links and the contact address that describeServer names, and with
-// [Config.ShowVersion] the version.
+// Description.ShowVersion of the [Config] the version.
 func (s *Server) Home() http.Handler { return s.handler.NotAtHandleHosts(s.home) }
 
 // homePage is what the home page says.
 func (s *settings) homePage() web.Home {
 	h := web.Home{
 		ServiceName: s.ServiceName, ServiceDID: s.serviceDID, HandleDomains: s.HandleDomains,
-		PrivacyPolicyURL: s.PrivacyPolicyURL, TermsOfServiceURL: s.TermsOfServiceURL, ContactEmail: s.ContactEmail,
+		PrivacyPolicyURL: s.Description.PrivacyPolicyURL, TermsOfServiceURL: s.Description.TermsOfServiceURL, ContactEmail: s.Description.ContactEmail,
 	}
-	if s.ShowVersion {
+	if s.Description.ShowVersion {
 		h.Version = Version
 	}
 	return h
 }
 
-// checkHosts checks the names beside Hostname and PublicURL.
-func (s *settings) checkHosts() error {
-	for _, name := range s.ExtraHostnames {
-		host, err := hostname.Name(strings.TrimSpace(name))
-		if _, herr := syntax.ParseHandle(host); err != nil || herr != nil && host != "localhost" {
-			return fieldError("ExtraHostnames", "%q is not a host name", name)
-		}
-		s.hostnames = append(s.hostnames, host)
-	}
-	return s.checkRedirect()
-}
-
-// checkRedirect keeps the redirect from leading where a request says (an open redirect), or in
+// checkHostRedirect keeps the redirect from leading where a request says (an open redirect), or in
 // circles.
-func (s *settings) checkRedirect() error {
-	if s.HandleHostRedirect == "" {
-		return nil
+func (s *settings) checkHostRedirect() {
+	const field = "Handles.HostRedirect"
+	redirect := s.Handles.HostRedirect
+	if redirect == "" {
+		return
 	}
-	u, err := url.Parse(strings.ReplaceAll(s.HandleHostRedirect, xrpc.HandlePlaceholder, "handle"))
+	u, err := url.Parse(strings.ReplaceAll(redirect, xrpc.HandlePlaceholder, "handle"))
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.User != nil {
-		return fieldError("HandleHostRedirect", "%q is not of the form https://HOST/PATH", s.HandleHostRedirect)
+		s.mistake(field, "%q is not of the form https://HOST/PATH", redirect)
+		return
 	}
-	_, rest, _ := strings.Cut(s.HandleHostRedirect, "://")
+	_, rest, _ := strings.Cut(redirect, "://")
 	end := strings.IndexAny(rest, "/?#")
 	if at := strings.Index(rest, xrpc.HandlePlaceholder); at >= 0 && (end < 0 || at < end) {
-		return fieldError("HandleHostRedirect", "%q has %s in its host", s.HandleHostRedirect, xrpc.HandlePlaceholder)
+		s.mistake(field, "%q has %s in its host", redirect, xrpc.HandlePlaceholder)
+		return
 	}
 	host, err := hostname.Name(u.Hostname())
 	if err != nil {
-		return fieldError("HandleHostRedirect", "%v", err)
+		s.mistake(field, "%v", err)
+		return
 	}
 	onDomain := func(domain string) bool { return strings.HasSuffix(host, domain) }
 	if slices.ContainsFunc(s.HandleDomains, onDomain) && !slices.Contains(s.hostnames, host) {
-		return fieldError("HandleHostRedirect", "%q leads to the name of an account, where browsers are redirected again", s.HandleHostRedirect)
+		s.mistake(field, "%q leads to the name of an account, where browsers are redirected again", redirect)
 	}
-	return nil
 }

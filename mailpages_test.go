@@ -28,13 +28,13 @@ func TestMailPagesAreCheckedAtStart(t *testing.T) {
 	} {
 		store := memory.New()
 		srv, err := gatehouse.New(t.Context(), store, gatehouse.Config{
-			Hostname: "localhost", HandleDomains: []string{".test"}, MailPages: map[mail.Kind]string{c.kind: c.page},
+			Hostname: "localhost", HandleDomains: []string{".test"}, Mail: gatehouse.Mail{Pages: map[mail.Kind]string{c.kind: c.page}},
 		})
 		if err == nil {
 			srv.Close()
 		}
 		store.Close()
-		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), "Config.MailPages: ") || !strings.Contains(err.Error(), c.want)) {
+		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), "Config.Mail.Pages: ") || !strings.Contains(err.Error(), c.want)) {
 			t.Errorf("%s at %q: %v; want %q", c.kind, c.page, err, c.want)
 		}
 	}

@@ -31,29 +31,36 @@ func IsLocal(host string) bool {
 
 // checkHostname brings Hostname into its normal form, fills in what follows from it, and returns it
 // without its port.
-func (s *settings) checkHostname() (string, error) {
+func (s *settings) checkHostname() string {
 	raw := strings.TrimSpace(s.Hostname)
 	name, port, err := hostname.Split(raw)
 	switch {
 	case raw == "":
-		return "", fieldError("Hostname", "is missing")
+		s.mistake("Hostname", "is missing")
+		return ""
 	case strings.Contains(raw, "/"):
-		return "", fieldError("Hostname", "%q is a URL; a host name is wanted", raw)
+		s.mistake("Hostname", "%q is a URL; a host name is wanted", raw)
+		return ""
 	case err != nil:
-		return "", fieldError("Hostname", "%v", err)
+		s.mistake("Hostname", "%v", err)
+		return ""
 	case port != "" && !hostname.IsDefault(port) && !IsLocal(name):
-		return "", fieldError("Hostname", "%q has a port; only a loopback host may", raw)
+		s.mistake("Hostname", "%q has a port; only a loopback host may", raw)
+		return ""
 	}
 	if _, err := syntax.ParseHandle(name); err != nil && !IsLocal(name) {
-		return "", fieldError("Hostname", "%q is not a host name", raw)
+		s.mistake("Hostname", "%q is not a host name", raw)
+		return ""
 	}
 	id, err := did.WebDID(raw)
 	if err != nil { // of an IPv6 address, for one
-		return "", fieldError("Hostname", "there is no did:web of %q", raw)
+		s.mistake("Hostname", "there is no did:web of %q", raw)
+		return ""
 	}
 	s.serviceDID = id.String()
 	if s.Hostname, err = hostname.Normal(raw); err != nil {
-		return "", fieldError("Hostname", "%v", err)
+		s.mistake("Hostname", "%v", err)
+		return ""
 	}
 	if s.PublicURL == "" {
 		scheme := "https://"
@@ -62,36 +69,51 @@ func (s *settings) checkHostname() (string, error) {
 		}
 		s.PublicURL = scheme + s.Hostname
 	}
-	return name, nil
+	return name
 }
 
-// handleDomains returns the normal forms of domains, each once.
-func handleDomains(raw []string) ([]string, error) {
+// checkHandleDomains brings the domains into their normal form, each once.
+func (s *settings) checkHandleDomains() {
 	var domains []string
-	for _, d := range raw {
+	for _, d := range s.HandleDomains {
 		name, err := hostname.Name(strings.TrimPrefix(strings.TrimSpace(d), "."))
 		if h, herr := syntax.ParseHandle("name." + name); err != nil || herr != nil || !h.AllowedTLD() {
-			return nil, fieldError("HandleDomains", "%q can't have handles under it", d)
-		}
-		if domain := "." + name; !slices.Contains(domains, domain) {
+			s.mistake("HandleDomains", "%q can't have handles under it", d)
+		} else if domain := "." + name; !slices.Contains(domains, domain) {
 			domains = append(domains, domain)
 		}
 	}
-	return domains, nil
+	s.HandleDomains = domains
 }
 
-// checkPublicURL brings PublicURL into its normal form.
-func (s *settings) checkPublicURL() error {
+// checkPublicURL brings PublicURL into its normal form. It is empty if Hostname is at fault.
+func (s *settings) checkPublicURL() {
+	if s.PublicURL == "" {
+		return
+	}
 	normal, err := did.NormalizeEndpoint(strings.TrimSpace(s.PublicURL))
 	if err != nil {
-		return fieldError("PublicURL", "%q is not of the form https://HOST", s.PublicURL)
+		s.mistake("PublicURL", "%q is not of the form https://HOST", s.PublicURL)
+		return
 	}
 	u, err := url.Parse(normal)
 	if err != nil {
-		return fieldError("PublicURL", "%v", err)
+		s.mistake("PublicURL", "%v", err)
+		return
 	}
 	s.PublicURL, s.publicHost = normal, u.Hostname()
-	return nil
+}
+
+// checkExtraHostnames checks the names beside Hostname and PublicURL.
+func (s *settings) checkExtraHostnames() {
+	for _, name := range s.ExtraHostnames {
+		host, err := hostname.Name(strings.TrimSpace(name))
+		if _, herr := syntax.ParseHandle(host); err != nil || herr != nil && host != "localhost" {
+			s.mistake("ExtraHostnames", "%q is not a host name", name)
+			continue
+		}
+		s.hostnames = append(s.hostnames, host)
+	}
 }
 
 // warnOfNames warns in the log if one of Hostname and PublicURL is public and the other local: DIDs

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/gatehouse-at/gatehouse"
+	"github.com/gatehouse-at/gatehouse/accounts/did"
 	"github.com/gatehouse-at/gatehouse/storage/memory"
 )
 
@@ -16,8 +17,12 @@ func named(t *testing.T, hostname, publicURL string, domains ...string) (*gateho
 	var log strings.Builder
 	store := memory.New()
 	t.Cleanup(func() { store.Close() })
+	directory, err := did.NewLocal(t.Context(), store, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
 	srv, err := gatehouse.New(t.Context(), store, gatehouse.Config{
-		Hostname: hostname, PublicURL: publicURL, HandleDomains: domains, PLC: gatehouse.PLCLocal, Logger: slog.New(slog.NewTextHandler(&log, nil)),
+		Hostname: hostname, PublicURL: publicURL, HandleDomains: domains, DIDs: gatehouse.DIDs{Directory: directory}, Logger: slog.New(slog.NewTextHandler(&log, nil)),
 	})
 	if err != nil {
 		t.Fatalf("%s, %s, %q: %v", hostname, publicURL, domains, err)

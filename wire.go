@@ -37,10 +37,7 @@ func (s *Server) wire(ctx context.Context) error {
 	if _, single := s.store.(storage.SingleProcess); !single {
 		s.process = uuid.NewString()
 	}
-	limiter, err := s.limiter(ctx)
-	if err != nil {
-		return err
-	}
+	limiter := s.limiter()
 	hasher, err := password.New(cfg.password)
 	if err != nil {
 		return err
@@ -68,9 +65,9 @@ func (s *Server) wire(ctx context.Context) error {
 		HandleDomains:     cfg.HandleDomains,
 		Gate:              s.Invites,
 		Hooks:             hooks(cfg.Hooks),
-		SignUp:            cfg.SignUp.accounts(),
-		CheckSignUp:       cfg.CheckSignUp,
-		MinPasswordLength: cfg.MinPasswordLength,
+		SignUp:            cfg.SignUp.Mode.accounts(),
+		CheckSignUp:       cfg.SignUp.Check,
+		MinPasswordLength: cfg.Passwords.MinLength,
 		ServiceName:       cfg.ServiceName,
 		Endpoint:          cfg.PublicURL,
 		Hostnames:         cfg.hostnames,
@@ -78,19 +75,19 @@ func (s *Server) wire(ctx context.Context) error {
 		Resolver:          resolver,
 		Keys:              keyStore,
 		Passwords:         hasher,
-		Handles:           cfg.HandleResolver,
-		AllowEmail:        cfg.AllowEmail,
-		Mailer:            cfg.Mail,
+		Handles:           cfg.Handles.Resolver,
+		AllowEmail:        cfg.Mail.AllowAddress,
+		Mailer:            cfg.Mail.Mailer,
 		Templates:         cfg.templates,
-		MailPages:         cfg.MailPages,
-		MailTimeout:       cfg.MailTimeout,
-		MuteNotices:       cfg.MuteNotices,
+		MailPages:         cfg.Mail.Pages,
+		MailTimeout:       cfg.Mail.Timeout,
+		MuteNotices:       cfg.Mail.MuteNotices,
 		CodeSecret:        codeSecret,
 		Limits:            ratelimit.Meter{Limiter: limiter, Logger: cfg.Logger},
 
-		AllowPunycodeHandles:    cfg.AllowPunycodeHandles,
-		HandleHold:              cfg.HandleHold,
-		HandleHoldAfterDeletion: cfg.HandleHoldAfterDeletion,
+		AllowPunycodeHandles:    cfg.Handles.AllowPunycode,
+		HandleHold:              cfg.Handles.Hold,
+		HandleHoldAfterDeletion: cfg.Handles.HoldAfterDeletion,
 		MinDeletionDelay:        cfg.MinDeletionDelay,
 
 		Now:    cfg.Now,
@@ -110,19 +107,19 @@ func (s *Server) wire(ctx context.Context) error {
 		Services: xrpc.Services{
 			Accounts: s.Accounts, Sessions: s.Sessions, Invites: s.Invites, AppPasswords: s.AppPasswords,
 		},
-		Admins:               s.admins(),
+		Admins:               cfg.Admins,
 		ModService:           cfg.ModService,
 		Audit:                s.Audit,
 		Resolver:             resolver,
 		RepoStatus:           cfg.RepoStatus,
 		EmailForAppPasswords: cfg.EmailForAppPasswords,
 		Description: xrpc.Description{
-			ContactEmail: cfg.ContactEmail, PrivacyPolicyURL: cfg.PrivacyPolicyURL,
-			TermsOfServiceURL: cfg.TermsOfServiceURL, BlobUploadLimit: cfg.BlobUploadLimit,
-			VerificationRequired: cfg.VerificationRequired,
+			ContactEmail: cfg.Description.ContactEmail, PrivacyPolicyURL: cfg.Description.PrivacyPolicyURL,
+			TermsOfServiceURL: cfg.Description.TermsOfServiceURL, BlobUploadLimit: cfg.Description.BlobUploadLimit,
+			VerificationRequired: cfg.SignUp.VerificationRequired,
 		},
 		Limiter:         limiter,
-		TrustedProxies:  cfg.proxies,
+		TrustedProxies:  cfg.Limits.TrustedProxies,
 		Fallback:        cfg.Fallback,
 		LeaveToFallback: cfg.LeaveToFallback,
 		Health:          s.health,
@@ -130,31 +127,13 @@ func (s *Server) wire(ctx context.Context) error {
 		Logger:          cfg.Logger,
 		Now:             cfg.Now,
 
-		HandleHostRedirect: cfg.HandleHostRedirect,
+		HandleHostRedirect: cfg.Handles.HostRedirect,
 	})
 	if err != nil {
 		return err
 	}
 	s.home, err = web.NewHome(cfg.homePage())
 	return err
-}
-
-// mainAdmin is the name that AdminPassword belongs to.
-const mainAdmin = "admin"
-
-// admins are those of the configuration.
-func (s *Server) admins() xrpc.AdminAuth {
-	if s.cfg.AdminAuth != nil {
-		return s.cfg.AdminAuth
-	}
-	all := xrpc.Passwords{}
-	for name, password := range s.cfg.Admins {
-		all[name] = password
-	}
-	if s.cfg.AdminPassword != "" {
-		all[mainAdmin] = s.cfg.AdminPassword
-	}
-	return all
 }
 
 func (s *Server) wireCredentials(ctx context.Context, guarded storage.Store) error {
@@ -173,18 +152,16 @@ func (s *Server) wireCredentials(ctx context.Context, guarded storage.Store) err
 	if err != nil {
 		return err
 	}
-	jwtKeys := cfg.JWTKeys
-	if len(jwtKeys) == 0 {
-		secret := cfg.JWTSecret
-		if secret == nil {
-			if secret, err = s.secret(ctx, "jwt"); err != nil {
-				return err
-			}
+	tokenKeys := cfg.Keys.Tokens
+	if len(tokenKeys) == 0 {
+		secret, err := s.secret(ctx, "jwt")
+		if err != nil {
+			return err
 		}
-		jwtKeys = []sessions.Key{{Secret: secret}}
+		tokenKeys = []sessions.Key{{Secret: secret}}
 	}
 	s.Sessions, err = sessions.New(ctx, guarded, s.Accounts, s.AppPasswords, sessions.Config{
-		ServiceDID: cfg.serviceDID, Keys: jwtKeys, Secret: refreshSecret,
+		ServiceDID: cfg.serviceDID, Keys: tokenKeys, Secret: refreshSecret,
 		Now: cfg.Now, Rand: cfg.Rand, Logger: cfg.Logger,
 	})
 	return err
@@ -192,9 +169,9 @@ func (s *Server) wireCredentials(ctx context.Context, guarded storage.Store) err
 
 // invites is the configuration of invite codes, which accounts only earn if sign-up needs one.
 func (s *settings) invites() invites.Config {
-	cfg := invites.Config{Hostname: s.Hostname, Epoch: s.InviteEpoch, Now: s.Now, Rand: s.Rand}
-	if s.SignUp == SignUpInvites {
-		cfg.Required, cfg.Interval = true, s.InviteInterval
+	cfg := invites.Config{Hostname: s.Hostname, Epoch: s.SignUp.InviteEpoch, Now: s.Now, Rand: s.Rand}
+	if s.SignUp.Mode == SignUpInvites {
+		cfg.Required, cfg.Interval = true, s.SignUp.InviteInterval
 	}
 	return cfg
 }
@@ -205,15 +182,12 @@ func (s *Server) secret(ctx context.Context, name string) ([]byte, error) {
 }
 
 func (s *Server) keyStore(ctx context.Context) (keys.Store, error) {
-	if s.cfg.Keys != nil {
-		return s.cfg.Keys, nil
+	if s.cfg.Keys.Accounts != nil {
+		return s.cfg.Keys.Accounts, nil
 	}
-	secret := s.cfg.KeySecret
-	if secret == nil {
-		var err error
-		if secret, err = s.secret(ctx, "signing-keys"); err != nil {
-			return nil, err
-		}
+	secret, err := s.secret(ctx, "signing-keys")
+	if err != nil {
+		return nil, err
 	}
 	return keys.NewSealed(secret, s.cfg.Rand)
 }
@@ -221,23 +195,12 @@ func (s *Server) keyStore(ctx context.Context) (keys.Store, error) {
 // identity makes the registrar and the resolver of DIDs.
 func (s *Server) identity(ctx context.Context) (did.Registrar, *did.Resolver, error) {
 	cfg := s.cfg
-	directory := cfg.PLCDirectory
-	if directory == nil {
-		if cfg.PLC == PLCLocal {
-			local, err := did.NewLocal(ctx, s.store, cfg.Now)
-			if err != nil {
-				return nil, nil, err
-			}
-			s.Directory, directory = local, local
-		} else {
-			client, err := did.NewClient(did.ClientConfig{URL: cfg.PLC, Now: cfg.Now, UserAgent: "gatehouse/" + Version + " (" + cfg.Hostname + ")"})
-			if err != nil {
-				return nil, nil, err
-			}
-			directory = client
-		}
+	directory, err := s.directory(ctx)
+	if err != nil {
+		return nil, nil, err
 	}
-	resolver, err := did.NewResolver(did.ResolverConfig{Directory: directory, Foreign: cfg.DIDResolver, Now: cfg.Now})
+	s.Directory, _ = directory.(*did.Local)
+	resolver, err := did.NewResolver(did.ResolverConfig{Directory: directory, Foreign: cfg.DIDs.Resolver, Now: cfg.Now})
 	if err != nil {
 		return nil, nil, err
 	}
@@ -245,19 +208,30 @@ func (s *Server) identity(ctx context.Context) (did.Registrar, *did.Resolver, er
 	if err != nil {
 		return nil, nil, err
 	}
-	plc := did.PLC{Directory: directory, Signer: signer, RecoveryKey: cfg.RecoveryKey, Endpoint: cfg.PublicURL}
-	if cfg.DIDMethod == MethodWeb {
+	plc := did.PLC{Directory: directory, Signer: signer, RecoveryKey: cfg.DIDs.RecoveryKey, Endpoint: cfg.PublicURL}
+	if cfg.DIDs.Method == DIDWeb {
 		return &did.Web{PLC: plc}, resolver, nil
 	}
 	return &plc, resolver, nil
 }
 
-func (s *Server) rotationKey(ctx context.Context) (did.Signer, error) {
+// directory returns the directory of did:plc.
+func (s *Server) directory(ctx context.Context) (did.Directory, error) {
 	switch {
-	case s.cfg.PLCSigner != nil:
-		return s.cfg.PLCSigner, nil
-	case s.cfg.PLCRotationKey != "":
-		return did.ParseRotationKey(s.cfg.PLCRotationKey)
+	case s.cfg.DIDs.Directory != nil:
+		return s.cfg.DIDs.Directory, nil
+	case IsLocal(s.cfg.Hostname):
+		return did.NewLocal(ctx, s.store, s.cfg.Now)
+	}
+	return did.NewClient(did.ClientConfig{
+		URL: did.PublicDirectory, Now: s.cfg.Now, UserAgent: "gatehouse/" + Version + " (" + s.cfg.Hostname + ")",
+	})
+}
+
+// rotationKey returns the server's rotation key: the configured one, or one that is kept in the store.
+func (s *Server) rotationKey(ctx context.Context) (did.Signer, error) {
+	if s.cfg.DIDs.RotationKey != nil {
+		return s.cfg.DIDs.RotationKey, nil
 	}
 	raw, err := secrets.Load(ctx, s.store, "plc-rotation-key", func() ([]byte, error) {
 		key, err := keys.GenerateK256(s.cfg.Rand)
@@ -286,19 +260,12 @@ func (s *Server) health(ctx context.Context) error {
 	})
 }
 
-// limiter makes the configured limiter.
-func (s *Server) limiter(ctx context.Context) (ratelimit.Limiter, error) {
-	switch {
-	case s.cfg.Limiter != nil:
-		return s.cfg.Limiter, nil
-	case s.cfg.RateLimits == Off:
-		return ratelimit.Off{}, nil
+// limiter returns the configured limiter.
+func (s *Server) limiter() ratelimit.Limiter {
+	if s.cfg.Limits.Limiter != nil {
+		return s.cfg.Limits.Limiter
 	}
-	local := ratelimit.NewMemory(0, s.cfg.Now)
-	if s.cfg.RateLimits == Shared {
-		return ratelimit.NewShared(ctx, s.store, local, s.cfg.Now)
-	}
-	return local, nil
+	return ratelimit.NewMemory(0, s.cfg.Now)
 }
 
 // The background work is done in one process at a time, by whoever holds the lease, which it renews

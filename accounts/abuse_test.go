@@ -202,7 +202,7 @@ func (m *failing) Send(ctx context.Context, msg mail.Message) error {
 // work runs.
 func TestAReminderIsTriedAgainWhenItWasNotDelivered(t *testing.T) {
 	m := &failing{Memory: mail.NewMemory(), failed: make(chan struct{})}
-	s := domaintest.New(t, func(c *gatehouse.Config) { c.Mail = m })
+	s := domaintest.New(t, func(c *gatehouse.Config) { c.Mail.Mailer = m })
 	s.Mail = m.Memory
 	alice := s.SignUp("alice").Account.DID
 	at := s.Now()
@@ -236,7 +236,7 @@ func TestAReminderIsTriedAgainWhenItWasNotDelivered(t *testing.T) {
 
 // TestNoAppPasswordWithoutAnAccount: it would open the account of whoever comes with the DID later.
 func TestNoAppPasswordWithoutAnAccount(t *testing.T) {
-	s := domaintest.New(t, func(c *gatehouse.Config) { c.DIDMethod = gatehouse.MethodWeb })
+	s := domaintest.New(t, func(c *gatehouse.Config) { c.DIDs.Method = gatehouse.DIDWeb })
 	if _, _, err := s.AppPasswords.Create(ctx, "did:web:alice.test", "early", true); !errors.Is(err, accounts.ErrNotFound) {
 		t.Errorf("an app password for a DID without an account: %v", err)
 	}

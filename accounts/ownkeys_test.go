@@ -121,7 +121,7 @@ func TestAForeignWebDIDHasToNameTheKey(t *testing.T) {
 	const id = syntax.DID("did:web:alice.example.org")
 	var named string
 	s := domaintest.New(t, func(c *gatehouse.Config) {
-		c.DIDResolver = func(context.Context, syntax.DID) (json.RawMessage, error) {
+		c.DIDs.Resolver = func(context.Context, syntax.DID) (json.RawMessage, error) {
 			return json.Marshal(did.AtprotoData(id, "alice.test", named, "https://localhost").Document())
 		}
 	})

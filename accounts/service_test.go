@@ -129,7 +129,7 @@ func TestHooksTakePartInTheTransaction(t *testing.T) {
 }
 
 func TestAlsoCanUndoASignUp(t *testing.T) {
-	s := domaintest.New(t, func(c *gatehouse.Config) { c.DIDMethod = gatehouse.MethodWeb })
+	s := domaintest.New(t, func(c *gatehouse.Config) { c.DIDs.Method = gatehouse.DIDWeb })
 	no := errors.New("no")
 	if _, err := s.Accounts.Create(ctx, params("alice"), func(storage.Tx, *accounts.Account) error { return no }); !errors.Is(err, no) {
 		t.Errorf("Create: %v", err)
@@ -368,7 +368,7 @@ func TestResetPasswordNeedsItsOwnCode(t *testing.T) {
 
 // TestNothingIsLeftOfADeletedAccount looks for it in every table.
 func TestNothingIsLeftOfADeletedAccount(t *testing.T) {
-	s := domaintest.New(t, func(c *gatehouse.Config) { c.InviteInterval = time.Hour })
+	s := domaintest.New(t, func(c *gatehouse.Config) { c.SignUp.InviteInterval = time.Hour })
 	alice := s.SignUp("alice").Account
 	if _, _, err := s.AppPasswords.Create(ctx, alice.DID, "app", false); err != nil {
 		t.Fatal(err)
@@ -519,9 +519,9 @@ func TestPurgeCodes(t *testing.T) {
 // TestTheServersOwnNameIsNobodysHandle keeps accounts from the host name whose did:web is the
 // server's.
 func TestTheServersOwnNameIsNobodysHandle(t *testing.T) {
-	for _, method := range []string{gatehouse.MethodPLC, gatehouse.MethodWeb} {
+	for _, method := range []gatehouse.DIDMethod{gatehouse.DIDPLC, gatehouse.DIDWeb} {
 		s := domaintest.New(t, func(c *gatehouse.Config) {
-			c.Hostname, c.PublicURL, c.DIDMethod = "gatekeep.test:2583", "http://frontdoor.test", method
+			c.Hostname, c.PublicURL, c.DIDs.Method = "gatekeep.test:2583", "http://frontdoor.test", method
 		})
 		for _, name := range []string{"gatekeep", "frontdoor"} {
 			if a, err := s.Accounts.Create(ctx, params(name)); !errors.Is(err, accounts.ErrHandleNotAvailable) {

@@ -17,6 +17,7 @@ import (
 	"github.com/gatehouse-at/gatehouse/accounts"
 	"github.com/gatehouse-at/gatehouse/accounts/did"
 	"github.com/gatehouse-at/gatehouse/accounts/mail"
+	"github.com/gatehouse-at/gatehouse/accounts/ratelimit"
 	"github.com/gatehouse-at/gatehouse/gatehousetest"
 	"github.com/gatehouse-at/gatehouse/storage"
 	"github.com/gatehouse-at/gatehouse/storage/memory"
@@ -199,9 +200,9 @@ func newWorld(t *testing.T, u *useCase, faults []fault) *world {
 	w.plc, err = did.NewLocal(ctx, w.plcData, w.clock.Now)
 	w.ok(err)
 	w.cfg = gatehouse.Config{
-		Hostname: "pds.test", HandleDomains: []string{".test"}, PLCDirectory: scriptedDirectory{w.plc},
-		PasswordMemory: 8, PasswordTime: 1, RateLimits: gatehouse.Off,
-		Mail: scriptedMailer{w.mail}, Logger: slog.New(slog.DiscardHandler), Now: w.clock.Now,
+		Hostname: "pds.test", HandleDomains: []string{".test"}, DIDs: gatehouse.DIDs{Directory: scriptedDirectory{w.plc}},
+		Passwords: gatehouse.Passwords{Memory: 8, Time: 1}, Limits: gatehouse.Limits{Limiter: ratelimit.Off{}},
+		Mail: gatehouse.Mail{Mailer: scriptedMailer{w.mail}}, Logger: slog.New(slog.DiscardHandler), Now: w.clock.Now,
 		Hooks: []accounts.Hook{func(_ context.Context, _ storage.Tx, c accounts.Change) error {
 			if c.Kind == w.vetoing {
 				return errVeto

@@ -35,7 +35,7 @@ func watch(t *testing.T) *watched {
 	return &watched{Directory: local}
 }
 
-func (w *watched) in(c *gatehouse.Config) { c.PLCDirectory = w }
+func (w *watched) in(c *gatehouse.Config) { c.DIDs.Directory = w }
 
 func (w *watched) Submit(ctx context.Context, id syntax.DID, op *did.Operation) error {
 	err := w.Directory.Submit(ctx, id, op)
@@ -242,7 +242,7 @@ func TestASignUpThatRecoveryFinishedKeepsItsDID(t *testing.T) {
 
 func TestRecoveryGivesUpWhatAHookRefuses(t *testing.T) {
 	dir := watch(t)
-	s := domaintest.New(t, dir.in, func(c *gatehouse.Config) { c.SignUp = gatehouse.SignUpInvites })
+	s := domaintest.New(t, dir.in, func(c *gatehouse.Config) { c.SignUp.Mode = gatehouse.SignUpInvites })
 	made, err := s.Invites.Create(ctx, 1, 1)
 	if err != nil {
 		t.Fatal(err)
@@ -363,7 +363,7 @@ func TestAForeignWebDIDHasToNameTheHandle(t *testing.T) {
 	const id = syntax.DID("did:web:alice.example.org")
 	named, failure := "alice.test", error(nil)
 	s := domaintest.New(t, func(c *gatehouse.Config) {
-		c.DIDResolver = func(context.Context, syntax.DID) (json.RawMessage, error) {
+		c.DIDs.Resolver = func(context.Context, syntax.DID) (json.RawMessage, error) {
 			return json.RawMessage(`{"id":"did:web:alice.example.org","alsoKnownAs":["https://x.test","at://` + named + `"]}`), failure
 		}
 	})

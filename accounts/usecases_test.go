@@ -18,7 +18,7 @@ import (
 	"github.com/gatehouse-at/gatehouse/sessions"
 )
 
-func withInvites(c *gatehouse.Config) { c.SignUp = gatehouse.SignUpInvites }
+func withInvites(c *gatehouse.Config) { c.SignUp.Mode = gatehouse.SignUpInvites }
 
 // useCases are those of TestEveryStepMayFail.
 var useCases = []useCase{
@@ -31,7 +31,7 @@ var useCases = []useCase{
 		done: func(w *world) error { return w.signedUp(nil) }, undone: (*world).notSignedUp,
 		veto: accounts.Created,
 	}, {
-		name: "sign-up with a did:web", configure: func(c *gatehouse.Config) { c.SignUp, c.DIDMethod = gatehouse.SignUpInvites, gatehouse.MethodWeb },
+		name: "sign-up with a did:web", configure: func(c *gatehouse.Config) { c.SignUp.Mode, c.DIDs.Method = gatehouse.SignUpInvites, gatehouse.DIDWeb },
 		prepare: (*world).invite, act: signUp,
 		done: func(w *world) error { return w.signedUp(nil) }, undone: (*world).notSignedUp,
 		spent: []error{invites.ErrUnavailable},
@@ -217,7 +217,7 @@ var useCases = []useCase{
 		},
 		undone: func(w *world) error { return same("the codes", len(rows[any](w, w.store, "invite_codes")), 0) },
 	}, {
-		name: "earning of invite codes", configure: func(c *gatehouse.Config) { c.SignUp, c.InviteInterval = gatehouse.SignUpInvites, time.Hour },
+		name: "earning of invite codes", configure: func(c *gatehouse.Config) { c.SignUp.Mode, c.SignUp.InviteInterval = gatehouse.SignUpInvites, time.Hour },
 		prepare: func(w *world) {
 			w.invite()
 			w.ok(signUp(ctx, w))

@@ -95,7 +95,7 @@ func TestAStoreOfTheCallersStaysOpen(t *testing.T) {
 }
 
 func TestCreateAccountNeedsNoLeave(t *testing.T) {
-	srv := gatehousetest.NewServer(t, gatehousetest.WithConfig(func(c *gatehouse.Config) { c.SignUp = gatehouse.SignUpInvites }))
+	srv := gatehousetest.NewServer(t, gatehousetest.WithConfig(func(c *gatehouse.Config) { c.SignUp.Mode = gatehouse.SignUpInvites }))
 	for _, handle := range []string{"alice.test", "admin.test"} {
 		if a := srv.CreateAccount(handle); a.Handle != handle || a.DID == "" || a.AccessJWT == "" || a.RefreshJWT == "" {
 			t.Errorf("CreateAccount: %+v", a)

@@ -14,9 +14,11 @@ import (
 	"github.com/gatehouse-at/gatehouse"
 	"github.com/gatehouse-at/gatehouse/accounts"
 	"github.com/gatehouse-at/gatehouse/accounts/mail"
+	"github.com/gatehouse-at/gatehouse/accounts/ratelimit"
 	"github.com/gatehouse-at/gatehouse/sessions"
 	"github.com/gatehouse-at/gatehouse/storage"
 	"github.com/gatehouse-at/gatehouse/storage/memory"
+	"github.com/gatehouse-at/gatehouse/xrpc"
 )
 
 // AdminPassword is the password of the user "admin" on test servers.
@@ -80,19 +82,17 @@ func NewServer(t testing.TB, opts ...Option) *Server {
 	s.server = httptest.NewUnstartedServer(nil)
 	s.URL = "http://" + s.server.Listener.Addr().String()
 	cfg := gatehouse.Config{
-		Hostname:          "localhost",
-		HandleDomains:     []string{".test"},
-		PublicURL:         s.URL,
-		ServiceName:       "Test Server",
-		AdminPassword:     AdminPassword,
-		MinPasswordLength: 1,
-		PasswordMemory:    8,
-		PasswordTime:      1,
-		Mail:              s.Mail.Memory,
-		RateLimits:        gatehouse.Off,
-		HandleHold:        -1,
-		Logger:            slog.New(slog.DiscardHandler),
-		Now:               s.Clock.Now,
+		Hostname:      "localhost",
+		HandleDomains: []string{".test"},
+		PublicURL:     s.URL,
+		ServiceName:   "Test Server",
+		Admins:        xrpc.Passwords{"admin": AdminPassword},
+		Handles:       gatehouse.Handles{Hold: -1},
+		Passwords:     gatehouse.Passwords{MinLength: 1, Memory: 8, Time: 1},
+		Mail:          gatehouse.Mail{Mailer: s.Mail.Memory},
+		Limits:        gatehouse.Limits{Limiter: ratelimit.Off{}},
+		Logger:        slog.New(slog.DiscardHandler),
+		Now:           s.Clock.Now,
 	}
 	for _, change := range o.configure {
 		change(&cfg)

@@ -16,7 +16,7 @@ import (
 func earning(t *testing.T) (*domaintest.Services, *invites.Service, syntax.DID) {
 	t.Helper()
 	s := domaintest.New(t, func(c *gatehouse.Config) {
-		c.SignUp, c.InviteInterval = gatehouse.SignUpInvites, 24*time.Hour
+		c.SignUp.Mode, c.SignUp.InviteInterval = gatehouse.SignUpInvites, 24*time.Hour
 	})
 	return s, s.Invites, s.SignUp("alice").Account.DID
 }

@@ -33,7 +33,7 @@ func TestCreate(t *testing.T) {
 }
 
 func TestACodeHasItsUses(t *testing.T) {
-	s := domaintest.New(t, func(c *gatehouse.Config) { c.SignUp = gatehouse.SignUpInvites })
+	s := domaintest.New(t, func(c *gatehouse.Config) { c.SignUp.Mode = gatehouse.SignUpInvites })
 	made, err := s.Invites.Create(ctx, 1, 2)
 	if err != nil {
 		t.Fatal(err)
@@ -88,7 +88,7 @@ func TestEarning(t *testing.T) {
 		{"an epoch to come", start.Add(100 * day), []time.Duration{50 * day}, []int{0}},
 	} {
 		s := domaintest.New(t, func(cfg *gatehouse.Config) {
-			cfg.SignUp, cfg.InviteInterval, cfg.InviteEpoch = gatehouse.SignUpInvites, day, c.epoch
+			cfg.SignUp.Mode, cfg.SignUp.InviteInterval, cfg.SignUp.InviteEpoch = gatehouse.SignUpInvites, day, c.epoch
 		})
 		did := s.SignUp("alice").Account.DID
 		if _, err := s.Invites.Create(ctx, 2, 1, did.String()); err != nil { // gifts don't count

@@ -12,7 +12,7 @@ import (
 )
 
 func TestTheLocalDirectoryIsNoPlaceToFill(t *testing.T) {
-	srv := gatehousetest.NewServer(t, gatehousetest.WithConfig(func(c *gatehouse.Config) { c.RateLimits = gatehouse.On }))
+	srv := gatehousetest.NewServer(t, gatehousetest.WithConfig(func(c *gatehouse.Config) { c.Limits.Limiter = nil }))
 	alice := srv.CreateAccount("alice.test")
 	for i := range 101 {
 		resp, err := srv.Client().Post(srv.URL+"/plc/"+alice.DID, "application/json", strings.NewReader("{}"))

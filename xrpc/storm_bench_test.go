@@ -13,7 +13,7 @@ import (
 // BenchmarkReadsDuringLogins shows in one run what a storm of logins, each of which costs a full
 // password hash, does to reads: hashing is bounded, so that a processor is left to them.
 func BenchmarkReadsDuringLogins(b *testing.B) {
-	srv := gatehousetest.NewServer(b, gatehousetest.WithConfig(func(c *gatehouse.Config) { c.PasswordMemory, c.PasswordTime = 0, 0 }))
+	srv := gatehousetest.NewServer(b, gatehousetest.WithConfig(func(c *gatehouse.Config) { c.Passwords.Memory, c.Passwords.Time = 0, 0 }))
 	alice := srv.CreateAccount("alice.test")
 	read := func(b *testing.B) {
 		for b.Loop() {

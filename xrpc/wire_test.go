@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -239,8 +240,8 @@ func TestHealth(t *testing.T) {
 
 func TestRateLimits(t *testing.T) {
 	srv := gatehousetest.NewServer(t, gatehousetest.WithConfig(func(c *gatehouse.Config) {
-		c.RateLimits = gatehouse.On
-		c.TrustedProxies = []string{"127.0.0.0/8"}
+		c.Limits.Limiter = nil
+		c.Limits.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
 	}))
 	alice := srv.CreateAccount("alice.test")
 	login := func(identifier, password, ip string) *http.Response {
@@ -308,7 +309,7 @@ func TestRateLimits(t *testing.T) {
 }
 
 func TestNobodyForgesAnAddress(t *testing.T) {
-	srv := gatehousetest.NewServer(t, gatehousetest.WithConfig(func(c *gatehouse.Config) { c.RateLimits = gatehouse.On }))
+	srv := gatehousetest.NewServer(t, gatehousetest.WithConfig(func(c *gatehouse.Config) { c.Limits.Limiter = nil }))
 	for i := range 5 {
 		resp, _ := do(t, srv, request{path: describe, header: map[string]string{
 			"X-Forwarded-For": fmt.Sprintf("192.0.2.%d", i), "X-Real-Ip": fmt.Sprintf("192.0.2.%d", i), "Forwarded": fmt.Sprintf("for=192.0.2.%d", i),
@@ -429,8 +430,8 @@ func (d *strangers) Log(_ context.Context, id syntax.DID) ([]*did.Operation, err
 func TestServiceTokensOfStrangers(t *testing.T) {
 	var directory strangers
 	srv := gatehousetest.NewServer(t, gatehousetest.WithConfig(func(c *gatehouse.Config) {
-		c.RateLimits = gatehouse.On
-		c.PLCDirectory = &directory
+		c.Limits.Limiter = nil
+		c.DIDs.Directory = &directory
 	}))
 	encode := func(v any) string {
 		b, err := json.Marshal(v)

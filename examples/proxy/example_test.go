@@ -40,9 +40,9 @@ func Example() {
 		Hostname:      "localhost",
 		HandleDomains: []string{".test"},
 		Fallback:      http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { p.ServeHTTP(w, r) }),
-		DIDResolver: func(context.Context, syntax.DID) (json.RawMessage, error) { // instead of asking the web
+		DIDs: gatehouse.DIDs{Resolver: func(context.Context, syntax.DID) (json.RawMessage, error) { // instead of asking the web
 			return fmt.Appendf(nil, `{"id":%q,"service":[{"id":"#bsky_appview","type":"BskyAppView","serviceEndpoint":%q}]}`, appViewDID, appView.URL), nil
-		},
+		}},
 		Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {

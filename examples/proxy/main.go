@@ -40,7 +40,7 @@ func main() {
 	cfg := gatehouse.Config{Hostname: *hostname, HandleDomains: strings.Split(*domains, ",")}
 	if gatehouse.IsLocal(*hostname) {
 		cfg.PublicURL = "http://" + *addr
-		cfg.DIDResolver = did.NewNetwork(nil, userAgent).ResolveDID // by default a local server resolves no did:web
+		cfg.DIDs.Resolver = did.NewNetwork(nil, userAgent).ResolveDID // by default a local server resolves no did:web
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()

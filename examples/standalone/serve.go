@@ -44,7 +44,7 @@ func (serveCmd) Run(ctx context.Context, s *Settings) (err error) {
 	if err != nil {
 		return err
 	}
-	cfg, err := s.config(mailer, logger, listener.Addr(), adminPassword)
+	cfg, err := s.config(ctx, store, mailer, logger, listener.Addr(), adminPassword)
 	if err != nil {
 		return err
 	}

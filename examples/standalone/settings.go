@@ -13,14 +13,21 @@ import (
 	"strings"
 	"time"
 
+	"crypto/rand"
+	"net/netip"
+
 	"github.com/gatehouse-at/gatehouse"
 	"github.com/gatehouse-at/gatehouse/accounts/did"
+	"github.com/gatehouse-at/gatehouse/accounts/keys"
 	"github.com/gatehouse-at/gatehouse/accounts/mail"
 	"github.com/gatehouse-at/gatehouse/accounts/mail/deliver"
+	"github.com/gatehouse-at/gatehouse/accounts/ratelimit"
+	"github.com/gatehouse-at/gatehouse/sessions"
 	"github.com/gatehouse-at/gatehouse/storage"
 	"github.com/gatehouse-at/gatehouse/storage/bolt"
 	"github.com/gatehouse-at/gatehouse/storage/memory"
 	"github.com/gatehouse-at/gatehouse/storage/postgres"
+	"github.com/gatehouse-at/gatehouse/xrpc"
 )
 
 // Settings are the flags. They say the same things in the same words as
@@ -46,12 +53,12 @@ type Settings struct {
 	InviteInterval       time.Duration        `help:"Time in which an account earns an invite code, such as 168h, if -sign-up is invites. Default: accounts earn none." placeholder:"DURATION"`
 	InviteEpoch          time.Time            `help:"When earning begins for older accounts, such as 2026-01-01T00:00:00Z." placeholder:"TIME"`
 
-	DIDMethod      string `name:"did-method" default:"plc" enum:"plc,web" help:"How accounts get their DID (default ${default})." placeholder:"plc|web"`
-	PLC            string `name:"plc" help:"DID directory: local, or a URL. Default: local for a local host name, else the public one." placeholder:"local|URL"`
-	PLCRotationKey string `name:"plc-rotation-key" help:"Hexadecimal of the K-256 key that controls accounts' DIDs. Default: made once and kept in the store." placeholder:"HEX"`
-	RecoveryKey    string `help:"The operator's own did:key among the rotation keys." placeholder:"DID:KEY"`
-	JWTSecret      string `name:"jwt-secret" help:"Key of access and refresh tokens. Default: made once and kept in the store." placeholder:"TEXT"`
-	KeySecret      string `help:"Hexadecimal of the 32 bytes that seal accounts' signing keys. Default: made once and kept in the store." placeholder:"HEX"`
+	DIDMethod      gatehouse.DIDMethod `name:"did-method" default:"plc" enum:"plc,web" help:"How accounts get their DID (default ${default})." placeholder:"plc|web"`
+	PLC            string              `name:"plc" help:"DID directory: local, or a URL. Default: local for a local host name, else the public one." placeholder:"local|URL"`
+	PLCRotationKey string              `name:"plc-rotation-key" help:"Hexadecimal of the K-256 key that controls accounts' DIDs. Default: made once and kept in the store." placeholder:"HEX"`
+	RecoveryKey    string              `help:"The operator's own did:key among the rotation keys." placeholder:"DID:KEY"`
+	JWTSecret      string              `name:"jwt-secret" help:"Key of access and refresh tokens. Default: made once and kept in the store." placeholder:"TEXT"`
+	KeySecret      string              `help:"Hexadecimal of the 32 bytes that seal accounts' signing keys. Default: made once and kept in the store." placeholder:"HEX"`
 
 	AllowPunycodeHandles    bool          `help:"Allow handles on -handle-domains that begin with xn--."`
 	HandleHold              time.Duration `default:"720h" help:"How long a handle that its owner gives up is held for them (default ${default}; 0: not at all)." placeholder:"DURATION"`
@@ -213,67 +220,161 @@ func (s *Settings) publicURL(listening net.Addr) string {
 	return "http://" + net.JoinHostPort(strings.TrimSpace(s.Hostname), port)
 }
 
-func (s *Settings) config(mailer mail.Mailer, logger *slog.Logger, listening net.Addr, adminPassword string) (gatehouse.Config, error) {
+// config is the configuration that the flags describe. The store is open, and holds a local DID
+// directory or shared counts if they are wanted.
+func (s *Settings) config(ctx context.Context, store storage.Store, mailer mail.Mailer, logger *slog.Logger, listening net.Addr, adminPassword string) (gatehouse.Config, error) {
 	cfg := gatehouse.Config{
-		Hostname:                s.Hostname,
-		HandleDomains:           s.HandleDomains,
-		PublicURL:               s.publicURL(listening),
-		ExtraHostnames:          s.ExtraHostnames,
-		HandleHostRedirect:      s.HandleHostRedirect,
-		ServiceName:             s.ServiceName,
-		AdminPassword:           adminPassword,
-		Admins:                  s.Admins,
-		ModService:              s.ModService,
-		SignUp:                  s.SignUp,
-		VerificationRequired:    s.VerificationRequired,
-		InviteInterval:          s.InviteInterval,
-		InviteEpoch:             s.InviteEpoch,
-		DIDMethod:               s.DIDMethod,
-		PLC:                     s.PLC,
-		PLCRotationKey:          s.PLCRotationKey,
-		RecoveryKey:             s.RecoveryKey,
-		AllowPunycodeHandles:    s.AllowPunycodeHandles,
-		HandleHold:              s.HandleHold,
-		HandleHoldAfterDeletion: s.HandleHoldAfterDeletion,
-		MinDeletionDelay:        s.MinDeletionDelay,
-		MinPasswordLength:       s.MinPasswordLength,
-		PasswordMemory:          s.PasswordMemory,
-		PasswordTime:            s.PasswordTime,
-		PasswordThreads:         s.PasswordThreads,
-		PasswordWorkers:         s.PasswordWorkers,
-		PasswordQueue:           s.PasswordQueue,
-		Mail:                    mailer,
-		MailTimeout:             s.MailTimeout,
-		MailPages:               s.MailPages,
-		MuteNotices:             s.MuteNotices,
-		RateLimits:              s.RateLimits,
-		TrustedProxies:          s.TrustedProxies,
-		EmailForAppPasswords:    s.EmailForAppPasswords,
-		ContactEmail:            s.ContactEmail,
-		PrivacyPolicyURL:        s.PrivacyPolicyURL,
-		TermsOfServiceURL:       s.TermsOfServiceURL,
-		BlobUploadLimit:         s.BlobUploadLimit,
-		ShowVersion:             s.ShowVersion,
-		Logger:                  logger,
+		Hostname:       s.Hostname,
+		HandleDomains:  s.HandleDomains,
+		PublicURL:      s.publicURL(listening),
+		ExtraHostnames: s.ExtraHostnames,
+		ServiceName:    s.ServiceName,
+		ModService:     s.ModService,
+		SignUp: gatehouse.SignUp{
+			Mode:                 s.SignUp,
+			VerificationRequired: s.VerificationRequired,
+			InviteInterval:       s.InviteInterval,
+			InviteEpoch:          s.InviteEpoch,
+		},
+		Handles: gatehouse.Handles{
+			AllowPunycode:     s.AllowPunycodeHandles,
+			Hold:              s.HandleHold,
+			HoldAfterDeletion: s.HandleHoldAfterDeletion,
+			HostRedirect:      s.HandleHostRedirect,
+		},
+		DIDs: gatehouse.DIDs{Method: s.DIDMethod, RecoveryKey: s.RecoveryKey},
+		Passwords: gatehouse.Passwords{
+			MinLength: s.MinPasswordLength,
+			Memory:    s.PasswordMemory,
+			Time:      s.PasswordTime,
+			Threads:   s.PasswordThreads,
+			Workers:   s.PasswordWorkers,
+			Queue:     s.PasswordQueue,
+		},
+		Mail: gatehouse.Mail{
+			Mailer:      mailer,
+			Timeout:     s.MailTimeout,
+			Pages:       s.MailPages,
+			MuteNotices: s.MuteNotices,
+		},
+		MinDeletionDelay:     s.MinDeletionDelay,
+		EmailForAppPasswords: s.EmailForAppPasswords,
+		Description: gatehouse.Description{
+			ContactEmail:      s.ContactEmail,
+			PrivacyPolicyURL:  s.PrivacyPolicyURL,
+			TermsOfServiceURL: s.TermsOfServiceURL,
+			BlobUploadLimit:   s.BlobUploadLimit,
+			ShowVersion:       s.ShowVersion,
+		},
+		Logger: logger,
 	}
 	if s.HandleHold == 0 { // asked for, since the flag has a default; in Config it would mean that
-		cfg.HandleHold = -1
+		cfg.Handles.Hold = -1
 	}
-	if s.JWTSecret != "" {
-		cfg.JWTSecret = []byte(s.JWTSecret)
+	var err error
+	if cfg.Admins, err = s.admins(adminPassword); err != nil {
+		return cfg, err
 	}
-	if s.KeySecret != "" {
-		secret, err := hex.DecodeString(s.KeySecret)
-		if err != nil {
-			return cfg, errors.New("-key-secret: not hexadecimal") // its error would show a part
-		}
-		cfg.KeySecret = secret
+	if err := s.keys(&cfg); err != nil {
+		return cfg, err
+	}
+	if cfg.DIDs.Directory, err = s.directory(ctx, store); err != nil {
+		return cfg, err
+	}
+	if cfg.Limits.Limiter, err = s.limiter(ctx, store); err != nil {
+		return cfg, err
+	}
+	if cfg.Limits.TrustedProxies, err = s.trustedProxies(); err != nil {
+		return cfg, err
 	}
 	if s.MailTemplates != "" {
 		if _, err := os.ReadDir(s.MailTemplates); err != nil {
 			return cfg, fmt.Errorf("-mail-templates: %w", err)
 		}
-		cfg.MailTemplates = os.DirFS(s.MailTemplates)
+		cfg.Mail.Templates = os.DirFS(s.MailTemplates)
 	}
 	return cfg, nil
+}
+
+// mainAdmin is the name of the admin whom -admin-password is for.
+const mainAdmin = "admin"
+
+// admins are the passwords of -admin-password and -admins.
+func (s *Settings) admins(adminPassword string) (xrpc.AdminAuth, error) {
+	all := xrpc.Passwords{mainAdmin: adminPassword}
+	for name, password := range s.Admins {
+		if name == mainAdmin {
+			return nil, fmt.Errorf("-admins: the password of %q is that of -admin-password", name)
+		}
+		all[name] = password
+	}
+	return all, nil
+}
+
+// keys reads the keys that are given as text. Errors don't show any of it.
+func (s *Settings) keys(cfg *gatehouse.Config) error {
+	if s.JWTSecret != "" {
+		cfg.Keys.Tokens = []sessions.Key{{Secret: []byte(s.JWTSecret)}}
+	}
+	if s.KeySecret != "" {
+		secret, err := hex.DecodeString(s.KeySecret)
+		if err != nil {
+			return errors.New("-key-secret: not hexadecimal")
+		}
+		if cfg.Keys.Accounts, err = keys.NewSealed(secret, rand.Reader); err != nil {
+			return fmt.Errorf("-key-secret: %w", err)
+		}
+	}
+	if s.PLCRotationKey != "" {
+		key, err := did.ParseRotationKey(s.PLCRotationKey)
+		if err != nil {
+			return errors.New("-plc-rotation-key: not the hexadecimal of a K-256 private key")
+		}
+		cfg.DIDs.RotationKey = key
+	}
+	return nil
+}
+
+// directory is the DID directory of -plc, or nil for the default.
+func (s *Settings) directory(ctx context.Context, store storage.Store) (did.Directory, error) {
+	switch s.PLC {
+	case "":
+		return nil, nil
+	case "local":
+		return did.NewLocal(ctx, store, nil)
+	}
+	client, err := did.NewClient(did.ClientConfig{URL: s.PLC, UserAgent: "gatehouse/" + gatehouse.Version + " (" + s.Hostname + ")"})
+	if err != nil {
+		return nil, fmt.Errorf("-plc: %q is neither local nor the URL of a directory", s.PLC)
+	}
+	return client, nil
+}
+
+// limiter is the limiter of -rate-limits, or nil for the default.
+func (s *Settings) limiter(ctx context.Context, store storage.Store) (ratelimit.Limiter, error) {
+	switch s.RateLimits {
+	case "off":
+		return ratelimit.Off{}, nil
+	case "shared":
+		return ratelimit.NewShared(ctx, store, ratelimit.NewMemory(0, nil), nil)
+	}
+	return nil, nil
+}
+
+// trustedProxies reads addresses and networks.
+func (s *Settings) trustedProxies() ([]netip.Prefix, error) {
+	var all []netip.Prefix
+	for _, text := range s.TrustedProxies {
+		text = strings.TrimSpace(text)
+		network, err := netip.ParsePrefix(text)
+		if err != nil {
+			address, err := netip.ParseAddr(text)
+			if err != nil {
+				return nil, fmt.Errorf("-trusted-proxies: %q is neither an address nor a network", text)
+			}
+			network = netip.PrefixFrom(address, address.BitLen())
+		}
+		all = append(all, network)
+	}
+	return all, nil
 }

@@ -36,8 +36,8 @@ func New(t testing.TB, change ...func(*gatehouse.Config)) *Services {
 	s := &Services{Store: interposed{memory.New()}, Mail: mail.NewMemory(), t: t, now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)}
 	cfg := gatehouse.Config{
 		Hostname: "pds.test", HandleDomains: []string{".test"},
-		PasswordMemory: 8, PasswordTime: 1,
-		Mail: s.Mail, Logger: slog.New(slog.DiscardHandler),
+		Passwords: gatehouse.Passwords{Memory: 8, Time: 1},
+		Mail:      gatehouse.Mail{Mailer: s.Mail}, Logger: slog.New(slog.DiscardHandler),
 		Now:   s.Now,
 		Hooks: []accounts.Hook{s.hook},
 	}

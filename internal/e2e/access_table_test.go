@@ -323,7 +323,7 @@ func TestEveryMethodAnswersEveryToken(t *testing.T) {
 		if s.exists(w.stranger.id.String()) || s.exists(moderator.id.String()) {
 			t.Error("somebody signed up")
 		}
-	}, config(func(c *gatehouse.Config) { c.PLCDirectory, c.ModService = plc, moderator.id.String() }))
+	}, config(func(c *gatehouse.Config) { c.DIDs.Directory, c.ModService = plc, moderator.id.String() }))
 }
 
 // TestAModeratorsTokenActsOnce: what changes something takes a token that wasn't used before, and
@@ -361,5 +361,5 @@ func TestAModeratorsTokenActsOnce(t *testing.T) {
 			}
 			refused("a token that lives for two hours", s.do(token(method, object{"exp": s.Clock.Now().Add(2 * time.Hour).Unix()}), method, input))
 		}
-	}, config(func(c *gatehouse.Config) { c.PLCDirectory, c.ModService = plc, moderator.id.String() }))
+	}, config(func(c *gatehouse.Config) { c.DIDs.Directory, c.ModService = plc, moderator.id.String() }))
 }

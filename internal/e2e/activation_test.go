@@ -80,5 +80,5 @@ func TestActivationLooksAtTheDID(t *testing.T) {
 		if got := s.do(me, "server.getSession", nil).ok(); got["active"] != true {
 			t.Errorf("getSession: %v", got)
 		}
-	}, config(func(c *gatehouse.Config) { c.PLCSigner = rotationKey }))
+	}, config(func(c *gatehouse.Config) { c.DIDs.RotationKey = rotationKey }))
 }

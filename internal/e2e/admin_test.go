@@ -14,6 +14,8 @@ import (
 	"github.com/gatehouse-at/gatehouse/accounts"
 	"github.com/gatehouse-at/gatehouse/accounts/audit"
 	"github.com/gatehouse-at/gatehouse/accounts/did"
+	"github.com/gatehouse-at/gatehouse/gatehousetest"
+	"github.com/gatehouse-at/gatehouse/xrpc"
 )
 
 func TestAdmin(t *testing.T) {
@@ -240,9 +242,9 @@ func TestSeveralAdminsAndAModerationService(t *testing.T) {
 		stranger := bearer(s.do(bearer(s.signUp("bob.test").AccessJWT), "server.getServiceAuth", object{"aud": "did:web:localhost", "lxm": "com.atproto.admin.getAccountInfo"}).text("token"))
 		s.do(stranger, "admin.getAccountInfo", params).refused(401, "UntrustedIss", "Untrusted issuer")
 	}, config(func(c *gatehouse.Config) {
-		c.Admins = map[string]string{"carol": "secret:of:carol", "dave": "secret of dave"}
+		c.Admins = xrpc.Passwords{"admin": gatehousetest.AdminPassword, "carol": "secret:of:carol", "dave": "secret of dave"}
 		c.ModService = labeler.DID
-		c.PLCDirectory = moderator.Gatehouse.Directory
+		c.DIDs.Directory = moderator.Gatehouse.Directory
 	}))
 }
 
@@ -296,7 +298,7 @@ func TestHandles(t *testing.T) {
 			}
 		}
 		gone := s.signUp("gone.test")
-		err = (&did.PLC{Directory: s.Gatehouse.Directory, Signer: rotationKey(t)}).Tombstone(t.Context(), syntax.DID(gone.DID))
+		err = (&did.PLC{Directory: s.Gatehouse.Directory, Signer: serversRotationKey}).Tombstone(t.Context(), syntax.DID(gone.DID))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -358,7 +360,7 @@ func TestHandles(t *testing.T) {
 		if got := s.do(me, "temp.checkSignupQueue", nil).ok(); got["activated"] != true {
 			t.Errorf("checkSignupQueue: %v", got)
 		}
-	}, config(func(c *gatehouse.Config) { c.HandleResolver, c.PLCRotationKey = resolver, rotationKeyHex }))
+	}, config(func(c *gatehouse.Config) { c.Handles.Resolver, c.DIDs.RotationKey = resolver, serversRotationKey }))
 }
 
 // TestForeignDocumentsAreNotServed asks for the document of an account whose did:web is on a host
@@ -368,7 +370,7 @@ func TestForeignDocumentsAreNotServed(t *testing.T) {
 	const id = syntax.DID("did:web:alice.example.org")
 	var resolved atomic.Int32
 	s := newAPI(t, config(func(c *gatehouse.Config) {
-		c.DIDResolver = func(context.Context, syntax.DID) (json.RawMessage, error) {
+		c.DIDs.Resolver = func(context.Context, syntax.DID) (json.RawMessage, error) {
 			resolved.Add(1)
 			return json.RawMessage(`{"id":"did:web:alice.example.org"}`), nil
 		}
@@ -391,7 +393,7 @@ func TestForeignDocumentsAreNotServed(t *testing.T) {
 // TestIdentityWithoutAStore: "not found" would be taken for the end of a handle or of a DID.
 func TestIdentityWithoutAStore(t *testing.T) {
 	s := newAPI(t, config(func(c *gatehouse.Config) {
-		c.DIDResolver = func(context.Context, syntax.DID) (json.RawMessage, error) {
+		c.DIDs.Resolver = func(context.Context, syntax.DID) (json.RawMessage, error) {
 			return json.RawMessage(`{"id":"did:web:alice.example.org","alsoKnownAs":["at://alice.test"]}`), nil
 		}
 	}))
@@ -410,16 +412,14 @@ func TestIdentityWithoutAStore(t *testing.T) {
 	}
 }
 
-const rotationKeyHex = "9085d2bef69286a6cbb51623c8fa258629945cd55ca705cc4e66700396894e0c"
-
-func rotationKey(t *testing.T) did.Signer {
-	t.Helper()
-	key, err := did.ParseRotationKey(rotationKeyHex)
+// serversRotationKey lets tests change DIDs as the server does.
+var serversRotationKey = func() did.Signer {
+	key, err := did.ParseRotationKey("9085d2bef69286a6cbb51623c8fa258629945cd55ca705cc4e66700396894e0c")
 	if err != nil {
-		t.Fatal(err)
+		panic(err)
 	}
 	return key
-}
+}()
 
 // TestEveryMethodIsServed goes through the lexicons.
 func TestEveryMethodIsServed(t *testing.T) {

@@ -57,13 +57,18 @@ func closing(t testing.TB, s storage.Store) storage.Store {
 	return s
 }
 
+// forEachStore runs a test on an empty store of each backend.
+func forEachStore(t *testing.T, test func(t *testing.T, store storage.Store)) {
+	for _, b := range backends {
+		t.Run(b.name, func(t *testing.T) { test(t, b.open(t)) })
+	}
+}
+
 // onEach runs a test on a server on each backend.
 func onEach(t *testing.T, test func(t *testing.T, s *api), opts ...gatehousetest.Option) {
-	for _, b := range backends {
-		t.Run(b.name, func(t *testing.T) {
-			test(t, newAPI(t, append([]gatehousetest.Option{gatehousetest.WithStore(b.open(t))}, opts...)...))
-		})
-	}
+	forEachStore(t, func(t *testing.T, store storage.Store) {
+		test(t, newAPI(t, append([]gatehousetest.Option{gatehousetest.WithStore(store)}, opts...)...))
+	})
 }
 
 // config changes the configuration of a test's server.

@@ -301,9 +301,9 @@ func TestStandaloneRefusesBadFlags(t *testing.T) {
 		{"-store nonsense", "neither bolt nor memory"},
 		{"-hostname under_score", "Hostname"},
 		{"-handle-domains .local", "HandleDomains"},
-		{"-plc ftp://x", "PLC"},
+		{"-plc ftp://x", "-plc"},
 		{"-mail nonsense", "-mail"},
-		{"-trusted-proxies nonsense", "TrustedProxies"},
+		{"-trusted-proxies nonsense", "-trusted-proxies"},
 		{"-rate-limits perhaps", "rate-limits"},
 		{"-nonsense", "nonsense"},
 	} {

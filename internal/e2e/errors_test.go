@@ -83,7 +83,7 @@ func TestCreateAccountErrors(t *testing.T) {
 		s.do(nobody, "server.createAccount", worst).ok()
 		worst["handle"], worst["email"] = "other.test", "other@example.com"
 		refused(400, "InvalidInviteCode", "Provided invite code not available")
-	}, config(func(c *gatehouse.Config) { c.SignUp = gatehouse.SignUpInvites; c.MinPasswordLength = 8 }))
+	}, config(func(c *gatehouse.Config) { c.SignUp.Mode = gatehouse.SignUpInvites; c.Passwords.MinLength = 8 }))
 }
 
 func TestTakedown(t *testing.T) {
@@ -297,7 +297,7 @@ func TestDuplicateCreate(t *testing.T) {
 			t.Errorf("%d codes in the end, want 2", len(got))
 		}
 	}, config(func(c *gatehouse.Config) {
-		c.SignUp, c.InviteInterval = gatehouse.SignUpInvites, 24*time.Hour
+		c.SignUp.Mode, c.SignUp.InviteInterval = gatehouse.SignUpInvites, 24*time.Hour
 		c.Rand = interleaving{}
 	}))
 }

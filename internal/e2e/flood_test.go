@@ -17,6 +17,7 @@ import (
 
 	"github.com/gatehouse-at/gatehouse"
 	"github.com/gatehouse-at/gatehouse/accounts/did"
+	"github.com/gatehouse-at/gatehouse/accounts/ratelimit"
 	"github.com/gatehouse-at/gatehouse/gatehousetest"
 	"github.com/gatehouse-at/gatehouse/storage"
 )
@@ -327,14 +328,19 @@ func TestSignUpsInADayAreBounded(t *testing.T) {
 
 // TestTheLimitersRowsAreBounded: an address that makes up names makes no more rows than it may try.
 func TestTheLimitersRowsAreBounded(t *testing.T) {
-	onEach(t, func(t *testing.T, s *api) {
+	forEachStore(t, func(t *testing.T, store storage.Store) {
+		shared, err := ratelimit.NewShared(t.Context(), store, ratelimit.NewMemory(0, nil), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := newAPI(t, withStore(store), limited, config(func(c *gatehouse.Config) { c.Limits.Limiter = shared }))
 		thief := s.from(theThiefs)
 		for i := range 130 {
 			thief.login(fmt.Sprintf("made-up-%d.test", i), "wrong")
 			thief.do(nobody, "server.deleteAccount", object{"did": fmt.Sprintf("did:web:made-up-%d.test", i), "password": "wrong", "token": "AAAAA-AAAAA"})
 		}
 		rows := 0
-		err := s.Store.View(t.Context(), func(tx storage.Tx) error {
+		err = s.Store.View(t.Context(), func(tx storage.Tx) error {
 			rows = 0
 			for _, err := range tx.Scan("rate_limits", storage.Range{}) {
 				if err != nil {
@@ -350,7 +356,7 @@ func TestTheLimitersRowsAreBounded(t *testing.T) {
 		if rows > 220 { // two for each of the hundred that were tried, and of the address
 			t.Errorf("an address made %d rows", rows)
 		}
-	}, limited, config(func(c *gatehouse.Config) { c.RateLimits = gatehouse.Shared }))
+	})
 }
 
 // countingStore counts what is read of some tables.
@@ -403,7 +409,7 @@ func TestAnyonesQuestionsAreCached(t *testing.T) {
 	for _, b := range backends {
 		t.Run(b.name, func(t *testing.T) {
 			store := &countingStore{Store: b.open(t), reads: map[string]int{}}
-			s := newAPI(t, withStore(store), config(func(c *gatehouse.Config) { c.DIDMethod = gatehouse.MethodWeb }))
+			s := newAPI(t, withStore(store), config(func(c *gatehouse.Config) { c.DIDs.Method = gatehouse.DIDWeb }))
 			s.signUp("alice.test")
 			for path, counted := range map[string]string{
 				"/xrpc/_health": "some of secrets", "/.well-known/atproto-did": "one of accounts", "/.well-known/did.json": "one of accounts",
@@ -511,7 +517,7 @@ func (d *askedDirectory) total() (n int) {
 // nothing, and badly signed ones of one DID have its document read anew once.
 func TestJunkTokensAskTheDirectoryOnce(t *testing.T) {
 	asked := asked(newDirectory(t))
-	s := newAPI(t, config(func(c *gatehouse.Config) { c.PLCDirectory = asked }))
+	s := newAPI(t, config(func(c *gatehouse.Config) { c.DIDs.Directory = asked }))
 	outsider := outsiderIn(t, asked.Directory)
 	id := outsider.id.String()
 	try := func(token string) {
@@ -556,7 +562,7 @@ func TestStrangersDocumentsAreForgotten(t *testing.T) {
 	filler := strings.Repeat("x", size)
 	var fetched atomic.Int32
 	s := newAPI(t, config(func(c *gatehouse.Config) {
-		c.DIDResolver = func(_ context.Context, id syntax.DID) (json.RawMessage, error) {
+		c.DIDs.Resolver = func(_ context.Context, id syntax.DID) (json.RawMessage, error) {
 			fetched.Add(1)
 			return json.RawMessage(`{"id":"` + id.String() + `","filler":"` + filler + `"}`), nil
 		}

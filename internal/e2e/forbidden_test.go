@@ -153,7 +153,7 @@ func TestAUserIsNoAdmin(t *testing.T) {
 func TestEvery401SaysWhatItAsksFor(t *testing.T) {
 	plc := newDirectory(t)
 	moderator := outsiderIn(t, plc)
-	s := newAPI(t, config(func(c *gatehouse.Config) { c.PLCDirectory, c.ModService = plc, moderator.id.String() }))
+	s := newAPI(t, config(func(c *gatehouse.Config) { c.DIDs.Directory, c.ModService = plc, moderator.id.String() }))
 	w := s.wallet(outsiderIn(t, plc), moderator)
 	met := map[string]int{}
 	for method, row := range accessTable {

@@ -18,6 +18,7 @@ import (
 	"github.com/gatehouse-at/gatehouse/gatehousetest"
 	"github.com/gatehouse-at/gatehouse/internal/domaintest"
 	"github.com/gatehouse-at/gatehouse/storage/memory"
+	"github.com/gatehouse-at/gatehouse/xrpc"
 )
 
 // Addresses of visitors.
@@ -365,15 +366,15 @@ func TestAdminPasswordsAreNotShort(t *testing.T) {
 		change func(*gatehouse.Config)
 		field  string // that is at fault
 	}{
-		"eleven characters":       {func(c *gatehouse.Config) { c.AdminPassword = "12345678901" }, "AdminPassword"},
-		"twelve":                  {func(c *gatehouse.Config) { c.AdminPassword = "123456789012" }, ""},
+		"eleven characters":       {func(c *gatehouse.Config) { c.Admins = xrpc.Passwords{"admin": "12345678901"} }, "Admins"},
+		"twelve":                  {func(c *gatehouse.Config) { c.Admins = xrpc.Passwords{"admin": "123456789012"} }, ""},
 		"none":                    {func(*gatehouse.Config) {}, ""},
-		"another admin's, eleven": {func(c *gatehouse.Config) { c.Admins = map[string]string{"carol": "12345678901"} }, "Admins"},
-		"another admin's, twelve": {func(c *gatehouse.Config) { c.Admins = map[string]string{"carol": "123456789012"} }, ""},
+		"another admin's, eleven": {func(c *gatehouse.Config) { c.Admins = xrpc.Passwords{"carol": "12345678901"} }, "Admins"},
+		"another admin's, twelve": {func(c *gatehouse.Config) { c.Admins = xrpc.Passwords{"carol": "123456789012"} }, ""},
 	} {
 		store := memory.New()
 		cfg := gatehouse.Config{
-			Hostname: "localhost", HandleDomains: []string{".test"}, PasswordMemory: 8, PasswordTime: 1, Logger: slog.New(slog.DiscardHandler),
+			Hostname: "localhost", HandleDomains: []string{".test"}, Passwords: gatehouse.Passwords{Memory: 8, Time: 1}, Logger: slog.New(slog.DiscardHandler),
 		}
 		c.change(&cfg)
 		srv, err := gatehouse.New(t.Context(), store, cfg)
@@ -400,7 +401,7 @@ func (exhausted) Peek(ctx context.Context, key string, w ...ratelimit.Window) (r
 
 // TestAnExhaustedCallerChangesNothing: a call that is answered 429 has not happened.
 func TestAnExhaustedCallerChangesNothing(t *testing.T) {
-	s := newAPI(t, config(func(c *gatehouse.Config) { c.RateLimits, c.Limiter = "", exhausted{} }))
+	s := newAPI(t, config(func(c *gatehouse.Config) { c.Limits.Limiter = exhausted{} }))
 	alice := s.CreateAccount("alice.test")
 	s.do(bearer(alice.RefreshJWT), "server.deleteSession", nil).refused(429, "RateLimitExceeded")
 	s.do(bearer(alice.RefreshJWT), "server.refreshSession", nil).refused(429, "RateLimitExceeded")

@@ -35,7 +35,7 @@ func TestHandleChangeWithAFaultyDirectory(t *testing.T) {
 			directory := newFaulty(t)
 			rotationKey := privateKey(t)
 			plc := &did.PLC{Directory: directory, Signer: rotationKey}
-			s := newAPI(t, withStore(b.open(t)), config(func(c *gatehouse.Config) { c.PLCDirectory, c.PLCSigner = directory, rotationKey }))
+			s := newAPI(t, withStore(b.open(t)), config(func(c *gatehouse.Config) { c.DIDs.Directory, c.DIDs.RotationKey = directory, rotationKey }))
 			alice, bob := s.signUp("alice.test"), s.signUp("bob.test")
 			agree := func(want string) {
 				t.Helper()

@@ -15,7 +15,7 @@ import (
 // Tests of handles that were given up, and are held for the accounts that had them.
 
 // holding configures the default HandleHold, which the test server switches off.
-var holding = config(func(c *gatehouse.Config) { c.HandleHold = 0 })
+var holding = config(func(c *gatehouse.Config) { c.Handles.Hold = 0 })
 
 const (
 	handleHold  = 30 * 24 * time.Hour
@@ -71,8 +71,8 @@ func (s *api) leadsNowhere(handle string) {
 }
 
 func TestAHandleGivenUpIsHeldForItsOwner(t *testing.T) {
-	for _, method := range []string{gatehouse.MethodPLC, gatehouse.MethodWeb} {
-		t.Run(method, func(t *testing.T) {
+	for _, method := range []gatehouse.DIDMethod{gatehouse.DIDPLC, gatehouse.DIDWeb} {
+		t.Run(string(method), func(t *testing.T) {
 			onEach(t, func(t *testing.T, s *api) {
 				alice, mallory := s.signUp("alice.test"), s.signUp("mallory.test")
 				s.rename(alice, "alicia.test").ok()
@@ -115,7 +115,7 @@ func TestAHandleGivenUpIsHeldForItsOwner(t *testing.T) {
 				if n := s.rows(heldHandles); n != 0 {
 					t.Errorf("%d handles are held, want none", n)
 				}
-			}, holding, config(func(c *gatehouse.Config) { c.DIDMethod = method }))
+			}, holding, config(func(c *gatehouse.Config) { c.DIDs.Method = method }))
 		})
 	}
 }
@@ -204,7 +204,7 @@ func TestHandlesOnForeignDomainsAreNotHeld(t *testing.T) {
 		s.rename(alice, "alicia.test").ok()
 		network["name.example.com"] = syntax.DID(bob.DID) // the domain has another owner
 		s.rename(bob, "name.example.com").ok()
-	}, holding, config(func(c *gatehouse.Config) { c.HandleResolver = network }))
+	}, holding, config(func(c *gatehouse.Config) { c.Handles.Resolver = network }))
 }
 
 // TestHoldsAreTheOperators: the operator can switch holds off, or change their length.
@@ -221,7 +221,7 @@ func TestHoldsAreTheOperators(t *testing.T) {
 					s.Clock.Advance(time.Millisecond)
 				}
 				s.take("alice.test").ok()
-			}, config(func(c *gatehouse.Config) { c.HandleHold = hold }))
+			}, config(func(c *gatehouse.Config) { c.Handles.Hold = hold }))
 		})
 	}
 }
@@ -302,8 +302,8 @@ func TestTheHandleOfADeletedAccount(t *testing.T) {
 	})
 	// With a did:web whoever signs up with the handle would have the DID: that makes nobody its
 	// former owner.
-	for _, method := range []string{gatehouse.MethodPLC, gatehouse.MethodWeb} {
-		t.Run("is held with did:"+method, func(t *testing.T) {
+	for _, method := range []gatehouse.DIDMethod{gatehouse.DIDPLC, gatehouse.DIDWeb} {
+		t.Run("is held with did:"+string(method), func(t *testing.T) {
 			onEach(t, func(t *testing.T, s *api) {
 				alice, bob, carol := s.signUp("alice.test"), s.signUp("bob.test"), s.signUp("carol.test")
 				s.rename(carol, "caroline.test").ok()
@@ -325,7 +325,7 @@ func TestTheHandleOfADeletedAccount(t *testing.T) {
 				if n := s.rows(heldHandles); n != 0 {
 					t.Errorf("%d handles are held, want none", n)
 				}
-			}, holding, config(func(c *gatehouse.Config) { c.DIDMethod, c.HandleHoldAfterDeletion = method, 7*24*time.Hour }))
+			}, holding, config(func(c *gatehouse.Config) { c.DIDs.Method, c.Handles.HoldAfterDeletion = method, 7*24*time.Hour }))
 		})
 	}
 }
@@ -352,7 +352,7 @@ func TestWhoComesBackWithTheDIDHasTheHandleBack(t *testing.T) {
 		if n := s.rows(heldHandles); n != 0 {
 			t.Errorf("%d handles are held, want none", n)
 		}
-	}, holding, config(func(c *gatehouse.Config) { c.HandleHoldAfterDeletion = 7 * 24 * time.Hour }))
+	}, holding, config(func(c *gatehouse.Config) { c.Handles.HoldAfterDeletion = 7 * 24 * time.Hour }))
 }
 
 // TestRaceForAHandleWhoseHoldEnds: of many who want a handle exactly one gets it when the hold
@@ -401,7 +401,7 @@ func TestAHandleChangeCutShortHoldsOnce(t *testing.T) {
 	for _, b := range backends {
 		t.Run(b.name, func(t *testing.T) {
 			directory := newFaulty(t)
-			s := newAPI(t, withStore(b.open(t)), holding, config(func(c *gatehouse.Config) { c.PLCDirectory = directory }))
+			s := newAPI(t, withStore(b.open(t)), holding, config(func(c *gatehouse.Config) { c.DIDs.Directory = directory }))
 			alice, bob := s.signUp("alice.test"), s.signUp("bob.test")
 			fails := func(how string, change func() *answer) {
 				t.Helper()

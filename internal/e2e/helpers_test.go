@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/netip"
 	"strings"
 	"testing"
 
@@ -73,6 +74,9 @@ func newDirectory(t testing.TB) *did.Local {
 	}
 	return local
 }
+
+// network is the list of one network.
+func network(cidr string) []netip.Prefix { return []netip.Prefix{netip.MustParsePrefix(cidr)} }
 
 // get asks the server for a path under another host name.
 func (s *api) get(host, path string) (int, string) {

@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"net/url"
 	"strings"
 	"sync"
@@ -18,6 +19,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-at/gatehouse"
+	"github.com/gatehouse-at/gatehouse/accounts/did"
 	"github.com/gatehouse-at/gatehouse/accounts/ratelimit"
 	"github.com/gatehouse-at/gatehouse/storage/memory"
 )
@@ -77,8 +79,8 @@ func (s *api) at(host, verb, target string, headers ...string) reply {
 // TestHandleHostsLeadToAccountsAndServeNothingElse: at the name of an account, however it is
 // written, there is the account's DID, and nothing else of the server.
 func TestHandleHostsLeadToAccountsAndServeNothingElse(t *testing.T) {
-	for _, method := range []string{gatehouse.MethodPLC, gatehouse.MethodWeb} {
-		t.Run(method, func(t *testing.T) {
+	for _, method := range []gatehouse.DIDMethod{gatehouse.DIDPLC, gatehouse.DIDWeb} {
+		t.Run(string(method), func(t *testing.T) {
 			onEach(t, func(t *testing.T, s *api) {
 				alice := s.signUp("alice.test")
 				hers := []string{"alice.test", "ALICE.test", "alice.test.", "alice.test:80", "alice.test:2583", "Alice.Test.:443"}
@@ -111,7 +113,7 @@ func TestHandleHostsLeadToAccountsAndServeNothingElse(t *testing.T) {
 						}
 					}
 					got := s.at(host, "GET", didDocument)
-					if method == gatehouse.MethodWeb && (got.status != 200 || !contains(got.body, `"id":"did:web:alice.test"`)) || method == gatehouse.MethodPLC && got.status != 404 {
+					if method == gatehouse.DIDWeb && (got.status != 200 || !contains(got.body, `"id":"did:web:alice.test"`)) || method == gatehouse.DIDPLC && got.status != 404 {
 						t.Errorf("did.json at %s: %d %s", host, got.status, got.body)
 					}
 				}
@@ -123,7 +125,7 @@ func TestHandleHostsLeadToAccountsAndServeNothingElse(t *testing.T) {
 						}
 					}
 				}
-			}, config(func(c *gatehouse.Config) { c.DIDMethod = method }))
+			}, config(func(c *gatehouse.Config) { c.DIDs.Method = method }))
 		})
 	}
 }
@@ -176,7 +178,7 @@ func TestTheHostIsWhatTheRequestIsMadeTo(t *testing.T) {
 // accounts at theirs.
 func TestTheServersDocumentIsAtItsOwnName(t *testing.T) {
 	s := newAPI(t, config(func(c *gatehouse.Config) {
-		c.Hostname, c.ExtraHostnames, c.DIDMethod = "pds.test", []string{"door.test"}, gatehouse.MethodWeb
+		c.Hostname, c.ExtraHostnames, c.DIDs.Method = "pds.test", []string{"door.test"}, gatehouse.DIDWeb
 	}))
 	s.signUp("alice.test")
 	for host, want := range map[string]string{
@@ -273,7 +275,7 @@ func TestEachHandlerRefusesHandleHosts(t *testing.T) {
 // operator says, and nowhere else.
 func TestBrowsersAreRedirected(t *testing.T) {
 	const page = "https://app.example.com/profile/{handle}?from={handle}"
-	s := newAPI(t, config(func(c *gatehouse.Config) { c.HandleHostRedirect = page }))
+	s := newAPI(t, config(func(c *gatehouse.Config) { c.Handles.HostRedirect = page }))
 	alice := s.signUp("alice.test")
 	const browser = "Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
 	for host, handle := range map[string]string{
@@ -329,8 +331,8 @@ func (s *api) tlsCheck(domain string, headers ...string) reply {
 
 // TestTLSCheck: a proxy may get certificates for the names at which something is served.
 func TestTLSCheck(t *testing.T) {
-	for _, method := range []string{gatehouse.MethodPLC, gatehouse.MethodWeb} {
-		t.Run(method, func(t *testing.T) {
+	for _, method := range []gatehouse.DIDMethod{gatehouse.DIDPLC, gatehouse.DIDWeb} {
+		t.Run(string(method), func(t *testing.T) {
 			onEach(t, func(t *testing.T, s *api) {
 				check := func(domain string, want int, text string) {
 					t.Helper()
@@ -383,7 +385,7 @@ func TestTLSCheck(t *testing.T) {
 						}
 					}
 				}
-				web := method == gatehouse.MethodWeb
+				web := method == gatehouse.DIDWeb
 				s.do(bearer(alice.AccessJWT), "identity.updateHandle", object{"handle": "alicia.test"}).ok()
 				follows("renamed", "alice.test", web)
 				follows("renamed", "alicia.test", true)
@@ -399,7 +401,7 @@ func TestTLSCheck(t *testing.T) {
 				s.do(admin, "admin.deleteAccount", object{"did": alice.DID}).ok()
 				follows("deleted", "alice.test", false)
 				follows("deleted", "alicia.test", false)
-			}, config(func(c *gatehouse.Config) { c.DIDMethod = method }))
+			}, config(func(c *gatehouse.Config) { c.DIDs.Method = method }))
 		})
 	}
 }
@@ -438,7 +440,7 @@ func (f *fewPoints) Take(_ context.Context, key string, windows ...ratelimit.Win
 func TestTLSCheckIsLimitedButForTheProxy(t *testing.T) {
 	for name, c := range map[string]struct {
 		peer    string
-		trusted []string
+		trusted []netip.Prefix
 		header  string
 		limited bool
 	}{
@@ -450,9 +452,9 @@ func TestTLSCheckIsLimitedButForTheProxy(t *testing.T) {
 		"the same by IPv6":                 {"[::1]:1234", nil, "", false},
 		"the same, mapped":                 {"[::ffff:127.0.0.1]:1234", nil, "", false},
 		"the proxy by a Unix socket":       {"@", nil, "", false},
-		"a trusted proxy":                  {"10.0.0.7:1234", []string{"10.0.0.0/8"}, "", false},
-		"a stranger through that":          {"10.0.0.7:1234", []string{"10.0.0.0/8"}, "X-Forwarded-For: 203.0.113.9", true},
-		"and as from this machine":         {"10.0.0.7:1234", []string{"10.0.0.0/8"}, "X-Forwarded-For: 127.0.0.1", true},
+		"a trusted proxy":                  {"10.0.0.7:1234", network("10.0.0.0/8"), "", false},
+		"a stranger through that":          {"10.0.0.7:1234", network("10.0.0.0/8"), "X-Forwarded-For: 203.0.113.9", true},
+		"and as from this machine":         {"10.0.0.7:1234", network("10.0.0.0/8"), "X-Forwarded-For: 127.0.0.1", true},
 		"a stranger through one untrusted": {"127.0.0.1:1234", nil, "X-Forwarded-For: 203.0.113.9", true},
 		"and by another header":            {"127.0.0.1:1234", nil, "X-Real-Ip: 203.0.113.9", true},
 		"and by the standard's":            {"127.0.0.1:1234", nil, "Forwarded: for=203.0.113.9", true},
@@ -460,7 +462,7 @@ func TestTLSCheckIsLimitedButForTheProxy(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newAPI(t, config(func(cfg *gatehouse.Config) {
-				cfg.RateLimits, cfg.Limiter, cfg.TrustedProxies = gatehouse.On, &fewPoints{used: map[string]int{}}, c.trusted
+				cfg.Limits = gatehouse.Limits{Limiter: &fewPoints{used: map[string]int{}}, TrustedProxies: c.trusted}
 			}), withHandler(func(h http.Handler) http.Handler {
 				return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 					r.RemoteAddr = c.peer
@@ -542,7 +544,8 @@ func TestTheDirectoryHasNothingButDIDs(t *testing.T) {
 		t.Errorf("an operation outside of /plc/: %d %s", got.status, got.body)
 	}
 	// Without a local directory there is none.
-	elsewhere := newAPI(t, config(func(c *gatehouse.Config) { c.PLCDirectory = s.Gatehouse.Directory }))
+	type remote struct{ did.Directory }
+	elsewhere := newAPI(t, config(func(c *gatehouse.Config) { c.DIDs.Directory = remote{s.Gatehouse.Directory} }))
 	for _, path := range []string{"/" + alice.DID, "/plc/" + alice.DID} {
 		if got := elsewhere.at("127.0.0.1", "GET", path); got.status != 404 || contains(got.body, alice.DID) {
 			t.Errorf("%s of a server without a directory: %d %s", path, got.status, got.body)
@@ -553,8 +556,8 @@ func TestTheDirectoryHasNothingButDIDs(t *testing.T) {
 // TestTheServersPage: the home page tells a person what the server is.
 func TestTheServersPage(t *testing.T) {
 	configured := config(func(c *gatehouse.Config) {
-		c.ServiceName, c.ContactEmail = `Alice & <script>alert("x")</script> "Co"`, `"><b>@example.com`
-		c.PrivacyPolicyURL, c.TermsOfServiceURL = `https://example.com/privacy?a="b"&c`, "https://example.com/terms"
+		c.ServiceName, c.Description.ContactEmail = `Alice & <script>alert("x")</script> "Co"`, `"><b>@example.com`
+		c.Description.PrivacyPolicyURL, c.Description.TermsOfServiceURL = `https://example.com/privacy?a="b"&c`, "https://example.com/terms"
 		c.HandleDomains = []string{".test", ".example.com"}
 	})
 	s := newAPI(t, configured)
@@ -595,7 +598,7 @@ func TestTheServersPage(t *testing.T) {
 	}
 
 	// With the version, if that is wanted; and what isn't configured isn't there.
-	s = newAPI(t, config(func(c *gatehouse.Config) { c.ShowVersion = true }))
+	s = newAPI(t, config(func(c *gatehouse.Config) { c.Description.ShowVersion = true }))
 	got = s.at("localhost", "GET", "/")
 	if !contains(got.body, "Gatehouse "+gatehouse.Version, "<h1>Test Server</h1>") || contains(got.body, "mailto:") || contains(got.body, "Privacy") || contains(got.body, `href=""`) {
 		t.Errorf("without links, with a version: %s", got.body)

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -128,7 +129,7 @@ func TestOneRuleForTheDocumentsOfHostedDIDs(t *testing.T) {
 		agree("active again", true, true)
 		s.do(admin, "admin.deleteAccount", object{"did": alice.DID}).ok()
 		agree("deleted", false, false)
-	}, config(func(c *gatehouse.Config) { c.DIDMethod = gatehouse.MethodWeb }))
+	}, config(func(c *gatehouse.Config) { c.DIDs.Method = gatehouse.DIDWeb }))
 }
 
 // TestAProxyThatIsNotTrustedIsWarnedAbout: behind it all visitors count as one, and the first who
@@ -136,20 +137,20 @@ func TestOneRuleForTheDocumentsOfHostedDIDs(t *testing.T) {
 func TestAProxyThatIsNotTrustedIsWarnedAbout(t *testing.T) {
 	for name, c := range map[string]struct {
 		peer, forwarded string
-		trusted         []string
+		trusted         []netip.Prefix
 		warnings        int
 	}{
 		"a private peer":                  {"10.0.0.7:1234", theThiefs, nil, 1},
 		"a private peer by IPv6":          {"[fd00::7]:1234", theThiefs, nil, 1},
 		"loopback":                        {"127.0.0.1:1234", theThiefs, nil, 1},
-		"another peer than the one":       {"10.0.0.7:1234", theThiefs, []string{"10.0.0.8"}, 1},
-		"a peer that is trusted":          {"10.0.0.7:1234", theThiefs, []string{"10.0.0.0/8"}, 0},
+		"another peer than the one":       {"10.0.0.7:1234", theThiefs, network("10.0.0.8/32"), 1},
+		"a peer that is trusted":          {"10.0.0.7:1234", theThiefs, network("10.0.0.0/8"), 0},
 		"a peer that forwards for nobody": {"10.0.0.7:1234", "", nil, 0},
 		"a visitor who writes it himself": {"203.0.113.9:1234", theThiefs, nil, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var log logbook
-			s := newAPI(t, logged(&log), config(func(cfg *gatehouse.Config) { cfg.TrustedProxies = c.trusted }),
+			s := newAPI(t, logged(&log), config(func(cfg *gatehouse.Config) { cfg.Limits.TrustedProxies = c.trusted }),
 				withHandler(func(h http.Handler) http.Handler {
 					return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 						r.RemoteAddr = c.peer

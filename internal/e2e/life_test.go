@@ -135,7 +135,7 @@ func TestLifeOfAnAccount(t *testing.T) {
 		if again := s.do(nobody, "server.createAccount", signUp).text("did"); again == did {
 			t.Error("a new account has the old DID")
 		}
-	}, config(func(c *gatehouse.Config) { c.SignUp = gatehouse.SignUpInvites; c.MinPasswordLength = 8 }))
+	}, config(func(c *gatehouse.Config) { c.SignUp.Mode = gatehouse.SignUpInvites; c.Passwords.MinLength = 8 }))
 }
 
 // jti returns the id of a token.
@@ -210,7 +210,7 @@ func TestInviteCodesOfAccounts(t *testing.T) {
 		if got := list(nil); len(got) != 2+5+1 {
 			t.Errorf("%d codes in all, want 8", len(got))
 		}
-	}, config(func(c *gatehouse.Config) { c.SignUp, c.InviteInterval = gatehouse.SignUpInvites, week }))
+	}, config(func(c *gatehouse.Config) { c.SignUp.Mode, c.SignUp.InviteInterval = gatehouse.SignUpInvites, week }))
 }
 
 func TestSessionsSurviveARestart(t *testing.T) {

@@ -21,9 +21,9 @@ func codePage(kind mail.Kind) string {
 // withPages names a page for some kinds of e-mail.
 func withPages(kinds ...mail.Kind) func(*gatehouse.Config) {
 	return func(c *gatehouse.Config) {
-		c.MailPages = map[mail.Kind]string{}
+		c.Mail.Pages = map[mail.Kind]string{}
 		for _, kind := range kinds {
-			c.MailPages[kind] = codePage(kind)
+			c.Mail.Pages[kind] = codePage(kind)
 		}
 	}
 }

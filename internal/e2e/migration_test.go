@@ -113,7 +113,7 @@ func TestMigration(t *testing.T) {
 			plc := newDirectory(t)
 			shared := func(domain string) gatehousetest.Option {
 				return config(func(c *gatehouse.Config) {
-					c.PLCDirectory = plc
+					c.DIDs.Directory = plc
 					c.Hostname = strings.TrimPrefix(domain, ".")
 					c.HandleDomains = []string{domain}
 				})

@@ -128,15 +128,15 @@ func live(rt *rapid.T, t sequence, open func(testing.TB) storage.Store) {
 func (s *machine) start() {
 	s.api = newAPI(s.t, withStore(s.store), config(func(c *gatehouse.Config) {
 		c.Now, c.PublicURL = s.clock.Now, "http://localhost:2583"
-		c.InviteInterval, c.MinPasswordLength = earnTime, minPassword
+		c.SignUp.InviteInterval, c.Passwords.MinLength = earnTime, minPassword
 		if s.inviteOnly {
-			c.SignUp = gatehouse.SignUpInvites
+			c.SignUp.Mode = gatehouse.SignUpInvites
 		}
-		if c.HandleHoldAfterDeletion = s.holdDeleted; s.hold > 0 {
-			c.HandleHold = s.hold
+		if c.Handles.HoldAfterDeletion = s.holdDeleted; s.hold > 0 {
+			c.Handles.Hold = s.hold
 		}
 		if s.web {
-			c.DIDMethod = gatehouse.MethodWeb
+			c.DIDs.Method = gatehouse.DIDWeb
 		}
 	}))
 	s.random = true

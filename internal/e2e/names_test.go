@@ -145,7 +145,7 @@ func TestHostedWebDIDsNameTheNormalEndpoint(t *testing.T) {
 			t.Errorf("createSession: %v", got)
 		}
 	}, config(func(c *gatehouse.Config) {
-		c.DIDMethod, c.Hostname, c.PublicURL, c.HandleDomains = gatehouse.MethodWeb, "PDS.test", "https://PDS.Test:443/", []string{"TEST."}
+		c.DIDs.Method, c.Hostname, c.PublicURL, c.HandleDomains = gatehouse.DIDWeb, "PDS.test", "https://PDS.Test:443/", []string{"TEST."}
 	}))
 }
 
@@ -164,7 +164,7 @@ var (
 )
 
 func atPDSTest(c *gatehouse.Config) {
-	c.Hostname, c.PublicURL, c.PLCRotationKey = "pds.test", "https://pds.test", rotationKeyHex
+	c.Hostname, c.PublicURL, c.DIDs.RotationKey = "pds.test", "https://pds.test", serversRotationKey
 }
 
 // TestEndpointsCompareByWhatTheyMean: the server knows its endpoint in a DID document in all
@@ -173,7 +173,7 @@ func TestEndpointsCompareByWhatTheyMean(t *testing.T) {
 	onEach(t, func(t *testing.T, s *api) {
 		alice := s.signUp("alice.test")
 		id := syntax.DID(alice.DID)
-		plc := &did.PLC{Directory: s.Gatehouse.Directory, Signer: rotationKey(t)}
+		plc := &did.PLC{Directory: s.Gatehouse.Directory, Signer: serversRotationKey}
 		naming := func(endpoint string) func(*did.Operation) {
 			return func(op *did.Operation) {
 				op.Services[did.AtprotoPDS] = did.Service{Type: did.AtprotoPDSType, Endpoint: endpoint}
@@ -235,7 +235,7 @@ func TestADocumentWithAMixedCaseEndpointStaysGood(t *testing.T) {
 		t.Run(b.name, func(t *testing.T) {
 			store := b.open(t)
 			names := config(func(c *gatehouse.Config) {
-				c.Hostname, c.PublicURL, c.PLCRotationKey = "LocalHost", "http://LocalHost:2583", rotationKeyHex
+				c.Hostname, c.PublicURL, c.DIDs.RotationKey = "LocalHost", "http://LocalHost:2583", serversRotationKey
 			})
 			before := newAPI(t, withStore(store), names)
 			alice := before.signUp("alice.test")
@@ -266,7 +266,7 @@ func TestAnAccountMovesToAnEndpointAsTyped(t *testing.T) {
 	for _, b := range backends {
 		t.Run(b.name, func(t *testing.T) {
 			plc := newDirectory(t)
-			shared := config(func(c *gatehouse.Config) { c.PLCDirectory = plc })
+			shared := config(func(c *gatehouse.Config) { c.DIDs.Directory = plc })
 			from := newAPI(t, withStore(b.open(t)), shared, config(func(c *gatehouse.Config) { c.Hostname, c.HandleDomains = "old.test", []string{".old.test"} }))
 			to := newAPI(t, withStore(b.open(t)), shared, config(func(c *gatehouse.Config) {
 				c.Hostname, c.PublicURL, c.HandleDomains = "PDS.New.test.", "https://PDS.New.test", []string{"New.Test"}
@@ -315,7 +315,7 @@ func TestAForeignDIDNamesTheEndpointAsTyped(t *testing.T) {
 			s.do(me, "server.activateAccount", nil).ok()
 			s.do(me, "server.deactivateAccount", object{}).ok()
 		}
-	}, config(atPDSTest), config(func(c *gatehouse.Config) { c.DIDResolver = resolve }))
+	}, config(atPDSTest), config(func(c *gatehouse.Config) { c.DIDs.Resolver = resolve }))
 }
 
 // TestAPublicURLBesideALocalNameIsSaidAloud: the log warns of it at start.

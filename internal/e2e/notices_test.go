@@ -132,7 +132,7 @@ func (m *slowMailer) Send(ctx context.Context, msg mail.Message) error {
 // many wait already.
 func TestNoticesDelayNoAnswer(t *testing.T) {
 	mailer := &slowMailer{released: make(chan struct{})}
-	s := newAPI(t, config(func(c *gatehouse.Config) { mailer.Mailer, c.Mail = c.Mail, mailer }))
+	s := newAPI(t, config(func(c *gatehouse.Config) { mailer.Mailer, c.Mail.Mailer = c.Mail.Mailer, mailer }))
 	var all []*gatehousetest.Account
 	for range 100 {
 		a := s.someone()

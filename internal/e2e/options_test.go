@@ -30,13 +30,13 @@ func TestTheLeastTimeToDeletionIsTheOperators(t *testing.T) {
 
 // TestPunycodeHandlesAreTheOperatorsChoice: they can be signed up where the operator allows them.
 func TestPunycodeHandlesAreTheOperatorsChoice(t *testing.T) {
-	s := newAPI(t, config(func(c *gatehouse.Config) { c.AllowPunycodeHandles = true }))
+	s := newAPI(t, config(func(c *gatehouse.Config) { c.Handles.AllowPunycode = true }))
 	s.signUp("xn--80ak6aa92e.test")
 }
 
 // TestMutedNotices are not sent, and the others are.
 func TestMutedNotices(t *testing.T) {
-	s := newAPI(t, config(func(c *gatehouse.Config) { c.MuteNotices = []mail.Kind{mail.AppPasswordCreated} }))
+	s := newAPI(t, config(func(c *gatehouse.Config) { c.Mail.MuteNotices = []mail.Kind{mail.AppPasswordCreated} }))
 	alice := s.signUp("alice.test")
 	s.do(bearer(alice.AccessJWT), "server.createAppPassword", object{"name": "app"}).ok()
 	s.do(bearer(alice.AccessJWT), "server.deactivateAccount", object{}).ok()

@@ -664,7 +664,7 @@ func TestOwnersOfTheirKeysWithAFaultyDirectory(t *testing.T) {
 	for _, b := range backends {
 		t.Run(b.name, func(t *testing.T) {
 			directory := newFaulty(t)
-			s := newAPI(t, withStore(b.open(t)), config(func(c *gatehouse.Config) { c.PLCDirectory = directory }))
+			s := newAPI(t, withStore(b.open(t)), config(func(c *gatehouse.Config) { c.DIDs.Directory = directory }))
 			o := s.comes(directory)
 			o.setUp()
 			me := bearer(o.AccessJWT)

@@ -378,7 +378,7 @@ func TestAParkedRequestDoesNotReachWhoComesAfter(t *testing.T) {
 		if got := s.do(bearer(owner.AccessJWT), "server.listAppPasswords", nil).ok()["passwords"].([]any); len(got) != 0 {
 			t.Errorf("somebody who had the DID before has app passwords for it: %v", got)
 		}
-	}, withHandler(l.around), config(func(c *gatehouse.Config) { c.DIDMethod = gatehouse.MethodWeb }))
+	}, withHandler(l.around), config(func(c *gatehouse.Config) { c.DIDs.Method = gatehouse.DIDWeb }))
 }
 
 // TestTheExampleSetsTimeouts: how long a body may be held back is up to the embedder's server.

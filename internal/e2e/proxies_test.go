@@ -233,7 +233,7 @@ func TestTheDocumentedProxies(t *testing.T) {
 			var log logbook
 			s := newAPI(t, logged(&log), config(func(c *gatehouse.Config) {
 				c.Hostname, c.PublicURL, c.HandleDomains = "pds.example.com", "https://pds.example.com", []string{".example.com"}
-				c.PLC, c.RateLimits, c.TrustedProxies = gatehouse.PLCLocal, gatehouse.On, []string{"127.0.0.1"}
+				c.DIDs.Directory, c.Limits = newDirectory(t), gatehouse.Limits{TrustedProxies: fromHere}
 			}))
 			alice := s.CreateAccount("alice.example.com")
 			p := c.start(t, s)

@@ -29,7 +29,7 @@ func TestAStuckMailServerTellsNothing(t *testing.T) {
 	onEach(t, func(t *testing.T, s *api) {
 		stuck := stuckMailer{make(chan struct{})}
 		defer close(stuck.release)
-		s = newAPI(t, withStore(s.Store), config(func(c *gatehouse.Config) { c.Mail = stuck }))
+		s = newAPI(t, withStore(s.Store), config(func(c *gatehouse.Config) { c.Mail.Mailer = stuck }))
 		alice := s.CreateAccount("alice.test")
 		for i := range 400 { // more than may be under way and wait
 			s.do(nobody, "server.requestPasswordReset", object{"email": []string{alice.Email, alice.Handle}[i%2]}).ok()
@@ -43,8 +43,8 @@ func TestAStuckMailServerTellsNothing(t *testing.T) {
 // again.
 func TestPasswordsThatWaitAreBounded(t *testing.T) {
 	s := newAPI(t, config(func(c *gatehouse.Config) {
-		c.PasswordWorkers, c.PasswordQueue = 1, 1
-		c.PasswordMemory, c.PasswordTime = 64<<10, 4 // some tenths of a second
+		c.Passwords.Workers, c.Passwords.Queue = 1, 1
+		c.Passwords.Memory, c.Passwords.Time = 64<<10, 4 // some tenths of a second
 	}))
 	var wg sync.WaitGroup
 	answers := make(chan *answer, 10)

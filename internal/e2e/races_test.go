@@ -60,7 +60,7 @@ func TestRaceForOneInviteCode(t *testing.T) {
 		if uses := codes[0].(object)["uses"].([]any); len(uses) != 1 {
 			t.Errorf("the code shows the uses %v", uses)
 		}
-	}, config(func(c *gatehouse.Config) { c.SignUp = gatehouse.SignUpInvites }))
+	}, config(func(c *gatehouse.Config) { c.SignUp.Mode = gatehouse.SignUpInvites }))
 }
 
 func TestRaceForOneHandle(t *testing.T) {
@@ -114,7 +114,9 @@ func TestRaceToEarnInviteCodes(t *testing.T) {
 		if got := s.do(bearer(access), "server.getAccountInviteCodes", nil).ok()["codes"].([]any); len(got) != 3 {
 			t.Errorf("%d codes, want 3", len(got))
 		}
-	}, config(func(c *gatehouse.Config) { c.SignUp, c.InviteInterval = gatehouse.SignUpInvites, 24*time.Hour }))
+	}, config(func(c *gatehouse.Config) {
+		c.SignUp.Mode, c.SignUp.InviteInterval = gatehouse.SignUpInvites, 24*time.Hour
+	}))
 }
 
 func TestRaceToUseOneCode(t *testing.T) {

@@ -41,7 +41,7 @@ func TestAnAccountComesBack(t *testing.T) {
 			plc := newDirectory(t)
 			server := func(domain string, mode gatehouse.SignUpMode) *api {
 				return newAPI(t, gatehousetest.WithStore(b.open(t)), config(func(c *gatehouse.Config) {
-					c.PLCDirectory, c.SignUp = plc, mode
+					c.DIDs.Directory, c.SignUp.Mode = plc, mode
 					c.Hostname, c.HandleDomains = strings.TrimPrefix(domain, "."), []string{domain}
 				}))
 			}
@@ -72,8 +72,8 @@ func TestAnAccountComesBack(t *testing.T) {
 // document of its DID, and logs in at the server in that. The handle of an account that is taken
 // down doesn't resolve.
 func TestADeactivatedOwnerComesBack(t *testing.T) {
-	for _, method := range []string{gatehouse.MethodPLC, gatehouse.MethodWeb} {
-		t.Run(method, func(t *testing.T) {
+	for _, method := range []gatehouse.DIDMethod{gatehouse.DIDPLC, gatehouse.DIDWeb} {
+		t.Run(string(method), func(t *testing.T) {
 			onEach(t, func(t *testing.T, s *api) {
 				alice := s.signUp("alice.test")
 				leads := func(where bool) {
@@ -102,7 +102,7 @@ func TestADeactivatedOwnerComesBack(t *testing.T) {
 						t.Errorf("the DID has the handle %v, want %s", byDID["handle"], shown)
 					}
 					status, body = s.get("alice.test", "/.well-known/did.json")
-					if web := method == gatehouse.MethodWeb; (status == 200) != web || web && !contains(body, alice.DID, "at://alice.test", s.URL) {
+					if web := method == gatehouse.DIDWeb; (status == 200) != web || web && !contains(body, alice.DID, "at://alice.test", s.URL) {
 						t.Errorf("did.json: %d %s", status, body)
 					}
 				}
@@ -134,7 +134,7 @@ func TestADeactivatedOwnerComesBack(t *testing.T) {
 				leads(true)
 				s.takeDown(alice.DID, "case 2")
 				leads(false)
-			}, config(func(c *gatehouse.Config) { c.DIDMethod = method }))
+			}, config(func(c *gatehouse.Config) { c.DIDs.Method = method }))
 		})
 	}
 }
@@ -159,5 +159,5 @@ func TestAForeignHandleOfADeactivatedAccountIsItsDomains(t *testing.T) {
 		resolves(bob.DID)
 		delete(network, "name.example.com")
 		s.do(nobody, "identity.resolveHandle", object{"handle": "name.example.com"}).refused(400, "HandleNotFound")
-	}, config(func(c *gatehouse.Config) { c.HandleResolver = network }))
+	}, config(func(c *gatehouse.Config) { c.Handles.Resolver = network }))
 }

@@ -16,7 +16,7 @@ func TestKeyRotationCutShort(t *testing.T) {
 	for _, b := range backends {
 		t.Run(b.name, func(t *testing.T) {
 			ctx, directory := context.Background(), newFaulty(t)
-			s := newAPI(t, withStore(b.open(t)), config(func(c *gatehouse.Config) { c.PLCDirectory = directory }))
+			s := newAPI(t, withStore(b.open(t)), config(func(c *gatehouse.Config) { c.DIDs.Directory = directory }))
 			alice := syntax.DID(s.signUp("alice.test").DID)
 			published := func() string {
 				t.Helper()

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"maps"
 	"net/http"
+	"net/netip"
 	"runtime"
 	"strings"
 	"sync"
@@ -26,9 +27,12 @@ import (
 
 // What the security tests share: takeover, parked, access_table, guesses, flood, leaks and notices.
 
+// fromHere is the address from which tests call.
+var fromHere = []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}
+
 // limited is a server with rate limits, which a proxy on loopback tells who calls.
 var limited = config(func(c *gatehouse.Config) {
-	c.RateLimits, c.TrustedProxies = gatehouse.On, []string{"127.0.0.1"}
+	c.Limits = gatehouse.Limits{TrustedProxies: fromHere}
 })
 
 // visitor calls a server from an address.
@@ -269,13 +273,13 @@ func outsiderIn(t testing.TB, directory did.Directory) *outsider {
 }
 
 // withRotationKey lets a test change DIDs as their owner may from outside.
-var withRotationKey = config(func(c *gatehouse.Config) { c.PLCRotationKey = rotationKeyHex })
+var withRotationKey = config(func(c *gatehouse.Config) { c.DIDs.RotationKey = serversRotationKey })
 
 // setDID changes a DID behind the server's back. The server hears of it when it next reads the
 // document, which it remembers for some minutes.
 func (s *api) setDID(t *testing.T, id string, change func(*did.Operation)) {
 	t.Helper()
-	plc := &did.PLC{Directory: s.Gatehouse.Directory, Signer: rotationKey(t)}
+	plc := &did.PLC{Directory: s.Gatehouse.Directory, Signer: serversRotationKey}
 	if err := plc.Change(t.Context(), syntax.DID(id), change); err != nil {
 		t.Fatal(err)
 	}

@@ -157,7 +157,7 @@ func TestServiceTokenSignsUpOnce(t *testing.T) {
 			}
 		}
 	}, config(func(c *gatehouse.Config) {
-		c.PLCDirectory = plc
+		c.DIDs.Directory = plc
 		c.Logger = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}))
 }
@@ -182,7 +182,7 @@ func TestRaceToSignUpWithOneToken(t *testing.T) {
 				t.Errorf("%s: %d accounts", name, n)
 			}
 		}
-	}, config(func(c *gatehouse.Config) { c.PLCDirectory = plc }))
+	}, config(func(c *gatehouse.Config) { c.DIDs.Directory = plc }))
 }
 
 // TestModeratorsTokensWorkOnce uses tokens of a moderation service again: those for what changes
@@ -213,7 +213,7 @@ func TestModeratorsTokensWorkOnce(t *testing.T) {
 		if err != nil || len(log.Entries) != 3 {
 			t.Errorf("the audit log has %d entries, %v; want one for each token", len(log.Entries), err)
 		}
-	}, config(func(c *gatehouse.Config) { c.PLCDirectory, c.ModService = plc, mod.did }))
+	}, config(func(c *gatehouse.Config) { c.DIDs.Directory, c.ModService = plc, mod.did }))
 }
 
 // TestLabelerIsNotTheAccount has a DID whose document has a key for labels: that key speaks for the
@@ -242,7 +242,7 @@ func TestLabelerIsNotTheAccount(t *testing.T) {
 		moderate(mod.token(s, look, "8", labeler)).refused(401, "BadJwtSignature", "jwt signature does not match jwt issuer")
 		moderate(mod.labelToken(s, look, "9", plain)).refused(401, "BadJwtSignature", "jwt signature does not match jwt issuer")
 		moderate(mod.token(s, look, "10", object{"iss": mod.did + "#atproto"})).refused(401, "UntrustedIss", "Untrusted issuer")
-	}, config(func(c *gatehouse.Config) { c.PLCDirectory, c.ModService = plc, mod.did }))
+	}, config(func(c *gatehouse.Config) { c.DIDs.Directory, c.ModService = plc, mod.did }))
 }
 
 // TestNoTokenToSignUpHere asks for a token with which the account could come back to where it is.

@@ -69,7 +69,7 @@ func TestSignUpWithAFaultyDirectory(t *testing.T) {
 	for _, b := range backends {
 		t.Run(b.name, func(t *testing.T) {
 			directory := newFaulty(t)
-			s := newAPI(t, withStore(b.open(t)), config(func(c *gatehouse.Config) { c.PLCDirectory = directory; c.SignUp = gatehouse.SignUpInvites }))
+			s := newAPI(t, withStore(b.open(t)), config(func(c *gatehouse.Config) { c.DIDs.Directory = directory; c.SignUp.Mode = gatehouse.SignUpInvites }))
 			ctx := context.Background()
 			code := s.newCode(1)
 			signUp := func() *answer {
@@ -136,7 +136,7 @@ func TestSignUpCutShortByACrash(t *testing.T) {
 	for _, b := range backends {
 		t.Run(b.name, func(t *testing.T) {
 			directory, store := newFaulty(t), b.open(t)
-			with := config(func(c *gatehouse.Config) { c.PLCDirectory = directory })
+			with := config(func(c *gatehouse.Config) { c.DIDs.Directory = directory })
 			s := newAPI(t, withStore(store), with)
 			directory.mode.Store(silent)
 			s.do(nobody, "server.createAccount", object{"handle": "alice.test", "email": "alice@example.com", "password": "password"}).refused(502, "UpstreamFailure")
@@ -168,7 +168,7 @@ func TestWebDIDs(t *testing.T) {
 		if doc["id"] != alice.DID || len(services) != 1 || services[0].(object)["serviceEndpoint"] != s.URL {
 			t.Errorf("the DID document is %v", doc)
 		}
-	}, config(func(c *gatehouse.Config) { c.DIDMethod = gatehouse.MethodWeb }))
+	}, config(func(c *gatehouse.Config) { c.DIDs.Method = gatehouse.DIDWeb }))
 }
 
 // TestAHandleWhoseDIDIsTaken has an account with a did:web take another handle: its first one is
@@ -192,7 +192,7 @@ func TestAHandleWhoseDIDIsTaken(t *testing.T) {
 			t.Error("the handle isn't available though its account is gone")
 		}
 		s.do(nobody, "server.createAccount", signUp).ok()
-	}, config(func(c *gatehouse.Config) { c.DIDMethod = gatehouse.MethodWeb }))
+	}, config(func(c *gatehouse.Config) { c.DIDs.Method = gatehouse.DIDWeb }))
 }
 
 func TestRecoveryKeyComesFirst(t *testing.T) {
@@ -207,5 +207,5 @@ func TestRecoveryKeyComesFirst(t *testing.T) {
 		if len(op.RotationKeys) != 3 || op.RotationKeys[0] != users || op.RotationKeys[1] != operators {
 			t.Errorf("the rotation keys are %v", op.RotationKeys)
 		}
-	}, config(func(c *gatehouse.Config) { c.RecoveryKey = operators }))
+	}, config(func(c *gatehouse.Config) { c.DIDs.RecoveryKey = operators }))
 }

@@ -57,7 +57,7 @@ func applicant(label string, more ...object) object {
 }
 
 func withMode(mode gatehouse.SignUpMode) func(*gatehouse.Config) {
-	return func(c *gatehouse.Config) { c.SignUp = mode }
+	return func(c *gatehouse.Config) { c.SignUp.Mode = mode }
 }
 
 // TestEveryModeOfSignUp: who is taken, and what describeServer says before.
@@ -125,7 +125,7 @@ func TestEveryModeOfSignUp(t *testing.T) {
 				// Other methods go on: whoever has an account logs in, and an admin in this program makes one.
 				bob := s.CreateAccount("bob.test")
 				s.login(bob.Handle, bob.Password).ok()
-			}, config(withMode(mode)), config(func(c *gatehouse.Config) { c.PLCDirectory = plc }))
+			}, config(withMode(mode)), config(func(c *gatehouse.Config) { c.DIDs.Directory = plc }))
 		})
 	}
 }
@@ -201,7 +201,7 @@ func TestAClosedServerIsClosed(t *testing.T) {
 		if got := plc.total(); got != lookups {
 			t.Errorf("the directory was asked %d times", got-lookups)
 		}
-	}, config(withMode(gatehouse.SignUpClosed)), config(func(c *gatehouse.Config) { c.PLCDirectory = plc }))
+	}, config(withMode(gatehouse.SignUpClosed)), config(func(c *gatehouse.Config) { c.DIDs.Directory = plc }))
 }
 
 // TestOnlyWhoMovesIsTaken: in the mode migrations a sign-up without a DID is refused before
@@ -261,7 +261,7 @@ func TestOnlyWhoMovesIsTaken(t *testing.T) {
 		if n := s.rows("accounts"); n != before+1 || !s.exists(mover.did) {
 			t.Errorf("%d accounts, want %d", n, before+1)
 		}
-	}, config(withMode(gatehouse.SignUpMigrations)), config(func(c *gatehouse.Config) { c.PLCDirectory = plc }))
+	}, config(withMode(gatehouse.SignUpMigrations)), config(func(c *gatehouse.Config) { c.DIDs.Directory = plc }))
 }
 
 // TestJunkForInviteCodes: nothing but a code lets anybody in, in whatever form it comes.
@@ -332,7 +332,7 @@ func (g *gate) times() int {
 	return len(g.seen)
 }
 
-func (g *gate) config(c *gatehouse.Config) { c.CheckSignUp = g.check }
+func (g *gate) config(c *gatehouse.Config) { c.SignUp.Check = g.check }
 
 // sentence is an error that says what clients are shown.
 type sentence string
@@ -371,7 +371,7 @@ func TestTheGateSeesWhoApplies(t *testing.T) {
 		if g.address[0] != hers || !strings.HasPrefix(g.address[1], "2001:db8:1:1:") || g.address[2] != "127.0.0.1" {
 			t.Errorf("from %q", g.address)
 		}
-	}, limited, config(g.config), config(func(c *gatehouse.Config) { c.PLCDirectory, c.VerificationRequired = plc, true }))
+	}, limited, config(g.config), config(func(c *gatehouse.Config) { c.DIDs.Directory, c.SignUp.VerificationRequired = plc, true }))
 }
 
 // TestARefusalOfTheGateLeavesNothing: after a refusal the code, the handle, the address and the
@@ -443,7 +443,7 @@ func TestARefusalOfTheGateLeavesNothing(t *testing.T) {
 			t.Error("a verification code or a token is in the log")
 		}
 	}, config(withMode(gatehouse.SignUpInvites)), config(g.config), config(func(c *gatehouse.Config) {
-		c.PLCDirectory = plc
+		c.DIDs.Directory = plc
 		c.Logger = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 		g.says(sentence("no"))
 	}))
@@ -454,9 +454,9 @@ func TestARefusalOfTheGateLeavesNothing(t *testing.T) {
 func TestTheGateIsAskedLast(t *testing.T) {
 	plc, issuers := newIssuers(t, 2)
 	mover, stays := issuers[0], issuers[1]
-	for _, method := range []string{gatehouse.MethodPLC, gatehouse.MethodWeb} {
+	for _, method := range []gatehouse.DIDMethod{gatehouse.DIDPLC, gatehouse.DIDWeb} {
 		var g gate
-		t.Run(method, func(t *testing.T) {
+		t.Run(string(method), func(t *testing.T) {
 			onEach(t, func(t *testing.T, s *api) {
 				g.says(nil)
 				code := s.newCode(100)
@@ -504,7 +504,7 @@ func TestTheGateIsAskedLast(t *testing.T) {
 					"a DID that is here":     move(stays.token(s, "server.createAccount", "2"), stays.did),
 					"a key that was held":    move(s.serviceToken(held, left.DID, "server.createAccount"), left.DID),
 				}
-				if method == gatehouse.MethodWeb {
+				if method == gatehouse.DIDWeb {
 					cases["a handle whose DID is taken"] = plain(object{"handle": "bob.test"})
 					delete(cases, "a key that was held") // whose DID this directory doesn't know
 				}
@@ -517,7 +517,7 @@ func TestTheGateIsAskedLast(t *testing.T) {
 				}
 				s.do(nobody, "server.createAccount", applicant("visitor", object{"inviteCode": code})).refused(400, "InvalidRequest", "the gate was asked")
 			}, config(withMode(gatehouse.SignUpInvites)), config(g.config), config(func(c *gatehouse.Config) {
-				c.PLCDirectory, c.DIDMethod, c.MinPasswordLength = plc, method, 8
+				c.DIDs.Directory, c.DIDs.Method, c.Passwords.MinLength = plc, method, 8
 				c.Hooks = []accounts.Hook{func(_ context.Context, _ storage.Tx, ch accounts.Change) error {
 					if ch.Kind == accounts.Creating && ch.Account.Handle == "unloved.test" {
 						return sentence("Not you")
@@ -603,7 +603,7 @@ func TestAtTheGateAtOnce(t *testing.T) {
 		if used := s.uses(once); used != 1 {
 			t.Errorf("the code has %d uses", used)
 		}
-	}, config(g.config), config(func(c *gatehouse.Config) { c.PLCDirectory = plc }))
+	}, config(g.config), config(func(c *gatehouse.Config) { c.DIDs.Directory = plc }))
 }
 
 // TestAnAdminInThisProgramLetsAnybodyIn: Admit makes an account in every mode, without a code and
@@ -644,7 +644,7 @@ func TestAnAdminInThisProgramLetsAnybodyIn(t *testing.T) {
 				if g.times() != 0 || s.uses(code) != 1 {
 					t.Errorf("the gate was asked %d times, the code has %d uses", g.times(), s.uses(code))
 				}
-			}, config(withMode(mode)), config(g.config), config(func(c *gatehouse.Config) { c.PLCDirectory = plc }))
+			}, config(withMode(mode)), config(g.config), config(func(c *gatehouse.Config) { c.DIDs.Directory = plc }))
 		})
 	}
 }
@@ -659,14 +659,14 @@ func TestAnOpenServerSaysSo(t *testing.T) {
 	}{
 		"by default":                    {func(*gatehouse.Config) {}, true},
 		"by name":                       {withMode(gatehouse.SignUpOpen), true},
-		"with a code that nobody reads": {func(c *gatehouse.Config) { c.VerificationRequired = true }, true},
+		"with a code that nobody reads": {func(c *gatehouse.Config) { c.SignUp.VerificationRequired = true }, true},
 		"a local name, a public URL": {func(c *gatehouse.Config) {
 			c.Hostname, c.PublicURL = "localhost", "https://tunnel.example.com"
 		}, true},
 		"by invitation":       {withMode(gatehouse.SignUpInvites), false},
 		"migrations only":     {withMode(gatehouse.SignUpMigrations), false},
 		"closed":              {withMode(gatehouse.SignUpClosed), false},
-		"with a gate":         {func(c *gatehouse.Config) { c.CheckSignUp = anybody }, false},
+		"with a gate":         {func(c *gatehouse.Config) { c.SignUp.Check = anybody }, false},
 		"localhost":           {func(c *gatehouse.Config) { c.Hostname = "localhost" }, false},
 		"localhost, a port":   {func(c *gatehouse.Config) { c.Hostname = "LocalHost:2583" }, false},
 		"a test's name":       {func(c *gatehouse.Config) { c.Hostname = "pds.test" }, false},
@@ -678,7 +678,7 @@ func TestAnOpenServerSaysSo(t *testing.T) {
 		var log logbook
 		store := memory.New()
 		cfg := gatehouse.Config{
-			Hostname: "pds.example.com", HandleDomains: []string{".example.com"}, PLC: gatehouse.PLCLocal, PasswordMemory: 8, PasswordTime: 1,
+			Hostname: "pds.example.com", HandleDomains: []string{".example.com"}, DIDs: gatehouse.DIDs{Directory: newDirectory(t)}, Passwords: gatehouse.Passwords{Memory: 8, Time: 1},
 			Logger: slog.New(slog.NewJSONHandler(&log, nil)),
 		}
 		c.change(&cfg)
@@ -687,7 +687,7 @@ func TestAnOpenServerSaysSo(t *testing.T) {
 			t.Fatalf("%s: %v", name, err)
 		}
 		lines := slices.DeleteFunc(log.warnings(), func(line string) bool { return !strings.Contains(line, "sign up") })
-		if c.warned != (len(lines) == 1) || c.warned && !contains(lines[0], "Config.SignUp", "-sign-up", "Config.CheckSignUp") {
+		if c.warned != (len(lines) == 1) || c.warned && !contains(lines[0], "Config.SignUp.Mode", "-sign-up", "Config.SignUp.Check") {
 			t.Errorf("%s: %q; want a warning: %v", name, lines, c.warned)
 		}
 		if err := errors.Join(srv.Close(), store.Close()); err != nil {

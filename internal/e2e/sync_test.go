@@ -176,7 +176,7 @@ func TestPendingSignUpsAreNotListed(t *testing.T) {
 		if all, pages := s.repos(1); len(all) != 0 || pages != 1 {
 			t.Errorf("%v, on %d pages", all, pages)
 		}
-	}, config(func(c *gatehouse.Config) { c.PLCDirectory = directory }))
+	}, config(func(c *gatehouse.Config) { c.DIDs.Directory = directory }))
 }
 
 // TestRepoStatusFillsInWhatItKnows: head and rev are the embedder's, where it has them.
@@ -234,7 +234,7 @@ func TestAnEmbeddersSync(t *testing.T) {
 
 // TestListingIsLimited: a page can be long, and anybody may ask.
 func TestListingIsLimited(t *testing.T) {
-	s := newAPI(t, config(func(c *gatehouse.Config) { c.RateLimits = gatehouse.On }))
+	s := newAPI(t, config(func(c *gatehouse.Config) { c.Limits.Limiter = nil }))
 	for range 300 {
 		s.do(nobody, "sync.listRepos", nil).ok()
 	}

@@ -431,7 +431,7 @@ func TestATakedownKeepsTheNameOfAWebDID(t *testing.T) {
 			t.Error("the handle isn't available though the takedown was lifted")
 		}
 		s.do(nobody, "server.createAccount", again).ok()
-	}, config(func(c *gatehouse.Config) { c.DIDMethod = gatehouse.MethodWeb }))
+	}, config(func(c *gatehouse.Config) { c.DIDs.Method = gatehouse.DIDWeb }))
 }
 
 // aResetThrowsOutWhoCameBefore: somebody signs up with an address that isn't theirs, makes an app

@@ -8,6 +8,7 @@ import (
 
 	"github.com/gatehouse-at/gatehouse"
 	"github.com/gatehouse-at/gatehouse/internal/domaintest"
+	"github.com/gatehouse-at/gatehouse/sessions"
 )
 
 // Tokens with a good signature that are not what the server issues.
@@ -41,7 +42,7 @@ func TestTokensOfAnotherShape(t *testing.T) {
 		get("sub", "nonsense").refused(400, "InvalidToken", "Malformed token")
 		get("aud", "did:web:elsewhere.test").refused(400, "InvalidToken", "Token could not be verified")
 		get("scope", "com.atproto.refresh").refused(400, "InvalidToken", "Bad token scope")
-	}, config(func(c *gatehouse.Config) { c.JWTSecret = secret }))
+	}, config(func(c *gatehouse.Config) { c.Keys.Tokens = []sessions.Key{{Secret: secret}} }))
 }
 
 func TestServiceTokenOfAnUnknownIssuer(t *testing.T) {
