@@ -12,6 +12,22 @@ import (
 	"github.com/gatehouse-at/gatehouse"
 )
 
+// The program in the README is one that compiles.
+func TestTheReadmeShowsAProgram(t *testing.T) {
+	readme, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	program, err := os.ReadFile("examples/minimal/main.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, want, _ := strings.Cut(string(program), "package main\n")
+	if !strings.Contains(string(readme), "```go\npackage main\n"+want+"```\n") {
+		t.Error("the README doesn't show examples/minimal/main.go")
+	}
+}
+
 // docs/configuration.md has every field of the configuration, and no other.
 func TestTheDocsListTheConfiguration(t *testing.T) {
 	b, err := os.ReadFile("docs/configuration.md")

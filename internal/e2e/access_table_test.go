@@ -75,7 +75,7 @@ func sessionOf(kinds ...string) answers {
 		but(passed, append(kinds, fullToken)...)
 }
 
-// The classes of access, by the words of the README.
+// The classes of access, by the words of docs/methods.md.
 var classes = map[string]answers{
 	"anyone":        everyKind(passed),
 	"full":          sessionOf(),
@@ -108,7 +108,7 @@ var refreshAnswers = everyKind("400 InvalidToken Token could not be verified").
 	but("400 ExpiredToken Token has been revoked", revokedRefresh).
 	but(passed, refreshToken)
 
-// classOf is the class of what the README says.
+// classOf is the class of what docs/methods.md says.
 var classOf = map[string]string{
 	"anyone": "anyone", "anyone, with the code": "anyone", "did, password and code": "anyone",
 	"anyone; with `did` service auth of it": "newcomer",
@@ -281,10 +281,10 @@ func told(a *answer) string {
 }
 
 // TestEveryMethodAnswersEveryToken goes through all methods with all kinds of credentials. A method
-// that is added needs its row here, and its row in the README.
+// that is added needs its row here, and its row in docs/methods.md.
 func TestEveryMethodAnswersEveryToken(t *testing.T) {
 	served := newAPI(t)
-	rows := readmeMethods(t)
+	rows := documentedMethods(t)
 	for _, nsid := range served.lexicons.Methods("com.atproto.") {
 		method := strings.TrimPrefix(nsid, "com.atproto.")
 		row, has := accessTable[method]
@@ -293,7 +293,7 @@ func TestEveryMethodAnswersEveryToken(t *testing.T) {
 			t.Errorf("%s: in the table %v, served %v", nsid, has, isServed)
 		}
 		if class := classOf[rows[nsid].who]; has && class != row.class {
-			t.Errorf("%s is for %s, and the README says %q", nsid, row.class, rows[nsid].who)
+			t.Errorf("%s is for %s, and docs/methods.md says %q", nsid, row.class, rows[nsid].who)
 		}
 	}
 	plc := newDirectory(t)

@@ -193,7 +193,7 @@ func handleTaken(handle string) verdict {
 	return verdict{400, "HandleNotAvailable", "Handle already taken: " + handle}
 }
 
-// Who may call a method, in the words of the README.
+// Who may call a method, in the words of docs/methods.md.
 type caller int
 
 const (

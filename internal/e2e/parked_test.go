@@ -302,7 +302,7 @@ func (c parkedCase) run(t *testing.T, s *api, l *lot) {
 // holding back take turns.
 func parkedCases(t *testing.T) []parkedCase {
 	t.Helper()
-	rows := readmeMethods(t)
+	rows := documentedMethods(t)
 	var cases []parkedCase
 	turn := 0
 	add := func(method, token string, all ...ending) {

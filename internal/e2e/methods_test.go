@@ -17,20 +17,18 @@ import (
 	"github.com/gatehouse-at/gatehouse/sessions"
 )
 
-// row is a method as the README's tables have it.
+// row is a method as docs/methods.md has it.
 type row struct{ who, errors, limit string }
 
-// readmeMethods reads the section on methods.
-func readmeMethods(t *testing.T) map[string]row {
+// documentedMethods reads the section on methods.
+func documentedMethods(t *testing.T) map[string]row {
 	t.Helper()
-	b, err := os.ReadFile("../../README.md")
+	b, err := os.ReadFile("../../docs/methods.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, section, _ := strings.Cut(string(b), "\n## Methods\n")
-	section, _, _ = strings.Cut(section, "\n## ")
 	rows, prefix := map[string]row{}, ""
-	for line := range strings.Lines(section) {
+	for line := range strings.Lines(string(b)) {
 		cells := strings.Split(strings.TrimSpace(line), "|")
 		if len(cells) < 5 || strings.HasPrefix(cells[1], " ---") {
 			continue
@@ -56,7 +54,7 @@ func readmeMethods(t *testing.T) map[string]row {
 	return rows
 }
 
-// passes are the callers that get past the auth of a method, by what the README says of it.
+// passes are the callers that get past the auth of a method, by what docs/methods.md says of it.
 var passes = map[string][]string{
 	"anyone":                                {"nobody", "garbage", "full", "app", "takendown", "admin"},
 	"anyone, with the code":                 {"nobody", "garbage", "full", "app", "takendown", "admin"},
@@ -83,9 +81,9 @@ func policyOf(limit string) string {
 	return found[1] + ";w=" + map[string]string{"5 min": "300", "h": "3600"}[found[2]]
 }
 
-// The README's tables list exactly the methods that are served, who may call them, the limits, and
+// The tables of docs/methods.md list exactly the methods that are served, who may call them, the limits, and
 // the errors that the lexicons declare.
-func TestTheReadmeListsTheMethods(t *testing.T) {
+func TestTheDocsListTheMethods(t *testing.T) {
 	s := newAPI(t, config(func(c *gatehouse.Config) { c.Limits.Limiter = nil }))
 	ctx := context.Background()
 	alice, carol := s.CreateAccount("alice.test"), s.CreateAccount("carol.test")
@@ -134,7 +132,7 @@ func TestTheReadmeListsTheMethods(t *testing.T) {
 		return out.Error, resp.Header.Get("RateLimit-Policy")
 	}
 
-	rows := readmeMethods(t)
+	rows := documentedMethods(t)
 	for _, nsid := range s.lexicons.Methods("com.atproto.") {
 		name, _ := probe(nsid, nobody)
 		if _, listed := rows[nsid]; listed != (name != "MethodNotImplemented") {
@@ -158,7 +156,7 @@ func TestTheReadmeListsTheMethods(t *testing.T) {
 			}
 		}
 		if !slices.Equal(passed, passes[r.who]) {
-			t.Errorf("%s: %v pass, and the README says %q", nsid, passed, r.who)
+			t.Errorf("%s: %v pass, and docs/methods.md says %q", nsid, passed, r.who)
 		}
 		want := policyOf(r.limit)
 		if want == "" { // or it isn't known before the input is read
@@ -166,17 +164,17 @@ func TestTheReadmeListsTheMethods(t *testing.T) {
 		}
 		for _, got := range policies {
 			if got != want {
-				t.Errorf("%s: RateLimit-Policy %s, and the README says %q", nsid, got, r.limit)
+				t.Errorf("%s: RateLimit-Policy %s, and docs/methods.md says %q", nsid, got, r.limit)
 			}
 		}
 		for _, name := range m.Errors {
 			common := slices.Contains([]string{"InvalidRequest", "InvalidToken", "ExpiredToken", "AccountNotFound", "AccountTakedown"}, name)
 			if !common && never[nsid+" "+name] == "" && !slices.Contains(strings.Split(r.errors, ", "), name) {
-				t.Errorf("%s: the README does not mention %s", nsid, name)
+				t.Errorf("%s: docs/methods.md does not mention %s", nsid, name)
 			}
 		}
 	}
-	// What the README has after "then" shows with an input.
+	// What docs/methods.md has after "then" shows with an input.
 	const guesses = "30;w=300"
 	then := map[string]struct {
 		authorization string
@@ -197,18 +195,18 @@ func TestTheReadmeListsTheMethods(t *testing.T) {
 		}
 		c := then[nsid]
 		if got := policyOf(limit); got == "" || got != c.policy {
-			t.Errorf("%s: the README says %q, and the test expects RateLimit-Policy %q", nsid, r.limit, c.policy)
+			t.Errorf("%s: docs/methods.md says %q, and the test expects RateLimit-Policy %q", nsid, r.limit, c.policy)
 		}
 		got := s.do(c.authorization, strings.TrimPrefix(nsid, "com.atproto."), c.input).header.Get("RateLimit-Policy")
 		if got != c.policy {
-			t.Errorf("%s: RateLimit-Policy %s, and the README says %q", nsid, got, r.limit)
+			t.Errorf("%s: RateLimit-Policy %s, and docs/methods.md says %q", nsid, got, r.limit)
 		}
 		delete(then, nsid)
 	}
 	if len(then) > 0 {
-		t.Errorf("the README has no limits after the input of %v", slices.Collect(maps.Keys(then)))
+		t.Errorf("docs/methods.md has no limits after the input of %v", slices.Collect(maps.Keys(then)))
 	}
 	if len(rows) < 26 {
-		t.Errorf("%d methods in the README", len(rows))
+		t.Errorf("%d methods in docs/methods.md", len(rows))
 	}
 }
