@@ -156,7 +156,7 @@ var accountsTable = storage.NewCollection("accounts",
 		}
 		return fmt.Sprintf("%015d", r.HashWork)
 	}),
-)
+).OwnedBy(storage.OwnerGatehouse)
 
 // put writes a record with its derived fields.
 func put(tx storage.Tx, r *record) error {

@@ -46,7 +46,7 @@ var codesTable = storage.NewCollection("email_codes",
 	func(c *emailCode) string { return codeKey(c.DID, c.Purpose) },
 	storage.Unique("selector", func(c *emailCode) string { return storage.Join(string(c.Purpose), c.Selector) }),
 	storage.Ordered("expires", func(c *emailCode) string { return storage.TimeKey(c.ExpiresAt) }),
-)
+).OwnedBy(storage.OwnerGatehouse)
 
 func codeKey(did syntax.DID, purpose mail.Kind) string {
 	return storage.Join(did.String(), string(purpose))

@@ -36,7 +36,7 @@ var didChanges = storage.NewCollection("did_changes",
 	func(c *didChange) string { return changeKey(c.DID, c.Kind) },
 	storage.Unique("to", func(c *didChange) string { return storage.Join(string(c.Kind), c.To) }),
 	storage.Ordered("until", func(c *didChange) string { return storage.TimeKey(c.Until) }),
-)
+).OwnedBy(storage.OwnerGatehouse)
 
 func changeKey(id syntax.DID, kind Kind) string { return storage.Join(id.String(), string(kind)) }
 

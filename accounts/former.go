@@ -37,7 +37,7 @@ var formerTable = storage.NewCollection("former_accounts",
 		}
 		return storage.TimeKey(f.Keys[0].Until)
 	}),
-)
+).OwnedBy(storage.OwnerGatehouse)
 
 const (
 	// A service token that a key has signed is good for an hour at most. The rest is for clocks and

@@ -24,7 +24,7 @@ var heldHandles = storage.NewCollection("held_handles",
 	func(h *heldHandle) string { return h.Handle.String() },
 	storage.Ordered("did", func(h *heldHandle) string { return h.DID.String() }),
 	storage.Ordered("until", func(h *heldHandle) string { return storage.TimeKey(h.Until) }),
-)
+).OwnedBy(storage.OwnerGatehouse)
 
 // maxHeldHandles is how many handles are held for one DID, so that nobody hoards them. A handle
 // that is given up beyond that is free at once. It doesn't replace an older hold, or a thief could

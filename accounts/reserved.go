@@ -42,7 +42,7 @@ type reservedHandle struct {
 	Handle syntax.Handle `json:"handle"`
 }
 
-var reservedHandles = storage.NewCollection("reserved_handles", func(h *reservedHandle) string { return h.Handle.String() })
+var reservedHandles = storage.NewCollection("reserved_handles", func(h *reservedHandle) string { return h.Handle.String() }).OwnedBy(storage.OwnerGatehouse)
 
 // ReserveHandle keeps a handle from being taken, but by an admin
 // (source: com.atproto.temp.addReservedHandle).

@@ -30,7 +30,7 @@ var reservedTable = storage.NewCollection("reserved_keys",
 	func(k *reservedKey) string { return k.Public },
 	storage.Unique("did", func(k *reservedKey) string { return k.DID.String() }),
 	storage.Ordered("created", func(k *reservedKey) string { return storage.TimeKey(k.CreatedAt) }),
-)
+).OwnedBy(storage.OwnerGatehouse)
 
 var keyAspect = &aspect{
 	kind: KeyChanged,

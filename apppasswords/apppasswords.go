@@ -64,7 +64,7 @@ var table = storage.NewCollection("app_passwords",
 	storage.Ordered("account", func(r *record) string {
 		return storage.Join(r.DID.String(), storage.TimeKey(r.CreatedAt))
 	}),
-)
+).OwnedBy(storage.OwnerGatehouse)
 
 // Config configures a [Service]. The field without a default is required.
 type Config struct {

@@ -54,7 +54,7 @@ var codes = storage.NewCollection("invite_codes",
 	}),
 	storage.Ordered("created", func(c *Code) string { return storage.TimeKey(c.CreatedAt) }),
 	storage.Ordered("used", func(c *Code) string { return usedKey(c.Used) }),
-)
+).OwnedBy(storage.OwnerGatehouse)
 
 // use is a use as it is stored: a document of its own, so that a code with
 // many uses stays small.
@@ -93,7 +93,7 @@ var uses = storage.NewCollection("invite_uses",
 	storage.Ordered("code", func(u *use) string { return storage.Join(u.Code, storage.TimeKey(u.UsedAt)) }),
 	storage.Ordered("owner", func(u *use) string { return storage.Join(u.Owner, storage.TimeKey(u.UsedAt)) }),
 	storage.Ordered("used_by", func(u *use) string { return u.UsedBy.String() }),
-)
+).OwnedBy(storage.OwnerGatehouse)
 
 // usedKey orders codes by their number of uses.
 func usedKey(n int) string { return fmt.Sprintf("%010d", n) }

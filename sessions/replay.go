@@ -21,7 +21,7 @@ type usedToken struct {
 var usedTokens = storage.NewCollection("service_tokens",
 	func(t *usedToken) string { return t.Key },
 	storage.Ordered("expires", func(t *usedToken) string { return storage.TimeKey(t.Expires) }),
-)
+).OwnedBy(storage.OwnerGatehouse)
 
 // usedTokenKey has the issuer, which can't contain a NUL, set off from the id, which can be any
 // text.

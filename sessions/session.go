@@ -85,7 +85,7 @@ var table = storage.NewCollection("sessions",
 	}),
 	storage.Ordered("app_password", func(r *record) string { return openedBy(r.DID, r.AppPassword) }),
 	storage.Ordered("expires", func(r *record) string { return storage.TimeKey(r.ExpiresAt) }),
-)
+).OwnedBy(storage.OwnerGatehouse)
 
 // openedBy stands for all sessions of an account that were opened with its password, or with an app
 // password.

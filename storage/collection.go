@@ -40,6 +40,7 @@ func one[T any](f func(*T) string) func(*T) []string {
 // usually a package variable of the domain that owns it.
 type Collection[T any] struct {
 	name    string
+	owner   string
 	key     func(*T) string
 	indexes []IndexOf[T]
 	version int
@@ -47,15 +48,26 @@ type Collection[T any] struct {
 	prefix  []byte
 }
 
-// NewCollection declares a collection: its table's name, how to find a document's
-// key, and its indexes. It panics if the names break the rules of [Table], since that is
+// NewCollection declares a collection: its table's name, how to find a document's key, and its
+// indexes. Its owner is [OwnerApp]. It panics if the names break the rules of [Table], since that is
 // a mistake in the source.
 func NewCollection[T any](name string, key func(*T) string, indexes ...IndexOf[T]) *Collection[T] {
 	c := &Collection[T]{name: name, key: key, indexes: indexes}
+	return c.OwnedBy(OwnerApp).Versioned(1, nil)
+}
+
+// OwnedBy sets the owner of the collection's table: in a store that has the table of another owner,
+// [Define] fails. A library that keeps its own collections beside a program's names itself here. It
+// returns c, and panics if the name breaks the rules of [Table].
+func (c *Collection[T]) OwnedBy(owner string) *Collection[T] {
+	c.owner = owner
 	if err := ValidTable(c.Table()); err != nil {
 		panic(err)
 	}
-	return c.Versioned(1, nil)
+	if owner == "" {
+		panic(fmt.Errorf("%w: table %s: an owner is required", ErrInvalid, c.name))
+	}
+	return c
 }
 
 // Versioned sets the schema version that is written, and the function that brings a document of
@@ -82,7 +94,7 @@ func Define(ctx context.Context, s Store, collections ...Definer) error {
 
 // Table returns the declaration of the collection's table.
 func (c *Collection[T]) Table() Table {
-	t := Table{Name: c.name}
+	t := Table{Name: c.name, Owner: c.owner}
 	for _, ix := range c.indexes {
 		t.Indexes = append(t.Indexes, Index{Name: ix.Name, Unique: ix.Unique, Multi: ix.Multi})
 	}
@@ -192,7 +204,8 @@ func (c *Collection[T]) Page(tx Tx, r Range) (page []*T, cursor string, err erro
 	return page, "", nil
 }
 
-// DeleteAll removes every document of a range and returns how many there were.
+// DeleteAll removes every document of a range and returns how many there were. For ranges without
+// a bound on their number see [Collection.Purge].
 func (c *Collection[T]) DeleteAll(tx Tx, r Range) (int, error) {
 	keys := map[string]bool{} // a Multi index can yield a document twice
 	for rec, err := range tx.Scan(c.name, r) {
@@ -207,49 +220,6 @@ func (c *Collection[T]) DeleteAll(tx Tx, r Range) (int, error) {
 		}
 	}
 	return len(keys), nil
-}
-
-// Purge is DeleteAll for what may be a lot: it removes at most 500 documents in each transaction,
-// until the range is empty.
-func (c *Collection[T]) Purge(ctx context.Context, s Store, r Range) error {
-	r.Limit = 500
-	for {
-		n := 0
-		err := s.Update(ctx, func(tx Tx) (err error) {
-			n, err = c.DeleteAll(tx, r)
-			return err
-		})
-		if err != nil || n == 0 {
-			return err
-		}
-	}
-}
-
-// Rebuild writes every document again, a batch in each transaction, so that
-// indexes declared after the documents were written hold them, and documents of older versions
-// are stored in the current one.
-func (c *Collection[T]) Rebuild(ctx context.Context, s Store) error {
-	r := Range{Limit: 500}
-	for {
-		var next string
-		err := s.Update(ctx, func(tx Tx) error {
-			page, cursor, err := c.Page(tx, r)
-			if err != nil {
-				return err
-			}
-			for _, t := range page {
-				if err := c.Put(tx, t); err != nil {
-					return err
-				}
-			}
-			next = cursor
-			return nil
-		})
-		if err != nil || next == "" {
-			return err
-		}
-		r.After = next
-	}
 }
 
 // EntriesOf computes the index entries of an encoded document, sorted as those of a [Record].

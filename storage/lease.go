@@ -21,7 +21,7 @@ type lease struct {
 	ExpiresAt time.Time `json:"expiresAt"`
 }
 
-var leases = NewCollection("leases", func(l *lease) string { return l.Name })
+var leases = NewCollection("leases", func(l *lease) string { return l.Name }).OwnedBy(OwnerGatehouse)
 
 // LeaseTables are the collections behind [Leases].
 func LeaseTables() []Definer { return []Definer{leases} }

@@ -26,6 +26,10 @@ var (
 	// ErrClosed says that the store, or the transaction, has ended.
 	ErrClosed = errors.New("storage: closed")
 
+	// ErrNested is returned by every method of a [Store] that is called inside the closure of a View
+	// or an Update of the same store. Nothing has happened, and the transaction can go on.
+	ErrNested = errors.New("storage: a call of the store inside a transaction of it")
+
 	// ErrInvalid says that the call itself is wrong: a table or an index that
 	// was never defined, a key that breaks the rules, a document that is not JSON.
 	ErrInvalid = errors.New("storage: invalid argument")
@@ -55,6 +59,12 @@ func (e *ConflictError) Is(target error) bool { return target == ErrConflict }
 // Store is what a backend implements: a transactional store of JSON documents in
 // named tables with secondary indexes. It knows tables, keys, index entries and
 // bytes, and nothing of what they mean. All methods are safe for concurrent use.
+//
+// No method may be called inside a View or an Update of the same store: in the goroutine that runs
+// fn, every method returns [ErrNested] at once, whatever its context, and the transaction can go
+// on. Nothing reveals a call from another goroutine for which fn waits: there View works, and what
+// has to wait for the transaction ends with its context (a Close would wait forever). Transactions
+// of different stores nest freely.
 type Store interface {
 	// Define declares tables, creating what is missing: tables, indexes, and the
 	// columns behind them. It is idempotent, safe to call from several processes
@@ -62,7 +72,8 @@ type Store interface {
 	// A table that exists with other indexes gains the new ones, which stay empty
 	// for the documents already there until those are written again (see
 	// [Collection.Rebuild]), and loses none. It is an [ErrInvalid] to redeclare an index with
-	// another Unique or Multi. Definitions are durable.
+	// another Unique or Multi, and to define a table that belongs to another owner. Definitions,
+	// owners included, are durable.
 	Define(ctx context.Context, tables ...Table) error
 
 	// Tables lists all tables ever defined, those of earlier processes included,
@@ -84,7 +95,8 @@ type Store interface {
 	// be taken apart), so it must have no effect outside the Tx, and results that
 	// it leaves in captured variables have to be overwritten by a second run.
 	// It may run in another goroutine than the caller's, never in two at once.
-	// fn must not call View or Update of the same store.
+	//
+	// An Update that waits for its turn stops waiting when its context is done.
 	Update(ctx context.Context, fn func(Tx) error) error
 
 	// Close waits for running transactions, then releases everything. Later calls
@@ -157,9 +169,22 @@ const MaxKey = 1024
 // Table declares a table.
 type Table struct {
 	// Name is 1 to 40 characters of a-z, 0-9 and _, starting with a letter.
-	Name    string  `json:"name"`
+	Name string `json:"name"`
+	// Owner names who may define the table, by the rules of a table's name. A table belongs to the
+	// first owner that defines it. A declaration without an owner claims nothing and is open to
+	// everyone: that is for tools which define what they have found, such as [Copy].
+	Owner   string  `json:"owner,omitempty"`
 	Indexes []Index `json:"indexes,omitempty"`
 }
+
+// Owners of tables.
+const (
+	// OwnerApp owns the tables of a program that embeds Gatehouse: every [NewCollection] has it, if
+	// [Collection.OwnedBy] doesn't name another.
+	OwnerApp = "app"
+	// OwnerGatehouse owns the tables of Gatehouse. Nobody else should use it.
+	OwnerGatehouse = "gatehouse"
+)
 
 // Index declares a secondary index: documents ordered by value, then by key,
 // both bytewise.
@@ -197,6 +222,16 @@ type Range struct {
 // Exactly is the range of the documents to which an index gives exactly this value.
 func Exactly(index, value string) Range {
 	return Range{Index: index, From: value, To: value + "\x01"}
+}
+
+// Under is the range of the documents whose index value (or key, if index is empty) begins with
+// these parts, joined as by [Join], and has at least one part more. A value of exactly these parts is
+// not in it. Without parts it is the whole index.
+func Under(index string, parts ...string) Range {
+	if len(parts) == 0 {
+		return Range{Index: index}
+	}
+	return Range{Index: index, Prefix: Join(parts...) + " "}
 }
 
 // Record is one document of a scan.
@@ -262,6 +297,9 @@ func Text(s string) string {
 func ValidTable(t Table) error {
 	if !validName(t.Name) {
 		return fmt.Errorf("%w: table name %q", ErrInvalid, t.Name)
+	}
+	if t.Owner != "" && !validName(t.Owner) {
+		return fmt.Errorf("%w: owner %q of table %s", ErrInvalid, t.Owner, t.Name)
 	}
 	seen := map[string]bool{"key": true, "doc": true}
 	for _, ix := range t.Indexes {

@@ -205,6 +205,9 @@ func TestCopy(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if tables, err := dst.Tables(ctx); err != nil || len(tables) != 1 || tables[0].Owner != storage.OwnerApp {
+		t.Errorf("the copy has the tables %v, %v", tables, err)
+	}
 	if len(report.Tables) != 1 || report.Tables[0].Documents != 1234 || len(report.Tables[0].Checksum) != 64 {
 		t.Errorf("the report is %+v", report)
 	}
@@ -282,10 +285,13 @@ func TestCopyTakesASnapshot(t *testing.T) {
 	n := 0
 	report, err := storage.Copy(ctx, dst, src, func(storage.CopyProgress) {
 		n++
-		err := src.Update(ctx, func(tx storage.Tx) error {
-			return errors.Join(books.Put(tx, &book{ID: fmt.Sprint("99999-", n)}), books.Delete(tx, fmt.Sprintf("%05d", n)))
-		})
-		if err != nil {
+		written := make(chan error)
+		go func() { // another goroutine, since Copy reads in a View of src
+			written <- src.Update(ctx, func(tx storage.Tx) error {
+				return errors.Join(books.Put(tx, &book{ID: fmt.Sprint("99999-", n)}), books.Delete(tx, fmt.Sprintf("%05d", n)))
+			})
+		}()
+		if err := <-written; err != nil {
 			t.Error(err)
 		}
 	})
@@ -422,12 +428,21 @@ func TestLeasesExclude(t *testing.T) {
 }
 
 func TestBadDeclarationsPanic(t *testing.T) {
-	defer func() {
-		if recover() == nil {
-			t.Error("a collection with a bad name was declared")
-		}
-	}()
-	storage.NewCollection("No Name", func(b *book) string { return b.ID })
+	id := func(b *book) string { return b.ID }
+	for name, declare := range map[string]func(){
+		"a bad name":  func() { storage.NewCollection("No Name", id) },
+		"a bad owner": func() { storage.NewCollection("name", id).OwnedBy("No Owner") },
+		"no owner":    func() { storage.NewCollection("name", id).OwnedBy("") },
+	} {
+		func() {
+			defer func() {
+				if err, _ := recover().(error); !errors.Is(err, storage.ErrInvalid) {
+					t.Errorf("declaring a collection with %s: %v", name, err)
+				}
+			}()
+			declare()
+		}()
+	}
 }
 
 func TestJoinOrdersAsItsParts(t *testing.T) {

@@ -33,7 +33,7 @@ var table = storage.NewCollection("audit_log",
 	func(e *Entry) string { return e.ID },
 	storage.Ordered("at", func(e *Entry) string { return storage.TimeKey(e.At) }),
 	storage.Ordered("subject", func(e *Entry) string { return e.Subject }),
-)
+).OwnedBy(storage.OwnerGatehouse)
 
 // Tables are the collections of this package.
 func Tables() []storage.Definer { return []storage.Definer{table} }

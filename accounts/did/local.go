@@ -26,7 +26,7 @@ type history struct {
 	Log []*Logged  `json:"log"`
 }
 
-var histories = storage.NewCollection("plc_directory", func(h *history) string { return h.DID.String() })
+var histories = storage.NewCollection("plc_directory", func(h *history) string { return h.DID.String() }).OwnedBy(storage.OwnerGatehouse)
 
 // Tables are the collections of this package.
 func Tables() []storage.Definer { return []storage.Definer{histories} }

@@ -51,7 +51,7 @@ type storedCount struct {
 var table = storage.NewCollection("rate_limits",
 	func(s *stored) string { return s.Key },
 	storage.Ordered("until", func(s *stored) string { return storage.TimeKey(s.Until) }),
-)
+).OwnedBy(storage.OwnerGatehouse)
 
 // Tables are the collections of this package.
 func Tables() []storage.Definer { return []storage.Definer{table} }

@@ -16,7 +16,7 @@ type secret struct {
 	Value []byte `json:"value"`
 }
 
-var secrets = storage.NewCollection("secrets", func(s *secret) string { return s.Name })
+var secrets = storage.NewCollection("secrets", func(s *secret) string { return s.Name }).OwnedBy(storage.OwnerGatehouse)
 
 // Tables are the collections of this package.
 func Tables() []storage.Definer { return []storage.Definer{secrets} }

@@ -21,6 +21,7 @@ import (
 
 	"github.com/gatehouse-at/gatehouse/storage"
 	"github.com/gatehouse-at/gatehouse/storage/internal/kv"
+	"github.com/gatehouse-at/gatehouse/storage/internal/nested"
 )
 
 // ErrLocked says that another process has the file open.
@@ -32,9 +33,10 @@ const metaBucket = "_tables"
 // Store keeps everything in one file. It implements [storage.Store].
 type Store struct {
 	db     *bbolt.DB
+	nested *nested.Guard
 	tables atomic.Pointer[kv.Tables]
-	define sync.Mutex
 
+	define  chan struct{} // holds a token while no Define runs
 	queue   chan *update
 	mu      sync.RWMutex // guards running.Add against Close
 	running sync.WaitGroup
@@ -59,7 +61,11 @@ func Open(path string) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("bolt: opening %s: %w", path, err)
 	}
-	s := &Store{db: db, queue: make(chan *update), closed: make(chan struct{}), stopped: make(chan struct{})}
+	s := &Store{
+		db: db, nested: nested.New(), define: make(chan struct{}, 1),
+		queue: make(chan *update), closed: make(chan struct{}), stopped: make(chan struct{}),
+	}
+	s.define <- struct{}{}
 	tables, err := loadTables(db)
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
@@ -118,58 +124,68 @@ func (s *Store) begin(ctx context.Context) error {
 	return nil
 }
 
-// Define implements [storage.Store].
+// Define implements [storage.Store]. It takes its turn as an Update does.
 func (s *Store) Define(ctx context.Context, tables ...storage.Table) error {
+	if err := s.nested.Check(); err != nil {
+		return err
+	}
 	if err := s.begin(ctx); err != nil {
 		return err
 	}
 	defer s.running.Done()
-	s.define.Lock()
-	defer s.define.Unlock()
+	select {
+	case <-s.define:
+		defer func() { s.define <- struct{}{} }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	old := *s.tables.Load()
 	defs, err := old.Define(tables...)
 	if err != nil {
 		return err
 	}
-	var changed []storage.Table
-	for name, t := range defs {
-		if have, ok := old[name]; !ok || len(have.Indexes) != len(t.Indexes) {
-			changed = append(changed, t)
-		}
-	}
+	changed := old.Changes(defs)
 	if len(changed) == 0 {
 		return nil
 	}
-	err = s.db.Update(func(tx *bbolt.Tx) error {
-		meta, err := tx.CreateBucketIfNotExists([]byte(metaBucket))
-		if err != nil {
-			return err
-		}
-		for _, t := range changed {
-			for _, b := range kv.Buckets(t) {
-				if _, err := tx.CreateBucketIfNotExists([]byte(b)); err != nil {
-					return err
-				}
-			}
-			def, err := json.Marshal(t)
-			if err != nil {
-				return err
-			}
-			if err := meta.Put([]byte(t.Name), def); err != nil {
-				return err
-			}
-		}
-		return nil
+	err = s.inTurn(ctx, func(btx *bbolt.Tx) (outcome, error) {
+		return outcome{dirty: true, broken: writeTables(btx, changed)}, nil
 	})
+	if err == nil {
+		s.tables.Store(&defs)
+	}
+	return err
+}
+
+// writeTables makes the buckets of tables, and stores the definitions.
+func writeTables(btx *bbolt.Tx, tables []storage.Table) error {
+	meta, err := btx.CreateBucketIfNotExists([]byte(metaBucket))
 	if err != nil {
 		return unavailable("defining tables", err)
 	}
-	s.tables.Store(&defs)
+	for _, t := range tables {
+		def, err := json.Marshal(t)
+		if err != nil {
+			return err
+		}
+		err = meta.Put([]byte(t.Name), def)
+		for _, b := range kv.Buckets(t) {
+			if err == nil {
+				_, err = btx.CreateBucketIfNotExists([]byte(b))
+			}
+		}
+		if err != nil {
+			return unavailable("defining tables", err)
+		}
+	}
 	return nil
 }
 
 // Tables implements [storage.Store].
 func (s *Store) Tables(ctx context.Context) ([]storage.Table, error) {
+	if err := s.nested.Check(); err != nil {
+		return nil, err
+	}
 	if err := s.begin(ctx); err != nil {
 		return nil, err
 	}
@@ -179,6 +195,11 @@ func (s *Store) Tables(ctx context.Context) ([]storage.Table, error) {
 
 // View implements [storage.Store].
 func (s *Store) View(ctx context.Context, fn func(storage.Tx) error) error {
+	id, err := s.nested.Enter()
+	if err != nil {
+		return err
+	}
+	defer s.nested.Leave(id)
 	if err := s.begin(ctx); err != nil {
 		return err
 	}
@@ -198,6 +219,9 @@ func (s *Store) View(ctx context.Context, fn func(storage.Tx) error) error {
 // The copy can be opened with [Open]. Updates go on meanwhile, but the pages that
 // they replace are kept until it ends, so a slow writer makes the file grow.
 func (s *Store) Snapshot(ctx context.Context, w io.Writer) error {
+	if err := s.nested.Check(); err != nil {
+		return err
+	}
 	if err := s.begin(ctx); err != nil {
 		return err
 	}
@@ -237,6 +261,9 @@ func (s *Store) SingleProcess() {}
 
 // Close implements [storage.Store].
 func (s *Store) Close() error {
+	if err := s.nested.Check(); err != nil {
+		return err
+	}
 	s.mu.Lock()
 	select {
 	case <-s.closed:

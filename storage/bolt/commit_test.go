@@ -185,3 +185,45 @@ func TestNeighboursInABatch(t *testing.T) {
 		}
 	})
 }
+
+// TestWaitersWithdraw ends the context of an Update and a Define that wait for their turn.
+func TestWaitersWithdraw(t *testing.T) {
+	s := openNotes(t)
+	for i := range 20 {
+		release, err := s.HoldWriter()
+		if err != nil {
+			t.Fatal(err)
+		}
+		waiting, cancel := context.WithCancel(ctx)
+		errs := make(chan error, 2)
+		go func() { errs <- s.Update(waiting, put(fmt.Sprint("withdrawn", i))) }()
+		go func() { errs <- s.Define(waiting, storage.Table{Name: "withdrawn"}) }()
+		for range 100 * (i % 3) { // let them get as far as they can
+			runtime.Gosched()
+		}
+		cancel()
+		for range 2 {
+			if err := <-errs; !errors.Is(err, context.Canceled) {
+				t.Errorf("error is %v, want Canceled", err)
+			}
+		}
+		release()
+		if err := s.Update(ctx, put("written")); err != nil {
+			t.Errorf("Update afterwards: %v", err)
+		}
+	}
+	tables, err := s.Tables(ctx)
+	if err != nil || len(tables) != 1 {
+		t.Errorf("Tables = %v, %v", tables, err)
+	}
+	err = s.View(ctx, func(tx storage.Tx) error {
+		all, err := notes.All(tx, storage.Range{})
+		if len(all) != 1 || all[0].ID != "written" {
+			t.Errorf("there are %v", all)
+		}
+		return err
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}

@@ -10,3 +10,12 @@ func (s *Store) Commits() (id int) {
 
 // Synced reports whether each commit is flushed to the disk before it is acknowledged.
 func (s *Store) Synced() bool { return !s.db.NoSync && !s.db.NoGrowSync }
+
+// HoldWriter keeps everyone from beginning to write until release is called.
+func (s *Store) HoldWriter() (release func(), err error) {
+	tx, err := s.db.Begin(true)
+	if err != nil {
+		return nil, err
+	}
+	return func() { _ = tx.Rollback() }, nil
+}

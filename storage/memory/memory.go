@@ -11,10 +11,12 @@ import (
 
 	"github.com/gatehouse-at/gatehouse/storage"
 	"github.com/gatehouse-at/gatehouse/storage/internal/kv"
+	"github.com/gatehouse-at/gatehouse/storage/internal/nested"
 )
 
 // Store keeps everything in memory. It implements [storage.Store].
 type Store struct {
+	nested *nested.Guard
 	state  atomic.Pointer[state]
 	writer chan struct{} // holds a token while nobody writes
 	closed chan struct{}
@@ -31,7 +33,7 @@ type state struct {
 
 // New returns an empty store.
 func New() *Store {
-	s := &Store{writer: make(chan struct{}, 1), closed: make(chan struct{})}
+	s := &Store{nested: nested.New(), writer: make(chan struct{}, 1), closed: make(chan struct{})}
 	s.writer <- struct{}{}
 	s.state.Store(&state{})
 	return s
@@ -61,6 +63,9 @@ func (s *Store) unlock() { s.writer <- struct{}{} }
 
 // Define implements [storage.Store].
 func (s *Store) Define(ctx context.Context, tables ...storage.Table) error {
+	if err := s.nested.Check(); err != nil {
+		return err
+	}
 	if err := s.lock(ctx); err != nil {
 		return err
 	}
@@ -87,6 +92,9 @@ func (s *Store) Define(ctx context.Context, tables ...storage.Table) error {
 
 // Tables implements [storage.Store].
 func (s *Store) Tables(ctx context.Context) ([]storage.Table, error) {
+	if err := s.nested.Check(); err != nil {
+		return nil, err
+	}
 	if err := s.begin(ctx); err != nil {
 		return nil, err
 	}
@@ -112,6 +120,11 @@ func (s *Store) begin(ctx context.Context) error {
 
 // View implements [storage.Store].
 func (s *Store) View(ctx context.Context, fn func(storage.Tx) error) error {
+	id, err := s.nested.Enter()
+	if err != nil {
+		return err
+	}
+	defer s.nested.Leave(id)
 	if err := s.begin(ctx); err != nil {
 		return err
 	}
@@ -124,6 +137,11 @@ func (s *Store) View(ctx context.Context, fn func(storage.Tx) error) error {
 
 // Update implements [storage.Store].
 func (s *Store) Update(ctx context.Context, fn func(storage.Tx) error) error {
+	id, err := s.nested.Enter()
+	if err != nil {
+		return err
+	}
+	defer s.nested.Leave(id)
 	if err := s.lock(ctx); err != nil {
 		return err
 	}
@@ -178,6 +196,9 @@ func (s *Store) SingleProcess() {}
 
 // Close implements [storage.Store].
 func (s *Store) Close() error {
+	if err := s.nested.Check(); err != nil {
+		return err
+	}
 	s.once.Do(func() {
 		<-s.writer // wait for the writer, and let none follow
 		s.mu.Lock()

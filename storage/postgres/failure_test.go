@@ -321,7 +321,9 @@ func TestPoolIsBounded(t *testing.T) {
 		if err := get(tx); !errors.Is(err, storage.ErrNotFound) {
 			return err
 		}
-		return s.View(ctx, get) // there is no second connection
+		second := make(chan error) // there is no second connection
+		go func() { second <- s.View(ctx, get) }()
+		return <-second
 	})
 	if !errors.Is(err, storage.ErrUnavailable) {
 		t.Errorf("View = %v, want ErrUnavailable", err)

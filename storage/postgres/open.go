@@ -14,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/gatehouse-at/gatehouse/storage"
+	"github.com/gatehouse-at/gatehouse/storage/internal/nested"
 )
 
 // Store keeps everything in a schema of a PostgreSQL database. It implements [storage.Store].
@@ -23,7 +24,8 @@ type Store struct {
 	timeout time.Duration
 	begins  map[bool][]string // the statements that begin an Update (true) or a View
 
-	define sync.Mutex
+	nested *nested.Guard
+	define chan struct{} // holds a token while no Define runs
 	tables atomic.Pointer[tables]
 
 	trips, retries atomic.Uint64
@@ -65,7 +67,8 @@ func Open(ctx context.Context, url string, opts ...Option) (*Store, error) {
 	for _, opt := range opts {
 		opt(&o)
 	}
-	s := &Store{}
+	s := &Store{nested: nested.New(), define: make(chan struct{}, 1)}
+	s.define <- struct{}{}
 	cfg, err := s.configure(url, &o)
 	if err != nil {
 		return nil, err
@@ -155,8 +158,8 @@ func (s *Store) limits(cc *pgx.ConnConfig) {
 	}
 }
 
-// enter counts a caller in, so that Close waits for it.
-func (s *Store) enter(ctx context.Context) error {
+// begin counts a caller in, so that Close waits for it.
+func (s *Store) begin(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -171,6 +174,9 @@ func (s *Store) enter(ctx context.Context) error {
 
 // Close implements [storage.Store].
 func (s *Store) Close() error {
+	if err := s.nested.Check(); err != nil {
+		return err
+	}
 	s.mu.Lock()
 	first := !s.closed
 	s.closed = true

@@ -41,7 +41,11 @@ func (s *Store) migrate(ctx context.Context) error {
 		if version != layout {
 			return fmt.Errorf("postgres: the schema has version %d; this program knows %d", version, layout)
 		}
-		return s.load(ctx, tx)
+		ts, err := s.load(ctx, tx)
+		if err == nil {
+			s.tables.Store(ts)
+		}
+		return err
 	})
 }
 
@@ -149,23 +153,35 @@ func isCode(err error, codes ...string) bool {
 	return false
 }
 
-// load reads the definitions of all tables, and their version before: if they are newer than that,
-// they are read again when it matters.
-func (s *Store) load(ctx context.Context, q interface {
+// querier is a transaction or the pool.
+type querier interface {
 	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
 	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
-}) error {
+}
+
+// loadVersion reads the version of the definitions.
+func (s *Store) loadVersion(ctx context.Context, q querier) (int, error) {
 	var text string
 	if err := q.QueryRow(ctx, "SELECT value FROM "+s.in("_meta")+" WHERE name = 'definitions'").Scan(&text); err != nil {
-		return err
+		return 0, err
 	}
 	version, err := strconv.Atoi(text)
 	if err != nil {
-		return fmt.Errorf("postgres: the version of the definitions is damaged: %w", err)
+		return 0, fmt.Errorf("postgres: the version of the definitions is damaged: %w", err)
+	}
+	return version, nil
+}
+
+// load reads the definitions of all tables, and before that their version: definitions that are
+// newer than the version are read again when that matters.
+func (s *Store) load(ctx context.Context, q querier) (*tables, error) {
+	version, err := s.loadVersion(ctx, q)
+	if err != nil {
+		return nil, err
 	}
 	rows, err := q.Query(ctx, "SELECT definition FROM "+s.in("_tables"))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defs := kv.Tables{}
 	var raw []byte
@@ -177,22 +193,49 @@ func (s *Store) load(ctx context.Context, q interface {
 		defs[t.Name] = t
 		return nil
 	})
-	if err == nil {
-		s.tables.Store(s.compile(defs, version))
+	if err != nil {
+		return nil, err
 	}
-	return err
+	return s.compile(defs, version), nil
+}
+
+// refresh returns the definitions as they are now. The store uses them from now on, unless a Define
+// or another refresh has come first.
+func (s *Store) refresh(ctx context.Context) (*tables, error) {
+	wait, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	have := s.tables.Load()
+	version, err := s.loadVersion(wait, s.pool)
+	if err == nil && version != have.version {
+		old := have
+		if have, err = s.load(wait, s.pool); err == nil {
+			s.tables.CompareAndSwap(old, have)
+		}
+	}
+	if err != nil {
+		return nil, s.fail(ctx, err, false)
+	}
+	return have, nil
 }
 
 // Define implements [storage.Store].
 func (s *Store) Define(ctx context.Context, more ...storage.Table) error {
-	if err := s.enter(ctx); err != nil {
+	if err := s.nested.Check(); err != nil {
+		return err
+	}
+	if err := s.begin(ctx); err != nil {
 		return err
 	}
 	defer s.running.Done()
-	s.define.Lock()
-	defer s.define.Unlock()
-	want, err := s.tables.Load().defs.Define(more...)
-	if err != nil || s.tables.Load().holds(want) {
+	select {
+	case <-s.define:
+		defer func() { s.define <- struct{}{} }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	known := s.tables.Load().defs
+	want, err := known.Define(more...)
+	if err != nil || len(known.Changes(want)) == 0 {
 		return err
 	}
 	var version int
@@ -200,31 +243,29 @@ func (s *Store) Define(ctx context.Context, more ...storage.Table) error {
 		if _, err := s.lock(ctx, tx); err != nil {
 			return err
 		}
-		if err := s.load(ctx, tx); err != nil { // another process may have come first
+		have, err := s.load(ctx, tx) // another process may have come first
+		if err != nil {
 			return err
 		}
-		have := s.tables.Load()
 		if want, err = have.defs.Define(more...); err != nil {
 			return err
 		}
-		for name, t := range want {
-			if len(have.defs[name].Indexes) == len(t.Indexes) && have.defs[name].Name != "" {
-				continue
-			}
-			if err := run(ctx, tx, s.build(have.defs[name], t)); err != nil {
+		version = have.version
+		changed := have.defs.Changes(want)
+		if len(changed) == 0 { // another process has defined the same
+			return nil
+		}
+		for _, t := range changed {
+			if err := run(ctx, tx, s.build(have.defs[t.Name], t)); err != nil {
 				return err
 			}
 			def, err := json.Marshal(t)
 			if err != nil {
 				return err
 			}
-			if _, err := tx.Exec(ctx, "INSERT INTO "+s.in("_tables")+" (name, definition) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET definition = EXCLUDED.definition", name, string(def)); err != nil {
+			if _, err := tx.Exec(ctx, "INSERT INTO "+s.in("_tables")+" (name, definition) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET definition = EXCLUDED.definition", t.Name, string(def)); err != nil {
 				return err
 			}
-		}
-		version = have.version
-		if have.holds(want) { // another process came first
-			return nil
 		}
 		version++
 		_, err = tx.Exec(ctx, "UPDATE "+s.in("_meta")+" SET value = $1 WHERE name = 'definitions'", strconv.Itoa(version))
@@ -273,16 +314,18 @@ func (s *Store) build(have, want storage.Table) []string {
 
 // Tables implements [storage.Store].
 func (s *Store) Tables(ctx context.Context) ([]storage.Table, error) {
-	if err := s.enter(ctx); err != nil {
+	if err := s.nested.Check(); err != nil {
+		return nil, err
+	}
+	if err := s.begin(ctx); err != nil {
 		return nil, err
 	}
 	defer s.running.Done()
-	s.define.Lock()
-	defer s.define.Unlock()
-	if err := s.load(ctx, s.pool); err != nil {
-		return nil, s.fail(ctx, err, false)
+	ts, err := s.refresh(ctx)
+	if err != nil {
+		return nil, err
 	}
-	return s.tables.Load().defs.List(), nil
+	return ts.defs.List(), nil
 }
 
 // in returns the identifier of a table in the schema.

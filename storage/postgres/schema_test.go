@@ -86,6 +86,31 @@ func TestIndexesOfAnotherProcess(t *testing.T) {
 	}
 }
 
+// A process that doesn't know of a table yet learns from the database whose it is.
+func TestOwnersOfAnotherProcess(t *testing.T) {
+	ctx, u := context.Background(), pgcluster.URL(t)
+	a, b := open(t, u), open(t, u)
+	defer a.Close()
+	defer b.Close()
+	if err := a.Define(ctx, storage.Table{Name: "docs", Owner: "a"}, storage.Table{Name: "open"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Define(ctx, storage.Table{Name: "docs", Owner: "b"}); !errors.Is(err, storage.ErrInvalid) {
+		t.Errorf("Define of another's table = %v, want ErrInvalid", err)
+	}
+	if err := b.Define(ctx, storage.Table{Name: "open", Owner: "b"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Define(ctx, storage.Table{Name: "open", Owner: "a"}); !errors.Is(err, storage.ErrInvalid) {
+		t.Errorf("Define of a table that another has adopted = %v, want ErrInvalid", err)
+	}
+	for _, s := range []*postgres.Store{a, b} {
+		if err := s.Update(ctx, func(tx storage.Tx) error { return tx.Delete("docs", "nothing") }); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // A process that doesn't know of an index yet keeps it right all the same: what it writes and
 // deletes leaves nothing behind.
 func TestIndexesAddedBesideARunningProcess(t *testing.T) {

@@ -91,16 +91,6 @@ func (s *Store) compileTable(def storage.Table) *table {
 	return t
 }
 
-// holds reports whether all tables and indexes of defs are there already.
-func (ts *tables) holds(defs kv.Tables) bool {
-	for name, t := range defs {
-		if have, ok := ts.defs[name]; !ok || len(have.Indexes) != len(t.Indexes) {
-			return false
-		}
-	}
-	return true
-}
-
 func (ts *tables) table(name string) (*table, error) {
 	if t := ts.byName[name]; t != nil {
 		return t, nil

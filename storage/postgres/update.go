@@ -24,7 +24,12 @@ const maxLost = 3
 // View implements [storage.Store]. Its closure runs once: only the first exchange with
 // the database, of which the closure has seen nothing yet, is repeated when the connection is lost.
 func (s *Store) View(ctx context.Context, fn func(storage.Tx) error) error {
-	if err := s.enter(ctx); err != nil {
+	id, err := s.nested.Enter()
+	if err != nil {
+		return err
+	}
+	defer s.nested.Leave(id)
+	if err := s.begin(ctx); err != nil {
 		return err
 	}
 	defer s.running.Done()
@@ -38,7 +43,12 @@ func (s *Store) View(ctx context.Context, fn func(storage.Tx) error) error {
 
 // Update implements [storage.Store].
 func (s *Store) Update(ctx context.Context, fn func(storage.Tx) error) error {
-	if err := s.enter(ctx); err != nil {
+	id, err := s.nested.Enter()
+	if err != nil {
+		return err
+	}
+	defer s.nested.Leave(id)
+	if err := s.begin(ctx); err != nil {
 		return err
 	}
 	defer s.running.Done()
@@ -57,7 +67,7 @@ func (s *Store) Update(ctx context.Context, fn func(storage.Tx) error) error {
 		case broken.kind == conflict && met[conflict] == 1 && attempt < MaxAttempts:
 		case broken.kind == lost && met[lost] < maxLost:
 		case broken.kind == stale && met[stale] < maxStale:
-			if err := s.reload(ctx); err != nil {
+			if _, err := s.refresh(ctx); err != nil {
 				return err
 			}
 		case broken.kind == contended:
@@ -108,14 +118,4 @@ const outdated = "22012"
 // index would leave old entries in it.
 func (s *Store) checkVersion(version int) string {
 	return "SELECT 1 / count(*) FROM " + s.in("_meta") + " WHERE name = 'definitions' AND value = " + quoteText(strconv.Itoa(version))
-}
-
-// reload reads the definitions anew.
-func (s *Store) reload(ctx context.Context) error {
-	s.define.Lock()
-	defer s.define.Unlock()
-	if err := s.load(ctx, s.pool); err != nil {
-		return s.fail(ctx, err, false)
-	}
-	return nil
 }

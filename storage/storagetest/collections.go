@@ -2,6 +2,7 @@ package storagetest
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -141,6 +142,107 @@ func testPurge(t *testing.T, f *fixture) {
 			t.Errorf("left are %v", left)
 		}
 		return err
+	})
+}
+
+// testPurgeFunc removes some documents, rewrites some and keeps some, in pages of several sizes.
+func testPurgeFunc(t *testing.T, f *fixture) {
+	c := people()
+	f.define(c.Table())
+	for _, size := range []int{0, 1, 7, 40, 1000} {
+		f.update(func(tx storage.Tx) error {
+			for i := range 40 {
+				if err := c.Put(tx, &person{ID: number(i), Age: i, Tags: []string{"a " + number(i), "b " + number(i)}}); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		decide := func(tx storage.Tx, p *person) (bool, error) {
+			switch p.Age % 4 {
+			case 0:
+				return true, nil
+			case 1: // leaves the range
+				p.Tags = []string{"rewritten"}
+				return false, c.Put(tx, p)
+			case 2: // removed by fn itself
+				return false, c.Delete(tx, p.ID)
+			}
+			return false, nil
+		}
+		if err := c.PurgeFunc(f.ctx, f, storage.Range{Index: "tags", To: "c", Limit: size}, decide); err != nil {
+			t.Fatal(err)
+		}
+		f.view(func(tx storage.Tx) error {
+			kept, err := keysOf(tx, "people", storage.Range{})
+			if len(kept) != 20 || kept[0] != number(1) || kept[1] != number(3) {
+				t.Errorf("in pages of %d: kept are %v", size, kept)
+			}
+			rewritten, err2 := keysOf(tx, "people", storage.Exactly("tags", "rewritten"))
+			if len(rewritten) != 10 {
+				t.Errorf("in pages of %d: rewritten are %v", size, rewritten)
+			}
+			return errors.Join(err, err2)
+		})
+	}
+
+	// An error undoes its page, and the pages before it stay.
+	err := c.PurgeFunc(f.ctx, f, storage.Range{Limit: 6}, func(_ storage.Tx, p *person) (bool, error) {
+		if p.ID == number(19) { // the tenth
+			return false, errRefused
+		}
+		return true, nil
+	})
+	wantError(t, "PurgeFunc", err, errRefused)
+	f.view(func(tx storage.Tx) error {
+		left, err := keysOf(tx, "people", storage.Range{})
+		if len(left) != 14 || left[0] != number(13) {
+			t.Errorf("after an error in the second page %v are left", left)
+		}
+		return err
+	})
+}
+
+func testUnder(t *testing.T, f *fixture) {
+	c := people()
+	f.define(c.Table())
+	f.update(func(tx storage.Tx) error {
+		for _, p := range []*person{
+			{ID: "a", Tags: []string{"did:x:1 app"}},
+			{ID: "b", Tags: []string{"did:x:1 app two"}},
+			{ID: "c", Tags: []string{"did:x:1"}}, // exactly the part
+			{ID: "d", Tags: []string{"did:x:11 app"}},
+			{ID: "e", Tags: []string{"did:x:1", "did:x:2 web"}},
+			{ID: "did:x:1 key"},
+		} {
+			if err := c.Put(tx, p); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	f.view(func(tx storage.Tx) error {
+		for _, w := range []struct {
+			r    storage.Range
+			want string
+		}{
+			{storage.Under("tags", "did:x:1"), "a b"},
+			{storage.Under("tags", "did:x:1", "app"), "b"},
+			{storage.Under("tags", "did:x:2"), "e"},
+			{storage.Under("tags", "did:x"), ""},
+			{storage.Under("tags", ""), ""},
+			{storage.Under("", "did:x:1"), "did:x:1 key"},
+			{storage.Under("tags"), "c e a b d e"},
+		} {
+			got, err := keysOf(tx, "people", w.r)
+			if err != nil {
+				return err
+			}
+			if strings.Join(got, " ") != w.want {
+				t.Errorf("%+v holds %v, want %s", w.r, got, w.want)
+			}
+		}
+		return nil
 	})
 }
 

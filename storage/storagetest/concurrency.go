@@ -295,8 +295,11 @@ func testSnapshot(t *testing.T, f *fixture) {
 		if err != nil {
 			return err
 		}
-		if err := f.Update(f.ctx, func(tx storage.Tx) error { return writeCounter(tx, "c", 1) }); err != nil {
-			return err
+		errs := together(1, func(int) error {
+			return f.Update(f.ctx, func(tx storage.Tx) error { return writeCounter(tx, "c", 1) })
+		})
+		if errs[0] != nil {
+			return errs[0]
 		}
 		if n, err := readCounter(tx, "c"); err != nil || n != 0 {
 			t.Errorf("the View sees what came after it: %d, %v", n, err)

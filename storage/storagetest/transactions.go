@@ -3,7 +3,10 @@ package storagetest
 import (
 	"context"
 	"errors"
+	"reflect"
 	"runtime"
+	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -66,6 +69,82 @@ func testRollbackOnPanic(t *testing.T, f *fixture) {
 	}
 	unchanged(t, f)
 	f.put(doc("a", `{"n":3}`, "name=A")) // and the store goes on
+}
+
+// testDecide: a refusal keeps what was written, and an error does not.
+func testDecide(t *testing.T, f *fixture) {
+	f.define(things)
+	wrote := func(want string) {
+		t.Helper()
+		f.view(func(tx storage.Tx) error { wantKeys(t, tx, storage.Range{}, want); return nil })
+	}
+	decide := func(key string, refusal, err error) error {
+		return storage.Decide(f.ctx, f, func(tx storage.Tx) (error, error) {
+			if err := tx.Put("things", doc(key, `{}`)); err != nil {
+				return nil, err
+			}
+			return refusal, err
+		})
+	}
+	if err := decide("a", nil, nil); err != nil {
+		t.Errorf("Decide without a refusal: %v", err)
+	}
+	wrote("a")
+	if err := decide("b", errRefused, nil); err != errRefused {
+		t.Errorf("Decide with a refusal: %v", err)
+	}
+	wrote("a b")
+	errBroken := errors.New("broken")
+	wantError(t, "Decide with an error", decide("c", nil, errBroken), errBroken)
+	if err := decide("c", errRefused, errBroken); !errors.Is(err, errBroken) || errors.Is(err, errRefused) {
+		t.Errorf("Decide with a refusal and an error: %v", err)
+	}
+	wrote("a b")
+
+	// A refusal isn't returned if its writes could not be committed.
+	err := storage.Decide(f.ctx, f, func(tx storage.Tx) (error, error) {
+		_ = tx.Insert("things", doc("a", `{}`))
+		return errRefused, nil
+	})
+	wantConflict(t, err, "things", "")
+
+	// Of several runs, that which is committed decides: each caller finds the count of those before.
+	const callers = 8
+	errs := together(callers, func(int) error {
+		return storage.Decide(f.ctx, f, func(tx storage.Tx) (error, error) {
+			n, err := readCounter(tx, "n")
+			if err != nil {
+				return nil, err
+			}
+			if n > 0 {
+				return errRefused, writeCounter(tx, "n", n+1)
+			}
+			return nil, writeCounter(tx, "n", n+1)
+		})
+	})
+	oneWins(t, errs, "found the counter at zero")
+	wantCounter(t, f, "n", callers)
+}
+
+func testPing(t *testing.T, f *fixture) {
+	if err := storage.Ping(f.ctx, f); err != nil {
+		t.Errorf("Ping without tables: %v", err)
+	}
+	f.define(things)
+	if err := storage.Ping(f.ctx, f); err != nil {
+		t.Errorf("Ping without documents: %v", err)
+	}
+	f.put(doc("a", `{}`))
+	if err := storage.Ping(f.ctx, f); err != nil {
+		t.Errorf("Ping: %v", err)
+	}
+	done, cancel := context.WithCancel(f.ctx)
+	cancel()
+	wantError(t, "Ping, context done", storage.Ping(done, f), context.Canceled)
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	wantError(t, "Ping of a closed store", storage.Ping(f.ctx, f), storage.ErrClosed)
 }
 
 func testReadOnly(t *testing.T, f *fixture) {
@@ -232,7 +311,7 @@ func (c *watchedContext) Done() <-chan struct{} {
 func testDefine(t *testing.T, f *fixture) {
 	for _, bad := range []storage.Table{
 		{}, {Name: "Upper"}, {Name: "1st"}, {Name: "_x"}, {Name: "a-b"}, {Name: "a.b"},
-		{Name: "abcdefghijklmnopqrstuvwxyzabcdefghijklmno"},
+		{Name: "abcdefghijklmnopqrstuvwxyzabcdefghijklmno"}, {Name: "t", Owner: "Upper"}, {Name: "t", Owner: "a b"},
 		{Name: "t", Indexes: []storage.Index{{}}},
 		{Name: "t", Indexes: []storage.Index{{Name: "key"}}},
 		{Name: "t", Indexes: []storage.Index{{Name: "doc"}}},
@@ -300,6 +379,68 @@ func testDefineConcurrently(t *testing.T, f *fixture) {
 		}
 	}
 	f.put(doc("a", `{}`, "name=A"))
+}
+
+// testOwners defines tables of several owners, in either order, and again after a restart.
+func testOwners(t *testing.T, f *fixture) {
+	table := func(name, owner string, indexes ...storage.Index) storage.Table {
+		return storage.Table{Name: name, Owner: owner, Indexes: indexes}
+	}
+	f.define(table("first", "a"), table("second", "b"), table("adopted", ""), table("open", ""))
+	f.update(func(tx storage.Tx) error {
+		return errors.Join(tx.Put("adopted", doc("k", `{}`)), tx.Put("open", doc("k", `{}`)))
+	})
+	refused := func(name, owner, stranger string) {
+		t.Helper()
+		err := f.Define(f.ctx, table("fresh", stranger), table(name, stranger, storage.Index{Name: "added"}))
+		wantError(t, "Define by a stranger", err, storage.ErrInvalid)
+		for _, word := range []string{name, strconv.Quote(owner), strconv.Quote(stranger)} {
+			if err != nil && !strings.Contains(err.Error(), word) {
+				t.Errorf("error %q doesn't name %s", err, word)
+			}
+		}
+	}
+	// The first owner of a table without one adopts it, with what is in it.
+	adopt := func(name, owner, stranger string) {
+		t.Helper()
+		f.define(table(name, owner))
+		refused(name, owner, stranger)
+		f.view(func(tx storage.Tx) error { _, err := tx.Get(name, "k"); return err })
+	}
+	check := func() {
+		t.Helper()
+		refused("first", "a", "b")
+		refused("second", "b", "a")
+		refused("adopted", "b", "a")
+		f.define(table("first", "a", storage.Index{Name: "x"}), table("second", "b")) // by their owners
+		f.define(table("first", ""), table("open", ""))                               // by nobody
+		want := []storage.Table{table("adopted", "b"), table("first", "a", storage.Index{Name: "x"}), table("open", ""), table("second", "b")}
+		if tables, err := f.Tables(f.ctx); err != nil || !reflect.DeepEqual(tables, want) {
+			t.Errorf("Tables = %v, %v; want %v", tables, err, want)
+		}
+	}
+	adopt("adopted", "b", "a")
+	check()
+	if f.backend.Reopen != nil {
+		f.Store = f.backend.Reopen(t, f.Store)
+		check()
+	}
+	adopt("open", "a", "b")
+
+	// Two owners in one call, and at once.
+	wantError(t, "Define by two owners", f.Define(f.ctx, table("both", "a"), table("both", "b")), storage.ErrInvalid)
+	errs := together(8, func(i int) error { return f.Define(f.ctx, table("race", "owner"+strconv.Itoa(i))) })
+	won := 0
+	for _, err := range errs {
+		if err == nil {
+			won++
+		} else {
+			wantError(t, "Define of a table that another has got", err, storage.ErrInvalid)
+		}
+	}
+	if won != 1 {
+		t.Errorf("%d of 8 owners got the table, want 1", won)
+	}
 }
 
 func testDurability(t *testing.T, f *fixture) {

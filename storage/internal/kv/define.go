@@ -25,6 +25,12 @@ func (ts Tables) Define(more ...storage.Table) (Tables, error) {
 		if !ok {
 			have = storage.Table{Name: t.Name}
 		}
+		switch {
+		case have.Owner == "":
+			have.Owner = t.Owner
+		case t.Owner != "" && t.Owner != have.Owner:
+			return nil, fmt.Errorf("%w: table %s belongs to the owner %q, and %q can't define it", storage.ErrInvalid, t.Name, have.Owner, t.Owner)
+		}
 		have.Indexes = slices.Clone(have.Indexes)
 		for _, ix := range t.Indexes {
 			switch old := indexOf(have, ix.Name); {
@@ -37,6 +43,17 @@ func (ts Tables) Define(more ...storage.Table) (Tables, error) {
 		out[t.Name] = have
 	}
 	return out, nil
+}
+
+// Changes returns those of the later definitions that are not in ts, sorted by name.
+func (ts Tables) Changes(later Tables) []storage.Table {
+	changed := Tables{}
+	for name, t := range later {
+		if have, ok := ts[name]; !ok || have.Owner != t.Owner || len(have.Indexes) != len(t.Indexes) {
+			changed[name] = t
+		}
+	}
+	return changed.List()
 }
 
 // List returns the definitions sorted by name.
