@@ -10,6 +10,7 @@ import (
 
 	"github.com/gatehouse-at/gatehouse/accounts"
 	"github.com/gatehouse-at/gatehouse/accounts/audit"
+	"github.com/gatehouse-at/gatehouse/accounts/codes"
 	"github.com/gatehouse-at/gatehouse/accounts/did"
 	"github.com/gatehouse-at/gatehouse/accounts/keys"
 	"github.com/gatehouse-at/gatehouse/accounts/ratelimit"
@@ -55,6 +56,10 @@ func (s *Server) wire(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	book, err := codes.New(codes.Config{Secret: codeSecret, Now: cfg.Now, Rand: cfg.Rand})
+	if err != nil {
+		return err
+	}
 	// What a request's session changes, it changes in transactions that have read that session
 	// alive.
 	guarded := storage.Conditional(s.store)
@@ -82,7 +87,7 @@ func (s *Server) wire(ctx context.Context) error {
 		MailPages:         cfg.Mail.Pages,
 		MailTimeout:       cfg.Mail.Timeout,
 		MuteNotices:       cfg.Mail.MuteNotices,
-		CodeSecret:        codeSecret,
+		Codes:             book,
 		Limits:            ratelimit.Meter{Limiter: limiter, Logger: cfg.Logger},
 
 		AllowPunycodeHandles:    cfg.Handles.AllowPunycode,

@@ -61,17 +61,16 @@ func TestAStolenSessionDoesNotVouchForAnAddress(t *testing.T) {
 		if _, err := s.Accounts.SignPLCOperation(ctx, alice, "AAAAA-AAAAA", func(*did.Operation) {}); !errors.Is(err, accounts.ErrInvalidRequest) {
 			t.Errorf("%s: a PLC operation: %v", label, err)
 		}
-		on := true
-		if err := s.Accounts.UpdateEmail(ctx, alice, label+"@example.com", "", &on); !errors.Is(err, accounts.ErrInvalidRequest) {
+		if err := s.Accounts.UpdateEmail(ctx, alice, accounts.EmailUpdate{Address: label + "@example.com", Factor: accounts.EnableFactor}); !errors.Is(err, accounts.ErrInvalidRequest) {
 			t.Errorf("%s: a second factor, which would lock the owner out: %v", label, err)
 		}
 	}
-	must(s.Accounts.UpdateEmail(ctx, alice, "thief1@example.com", "", nil))
+	must(s.Accounts.UpdateEmail(ctx, alice, accounts.EmailUpdate{Address: "thief1@example.com"}))
 	confirmAddress("thief1")
 	useless("thief1")
 	_, err := s.Accounts.RequestEmailUpdate(ctx, alice)
 	must(err)
-	must(s.Accounts.UpdateEmail(ctx, alice, "thief2@example.com", s.Code("thief1"), nil))
+	must(s.Accounts.UpdateEmail(ctx, alice, accounts.EmailUpdate{Address: "thief2@example.com", Code: s.Code("thief1")}))
 	confirmAddress("thief2")
 	useless("thief2")
 	must(s.Accounts.RequestPasswordReset(ctx, "thief2@example.com"))
@@ -87,7 +86,7 @@ func TestAStolenSessionDoesNotVouchForAnAddress(t *testing.T) {
 func TestAnAddressIsTrustedAfterThreeDays(t *testing.T) {
 	s := domaintest.New(t)
 	alice := s.SignUp("alice").Account.DID
-	if err := s.Accounts.UpdateEmail(ctx, alice, "alice2@example.com", "", nil); err != nil {
+	if err := s.Accounts.UpdateEmail(ctx, alice, accounts.EmailUpdate{Address: "alice2@example.com"}); err != nil {
 		t.Fatal(err)
 	}
 	s.Advance(72 * time.Hour)
@@ -173,7 +172,7 @@ func TestAnAddressIsToldAFewTimesWhateverAccountAsks(t *testing.T) {
 	told := 0
 	for _, id := range mine {
 		for range 24 {
-			if err := s.Accounts.UpdateEmail(from("203.0.113.1"), id, "victim@example.com", "", nil); errors.Is(err, accounts.ErrEmailTaken) {
+			if err := s.Accounts.UpdateEmail(from("203.0.113.1"), id, accounts.EmailUpdate{Address: "victim@example.com"}); errors.Is(err, accounts.ErrEmailTaken) {
 				told++
 			}
 		}
@@ -214,7 +213,7 @@ func TestAReminderIsTriedAgainWhenItWasNotDelivered(t *testing.T) {
 	s.Advance(49 * time.Hour)
 	due := func() {
 		t.Helper()
-		if err := s.Accounts.DeleteDue(ctx); err != nil {
+		if err := s.Accounts.Maintain(ctx); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/bluesky-social/indigo/atproto/syntax"
 
 	"github.com/gatehouse-at/gatehouse/accounts"
+	"github.com/gatehouse-at/gatehouse/accounts/codes"
 	"github.com/gatehouse-at/gatehouse/accounts/did"
 	"github.com/gatehouse-at/gatehouse/accounts/keys"
 	"github.com/gatehouse-at/gatehouse/accounts/mail"
@@ -36,8 +37,12 @@ func bare(t *testing.T, change func(*accounts.Config)) (*accounts.Service, *coun
 	if err != nil {
 		t.Fatal(err)
 	}
+	book, err := codes.New(codes.Config{Secret: make([]byte, 32)})
+	if err != nil {
+		t.Fatal(err)
+	}
 	cfg := accounts.Config{
-		HandleDomains: []string{".test"}, DIDs: &did.Web{}, Keys: sealed, Passwords: hasher, Mailer: mail.NewMemory(), CodeSecret: make([]byte, 32),
+		HandleDomains: []string{".test"}, DIDs: &did.Web{}, Keys: sealed, Passwords: hasher, Mailer: mail.NewMemory(), Codes: book,
 	}
 	change(&cfg)
 	s, err := accounts.New(ctx, store, cfg)

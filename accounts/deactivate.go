@@ -13,14 +13,15 @@ import (
 	"github.com/gatehouse-at/gatehouse/storage"
 )
 
-// reminderBefore is how long before its deletion the owner of an account is told once more.
+// reminderBefore is how long before the deletion of an account its owner is reminded.
 const reminderBefore = 24 * time.Hour
 
-// Deactivate makes an account inactive at its owner's wish. A deleteAfter that is not nil has it
-// deleted then, but not before MinDeletionDelay of the [Config] has passed. The owner is told by
-// mail at once, and again a day before, and calls it off by logging in with the password, by a
-// password reset, or by activating the account. Errors: [ErrNotFound], [ErrInvalidRequest] for a
-// time that can't be stored (source: com.atproto.server.deactivateAccount).
+// Deactivate deactivates an account for its owner. If deleteAfter isn't nil, the account is deleted
+// at that time, but not before MinDeletionDelay of the [Config] has passed. The owner is notified
+// by e-mail at once and again a day before the deletion, and calls it off by logging in with the
+// password, by a password reset, or by activating the account. Errors: [ErrNotFound],
+// [ErrInvalidRequest] for a time that can't be stored (source:
+// com.atproto.server.deactivateAccount).
 func (s *Service) Deactivate(ctx context.Context, did syntax.DID, deleteAfter *time.Time) error {
 	if deleteAfter != nil {
 		after := deleteAfter.UTC().Truncate(time.Millisecond)
@@ -53,8 +54,8 @@ func (s *Service) Deactivate(ctx context.Context, did syntax.DID, deleteAfter *t
 	return nil
 }
 
-// CallOffDeletionTx takes back the wish to be deleted of an account whose owner has logged in.
-// The account stays deactivated.
+// CallOffDeletionTx calls off the scheduled deletion of an account whose owner has logged in, if
+// there is one. The account stays deactivated. Error: [ErrNotFound].
 func (s *Service) CallOffDeletionTx(ctx context.Context, tx storage.Tx, a *Account) error {
 	if a.DeleteAfter == nil {
 		return nil
@@ -68,19 +69,20 @@ func (s *Service) CallOffDeletionTx(ctx context.Context, tx storage.Tx, a *Accou
 	return s.changed(ctx, tx, StatusChanged, &before, r)
 }
 
-// duePage is how many accounts one step of the background work takes.
+// duePage is how many due accounts are read at once.
 const duePage = 100
 
-// DeleteDue deletes the deactivated accounts whose time has come, and reminds the owners of those
-// whose time comes within a day. It is to be run periodically.
-func (s *Service) DeleteDue(ctx context.Context) error {
+// deleteDue deletes the deactivated accounts that are due, and reminds the owners of those that are
+// due within a day.
+func (s *Service) deleteDue(ctx context.Context) error {
 	return errors.Join(
-		s.eachDue(ctx, "delete_after", s.deleteDue),
+		s.eachDue(ctx, "delete_after", s.deleteIfDue),
 		s.eachDue(ctx, "remind_after", s.remind),
 	)
 }
 
-// eachDue calls do for the accounts whose time in an index has come.
+// eachDue calls do for the accounts whose time in an index has passed. An account for which it
+// fails doesn't keep it from the others.
 func (s *Service) eachDue(ctx context.Context, index string, do func(context.Context, syntax.DID) error) error {
 	r := storage.Range{Index: index, To: storage.TimeKey(s.now().Add(time.Millisecond)), Limit: duePage}
 	var failed error
@@ -96,7 +98,7 @@ func (s *Service) eachDue(ctx context.Context, index string, do func(context.Con
 		for _, a := range due {
 			failed = errors.Join(failed, do(ctx, a.DID))
 			if ctx.Err() != nil {
-				return failed // the next pass goes on
+				return failed // the next round goes on
 			}
 		}
 		if r.After == "" {
@@ -105,7 +107,8 @@ func (s *Service) eachDue(ctx context.Context, index string, do func(context.Con
 	}
 }
 
-func (s *Service) deleteDue(ctx context.Context, id syntax.DID) error {
+// deleteIfDue deletes an account unless its deletion was called off meanwhile.
+func (s *Service) deleteIfDue(ctx context.Context, id syntax.DID) error {
 	deleted := false
 	err := s.update(ctx, func(tx storage.Tx) error {
 		deleted = false
@@ -115,7 +118,7 @@ func (s *Service) deleteDue(ctx context.Context, id syntax.DID) error {
 			return nil
 		case err != nil:
 			return err
-		case r.DeleteAfter == nil || s.now().Before(*r.DeleteAfter) || r.Takedown != nil: // called off meanwhile
+		case r.DeleteAfter == nil || s.now().Before(*r.DeleteAfter) || r.Takedown != nil:
 			return nil
 		}
 		deleted = true
@@ -127,8 +130,8 @@ func (s *Service) deleteDue(ctx context.Context, id syntax.DID) error {
 	return err
 }
 
-// remind tells an owner that the deletion is near. What was not delivered the next pass tries
-// again.
+// remind reminds an owner of the deletion, in the background. What couldn't be delivered is tried
+// again in the next round of maintenance.
 func (s *Service) remind(_ context.Context, id syntax.DID) error {
 	if _, underWay := s.reminding.LoadOrStore(id, true); underWay {
 		return nil
@@ -145,7 +148,7 @@ func (s *Service) remind(_ context.Context, id syntax.DID) error {
 	return nil
 }
 
-// remindNow sends the reminder, if it is still due, and takes note of it.
+// remindNow sends the reminder, if it is still due, and records that.
 func (s *Service) remindNow(ctx context.Context, id syntax.DID) error {
 	var r *record
 	err := s.store.View(ctx, func(tx storage.Tx) (err error) {
@@ -167,8 +170,8 @@ func (s *Service) remindNow(ctx context.Context, id syntax.DID) error {
 	return s.reminded(ctx, &r.Account)
 }
 
-// reminded takes note that the owner of an account has been told of the deletion, if it is still
-// the same.
+// reminded records that the owner of an account has been reminded of the deletion, unless it was
+// rescheduled meanwhile.
 func (s *Service) reminded(ctx context.Context, a *Account) error {
 	return s.update(ctx, func(tx storage.Tx) error {
 		r, err := get(tx, a.DID)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-at/gatehouse/accounts"
+	"github.com/gatehouse-at/gatehouse/accounts/codes"
 	"github.com/gatehouse-at/gatehouse/accounts/did"
 	"github.com/gatehouse-at/gatehouse/accounts/keys"
 	"github.com/gatehouse-at/gatehouse/accounts/mail"
@@ -23,9 +24,13 @@ func TestAWrongLoginCostsWhatTheDearestHashDoes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	book, err := codes.New(codes.Config{Secret: make([]byte, 32)})
+	if err != nil {
+		t.Fatal(err)
+	}
 	s, err := accounts.New(ctx, store, accounts.Config{
 		HandleDomains: []string{".test"}, DIDs: &did.Web{}, Keys: sealed, Passwords: hasher, Mailer: mail.NewMemory(),
-		CodeSecret: make([]byte, 32), Now: func() time.Time { return now },
+		Codes: book, Now: func() time.Time { return now },
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -4,11 +4,11 @@ import (
 	"errors"
 	"testing"
 
-	"github.com/gatehouse-at/gatehouse/accounts"
+	"github.com/gatehouse-at/gatehouse/accounts/codes"
 	"github.com/gatehouse-at/gatehouse/internal/domaintest"
 )
 
-// A password that is changed while a deletion with the old one is looked at saves the account.
+// A change of the password saves the account from a deletion with the old one that is under way.
 func TestADeletionNeedsThePasswordOfNow(t *testing.T) {
 	s := domaintest.New(t)
 	alice := s.SignUp("alice").Account.DID
@@ -21,14 +21,14 @@ func TestADeletionNeedsThePasswordOfNow(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	if err := s.Accounts.Delete(meanwhile, alice, "password", code); !errors.Is(err, accounts.ErrInvalidToken) {
+	if err := s.Accounts.Delete(meanwhile, alice, "password", code); !errors.Is(err, codes.ErrInvalid) {
 		t.Errorf("with the old password, whose end voids the code: %v", err)
 	}
 	if _, err := s.Accounts.Get(ctx, alice); err != nil {
 		t.Fatal(err)
 	}
 	// Whoever changes the password may do so because somebody else has the old one, and a code.
-	if err := s.Accounts.Delete(ctx, alice, "another password", code); !errors.Is(err, accounts.ErrInvalidToken) {
+	if err := s.Accounts.Delete(ctx, alice, "another password", code); !errors.Is(err, codes.ErrInvalid) {
 		t.Errorf("with the new one, and a code from before: %v", err)
 	}
 	if err := s.Accounts.RequestDelete(ctx, alice); err != nil {

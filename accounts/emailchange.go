@@ -7,6 +7,7 @@ import (
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
 
+	"github.com/gatehouse-at/gatehouse/accounts/codes"
 	"github.com/gatehouse-at/gatehouse/accounts/mail"
 	"github.com/gatehouse-at/gatehouse/internal/refusal"
 	"github.com/gatehouse-at/gatehouse/storage"
@@ -14,47 +15,49 @@ import (
 
 // Errors about the e-mail address of an account.
 var (
-	// ErrWrongEmail says that an address is not the account's.
+	// ErrWrongEmail is returned when an address is not the account's. Clients are answered 400
+	// InvalidEmail.
 	ErrWrongEmail = errors.New("accounts: not the account's e-mail address")
-	// ErrTokenRequired says that a confirmed address can only be changed with a code mailed to it.
-	ErrTokenRequired = errors.New("accounts: code required")
+	// ErrCodeRequired is returned when a change of a confirmed address comes without the code that
+	// [Service.RequestEmailUpdate] e-mails. Clients are answered 400 TokenRequired.
+	ErrCodeRequired = errors.New("accounts: code required")
 )
 
 var (
-	errWrongEmail    = refusal.New(ErrWrongEmail, "invalid email")
-	errTokenRequired = refusal.New(ErrTokenRequired, "confirmation token required")
-	errEmailInUse    = refusal.New(ErrEmailTaken, "This email address is already in use, please use a different email.")
-	errUnconfirmed   = refusal.New(ErrInvalidRequest, "The email address has to be confirmed before it can be used for sign-in codes")
+	errWrongEmail   = refusal.New(ErrWrongEmail, "invalid email")
+	errCodeRequired = refusal.New(ErrCodeRequired, "confirmation token required")
+	errEmailInUse   = refusal.New(ErrEmailTaken, "This email address is already in use, please use a different email.")
+	errUnconfirmed  = refusal.New(ErrInvalidRequest, "The email address has to be confirmed before it can be used for sign-in codes")
+	errUnvouched    = refusal.New(ErrInvalidRequest, "The email address was changed without a code less than three days ago, and can't be used for this yet")
 )
 
-// unvouchedFor is how long an address that a session gave the account without a code is not
-// trusted: a stolen session could have done so, and the owner, who has the password, needs the time
-// to act on the notice.
+// unvouchedFor is how long an address isn't trusted after a session has set it without a code. The
+// session may have been stolen, and the owner, who has the password, needs the time to act on the
+// notice.
 const unvouchedFor = 72 * time.Hour
 
-var errUnvouched = refusal.New(ErrInvalidRequest, "The email address was changed without a code less than three days ago, and can't be used for this yet")
-
-// unvouched reports whether a session has changed the address of an account without a code too
-// short a while ago. Then no PLC operation is signed with a code that is mailed there, no password
-// reset, and no second factor switched on.
+// unvouched reports whether a session has set the account's address without a code within
+// [unvouchedFor]. Until then no password reset and no code for a PLC operation is mailed there, and
+// it can't become a second factor.
 func (s *Service) unvouched(a *Account) bool {
 	return a.EmailUnvouchedAt != nil && s.now().Sub(*a.EmailUnvouchedAt) < unvouchedFor
 }
 
-// RequestEmailConfirmation mails a code to the account's address, to prove that
-// it arrives (source: com.atproto.server.requestEmailConfirmation).
+// RequestEmailConfirmation e-mails a code to the account's address, which proves that mail arrives
+// there. Errors: [ErrNotFound], [ErrInvalidRequest] for an account without an address,
+// [ratelimit.ErrLimited], [mail.ErrDelivery] (source: com.atproto.server.requestEmailConfirmation).
 func (s *Service) RequestEmailConfirmation(ctx context.Context, did syntax.DID) error {
 	a, err := s.Get(ctx, did)
 	if err != nil {
 		return err
 	}
-	return s.sendCode(ctx, a, mail.ConfirmEmail)
+	return s.sendCode(ctx, a, codes.ConfirmEmail)
 }
 
-// ConfirmEmail confirms the account's address with a code. Errors: [ErrNotFound],
-// [ErrWrongEmail], [ErrInvalidToken], [ErrExpiredToken]
-// (source: com.atproto.server.confirmEmail).
-func (s *Service) ConfirmEmail(ctx context.Context, did syntax.DID, email, code string) error {
+// ConfirmEmail confirms the account's address with the code of [Service.RequestEmailConfirmation].
+// Errors: [ErrNotFound], [ErrWrongEmail], [codes.ErrInvalid], [codes.ErrExpired] (source:
+// com.atproto.server.confirmEmail).
+func (s *Service) ConfirmEmail(ctx context.Context, did syntax.DID, email, typedCode string) error {
 	a, err := s.Get(ctx, did)
 	if err != nil {
 		return err
@@ -63,19 +66,31 @@ func (s *Service) ConfirmEmail(ctx context.Context, did syntax.DID, email, code 
 	if a.Email != email {
 		return errWrongEmail
 	}
-	return s.redeem(ctx, mail.ConfirmEmail, did, code, func(tx storage.Tx, r *record) error {
+	code, err := codes.Parse(typedCode)
+	if err != nil {
+		return err
+	}
+	return s.decide(ctx, func(tx storage.Tx) (refusal, err error) {
+		if refusal, err := s.cfg.Codes.Redeem(tx, did, codes.ConfirmEmail, code); refusal != nil || err != nil {
+			return refusal, err
+		}
+		r, err := get(tx, did)
+		if err != nil {
+			return nil, err
+		}
 		if r.Email != email { // changed meanwhile
-			return errWrongEmail
+			return nil, errWrongEmail
 		}
 		before, now := r.Account, s.now()
 		r.EmailConfirmedAt = &now
-		return s.changed(ctx, tx, EmailChanged, &before, r)
+		return nil, s.changed(ctx, tx, EmailChanged, &before, r)
 	})
 }
 
-// RequestEmailUpdate prepares a change of the account's address. If the present
-// one is confirmed it mails a code there, and reports that [Service.UpdateEmail] needs it
-// (source: com.atproto.server.requestEmailUpdate).
+// RequestEmailUpdate prepares a change of the account's address. If the present address is
+// confirmed, it e-mails a code there and reports that [Service.UpdateEmail] needs it. Errors:
+// [ErrNotFound], [ratelimit.ErrLimited], [mail.ErrDelivery] (source:
+// com.atproto.server.requestEmailUpdate).
 func (s *Service) RequestEmailUpdate(ctx context.Context, did syntax.DID) (codeRequired bool, err error) {
 	a, err := s.Get(ctx, did)
 	if err != nil {
@@ -84,21 +99,50 @@ func (s *Service) RequestEmailUpdate(ctx context.Context, did syntax.DID) (codeR
 	if a.EmailConfirmedAt == nil {
 		return false, nil
 	}
-	return true, s.sendCode(ctx, a, mail.UpdateEmail)
+	return true, s.sendCode(ctx, a, codes.UpdateEmail)
 }
 
-// UpdateEmail gives the account another address, which is then unconfirmed and no second factor,
-// and voids all codes that were mailed. A confirmed address needs the code of
-// [Service.RequestEmailUpdate]. A factor that is not nil switches the e-mailed sign-in code on or
-// off; on needs a confirmed address, and, as it only guards the account better, no code while that
-// stays the same. Errors: [ErrInvalidEmail], [ErrEmailTaken], [ErrTokenRequired],
-// [ErrInvalidToken], [ErrExpiredToken], [ErrInvalidRequest], [ratelimit.ErrLimited] (source:
-// com.atproto.server.updateEmail).
-func (s *Service) UpdateEmail(ctx context.Context, did syntax.DID, address, code string, factor *bool) error {
-	email, err := s.checkEmail(address)
+// EmailUpdate is what [Service.UpdateEmail] changes.
+type EmailUpdate struct {
+	// Address is the account's new address, or the present one if only Factor is to change. It may
+	// be in any spelling that [NormalizeEmail] understands.
+	Address string
+	// Code is the code of [Service.RequestEmailUpdate], as its owner typed it. It may be empty
+	// while the present address is unconfirmed, and if the update only switches the factor on.
+	Code string
+	// Factor switches the second factor.
+	Factor FactorChange
+}
+
+// FactorChange says what becomes of an account's second factor, the code that is e-mailed at each
+// login with the password.
+type FactorChange int
+
+const (
+	// KeepFactor leaves the second factor as it is, unless the address changes: then it is off. It
+	// is the default.
+	KeepFactor FactorChange = iota
+	// EnableFactor switches it on, for which the address has to be confirmed.
+	EnableFactor
+	// DisableFactor switches it off.
+	DisableFactor
+)
+
+// UpdateEmail sets the account's address or its second factor. A new address is unconfirmed and no
+// second factor. A confirmed address is only replaced, and its factor only switched off, with a
+// code; switching the factor on needs none, since it only protects the account better. Unless the
+// factor is switched on in that way, all codes of the account are voided. The owner is notified, at
+// the old address too.
+//
+// Errors: [ErrNotFound], [ErrInvalidEmail], [ErrEmailTaken], [ErrCodeRequired], [codes.ErrInvalid],
+// [codes.ErrExpired], [ErrInvalidRequest] if the address can't be a second factor,
+// [ratelimit.ErrLimited] (source: com.atproto.server.updateEmail).
+func (s *Service) UpdateEmail(ctx context.Context, did syntax.DID, u EmailUpdate) error {
+	address, err := s.checkEmail(u.Address)
 	if err != nil {
 		return err
 	}
+	u.Address = address
 	a, err := s.Get(ctx, did)
 	if err != nil {
 		return err
@@ -109,126 +153,164 @@ func (s *Service) UpdateEmail(ctx context.Context, did syntax.DID, address, code
 	if err := s.mayBeTold(ctx); err != nil {
 		return err
 	}
-	var before, after Account
-	set := func(tx storage.Tx, r *record) error {
-		before = r.Account
-		// A code vouches for the change if it came to an address that somebody had vouched for.
-		err := s.setEmail(ctx, tx, r, email, factor, code != "" && before.EmailConfirmedAt != nil && !s.unvouched(&before))
-		after = r.Account
-		return err
-	}
+	var c emailChange
 	switch {
 	case a.EmailConfirmedAt == nil:
-		err = s.update(ctx, func(tx storage.Tx) error {
-			r, err := get(tx, did)
-			switch {
-			case err != nil:
-				return err
-			case r.EmailConfirmedAt != nil: // confirmed meanwhile
-				return errTokenRequired
-			}
-			return set(tx, r)
-		})
-	case code != "":
-		err = s.redeem(ctx, mail.UpdateEmail, did, code, set)
-	case factor == nil || !*factor:
-		return errTokenRequired
+		c, err = s.updateUnconfirmed(ctx, did, u)
+	case u.Code != "":
+		c, err = s.updateWithCode(ctx, did, u)
+	case u.Factor == EnableFactor:
+		c, err = s.enableFactor(ctx, did, u.Address)
 	default:
-		err = s.modify(ctx, did, EmailChanged, func(tx storage.Tx, r *record) error {
-			if r.Email != email || r.EmailConfirmedAt == nil {
-				return errTokenRequired
-			}
-			before = r.Account
-			err := s.switchFactor(r, true)
-			after = r.Account
-			return err
-		})
+		err = errCodeRequired
 	}
 	if errors.Is(err, ErrEmailTaken) {
 		return s.told(ctx, err)
 	}
 	if err == nil {
-		s.tellEmailChange(&before, &after)
+		s.tellEmailChange(c)
 	}
 	return err
 }
 
-// tellEmailChange tells an owner of another address, at both, and of a second factor that was
-// switched.
-func (s *Service) tellEmailChange(before, after *Account) {
-	if before.Email != after.Email {
-		d := mail.Data{OldEmail: before.Email, NewEmail: after.Email}
-		s.notifyAt(after, before.Email, mail.EmailChanged, d)
-		s.notifyAt(after, after.Email, mail.EmailChanged, d)
-	}
-	if before.EmailAuthFactor != after.EmailAuthFactor {
-		to := after.Email
-		if before.EmailAuthFactor { // it went with the address, which may be a thief's
-			to = before.Email
-		}
-		s.notifyAt(after, to, mail.FactorChanged, mail.Data{On: after.EmailAuthFactor})
-	}
-}
+// emailChange is an account before and after a change of its address or its second factor.
+type emailChange struct{ before, after Account }
 
-// SetEmail gives an account another address without asking its owner. Errors: [ErrNotFound],
-// [ErrInvalidEmail], [ErrEmailTaken] (source: com.atproto.admin.updateAccountEmail).
-func (s *Service) SetEmail(ctx context.Context, did syntax.DID, address string) error {
-	email, err := s.checkEmail(address)
-	if err != nil {
-		return err
-	}
-	var before, after Account
+// updateUnconfirmed updates an account whose present address is unconfirmed, which needs no code.
+func (s *Service) updateUnconfirmed(ctx context.Context, did syntax.DID, u EmailUpdate) (c emailChange, err error) {
 	err = s.update(ctx, func(tx storage.Tx) error {
 		r, err := get(tx, did)
 		if err != nil {
 			return err
 		}
-		before = r.Account
-		err = s.setEmail(ctx, tx, r, email, nil, true)
-		after = r.Account
+		if r.EmailConfirmedAt != nil { // confirmed meanwhile
+			return errCodeRequired
+		}
+		const vouched = false // by nobody but a session
+		c, err = s.setEmail(ctx, tx, r, u.Address, u.Factor, vouched)
+		return err
+	})
+	return c, err
+}
+
+// updateWithCode updates an account with a code that was mailed to its present address. The code
+// vouches for the new address if somebody had vouched for the present one.
+func (s *Service) updateWithCode(ctx context.Context, did syntax.DID, u EmailUpdate) (c emailChange, err error) {
+	code, err := codes.Parse(u.Code)
+	if err != nil {
+		return c, err
+	}
+	err = s.decide(ctx, func(tx storage.Tx) (refusal, err error) {
+		if refusal, err := s.cfg.Codes.Redeem(tx, did, codes.UpdateEmail, code); refusal != nil || err != nil {
+			return refusal, err
+		}
+		r, err := get(tx, did)
+		if err != nil {
+			return nil, err
+		}
+		vouched := r.EmailConfirmedAt != nil && !s.unvouched(&r.Account)
+		c, err = s.setEmail(ctx, tx, r, u.Address, u.Factor, vouched)
+		return nil, err
+	})
+	return c, err
+}
+
+// enableFactor makes the confirmed address of an account its second factor, without a code. The
+// address has to be given, and stays.
+func (s *Service) enableFactor(ctx context.Context, did syntax.DID, address string) (c emailChange, err error) {
+	err = s.modify(ctx, did, EmailChanged, func(tx storage.Tx, r *record) error {
+		if r.Email != address || r.EmailConfirmedAt == nil {
+			return errCodeRequired
+		}
+		c.before = r.Account
+		err := s.changeFactor(r, EnableFactor)
+		c.after = r.Account
+		return err
+	})
+	return c, err
+}
+
+// SetEmail gives an account another address without asking its owner, who is notified. Like every
+// other address it is unconfirmed at first, and all codes of the account are voided. Errors:
+// [ErrNotFound], [ErrInvalidEmail], [ErrEmailTaken] (source: com.atproto.admin.updateAccountEmail).
+func (s *Service) SetEmail(ctx context.Context, did syntax.DID, address string) error {
+	email, err := s.checkEmail(address)
+	if err != nil {
+		return err
+	}
+	var c emailChange
+	err = s.update(ctx, func(tx storage.Tx) error {
+		r, err := get(tx, did)
+		if err != nil {
+			return err
+		}
+		const vouched = true // by an admin
+		c, err = s.setEmail(ctx, tx, r, email, KeepFactor, vouched)
 		return err
 	})
 	if err == nil {
-		s.tellEmailChange(&before, &after)
+		s.tellEmailChange(c)
 	}
 	return err
 }
 
-// setEmail gives an account an address. Somebody vouched for the change if it came with a code, or
-// from an admin.
-func (s *Service) setEmail(ctx context.Context, tx storage.Tx, r *record, email string, factor *bool, vouched bool) error {
+// setEmail sets the address of an account, which may be the one that it has, and its factor.
+// vouched says whether anybody but a session has vouched for the address: an admin, or whoever
+// reads the mail at a trusted address.
+func (s *Service) setEmail(ctx context.Context, tx storage.Tx, r *record, email string, factor FactorChange, vouched bool) (emailChange, error) {
 	before := r.Account
 	if r.Email != email {
 		switch _, err := accountsTable.GetBy(tx, "email", email); {
 		case err == nil:
-			return errEmailInUse
+			return emailChange{}, errEmailInUse
 		case !errors.Is(err, storage.ErrNotFound):
-			return err
+			return emailChange{}, err
 		}
 		r.Email, r.EmailConfirmedAt, r.EmailAuthFactor, r.EmailUnvouchedAt = email, nil, false, nil
 		if now := s.now(); !vouched {
 			r.EmailUnvouchedAt = &now
 		}
 	}
-	if factor != nil {
-		if err := s.switchFactor(r, *factor); err != nil {
-			return err
-		}
+	if err := s.changeFactor(r, factor); err != nil {
+		return emailChange{}, err
 	}
-	if err := voidCodes(tx, r.DID); err != nil {
-		return err
+	if err := codes.Void(tx, r.DID); err != nil {
+		return emailChange{}, err
 	}
-	return s.changed(ctx, tx, EmailChanged, &before, r)
+	err := s.changed(ctx, tx, EmailChanged, &before, r)
+	return emailChange{before: before, after: r.Account}, err
 }
 
-// switchFactor switches the e-mailed sign-in code of an account on or off.
-func (s *Service) switchFactor(r *record, on bool) error {
-	switch {
-	case on && r.EmailConfirmedAt == nil:
-		return errUnconfirmed
-	case on && !r.EmailAuthFactor && s.unvouched(&r.Account):
-		return errUnvouched
+// changeFactor switches the second factor of an account.
+func (s *Service) changeFactor(r *record, change FactorChange) error {
+	switch change {
+	case DisableFactor:
+		r.EmailAuthFactor = false
+	case EnableFactor:
+		switch {
+		case r.EmailConfirmedAt == nil:
+			return errUnconfirmed
+		case !r.EmailAuthFactor && s.unvouched(&r.Account):
+			return errUnvouched
+		}
+		r.EmailAuthFactor = true
 	}
-	r.EmailAuthFactor = on
 	return nil
+}
+
+// tellEmailChange notifies an owner of a new address, at the old one and the new one, and of a
+// second factor that was switched on or off.
+func (s *Service) tellEmailChange(c emailChange) {
+	if c.before.Email != c.after.Email {
+		d := mail.Data{OldEmail: c.before.Email, NewEmail: c.after.Email}
+		s.notifyAt(&c.after, c.before.Email, mail.EmailChanged, d)
+		s.notifyAt(&c.after, c.after.Email, mail.EmailChanged, d)
+	}
+	if c.before.EmailAuthFactor != c.after.EmailAuthFactor {
+		to := c.after.Email
+		if c.before.EmailAuthFactor { // the new address may be a thief's
+			to = c.before.Email
+		}
+		s.notifyAt(&c.after, to, mail.FactorChanged, mail.Data{On: c.after.EmailAuthFactor})
+	}
 }

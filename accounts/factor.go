@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 
-	"github.com/gatehouse-at/gatehouse/accounts/mail"
+	"github.com/gatehouse-at/gatehouse/accounts/codes"
 	"github.com/gatehouse-at/gatehouse/internal/refusal"
 	"github.com/gatehouse-at/gatehouse/storage"
 )
@@ -16,15 +16,25 @@ var errAuthFactorRequired = refusal.New(ErrAuthFactorRequired, "A sign in code h
 
 // CheckSignIn asks for the second factor of an account that has one: without a code it mails one
 // and returns [ErrAuthFactorRequired]; a code is used up. The functions in also run in the same
-// transaction, and an error of theirs leaves the code as it was. Errors: [ErrInvalidToken],
-// [ErrExpiredToken].
-func (s *Service) CheckSignIn(ctx context.Context, a *Account, code string, also ...func(storage.Tx) error) error {
-	if code != "" {
-		return s.redeem(ctx, mail.SignIn, a.DID, code, func(tx storage.Tx, _ *record) error {
-			return inTurn(tx, also)
+// transaction, and an error of theirs leaves the code as it was. Errors: [codes.ErrInvalid],
+// [codes.ErrExpired].
+func (s *Service) CheckSignIn(ctx context.Context, a *Account, typedCode string, also ...func(storage.Tx) error) error {
+	if typedCode != "" {
+		code, err := codes.Parse(typedCode)
+		if err != nil {
+			return err
+		}
+		return s.decide(ctx, func(tx storage.Tx) (refusal, err error) {
+			if refusal, err := s.cfg.Codes.Redeem(tx, a.DID, codes.SignIn, code); refusal != nil || err != nil {
+				return refusal, err
+			}
+			if _, err := get(tx, a.DID); err != nil {
+				return nil, err
+			}
+			return nil, inTurn(tx, also)
 		})
 	}
-	if err := s.sendCode(ctx, a, mail.SignIn); err != nil {
+	if err := s.sendCode(ctx, a, codes.SignIn); err != nil {
 		return err
 	}
 	return errAuthFactorRequired

@@ -14,11 +14,11 @@ import (
 func TestSwitchingTheFactor(t *testing.T) {
 	s := domaintest.New(t)
 	id := s.SignUp("alice").Account.DID
-	on, off := true, false
-	update := func(email, code string, factor *bool) error {
-		return s.Accounts.UpdateEmail(ctx, id, email, code, factor)
+	const keep, on, off = accounts.KeepFactor, accounts.EnableFactor, accounts.DisableFactor
+	update := func(address, code string, factor accounts.FactorChange) error {
+		return s.Accounts.UpdateEmail(ctx, id, accounts.EmailUpdate{Address: address, Code: code, Factor: factor})
 	}
-	if err := update("alice@example.com", "", &on); !errors.Is(err, accounts.ErrInvalidRequest) {
+	if err := update("alice@example.com", "", on); !errors.Is(err, accounts.ErrInvalidRequest) {
 		t.Errorf("on, with an address that isn't confirmed: %v", err)
 	}
 	confirm(t, s, "alice")
@@ -26,7 +26,7 @@ func TestSwitchingTheFactor(t *testing.T) {
 		t.Fatal(err)
 	}
 	other := s.Code("alice")
-	if err := update("Alice@example.com", "", &on); err != nil {
+	if err := update("Alice@example.com", "", on); err != nil {
 		t.Errorf("on: %v", err)
 	}
 	a, err := s.Accounts.Get(ctx, id)
@@ -38,22 +38,22 @@ func TestSwitchingTheFactor(t *testing.T) {
 	}
 	for name, c := range map[string]struct {
 		email  string
-		factor *bool
+		factor accounts.FactorChange
 	}{
-		"off":                {"alice@example.com", &off},
-		"nothing":            {"alice@example.com", nil},
-		"on with another":    {"other@example.com", &on},
-		"another address":    {"other@example.com", nil},
-		"another's, and off": {"other@example.com", &off},
+		"off":                {"alice@example.com", off},
+		"nothing":            {"alice@example.com", keep},
+		"on with another":    {"other@example.com", on},
+		"another address":    {"other@example.com", keep},
+		"another's, and off": {"other@example.com", off},
 	} {
-		if err := update(c.email, "", c.factor); !errors.Is(err, accounts.ErrTokenRequired) {
+		if err := update(c.email, "", c.factor); !errors.Is(err, accounts.ErrCodeRequired) {
 			t.Errorf("%s, without a code: %v", name, err)
 		}
 	}
 	if required, err := s.Accounts.RequestEmailUpdate(ctx, id); !required || err != nil {
 		t.Fatal(required, err)
 	}
-	if err := update("alice@example.com", s.Code("alice"), &off); err != nil {
+	if err := update("alice@example.com", s.Code("alice"), off); err != nil {
 		t.Errorf("off: %v", err)
 	}
 	if a, err := s.Accounts.Get(ctx, id); err != nil || a.EmailAuthFactor {
@@ -67,8 +67,7 @@ func TestATakedownDoesNotTakeTheFactorAway(t *testing.T) {
 	s := domaintest.New(t)
 	id := s.SignUp("alice").Account.DID
 	confirm(t, s, "alice")
-	on := true
-	if err := s.Accounts.UpdateEmail(ctx, id, "alice@example.com", "", &on); err != nil {
+	if err := s.Accounts.UpdateEmail(ctx, id, accounts.EmailUpdate{Address: "alice@example.com", Factor: accounts.EnableFactor}); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Accounts.TakeDown(ctx, id, "case 1"); err != nil {

@@ -7,10 +7,30 @@ import (
 	"github.com/bluesky-social/indigo/atproto/syntax"
 
 	"github.com/gatehouse-at/gatehouse/accounts/mail"
+	"github.com/gatehouse-at/gatehouse/internal/refusal"
 )
 
-// Notify tells the owner of an account by e-mail what has happened to it, if there is an address
-// and the operator has not muted the kind. It returns at once, and is to be called after the
+var errNoEmail = refusal.New(ErrInvalidRequest, "account does not have an email address")
+
+// message makes an e-mail about an account.
+func (s *Service) message(a *Account, to string, kind mail.Kind, d mail.Data) (mail.Message, error) {
+	d.To, d.Handle, d.ServiceName = to, a.Handle.String(), s.cfg.ServiceName
+	return s.cfg.Templates.Render(kind, d)
+}
+
+// send waits until a message has left.
+func (s *Service) send(ctx context.Context, did syntax.DID, m mail.Message) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*s.cfg.MailTimeout) // to wait for a sender, and for the delivery
+	defer cancel()
+	err := s.queue.Send(ctx, m)
+	if err != nil {
+		s.cfg.Logger.ErrorContext(ctx, "e-mail not delivered", "kind", m.Kind, "did", did, "error", err)
+	}
+	return err
+}
+
+// Notify tells the owner of an account by e-mail what has happened to it, unless the account has no
+// address or the operator has muted the kind. It returns at once, and is to be called after the
 // transaction in which it happened.
 func (s *Service) Notify(ctx context.Context, id syntax.DID, kind mail.Kind, d mail.Data) {
 	a, err := s.Get(ctx, id)
@@ -21,10 +41,10 @@ func (s *Service) Notify(ctx context.Context, id syntax.DID, kind mail.Kind, d m
 	s.notify(a, kind, d)
 }
 
-// notify is Notify for an account that is at hand.
+// notify is Notify for an account that has been read already.
 func (s *Service) notify(a *Account, kind mail.Kind, d mail.Data) { s.notifyAt(a, a.Email, kind, d) }
 
-// notifyAt is notify for an address that the account had.
+// notifyAt is notify to an address that the account has or had.
 func (s *Service) notifyAt(a *Account, to string, kind mail.Kind, d mail.Data) {
 	if to == "" || slices.Contains(s.cfg.MuteNotices, kind) {
 		return
@@ -33,8 +53,8 @@ func (s *Service) notifyAt(a *Account, to string, kind mail.Kind, d mail.Data) {
 	s.queue.Do(kind, func(ctx context.Context) { _ = s.sendNotice(ctx, a, to, kind, d) })
 }
 
-// sendNotice sends a notice from a job of the queue. What was dropped since there were too many
-// counts as sent.
+// sendNotice sends a notice from a job of the queue. A notice beyond the recipient's budget is
+// dropped, without an error.
 func (s *Service) sendNotice(ctx context.Context, a *Account, to string, kind mail.Kind, d mail.Data) error {
 	if err := s.cfg.Limits.Charge(ctx, "notice "+string(kind)+" to "+to, noticeBudget...); err != nil {
 		s.cfg.Logger.WarnContext(ctx, "notice not sent", "kind", kind, "did", a.DID, "error", err)

@@ -8,8 +8,8 @@ import (
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
 
+	"github.com/gatehouse-at/gatehouse/accounts/codes"
 	"github.com/gatehouse-at/gatehouse/accounts/mail"
-	"github.com/gatehouse-at/gatehouse/accounts/ratelimit"
 	"github.com/gatehouse-at/gatehouse/internal/refusal"
 	"github.com/gatehouse-at/gatehouse/storage"
 )
@@ -222,105 +222,7 @@ func (s *Service) setHash(r *record, hash string) {
 func (s *Service) replacePassword(tx storage.Tx, r *record, hash string) error {
 	s.setHash(r, hash)
 	r.DeleteAfter = nil
-	return voidCodes(tx, r.DID)
-}
-
-// AppPasswordPolicy says what a password reset does to the account's app passwords.
-type AppPasswordPolicy int
-
-const (
-	// EndIfUnconfirmed ends them if the account's address was never confirmed: somebody else may
-	// have made the account and them. It is the default.
-	EndIfUnconfirmed AppPasswordPolicy = iota
-	// KeepAppPasswords keeps them.
-	KeepAppPasswords
-	// EndAppPasswords ends them.
-	EndAppPasswords
-)
-
-// RequestPasswordReset mails a code to the address of an account, which is named by that address,
-// its handle or its DID. No code is mailed if there is no such account, or if a session gave it the
-// address without a code in the last three days. It returns at once and never says which: the
-// lookup and the delivery run in the background, and what is too much for the queue is dropped
-// (source: com.atproto.server.requestPasswordReset).
-func (s *Service) RequestPasswordReset(ctx context.Context, identifier string) error {
-	client := ratelimit.Client{Address: ratelimit.FromContext(ctx).Address}
-	s.queue.Do(mail.ResetPassword, func(ctx context.Context) {
-		ctx = ratelimit.NewContext(ctx, client)
-		a, err := s.Find(ctx, identifier)
-		if errors.Is(err, ErrNotFound) || err == nil && a.Email == "" {
-			return
-		}
-		if err == nil && s.unvouched(a) {
-			s.cfg.Logger.WarnContext(ctx, "password reset not sent: a session changed the address without a code a while ago", "did", a.DID)
-			return
-		}
-		var m mail.Message
-		if err == nil {
-			err = s.chargeReset(ctx, a.Email, a.Email != normalIdentifier(identifier))
-		}
-		if err == nil {
-			m, err = s.codeMessage(ctx, a, mail.ResetPassword)
-		}
-		if err == nil {
-			err = s.queue.Send(ctx, m)
-		}
-		switch {
-		case errors.Is(err, ratelimit.ErrLimited):
-			s.cfg.Logger.WarnContext(ctx, "password reset not sent: too many e-mails", "did", a.DID, "address", client.Address)
-		case err != nil:
-			s.cfg.Logger.ErrorContext(ctx, "password reset not sent", "error", err)
-		}
-	})
-	return ctx.Err()
-}
-
-// ResetParams are those of [Service.ResetPassword].
-type ResetParams struct {
-	// Code is what was mailed.
-	Code string
-	// Password is the new one.
-	Password string
-	// AppPasswords says what becomes of the app passwords.
-	AppPasswords AppPasswordPolicy
-}
-
-// ResetPassword gives the account that a code was mailed to a new password; all its sessions end,
-// all codes are void, a scheduled deletion is called off, and the address, where the code has
-// arrived, is confirmed. Errors: [ErrInvalidToken], [ErrExpiredToken], [ErrInvalidPassword],
-// [ratelimit.ErrLimited] (source: com.atproto.server.resetPassword).
-func (s *Service) ResetPassword(ctx context.Context, p ResetParams) error {
-	if err := s.checkNewPassword(p.Password); err != nil {
-		return err
-	}
-	// Check before hashing, which is the dear part.
-	if err := s.redeem(ctx, mail.ResetPassword, "", p.Code, nil); err != nil {
-		return err
-	}
-	if err := s.chargeHash(ctx); err != nil {
-		return err
-	}
-	hash, err := s.cfg.Passwords.Hash(ctx, p.Password)
-	if err != nil {
-		return err
-	}
-	var after *Account
-	err = s.redeem(ctx, mail.ResetPassword, "", p.Code, func(tx storage.Tx, r *record) error {
-		before, now := r.Account, s.now()
-		end := p.AppPasswords == EndAppPasswords || p.AppPasswords == EndIfUnconfirmed && r.EmailConfirmedAt == nil
-		if r.EmailConfirmedAt == nil {
-			r.EmailConfirmedAt = &now
-		}
-		after = &r.Account
-		if err := s.replacePassword(tx, r, hash); err != nil {
-			return err
-		}
-		return s.write(ctx, tx, r, Change{Kind: PasswordChanged, Before: &before, EndsAppPasswords: end})
-	})
-	if err == nil {
-		s.notify(after, mail.PasswordChanged, mail.Data{})
-	}
-	return err
+	return codes.Void(tx, r.DID)
 }
 
 // RevokeCredentials leaves an account without a password until it is reset; all its sessions end,

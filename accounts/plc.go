@@ -9,6 +9,7 @@ import (
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
 
+	"github.com/gatehouse-at/gatehouse/accounts/codes"
 	"github.com/gatehouse-at/gatehouse/accounts/did"
 	"github.com/gatehouse-at/gatehouse/accounts/mail"
 	"github.com/gatehouse-at/gatehouse/internal/refusal"
@@ -71,7 +72,7 @@ func (s *Service) RequestPLCSignature(ctx context.Context, id syntax.DID) error 
 	if err := s.canSign(ctx, id); err != nil {
 		return err
 	}
-	return s.sendCode(ctx, a, mail.PLCOperation)
+	return s.sendCode(ctx, a, codes.SignPLCOperation)
 }
 
 // lookFor is how long a request waits for the directory where it can do without an answer.
@@ -99,10 +100,10 @@ var errSignYourself = ownersTask("sign PLC operations with a rotation key of you
 // asked and signed with the server's key, for whoever has the code, which is used up if there is an
 // operation. It isn't submitted. An operation that changes nothing is refused; if the DID's
 // rotation keys don't include the server's, it is a [did.ErrNotController]. Errors: [ErrNotFound],
-// [ErrInvalidRequest], [ErrInvalidToken], [ErrExpiredToken], [ErrDirectory] (source:
+// [ErrInvalidRequest], [codes.ErrInvalid], [codes.ErrExpired], [ErrDirectory] (source:
 // com.atproto.identity.signPlcOperation).
-func (s *Service) SignPLCOperation(ctx context.Context, id syntax.DID, code string, change func(*did.Operation)) (*did.Operation, error) {
-	if code == "" {
+func (s *Service) SignPLCOperation(ctx context.Context, id syntax.DID, typedCode string, change func(*did.Operation)) (*did.Operation, error) {
+	if typedCode == "" {
 		return nil, refusal.New(ErrInvalidRequest, "email confirmation token required to sign PLC operations")
 	}
 	a, err := s.Get(ctx, id)
@@ -112,7 +113,15 @@ func (s *Service) SignPLCOperation(ctx context.Context, id syntax.DID, code stri
 	if err := s.mayChangeDID(a); err != nil {
 		return nil, err
 	}
-	if err := s.redeem(ctx, mail.PLCOperation, id, code, nil); err != nil {
+	code, err := codes.Parse(typedCode)
+	if err != nil {
+		return nil, err
+	}
+	// A wrong code is refused before the directory is asked and anything is signed.
+	err = s.decide(ctx, func(tx storage.Tx) (refusal, err error) {
+		return s.cfg.Codes.Check(tx, id, codes.SignPLCOperation, code)
+	})
+	if err != nil {
 		return nil, err
 	}
 	op, err := s.cfg.DIDs.Sign(ctx, id, change)
@@ -125,9 +134,16 @@ func (s *Service) SignPLCOperation(ctx context.Context, id syntax.DID, code stri
 		return nil, directoryError(err)
 	}
 	var after *Account
-	err = s.redeem(ctx, mail.PLCOperation, id, code, func(_ storage.Tx, r *record) error {
+	err = s.decide(ctx, func(tx storage.Tx) (refusal, err error) {
+		if refusal, err := s.cfg.Codes.Redeem(tx, id, codes.SignPLCOperation, code); refusal != nil || err != nil {
+			return refusal, err
+		}
+		r, err := get(tx, id)
+		if err != nil {
+			return nil, err
+		}
 		after = &r.Account
-		return s.mayChangeDID(after)
+		return nil, s.mayChangeDID(after)
 	})
 	if err != nil {
 		return nil, err

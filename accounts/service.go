@@ -14,6 +14,7 @@ import (
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
 
+	"github.com/gatehouse-at/gatehouse/accounts/codes"
 	"github.com/gatehouse-at/gatehouse/accounts/did"
 	"github.com/gatehouse-at/gatehouse/accounts/keys"
 	"github.com/gatehouse-at/gatehouse/accounts/mail"
@@ -37,10 +38,6 @@ var (
 	ErrEmailTaken = errors.New("accounts: e-mail address taken")
 	// ErrMissingAuth says that bringing a DID needs a proof that it is the caller's.
 	ErrMissingAuth = errors.New("accounts: no proof for the DID")
-	// ErrInvalidToken says that an e-mailed code is wrong.
-	ErrInvalidToken = errors.New("accounts: invalid code")
-	// ErrExpiredToken says that an e-mailed code is too old.
-	ErrExpiredToken = errors.New("accounts: expired code")
 	// ErrDirectory says that the DID directory could not be reached or refused.
 	ErrDirectory = errors.New("accounts: DID directory")
 )
@@ -132,10 +129,8 @@ type Config struct {
 	MailTimeout time.Duration
 	// MuteNotices are kinds of notices that are not sent; see [mail.Notices].
 	MuteNotices []mail.Kind
-	// CodeLifetime is how long an e-mailed code is good for. Default 15 minutes.
-	CodeLifetime time.Duration
-	// CodeSecret keys the hashes of e-mailed codes: 32 bytes.
-	CodeSecret []byte
+	// Codes keeps the codes that are e-mailed to the owners of accounts.
+	Codes *codes.Book
 
 	// Limits counts what anybody may try: guesses at passwords, e-mails, hashes. The zero value
 	// limits nothing.
@@ -177,8 +172,8 @@ func New(ctx context.Context, store storage.Store, cfg Config) (*Service, error)
 		return nil, errors.New("accounts: Config.Passwords is missing")
 	case cfg.Mailer == nil:
 		return nil, errors.New("accounts: Config.Mailer is missing")
-	case len(cfg.CodeSecret) < 32:
-		return nil, errors.New("accounts: Config.CodeSecret is shorter than 32 bytes")
+	case cfg.Codes == nil:
+		return nil, errors.New("accounts: Config.Codes is missing")
 	}
 	switch cfg.SignUp {
 	case "":
@@ -205,9 +200,6 @@ func New(ctx context.Context, store storage.Store, cfg Config) (*Service, error)
 	if cfg.MinDeletionDelay == 0 {
 		cfg.MinDeletionDelay = 72 * time.Hour
 	}
-	if cfg.CodeLifetime == 0 {
-		cfg.CodeLifetime = 15 * time.Minute
-	}
 	if cfg.Templates == nil {
 		t, err := mail.NewTemplates(nil)
 		if err != nil {
@@ -233,9 +225,9 @@ func New(ctx context.Context, store storage.Store, cfg Config) (*Service, error)
 	return s, nil
 }
 
-// Tables are the collections of this package.
+// Tables are the collections of this package, and those of its codes.
 func Tables() []storage.Definer {
-	return []storage.Definer{accountsTable, codesTable, didChanges, reservedTable, reservedHandles, heldHandles, formerTable}
+	return append(codes.Tables(), accountsTable, didChanges, reservedTable, reservedHandles, heldHandles, formerTable)
 }
 
 // HandleDomains returns the domains under which accounts may take handles.
@@ -249,8 +241,8 @@ func (s *Service) Endpoint() string { return s.cfg.Endpoint }
 func (s *Service) Maintain(ctx context.Context) error {
 	return errors.Join(
 		s.Recover(ctx),
-		s.DeleteDue(ctx),
-		s.PurgeCodes(ctx),
+		s.deleteDue(ctx),
+		s.cfg.Codes.Purge(ctx, s.store),
 		s.PurgeReservedKeys(ctx),
 		s.PurgeHeldHandles(ctx),
 		s.PurgeFormer(ctx),
@@ -265,6 +257,12 @@ func (s *Service) Close(ctx context.Context) error { return s.queue.Close(ctx) }
 func (s *Service) update(ctx context.Context, fn func(storage.Tx) error) error {
 	defer s.changes.Add(1) // also when it failed: it may have happened all the same
 	return s.store.Update(ctx, fn)
+}
+
+// decide changes accounts, and commits what fn wrote even if it refuses, as [storage.Decide] does.
+func (s *Service) decide(ctx context.Context, fn func(storage.Tx) (refusal, err error)) error {
+	defer s.changes.Add(1) // also when it failed: it may have happened all the same
+	return storage.Decide(ctx, s.store, fn)
 }
 
 // Changes is another number whenever this process may have changed an account since. What is

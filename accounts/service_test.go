@@ -17,6 +17,7 @@ import (
 
 	"github.com/gatehouse-at/gatehouse"
 	"github.com/gatehouse-at/gatehouse/accounts"
+	"github.com/gatehouse-at/gatehouse/accounts/codes"
 	"github.com/gatehouse-at/gatehouse/internal/domaintest"
 	"github.com/gatehouse-at/gatehouse/sessions"
 	"github.com/gatehouse-at/gatehouse/storage"
@@ -336,7 +337,7 @@ func TestResetPasswordNeedsItsOwnCode(t *testing.T) {
 		t.Fatal(err)
 	}
 	code := s.Code("alice")
-	if err := s.Accounts.ResetPassword(ctx, accounts.ResetParams{Code: code, Password: "another password"}); !errors.Is(err, accounts.ErrInvalidToken) {
+	if err := s.Accounts.ResetPassword(ctx, accounts.ResetParams{Code: code, Password: "another password"}); !errors.Is(err, codes.ErrInvalid) {
 		t.Errorf("a code for something else: %v", err)
 	}
 	if err := s.Accounts.RequestPasswordReset(ctx, "ALICE@example.com"); err != nil {
@@ -352,7 +353,7 @@ func TestResetPasswordNeedsItsOwnCode(t *testing.T) {
 	if err := s.Accounts.Delete(ctx, alice.DID, "password", code); !errors.Is(err, accounts.ErrBadCredentials) {
 		t.Errorf("deleting with the old password: %v", err)
 	}
-	if err := s.Accounts.Delete(ctx, alice.DID, "another password", code); !errors.Is(err, accounts.ErrInvalidToken) {
+	if err := s.Accounts.Delete(ctx, alice.DID, "another password", code); !errors.Is(err, codes.ErrInvalid) {
 		t.Errorf("a code from before the reset: %v", err)
 	}
 	if err := s.Accounts.RequestDelete(ctx, alice.DID); err != nil {
@@ -478,13 +479,13 @@ func TestSignInCodes(t *testing.T) {
 		t.Errorf("without a code: %v", err)
 	}
 	code := s.Code("alice")
-	if err := s.Accounts.CheckSignIn(ctx, a, "AAAAA-AAAAA"); !errors.Is(err, accounts.ErrInvalidToken) {
+	if err := s.Accounts.CheckSignIn(ctx, a, "AAAAA-AAAAA"); !errors.Is(err, codes.ErrInvalid) {
 		t.Errorf("a wrong code: %v", err)
 	}
 	if err := s.Accounts.CheckSignIn(ctx, a, code); err != nil {
 		t.Error(err)
 	}
-	if err := s.Accounts.CheckSignIn(ctx, a, code); !errors.Is(err, accounts.ErrInvalidToken) {
+	if err := s.Accounts.CheckSignIn(ctx, a, code); !errors.Is(err, codes.ErrInvalid) {
 		t.Errorf("a used code: %v", err)
 	}
 }

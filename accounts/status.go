@@ -7,6 +7,7 @@ import (
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
 
+	"github.com/gatehouse-at/gatehouse/accounts/codes"
 	"github.com/gatehouse-at/gatehouse/accounts/mail"
 	"github.com/gatehouse-at/gatehouse/internal/refusal"
 	"github.com/gatehouse-at/gatehouse/storage"
@@ -24,7 +25,7 @@ func (s *Service) TakeDown(ctx context.Context, did syntax.DID, ref string) erro
 func (s *Service) takeDown(tx storage.Tx, r *record, ref string) error {
 	r.Takedown = r.Takedown.again(ref, s.now())
 	r.DeleteAfter = nil
-	return voidCodes(tx, r.DID)
+	return codes.Void(tx, r.DID)
 }
 
 // again is a takedown that is decided now. Of an account that is down already it changes the

@@ -13,6 +13,7 @@ import (
 
 	"github.com/gatehouse-at/gatehouse"
 	"github.com/gatehouse-at/gatehouse/accounts"
+	"github.com/gatehouse-at/gatehouse/accounts/codes"
 	"github.com/gatehouse-at/gatehouse/accounts/did"
 	"github.com/gatehouse-at/gatehouse/internal/domaintest"
 	"github.com/gatehouse-at/gatehouse/storage"
@@ -352,7 +353,7 @@ func TestACodeIsGoodUntilThereIsAnOperation(t *testing.T) {
 	if err := sign(other); err != nil {
 		t.Errorf("afterwards: %v", err)
 	}
-	if err := sign(other); !errors.Is(err, accounts.ErrInvalidToken) {
+	if err := sign(other); !errors.Is(err, codes.ErrInvalid) {
 		t.Errorf("a code that was used: %v", err)
 	}
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/gatehouse-at/gatehouse"
 	"github.com/gatehouse-at/gatehouse/accounts"
+	"github.com/gatehouse-at/gatehouse/accounts/codes"
 	"github.com/gatehouse-at/gatehouse/accounts/did"
 	"github.com/gatehouse-at/gatehouse/apppasswords"
 	"github.com/gatehouse-at/gatehouse/invites"
@@ -123,7 +124,7 @@ var useCases = []useCase{
 		act:    func(ctx context.Context, w *world) error { return w.sign(ctx) },
 		done:   func(w *world) error { return w.codeIs(used) },
 		undone: func(w *world) error { return w.codeIs(good) },
-		spent:  []error{accounts.ErrInvalidToken},
+		spent:  []error{codes.ErrInvalid},
 	}, {
 		name: "submission of an operation",
 		prepare: func(w *world) {
@@ -165,7 +166,7 @@ var useCases = []useCase{
 			return errors.Join(w.hasPassword("another password"), w.codeIs(used), w.hasSessions(0))
 		},
 		undone: func(w *world) error { return errors.Join(w.hasPassword("password"), w.codeIs(good), w.hasSessions(1)) },
-		spent:  []error{accounts.ErrInvalidToken},
+		spent:  []error{codes.ErrInvalid},
 	}, {
 		name: "e-mail change",
 		prepare: func(w *world) {
@@ -176,7 +177,7 @@ var useCases = []useCase{
 			w.code = w.mailed("alice@example.com")
 		},
 		act: func(ctx context.Context, w *world) error {
-			return w.srv.Accounts.UpdateEmail(ctx, w.id, "alice@example.org", w.code, nil)
+			return w.srv.Accounts.UpdateEmail(ctx, w.id, accounts.EmailUpdate{Address: "alice@example.org", Code: w.code})
 		},
 		done:   func(w *world) error { return errors.Join(w.hasEmail("alice@example.org", false), w.codeIs(used)) },
 		undone: func(w *world) error { return errors.Join(w.hasEmail("alice@example.com", true), w.codeIs(good)) },
@@ -252,8 +253,7 @@ var useCases = []useCase{
 		prepare: func(w *world) {
 			w.alice()
 			w.confirm()
-			on := true
-			w.ok(w.srv.Accounts.UpdateEmail(ctx, w.id, "alice@example.com", "", &on))
+			w.ok(w.srv.Accounts.UpdateEmail(ctx, w.id, accounts.EmailUpdate{Address: "alice@example.com", Factor: accounts.EnableFactor}))
 			if err := login(ctx, w); !errors.Is(err, accounts.ErrAuthFactorRequired) {
 				w.ok(fmt.Errorf("without a code: %w", err))
 			}
@@ -262,7 +262,7 @@ var useCases = []useCase{
 		act:    login,
 		done:   func(w *world) error { return errors.Join(w.codeIs(used), w.hasSessions(2)) },
 		undone: func(w *world) error { return errors.Join(w.codeIs(good), w.hasSessions(1)) },
-		spent:  []error{accounts.ErrInvalidToken},
+		spent:  []error{codes.ErrInvalid},
 	}, {
 		name: "making of an app password", prepare: (*world).alice,
 		act: func(ctx context.Context, w *world) error {
@@ -480,7 +480,7 @@ func (w *world) mayChangeEmail() error {
 	if !ok {
 		return errors.New("no code was mailed")
 	}
-	err := w.srv.Accounts.UpdateEmail(ctx, w.id, "bob@example.com", m.Code, nil)
+	err := w.srv.Accounts.UpdateEmail(ctx, w.id, accounts.EmailUpdate{Address: "bob@example.com", Code: m.Code})
 	if errors.Is(err, accounts.ErrEmailTaken) {
 		return nil
 	}

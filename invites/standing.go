@@ -24,7 +24,7 @@ type standing struct {
 	Standing
 }
 
-var standings = storage.NewCollection("invite_standings", func(s *standing) string { return s.DID.String() })
+var standings = storage.NewCollection("invite_standings", func(s *standing) string { return s.DID.String() }).OwnedBy(storage.OwnerGatehouse)
 
 // SetStanding decides about the codes that an account earns from now on. Error: [accounts.ErrNotFound]
 // (source: com.atproto.admin.disableAccountInvites and enableAccountInvites).

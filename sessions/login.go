@@ -26,8 +26,8 @@ type Credentials struct {
 
 // Login opens a session. With the account password it also calls off a scheduled deletion. Errors:
 // [accounts.ErrBadCredentials], [ratelimit.ErrLimited], [ErrAccountTakedown],
-// [accounts.ErrAuthFactorRequired], and of a wrong sign-in code [accounts.ErrInvalidToken] and
-// [accounts.ErrExpiredToken] (source: com.atproto.server.createSession).
+// [accounts.ErrAuthFactorRequired], and of a wrong sign-in code codes.ErrInvalid and
+// codes.ErrExpired of accounts/codes (source: com.atproto.server.createSession).
 func (s *Service) Login(ctx context.Context, c Credentials) (*Tokens, error) {
 	if apppasswords.Plausible(c.Password) {
 		t, err := s.loginAppPassword(ctx, c)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/gatehouse-at/gatehouse"
 	"github.com/gatehouse-at/gatehouse/accounts"
+	"github.com/gatehouse-at/gatehouse/accounts/codes"
 	"github.com/gatehouse-at/gatehouse/accounts/mail"
 	"github.com/gatehouse-at/gatehouse/internal/domaintest"
 	"github.com/gatehouse-at/gatehouse/sessions"
@@ -279,7 +280,7 @@ func TestSecondFactor(t *testing.T) {
 	if _, err := s.Sessions.Login(ctx, c); err != nil {
 		t.Errorf("with the code: %v", err)
 	}
-	if _, err := s.Sessions.Login(ctx, c); !errors.Is(err, accounts.ErrInvalidToken) {
+	if _, err := s.Sessions.Login(ctx, c); !errors.Is(err, codes.ErrInvalid) {
 		t.Errorf("with a used code: %v", err)
 	}
 	_, err = s.Sessions.Login(ctx, login("alice.test", "wrong"))
@@ -403,9 +404,8 @@ func TestAFactorThatIsSwitchedOnMeanwhile(t *testing.T) {
 	if err := s.Accounts.ConfirmEmail(ctx, did, "alice@example.com", s.Code("alice")); err != nil {
 		t.Fatal(err)
 	}
-	on := true
 	meanwhile := domaintest.Before(ctx, func() {
-		if err := s.Accounts.UpdateEmail(ctx, did, "alice@example.com", "", &on); err != nil {
+		if err := s.Accounts.UpdateEmail(ctx, did, accounts.EmailUpdate{Address: "alice@example.com", Factor: accounts.EnableFactor}); err != nil {
 			t.Error(err)
 		}
 	})

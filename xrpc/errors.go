@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/gatehouse-at/gatehouse/accounts"
+	"github.com/gatehouse-at/gatehouse/accounts/codes"
 	"github.com/gatehouse-at/gatehouse/accounts/did"
 	"github.com/gatehouse-at/gatehouse/accounts/mail"
 	"github.com/gatehouse-at/gatehouse/accounts/ratelimit"
@@ -54,10 +55,10 @@ var errorTable = []struct {
 	{accounts.ErrMissingAuth, http.StatusUnauthorized, "AuthenticationRequired", "Authentication Required"},
 	{accounts.ErrAuthFactorRequired, http.StatusUnauthorized, "AuthFactorTokenRequired", "A sign in code is required"},
 	{accounts.ErrWrongEmail, http.StatusBadRequest, "InvalidEmail", "invalid email"},
-	{accounts.ErrTokenRequired, http.StatusBadRequest, "TokenRequired", "confirmation token required"},
+	{accounts.ErrCodeRequired, http.StatusBadRequest, "TokenRequired", "confirmation token required"},
 	{accounts.ErrHandleNotFound, http.StatusBadRequest, "HandleNotFound", "Unable to resolve handle"},
-	{accounts.ErrInvalidToken, http.StatusBadRequest, "InvalidToken", "Token is invalid"},
-	{accounts.ErrExpiredToken, http.StatusBadRequest, "ExpiredToken", "Token is expired"},
+	{codes.ErrInvalid, http.StatusBadRequest, "InvalidToken", "Token is invalid"},
+	{codes.ErrExpired, http.StatusBadRequest, "ExpiredToken", "Token is expired"},
 	{sessions.ErrInvalidToken, http.StatusBadRequest, "InvalidToken", "Token could not be verified"},
 	{sessions.ErrExpiredToken, http.StatusBadRequest, "ExpiredToken", "Token has expired"},
 	{sessions.ErrBadExpiration, http.StatusBadRequest, "BadExpiration", "Bad expiration"},

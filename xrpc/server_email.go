@@ -1,6 +1,10 @@
 package xrpc
 
-import "github.com/bluesky-social/indigo/api/atproto"
+import (
+	"github.com/bluesky-social/indigo/api/atproto"
+
+	"github.com/gatehouse-at/gatehouse/accounts"
+)
 
 func (s *Server) requestEmailConfirmation(c *call, _ *nothing) (*nothing, error) {
 	return nil, s.cfg.Accounts.RequestEmailConfirmation(c.Context(), c.did())
@@ -16,5 +20,13 @@ func (s *Server) requestEmailUpdate(c *call, _ *nothing) (*atproto.ServerRequest
 }
 
 func (s *Server) updateEmail(c *call, in *atproto.ServerUpdateEmail_Input) (*nothing, error) {
-	return nil, s.cfg.Accounts.UpdateEmail(c.Context(), c.did(), in.Email, value(in.Token), in.EmailAuthFactor)
+	u := accounts.EmailUpdate{Address: in.Email, Code: value(in.Token), Factor: accounts.KeepFactor}
+	switch factor := in.EmailAuthFactor; {
+	case factor == nil:
+	case *factor:
+		u.Factor = accounts.EnableFactor
+	default:
+		u.Factor = accounts.DisableFactor
+	}
+	return nil, s.cfg.Accounts.UpdateEmail(c.Context(), c.did(), u)
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/gatehouse-at/gatehouse"
 	"github.com/gatehouse-at/gatehouse/accounts"
 	"github.com/gatehouse-at/gatehouse/accounts/audit"
+	"github.com/gatehouse-at/gatehouse/accounts/codes"
 	"github.com/gatehouse-at/gatehouse/accounts/did"
 	"github.com/gatehouse-at/gatehouse/accounts/keys"
 	"github.com/gatehouse-at/gatehouse/accounts/mail"
@@ -264,9 +265,11 @@ func serveWith(t *testing.T, store storage.Store, hasher accounts.PasswordHasher
 	}
 	must(err)
 	secret := make([]byte, 32)
+	book, err := codes.New(codes.Config{Secret: secret, Now: now})
+	must(err)
 	a, err := accounts.New(ctx, store, accounts.Config{
 		HandleDomains: []string{".test"}, DIDs: &did.Web{}, Keys: sealed, Passwords: hasher, Mailer: mail.NewMemory(),
-		CodeSecret: secret, Now: now,
+		Codes: book, Now: now,
 	})
 	must(err)
 	p, err := apppasswords.New(ctx, store, a, apppasswords.Config{Secret: secret, Now: now})
@@ -275,14 +278,14 @@ func serveWith(t *testing.T, store storage.Store, hasher accounts.PasswordHasher
 		ServiceDID: "did:web:localhost", Keys: []sessions.Key{{Secret: secret}}, Secret: secret, Now: now,
 	})
 	must(err)
-	codes, err := invites.New(ctx, store, invites.Config{Hostname: "localhost", Now: now})
+	inviteCodes, err := invites.New(ctx, store, invites.Config{Hostname: "localhost", Now: now})
 	must(err)
 	log, err := audit.New(ctx, store, now)
 	must(err)
 	resolver, err := did.NewResolver(did.ResolverConfig{Now: now})
 	must(err)
 	handler, err := xrpc.New(xrpc.Config{
-		Services: xrpc.Services{Accounts: a, Sessions: open, Invites: codes, AppPasswords: p},
+		Services: xrpc.Services{Accounts: a, Sessions: open, Invites: inviteCodes, AppPasswords: p},
 		Audit:    log, Resolver: resolver, Now: now,
 	})
 	must(err)

@@ -1,11 +1,12 @@
-package accounts
+package codes
 
 import (
+	"errors"
 	"strings"
 	"testing"
 )
 
-func TestNormalCode(t *testing.T) {
+func TestParse(t *testing.T) {
 	const code = "ABCDE-23457"
 	for _, raw := range []string{
 		code, "abcde-23457", "Abcde-23457", " \t" + code + "\r\n",
@@ -19,8 +20,8 @@ func TestNormalCode(t *testing.T) {
 		"https://app.example.com/reset#code=" + code, "https://app.example.com/reset#code=abcde-23457", "https://cross-check.example/#code=" + code + "&x=y",
 		"https://app.example.com/reset?code=" + code, "Open https://other-words.example.com/#code=" + code + " to go on.",
 	} {
-		if got, ok := normalCode(raw); !ok || got != code {
-			t.Errorf("%+q: %q, %t", raw, got, ok)
+		if got, err := Parse(raw); err != nil || got != code {
+			t.Errorf("%+q: %q, %v", raw, got, err)
 		}
 	}
 	for _, raw := range []string{
@@ -34,27 +35,28 @@ func TestNormalCode(t *testing.T) {
 		"https://app.example.com/reset#code=", "code=x",
 		"abcd-efgh-2345-ijkl", strings.Repeat("A", 10000), strings.Repeat("ABCDE-", 2000), "☃☃☃☃☃-☃☃☃☃☃",
 	} {
-		if got, ok := normalCode(raw); ok {
-			t.Errorf("%+q is taken for %q", raw, got)
+		if got, err := Parse(raw); !errors.Is(err, ErrInvalid) || got != "" {
+			t.Errorf("%+q is taken for %q (%v)", raw, got, err)
 		}
 	}
 }
 
-func FuzzCode(f *testing.F) {
+func FuzzParse(f *testing.F) {
 	for _, s := range []string{"ABCDE-23457", "abcde 23457", "the code ABCDE-23457.", "https://x/#code=ABCDE-23457", "A-B", "ABCDE\u301C23457", "CODE=code=\xff"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, raw string) {
-		code, ok := normalCode(raw)
-		if ok != sentCode.MatchString(code) || !ok && code != "" {
-			t.Fatalf("%+q: %q, %t", raw, code, ok)
+		parsed, err := Parse(raw)
+		code := string(parsed)
+		if (err == nil) != sentForm.MatchString(code) || err != nil && code != "" {
+			t.Fatalf("%+q: %q, %v", raw, code, err)
 		}
-		if !ok {
+		if err != nil {
 			return
 		}
 		for _, again := range []string{code, strings.ToLower(code), strings.ReplaceAll(code, "-", ""), "code: " + code, "https://x.example/#code=" + code} {
-			if got, ok := normalCode(again); !ok || got != code {
-				t.Fatalf("%+q gives %q, and %q gives %q, %t", raw, code, again, got, ok)
+			if got, err := Parse(again); err != nil || got != parsed {
+				t.Fatalf("%+q gives %q, and %q gives %q, %v", raw, code, again, got, err)
 			}
 		}
 	})

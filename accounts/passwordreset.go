@@ -1,0 +1,146 @@
+package accounts
+
+import (
+	"context"
+	"errors"
+
+	"github.com/gatehouse-at/gatehouse/accounts/codes"
+	"github.com/gatehouse-at/gatehouse/accounts/mail"
+	"github.com/gatehouse-at/gatehouse/accounts/ratelimit"
+	"github.com/gatehouse-at/gatehouse/storage"
+)
+
+// RequestPasswordReset e-mails a code to the address of an account, which is named by that address,
+// its handle or its DID. Nothing is mailed if there is no such account, or if a session has set the
+// address without a code in the last three days. It returns at once and never says which: the
+// lookup and the delivery run in the background, and requests that the queue has no room for are
+// dropped. Its only error is that of a context that has ended (source:
+// com.atproto.server.requestPasswordReset).
+func (s *Service) RequestPasswordReset(ctx context.Context, identifier string) error {
+	client := ratelimit.Client{Address: ratelimit.FromContext(ctx).Address}
+	s.queue.Do(mail.ResetPassword, func(ctx context.Context) {
+		if err := s.sendReset(ratelimit.NewContext(ctx, client), identifier); err != nil {
+			s.cfg.Logger.ErrorContext(ctx, "password reset not sent", "error", err)
+		}
+	})
+	return ctx.Err()
+}
+
+// sendReset e-mails a code for a password reset from a job of the queue. What is withheld on
+// purpose is not an error.
+func (s *Service) sendReset(ctx context.Context, identifier string) error {
+	a, err := s.Find(ctx, identifier)
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return nil
+	case err != nil:
+		return err
+	case a.Email == "":
+		return nil
+	case s.unvouched(a):
+		s.cfg.Logger.WarnContext(ctx, "password reset not sent: a session changed the address without a code a while ago", "did", a.DID)
+		return nil
+	}
+	byAddress := a.Email == normalIdentifier(identifier)
+	err = s.chargeReset(ctx, a.Email, !byAddress)
+	if errors.Is(err, ratelimit.ErrLimited) {
+		s.cfg.Logger.WarnContext(ctx, "password reset not sent: too many e-mails", "did", a.DID, "address", ratelimit.FromContext(ctx).Address)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	m, err := s.codeMessage(ctx, a.DID, codes.ResetPassword)
+	if err != nil {
+		return err
+	}
+	return s.queue.Send(ctx, m)
+}
+
+// AppPasswordPolicy says what a password reset does to the account's app passwords.
+type AppPasswordPolicy int
+
+const (
+	// EndIfUnconfirmed revokes them if the account's address was never confirmed: somebody else may
+	// have created the account and them. It is the default.
+	EndIfUnconfirmed AppPasswordPolicy = iota
+	// KeepAppPasswords keeps them.
+	KeepAppPasswords
+	// EndAppPasswords revokes them.
+	EndAppPasswords
+)
+
+// ends reports whether the app passwords of an account are revoked.
+func (p AppPasswordPolicy) ends(a *Account) bool {
+	return p == EndAppPasswords || p == EndIfUnconfirmed && a.EmailConfirmedAt == nil
+}
+
+// ResetParams are those of [Service.ResetPassword].
+type ResetParams struct {
+	// Code is the code of [Service.RequestPasswordReset], as its owner typed it.
+	Code string
+	// Password is the new one.
+	Password string
+	// AppPasswords says what becomes of the app passwords.
+	AppPasswords AppPasswordPolicy
+}
+
+// ResetPassword sets a new password for the account that the code was e-mailed to. Its sessions
+// end, all its codes are voided, a scheduled deletion is called off, and its address, where the
+// code has arrived, is confirmed. Errors: [codes.ErrInvalid], [codes.ErrExpired],
+// [ErrInvalidPassword], [ErrInvalidRequest] for a password that is too long, [ratelimit.ErrLimited]
+// (source: com.atproto.server.resetPassword).
+func (s *Service) ResetPassword(ctx context.Context, p ResetParams) error {
+	if err := s.checkNewPassword(p.Password); err != nil {
+		return err
+	}
+	code, err := codes.Parse(p.Code)
+	if err != nil {
+		return err
+	}
+	// A wrong code is refused before the password is hashed, which is expensive.
+	err = s.decide(ctx, func(tx storage.Tx) (refusal, err error) {
+		did, err := s.cfg.Codes.Owner(tx, codes.ResetPassword, code)
+		if err != nil {
+			return nil, err
+		}
+		return s.cfg.Codes.Check(tx, did, codes.ResetPassword, code)
+	})
+	if err != nil {
+		return err
+	}
+	if err := s.chargeHash(ctx); err != nil {
+		return err
+	}
+	hash, err := s.cfg.Passwords.Hash(ctx, p.Password)
+	if err != nil {
+		return err
+	}
+	var after *Account
+	err = s.decide(ctx, func(tx storage.Tx) (refusal, err error) {
+		did, err := s.cfg.Codes.Owner(tx, codes.ResetPassword, code)
+		if err != nil {
+			return nil, err
+		}
+		if refusal, err := s.cfg.Codes.Redeem(tx, did, codes.ResetPassword, code); refusal != nil || err != nil {
+			return refusal, err
+		}
+		r, err := get(tx, did)
+		if err != nil {
+			return nil, err
+		}
+		before, now := r.Account, s.now()
+		if r.EmailConfirmedAt == nil {
+			r.EmailConfirmedAt = &now
+		}
+		if err := s.replacePassword(tx, r, hash); err != nil {
+			return nil, err
+		}
+		after = &r.Account
+		return nil, s.write(ctx, tx, r, Change{Kind: PasswordChanged, Before: &before, EndsAppPasswords: p.AppPasswords.ends(&before)})
+	})
+	if err == nil {
+		s.notify(after, mail.PasswordChanged, mail.Data{})
+	}
+	return err
+}

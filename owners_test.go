@@ -1,0 +1,69 @@
+package gatehouse_test
+
+import (
+	"errors"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/gatehouse-at/gatehouse"
+	"github.com/gatehouse-at/gatehouse/storage"
+	"github.com/gatehouse-at/gatehouse/storage/bolt"
+	"github.com/gatehouse-at/gatehouse/storage/memory"
+)
+
+func TestGatehouseOwnsItsTables(t *testing.T) {
+	for _, c := range gatehouse.Collections() {
+		if table := c.Table(); table.Owner != storage.OwnerGatehouse {
+			t.Errorf("table %s belongs to %q", table.Name, table.Owner)
+		}
+	}
+}
+
+// TestNobodySharesATableWithGatehouse defines an embedder's own collection of sessions before and
+// after Gatehouse's, and after a restart.
+func TestNobodySharesATableWithGatehouse(t *testing.T) {
+	type session struct{ ID string }
+	own := storage.NewCollection("sessions", func(s *session) string { return s.ID })
+	cfg := gatehouse.Config{Hostname: "localhost", HandleDomains: []string{".test"}}
+	refused := func(t *testing.T, err error) {
+		t.Helper()
+		if !errors.Is(err, storage.ErrInvalid) {
+			t.Fatalf("error is %v, want ErrInvalid", err)
+		}
+		for _, word := range []string{"sessions", storage.OwnerApp, storage.OwnerGatehouse} {
+			if !strings.Contains(err.Error(), word) {
+				t.Errorf("error %q doesn't name %s", err, word)
+			}
+		}
+	}
+	t.Run("before", func(t *testing.T) {
+		store := memory.New()
+		defer store.Close()
+		if err := storage.Define(t.Context(), store, own); err != nil {
+			t.Fatal(err)
+		}
+		_, err := gatehouse.New(t.Context(), store, cfg)
+		refused(t, err)
+	})
+	t.Run("after", func(t *testing.T) {
+		path := filepath.Join(t.TempDir(), "store.db")
+		store, err := bolt.Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		srv, err := gatehouse.New(t.Context(), store, cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		refused(t, storage.Define(t.Context(), store, own))
+		if err := errors.Join(srv.Close(), store.Close()); err != nil {
+			t.Fatal(err)
+		}
+		if store, err = bolt.Open(path); err != nil {
+			t.Fatal(err)
+		}
+		defer store.Close()
+		refused(t, storage.Define(t.Context(), store, own))
+	})
+}
