@@ -14,6 +14,7 @@ import (
 
 	"github.com/gatehouse-at/gatehouse/accounts"
 	"github.com/gatehouse-at/gatehouse/accounts/did"
+	"github.com/gatehouse-at/gatehouse/accounts/handle"
 	"github.com/gatehouse-at/gatehouse/accounts/keys"
 	"github.com/gatehouse-at/gatehouse/accounts/mail"
 	"github.com/gatehouse-at/gatehouse/accounts/ratelimit"
@@ -132,6 +133,9 @@ type SignUp struct {
 
 // Handles configures which handles accounts may have.
 type Handles struct {
+	// Policy decides which words may be in handles. Default [handle.DefaultPolicy], which refuses
+	// reserved and offensive words.
+	Policy handle.Policy
 	// AllowPunycode allows handles on HandleDomains whose label begins with "xn--". They are shown in
 	// other letters than they are written in, and so can pass for somebody else's.
 	AllowPunycode bool
@@ -150,7 +154,7 @@ type Handles struct {
 	HostRedirect string
 	// Resolver resolves handles on other domains. Default: by DNS and HTTPS, from public addresses only;
 	// for a local host name not at all.
-	Resolver accounts.HandleResolver
+	Resolver handle.Resolver
 }
 
 // DIDs configures the DIDs of accounts.
@@ -188,6 +192,9 @@ type Keys struct {
 type Passwords struct {
 	// MinLength is the fewest characters of a new password. Default 8.
 	MinLength int
+	// Policy refuses new passwords beyond those that are too short or too long (256 characters), such as
+	// those that were leaked somewhere. Optional.
+	Policy accounts.PasswordPolicy
 	// Memory (KiB), Time (passes) and Threads are the cost of a hash (argon2id). Default 19456, 2, 1.
 	Memory, Time uint32
 	Threads      uint8
@@ -216,8 +223,9 @@ type Mail struct {
 	// MuteNotices are kinds of [mail.Notices] that owners are not sent, such as
 	// [mail.AppPasswordCreated].
 	MuteNotices []mail.Kind
-	// AllowAddress refuses addresses beyond those that are malformed or known to be disposable.
-	AllowAddress func(address string) bool
+	// AddressPolicy refuses addresses of accounts beyond those that are malformed. Default
+	// [accounts.DefaultEmailPolicy], which refuses known disposable ones.
+	AddressPolicy accounts.EmailPolicy
 }
 
 // Limits configures how much a client may ask for.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/gatehouse-at/gatehouse"
 	"github.com/gatehouse-at/gatehouse/accounts"
+	"github.com/gatehouse-at/gatehouse/accounts/handle"
 	"github.com/gatehouse-at/gatehouse/accounts/mail"
 	"github.com/gatehouse-at/gatehouse/sessions"
 	"github.com/gatehouse-at/gatehouse/storage/memory"
@@ -209,24 +210,24 @@ func TestNobodyIsNamedLikeTheServer(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer srv.Close()
-		for _, handle := range []string{"lobby.test", "DOOR.test"} {
-			_, err := srv.Accounts.Create(ctx, accounts.CreateParams{Handle: handle, Email: "eve@example.com", Password: "password"})
-			if !errors.Is(err, accounts.ErrHandleNotAvailable) {
-				t.Errorf("%s: a sign-up as %s: %v", method, handle, err)
+		for _, name := range []string{"lobby.test", "DOOR.test"} {
+			_, err := srv.Accounts.Create(ctx, accounts.CreateParams{Handle: name, Email: "eve@example.com", Password: "password"})
+			if !errors.Is(err, handle.ErrNotAvailable) {
+				t.Errorf("%s: a sign-up as %s: %v", method, name, err)
 			}
-			_, err = srv.Accounts.Create(ctx, accounts.CreateParams{Handle: handle, Email: "eve@example.com", Password: "password", AllowReserved: true})
-			if !errors.Is(err, accounts.ErrHandleNotAvailable) {
-				t.Errorf("%s: a sign-up by an admin as %s: %v", method, handle, err)
+			_, err = srv.Accounts.Create(ctx, accounts.CreateParams{Handle: name, Email: "eve@example.com", Password: "password", AllowReserved: true})
+			if !errors.Is(err, handle.ErrNotAvailable) {
+				t.Errorf("%s: a sign-up by an admin as %s: %v", method, name, err)
 			}
-			if _, free, suggestions, err := srv.Accounts.HandleAvailable(ctx, handle); free || err != nil {
-				t.Errorf("%s: %s is free: %v, %v, %v", method, handle, free, suggestions, err)
+			if a, err := srv.Accounts.Handles().Available(ctx, name); a.Available || err != nil {
+				t.Errorf("%s: %s is free: %+v, %v", method, name, a, err)
 			}
 		}
 		a, err := srv.Accounts.Create(ctx, accounts.CreateParams{Handle: "alice.test", Email: "alice@example.com", Password: "password"})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := srv.Accounts.UpdateHandle(ctx, a.DID, "lobby.test", true); !errors.Is(err, accounts.ErrHandleNotAvailable) {
+		if err := srv.Accounts.UpdateHandle(ctx, a.DID, "lobby.test", true); !errors.Is(err, handle.ErrNotAvailable) {
 			t.Errorf("%s: a handle change to lobby.test: %v", method, err)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"github.com/gatehouse-at/gatehouse/accounts"
 	"github.com/gatehouse-at/gatehouse/accounts/audit"
 	"github.com/gatehouse-at/gatehouse/accounts/did"
+	"github.com/gatehouse-at/gatehouse/accounts/handle"
 	"github.com/gatehouse-at/gatehouse/accounts/ratelimit"
 	"github.com/gatehouse-at/gatehouse/apppasswords"
 	"github.com/gatehouse-at/gatehouse/internal/secrets"
@@ -29,6 +30,7 @@ type domain struct {
 // come the Hooks of the [Config].
 var domains = []domain{
 	{tables: accounts.Tables, maintain: func(ctx context.Context, s *Server) error { return s.Accounts.Maintain(ctx) }},
+	{tables: handle.Tables, maintain: func(ctx context.Context, s *Server) error { return s.Accounts.Handles().Maintain(ctx) }},
 	{tables: sessions.Tables, follow: sessions.Follow, maintain: func(ctx context.Context, s *Server) error { return s.Sessions.Maintain(ctx) }},
 	{tables: apppasswords.Tables, follow: apppasswords.Follow},
 	{tables: invites.Tables, follow: invites.Follow},

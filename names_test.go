@@ -66,7 +66,7 @@ func TestNamesHaveOneForm(t *testing.T) {
 func TestHandleDomainsHaveOneForm(t *testing.T) {
 	raw := []string{".Example.COM", "example.com", " .example.com. ", "münchen.com", ".XN--mnchen-3ya.com"}
 	srv, _ := named(t, "localhost", "", raw...)
-	if got, want := srv.Accounts.HandleDomains(), []string{".example.com", ".xn--mnchen-3ya.com"}; !slices.Equal(got, want) {
+	if got, want := srv.Accounts.Handles().Domains(), []string{".example.com", ".xn--mnchen-3ya.com"}; !slices.Equal(got, want) {
 		t.Errorf("%q; want %q", got, want)
 	}
 	if raw[0] != ".Example.COM" {

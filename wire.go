@@ -12,6 +12,7 @@ import (
 	"github.com/gatehouse-at/gatehouse/accounts/audit"
 	"github.com/gatehouse-at/gatehouse/accounts/codes"
 	"github.com/gatehouse-at/gatehouse/accounts/did"
+	"github.com/gatehouse-at/gatehouse/accounts/handle"
 	"github.com/gatehouse-at/gatehouse/accounts/keys"
 	"github.com/gatehouse-at/gatehouse/accounts/ratelimit"
 	"github.com/gatehouse-at/gatehouse/apppasswords"
@@ -67,7 +68,6 @@ func (s *Server) wire(ctx context.Context) error {
 		return err
 	}
 	s.Accounts, err = accounts.New(ctx, guarded, accounts.Config{
-		HandleDomains:     cfg.HandleDomains,
 		Gate:              s.Invites,
 		Hooks:             hooks(cfg.Hooks),
 		SignUp:            cfg.SignUp.Mode.accounts(),
@@ -75,13 +75,12 @@ func (s *Server) wire(ctx context.Context) error {
 		MinPasswordLength: cfg.Passwords.MinLength,
 		ServiceName:       cfg.ServiceName,
 		Endpoint:          cfg.PublicURL,
-		Hostnames:         cfg.hostnames,
 		DIDs:              registrar,
 		Resolver:          resolver,
 		Keys:              keyStore,
 		Passwords:         hasher,
-		Handles:           cfg.Handles.Resolver,
-		AllowEmail:        cfg.Mail.AllowAddress,
+		PasswordPolicy:    cfg.Passwords.Policy,
+		EmailPolicy:       cfg.Mail.AddressPolicy,
 		Mailer:            cfg.Mail.Mailer,
 		Templates:         cfg.templates,
 		MailPages:         cfg.Mail.Pages,
@@ -90,10 +89,12 @@ func (s *Server) wire(ctx context.Context) error {
 		Codes:             book,
 		Limits:            ratelimit.Meter{Limiter: limiter, Logger: cfg.Logger},
 
-		AllowPunycodeHandles:    cfg.Handles.AllowPunycode,
-		HandleHold:              cfg.Handles.Hold,
-		HandleHoldAfterDeletion: cfg.Handles.HoldAfterDeletion,
-		MinDeletionDelay:        cfg.MinDeletionDelay,
+		Handles: handle.Config{
+			Domains: cfg.HandleDomains, Hostnames: cfg.hostnames, AllowPunycode: cfg.Handles.AllowPunycode,
+			Policy: cfg.Handles.Policy, Resolver: cfg.Handles.Resolver,
+			Hold: cfg.Handles.Hold, HoldAfterDeletion: cfg.Handles.HoldAfterDeletion,
+		},
+		MinDeletionDelay: cfg.MinDeletionDelay,
 
 		Now:    cfg.Now,
 		Rand:   cfg.Rand,

@@ -11,6 +11,7 @@ import (
 	"github.com/gatehouse-at/gatehouse/accounts"
 	"github.com/gatehouse-at/gatehouse/accounts/codes"
 	"github.com/gatehouse-at/gatehouse/accounts/did"
+	"github.com/gatehouse-at/gatehouse/accounts/handle"
 	"github.com/gatehouse-at/gatehouse/accounts/keys"
 	"github.com/gatehouse-at/gatehouse/accounts/mail"
 	"github.com/gatehouse-at/gatehouse/internal/domaintest"
@@ -42,7 +43,7 @@ func bare(t *testing.T, change func(*accounts.Config)) (*accounts.Service, *coun
 		t.Fatal(err)
 	}
 	cfg := accounts.Config{
-		HandleDomains: []string{".test"}, DIDs: &did.Web{}, Keys: sealed, Passwords: hasher, Mailer: mail.NewMemory(), Codes: book,
+		Handles: handle.Config{Domains: []string{".test"}}, DIDs: &did.Web{}, Keys: sealed, Passwords: hasher, Mailer: mail.NewMemory(), Codes: book,
 	}
 	change(&cfg)
 	s, err := accounts.New(ctx, store, cfg)

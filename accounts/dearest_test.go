@@ -9,6 +9,7 @@ import (
 	"github.com/gatehouse-at/gatehouse/accounts"
 	"github.com/gatehouse-at/gatehouse/accounts/codes"
 	"github.com/gatehouse-at/gatehouse/accounts/did"
+	"github.com/gatehouse-at/gatehouse/accounts/handle"
 	"github.com/gatehouse-at/gatehouse/accounts/keys"
 	"github.com/gatehouse-at/gatehouse/accounts/mail"
 	"github.com/gatehouse-at/gatehouse/internal/domaintest"
@@ -29,7 +30,7 @@ func TestAWrongLoginCostsWhatTheDearestHashDoes(t *testing.T) {
 		t.Fatal(err)
 	}
 	s, err := accounts.New(ctx, store, accounts.Config{
-		HandleDomains: []string{".test"}, DIDs: &did.Web{}, Keys: sealed, Passwords: hasher, Mailer: mail.NewMemory(),
+		Handles: handle.Config{Domains: []string{".test"}}, DIDs: &did.Web{}, Keys: sealed, Passwords: hasher, Mailer: mail.NewMemory(),
 		Codes: book, Now: func() time.Time { return now },
 	})
 	if err != nil {

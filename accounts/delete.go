@@ -95,7 +95,7 @@ func (s *Service) remove(ctx context.Context, tx storage.Tx, r *record) error {
 	if err := s.leaveBehind(tx, r); err != nil {
 		return err
 	}
-	if err := s.holdDeleted(tx, r); err != nil {
+	if err := s.handles.HoldDeleted(tx, r.DID, r.Handle); err != nil {
 		return err
 	}
 	return accountsTable.Delete(tx, r.DID.String())

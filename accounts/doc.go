@@ -26,6 +26,5 @@
 //
 // # Handles
 //
-// A handle on one of the server's domains that its owner gives up is held for them for a while
-// (HandleHold of the [Config]), so that no stranger gets its mentions.
+// Package handle decides which handles accounts may have; [Service.Handles] returns its service.
 package accounts

@@ -50,9 +50,5 @@ func (s *Service) HostedDocument(a *Account) json.RawMessage {
 // hostedWeb reports whether a DID is a did:web on one of the server's handle
 // domains, whose document the server itself serves.
 func (s *Service) hostedWeb(id syntax.DID) bool {
-	if id.Method() != "web" {
-		return false
-	}
-	_, hosted := hostedLabel(syntax.Handle(id.Identifier()), s.cfg.HandleDomains)
-	return hosted
+	return id.Method() == "web" && s.handles.Hosted(syntax.Handle(id.Identifier()))
 }

@@ -1,6 +1,7 @@
 package accounts
 
 import (
+	"context"
 	_ "embed"
 	"errors"
 	"regexp"
@@ -13,8 +14,8 @@ import (
 	"github.com/gatehouse-at/gatehouse/internal/typed"
 )
 
-// ErrInvalidEmail says that an e-mail address is malformed, or one that the server
-// doesn't accept.
+// ErrInvalidEmail is returned when an e-mail address is malformed, or when the [EmailPolicy] refuses
+// it. Clients are answered 400 InvalidRequest.
 var ErrInvalidEmail = errors.New("accounts: invalid e-mail address")
 
 var errUnsupportedEmail = refusal.New(ErrInvalidEmail, "This email address is not supported, please use a different email.")
@@ -25,16 +26,16 @@ const (
 	maxEmailUser = 64
 )
 
-// emailUser is the dot-atom of RFC 5322, section 3.2.3. The quoted form, with spaces and the like
-// in it, is left out: nobody has such an address, and relays mangle it.
+// emailUser is the dot-atom of RFC 5322, section 3.2.3. The quoted form, which allows spaces and the
+// like, is left out: nobody has such an address, and relays mangle it.
 var emailUser = regexp.MustCompile("^[a-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\\.[a-z0-9!#$%&'*+/=?^_`{|}~-]+)*$")
 
 // NormalizeEmail returns an e-mail address in lower case, as it is stored and compared, without
-// spaces and invisible characters around it. It is an [ErrInvalidEmail] if it isn't exactly one
-// address of the form user@domain in ASCII, or is one of a service that gives out throw-away
-// addresses. An internationalised domain is written in its ASCII form (xn--…); an
-// internationalised user part is refused, since mail to it is lost on the many servers that can't
-// handle it.
+// spaces and invisible characters around it. It returns an [ErrInvalidEmail] if the text isn't
+// exactly one address of the form user@domain in ASCII. An internationalized domain has to be
+// written in its ASCII form (xn--…). An internationalized user part is refused, since mail to it is
+// lost on the many servers that can't handle it. Whether accounts may have the address is up to the
+// [EmailPolicy].
 func NormalizeEmail(address string) (string, error) {
 	address = typed.Lower(typed.Trim(address))
 	user, domain, ok := strings.Cut(address, "@")
@@ -42,20 +43,48 @@ func NormalizeEmail(address string) (string, error) {
 		return "", errUnsupportedEmail
 	}
 	// A handle is a domain name with at least one dot, and so is this.
-	if _, err := syntax.ParseHandle(domain); err != nil || disposable(domain) {
+	if _, err := syntax.ParseHandle(domain); err != nil {
 		return "", errUnsupportedEmail
 	}
 	return address, nil
 }
 
+// CheckEmail returns an address as [NormalizeEmail] does, if accounts may have it. It doesn't tell
+// whether an account has it. Errors: [ErrInvalidEmail], those of the [EmailPolicy].
+func (s *Service) CheckEmail(ctx context.Context, address string) (string, error) {
+	email, err := NormalizeEmail(address)
+	if err != nil {
+		return "", err
+	}
+	if err := s.cfg.EmailPolicy(ctx, email); err != nil {
+		return "", err
+	}
+	return email, nil
+}
+
+// DefaultEmailPolicy is the [EmailPolicy] of a server that has none of its own. It refuses addresses
+// at well-known services that give out throw-away addresses.
+func DefaultEmailPolicy(_ context.Context, address string) error {
+	if _, domain, _ := strings.Cut(address, "@"); disposable(domain) {
+		return errUnsupportedEmail
+	}
+	return nil
+}
+
 // disposable.txt lists domains of services that give out throw-away addresses, one on each line,
-// sorted. Theirs come and go by the thousand: this is to stop the
-// obvious ones, and [Config.AllowEmail] can know better.
+// sorted. These services come and go by the thousand: the list only has well-known ones, and an
+// [EmailPolicy] can know more.
 //
 //go:embed disposable.txt
 var disposableList string
 
-var disposableDomains = sync.OnceValue(func() map[string]bool { return wordSet(disposableList) })
+var disposableDomains = sync.OnceValue(func() map[string]bool {
+	domains := make(map[string]bool)
+	for domain := range strings.FieldsSeq(disposableList) {
+		domains[domain] = true
+	}
+	return domains
+})
 
 // disposable reports whether a domain in lower case, or one that it is under, is listed.
 func disposable(domain string) bool {

@@ -1,6 +1,7 @@
 package accounts
 
 import (
+	"context"
 	"errors"
 	"net/mail"
 	"slices"
@@ -12,7 +13,13 @@ import (
 	"github.com/gatehouse-at/gatehouse/internal/typed"
 )
 
-func TestNormalizeEmailAccepts(t *testing.T) {
+// checkEmail checks an address by its form and by the default policy.
+func checkEmail(raw string) (string, error) {
+	s := &Service{cfg: Config{EmailPolicy: DefaultEmailPolicy}}
+	return s.CheckEmail(context.Background(), raw)
+}
+
+func TestCheckEmailAccepts(t *testing.T) {
 	for raw, want := range map[string]string{
 		"alice@example.com":                      "alice@example.com",
 		"Alice@Example.COM":                      "alice@example.com",
@@ -31,14 +38,14 @@ func TestNormalizeEmailAccepts(t *testing.T) {
 		"alice@mailinator.com.example.org":       "alice@mailinator.com.example.org",
 		"alice@notmailinator2.com":               "alice@notmailinator2.com",
 	} {
-		got, err := NormalizeEmail(raw)
+		got, err := checkEmail(raw)
 		if got != want || (err == nil) != (want != "") {
 			t.Errorf("%q: %q, %v; want %q", raw, got, err, want)
 		}
 	}
 }
 
-func TestNormalizeEmailRefuses(t *testing.T) {
+func TestCheckEmailRefuses(t *testing.T) {
 	for _, raw := range []string{
 		"", "alice", "@", "@example.com", "alice@", "alice@@example.com", "alice@bob@example.com",
 		"alice@localhost", "alice@example", "alice@.com", "alice@example..com", "alice@example.com.", "alice@-example.com", "alice@exa_mple.com",
@@ -54,7 +61,7 @@ func TestNormalizeEmailRefuses(t *testing.T) {
 		"al\u00ADice@example.com", "alice\u00A0@example.com", "alice@\u202Eexample.com", "\uFF41lice@example.com", "alice\uFF20example.com", "@alice@example.com",
 		"alice@mailinator.com", " alice@mailinator.com\u200B", "ALICE@MAILINATOR.COM", "alice@anything.mailinator.com", "alice@guerrillamail.com", "alice@yopmail.com", "alice@10minutemail.com",
 	} {
-		got, err := NormalizeEmail(raw)
+		got, err := checkEmail(raw)
 		if got != "" || !errors.Is(err, ErrInvalidEmail) {
 			t.Errorf("%q: %q, %v", raw, got, err)
 			continue
@@ -82,12 +89,23 @@ func TestDisposableDomains(t *testing.T) {
 	}
 }
 
+// TestDisposableAddressesAreUpToThePolicy: they are well-formed.
+func TestDisposableAddressesAreUpToThePolicy(t *testing.T) {
+	got, err := NormalizeEmail(" Alice@Anything.Mailinator.com")
+	if got != "alice@anything.mailinator.com" || err != nil {
+		t.Errorf("%q, %v", got, err)
+	}
+	if err := DefaultEmailPolicy(t.Context(), got); !errors.Is(err, ErrInvalidEmail) {
+		t.Errorf("the default policy: %v", err)
+	}
+}
+
 func FuzzEmail(f *testing.F) {
 	for _, s := range []string{"alice@example.com", "Alice@Example.COM", `"a b"@example.com`, "a@b", "a@b.c", "\u212A@example.com", "Alice <alice@example.com>", "a@mailinator.com", "a@b.com\r\nTo: c", "+@a.b"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, raw string) {
-		got, err := NormalizeEmail(raw)
+		got, err := checkEmail(raw)
 		if err != nil {
 			if got != "" || !errors.Is(err, ErrInvalidEmail) {
 				t.Fatalf("%q: %q, %v", raw, got, err)
@@ -97,7 +115,7 @@ func FuzzEmail(f *testing.F) {
 		if got != strings.ToLower(typed.Trim(raw)) || len(got) > maxEmail {
 			t.Fatalf("%q gives %q", raw, got)
 		}
-		if again, err := NormalizeEmail(got); again != got || err != nil {
+		if again, err := checkEmail(got); again != got || err != nil {
 			t.Fatalf("%q gives %q, which gives %q, %v", raw, got, again, err)
 		}
 		// The standard library has to read it as this one address and nothing else.

@@ -138,7 +138,7 @@ const (
 // [codes.ErrExpired], [ErrInvalidRequest] if the address can't be a second factor,
 // [ratelimit.ErrLimited] (source: com.atproto.server.updateEmail).
 func (s *Service) UpdateEmail(ctx context.Context, did syntax.DID, u EmailUpdate) error {
-	address, err := s.checkEmail(u.Address)
+	address, err := s.CheckEmail(ctx, u.Address)
 	if err != nil {
 		return err
 	}
@@ -234,7 +234,7 @@ func (s *Service) enableFactor(ctx context.Context, did syntax.DID, address stri
 // other address it is unconfirmed at first, and all codes of the account are voided. Errors:
 // [ErrNotFound], [ErrInvalidEmail], [ErrEmailTaken] (source: com.atproto.admin.updateAccountEmail).
 func (s *Service) SetEmail(ctx context.Context, did syntax.DID, address string) error {
-	email, err := s.checkEmail(address)
+	email, err := s.CheckEmail(ctx, address)
 	if err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/bluesky-social/indigo/atproto/syntax"
 
 	"github.com/gatehouse-at/gatehouse/accounts"
+	"github.com/gatehouse-at/gatehouse/accounts/handle"
 	"github.com/gatehouse-at/gatehouse/internal/domaintest"
 	"github.com/gatehouse-at/gatehouse/sessions"
 	"github.com/gatehouse-at/gatehouse/storage"
@@ -45,7 +46,7 @@ func TestGuardOfASignUp(t *testing.T) {
 			}
 			refuse = nil
 			taken = domaintest.Before(ctx, func() { s.SignUp("bob") })
-			if _, err := s.Accounts.Create(taken, params("bob")); !errors.Is(err, accounts.ErrHandleNotAvailable) {
+			if _, err := s.Accounts.Create(taken, params("bob")); !errors.Is(err, handle.ErrNotAvailable) {
 				t.Errorf("a handle that was taken meanwhile: %v", err)
 			}
 			a, err := s.Accounts.Create(ctx, params("carol"))

@@ -2,12 +2,12 @@ package accounts
 
 import (
 	"context"
-	"errors"
 
 	"github.com/bluesky-social/indigo/atproto/identity"
 	"github.com/bluesky-social/indigo/atproto/syntax"
 
 	"github.com/gatehouse-at/gatehouse/accounts/did"
+	"github.com/gatehouse-at/gatehouse/accounts/handle"
 	"github.com/gatehouse-at/gatehouse/internal/refusal"
 	"github.com/gatehouse-at/gatehouse/storage"
 )
@@ -29,7 +29,7 @@ var handleAspect = &aspect{
 	give: func(s *Service, tx storage.Tx, r *record, c *didChange) error {
 		from := r.Handle
 		r.Handle = syntax.Handle(c.To)
-		return s.exchangeHandle(tx, r.DID, from, r.Handle, c.Hold)
+		return s.handles.Exchange(tx, r.DID, from, r.Handle, c.Hold)
 	},
 }
 
@@ -38,76 +38,43 @@ var handleAspect = &aspect{
 // on a foreign domain has to resolve to the account's DID. A DID that only its owner can change has
 // to name the handle already: a did:web that isn't hosted here, or a did:plc whose rotation keys
 // don't include the server's (which is a [did.ErrNotController] otherwise). The handle that is
-// given up is held for the account, for the HandleHold of the [Config]. byAdmin lets an admin give
-// a handle that is reserved, offensive, or held for another account; the handle that is given up is
-// then free. Errors: [ErrNotFound], [ErrInvalidHandle], [ErrHandleNotAvailable],
-// [ErrInvalidRequest], [ErrDirectory] (source: com.atproto.identity.updateHandle).
+// given up is held for the account, for the Hold of the [handle.Config]. byAdmin lets an admin give
+// a handle that the policy refuses, that is reserved, or that is held for another account; the
+// handle that is given up is then free. Errors: [ErrNotFound], [handle.ErrInvalid],
+// [handle.ErrNotAvailable], [handle.ErrUnresolved], [ErrInvalidRequest], [ErrDirectory], those of
+// the policy (source: com.atproto.identity.updateHandle).
 func (s *Service) UpdateHandle(ctx context.Context, id syntax.DID, raw string, byAdmin bool) error {
 	if _, err := s.Get(ctx, id); err != nil {
 		return err
 	}
-	handle, err := s.checkHandle(ctx, raw, id, byAdmin)
+	h, err := s.handles.Check(ctx, raw, handle.Claimant{DID: id, Override: byAdmin})
 	if err != nil {
 		return err
 	}
 	if s.foreign(id) {
-		if err := s.checkDeclared(ctx, handleAspect, id, handle.String()); err != nil {
+		if err := s.checkDeclared(ctx, handleAspect, id, h.String()); err != nil {
 			return err
 		}
 	}
-	if err := s.store.Update(ctx, func(tx storage.Tx) error { return s.claimHandle(ctx, tx, id, handle, byAdmin) }); err != nil {
+	if err := s.store.Update(ctx, func(tx storage.Tx) error { return s.claimHandle(ctx, tx, id, h, byAdmin) }); err != nil {
 		return err
 	}
-	return s.carryOut(ctx, handleAspect, id, handle.String())
+	return s.carryOut(ctx, handleAspect, id, h.String())
 }
 
 // claimHandle is the first step of a handle change.
-func (s *Service) claimHandle(ctx context.Context, tx storage.Tx, id syntax.DID, handle syntax.Handle, byAdmin bool) error {
-	if !byAdmin {
-		switch reserved, err := s.isReserved(tx, handle); {
-		case err != nil:
-			return err
-		case reserved:
-			return errReserved
-		}
-	}
-	switch owner, err := ownerOf(tx, handle); {
-	case err != nil:
+func (s *Service) claimHandle(ctx context.Context, tx storage.Tx, id syntax.DID, h syntax.Handle, byAdmin bool) error {
+	if err := s.handles.CheckFree(tx, h, handle.Claimant{DID: id, Override: byAdmin}); err != nil {
 		return err
-	case owner != "" && owner != id:
-		return handleTaken(handle)
 	}
-	if !byAdmin {
-		if err := s.checkNotHeld(tx, handle, id); err != nil {
-			return err
-		}
-	}
-	if err := s.announce(tx, handleAspect, didChange{DID: id, To: handle.String(), Hold: !byAdmin}); err != nil {
+	if err := s.announce(tx, handleAspect, didChange{DID: id, To: h.String(), Hold: !byAdmin}); err != nil {
 		return err
 	}
 	before, err := GetTx(tx, id)
-	if err != nil || before.Handle == handle { // then only its DID may be behind
+	if err != nil || before.Handle == h { // then only its DID may be behind
 		return err
 	}
 	after := *before
-	after.Handle = handle
+	after.Handle = h
 	return s.runHooks(ctx, tx, Change{Kind: HandleChanging, Account: &after, Before: before})
-}
-
-// ownerOf returns the account that has a handle or is about to get it, or an empty DID. It fetches
-// the hold of the handle along, which callers look at next.
-func ownerOf(tx storage.Tx, handle syntax.Handle) (syntax.DID, error) {
-	err := storage.Prefetch(tx,
-		accountsTable.RefBy("handle", handle.String()), handleAspect.ref(handle.String()), heldHandles.Ref(handle.String()))
-	if err != nil {
-		return "", err
-	}
-	r, err := accountsTable.GetBy(tx, "handle", handle.String())
-	if err == nil {
-		return r.DID, nil
-	}
-	if !errors.Is(err, storage.ErrNotFound) {
-		return "", err
-	}
-	return handleAspect.under(tx, handle.String())
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/gatehouse-at/gatehouse"
 	"github.com/gatehouse-at/gatehouse/accounts"
 	"github.com/gatehouse-at/gatehouse/accounts/did"
+	"github.com/gatehouse-at/gatehouse/accounts/handle"
 	"github.com/gatehouse-at/gatehouse/internal/domaintest"
 	"github.com/gatehouse-at/gatehouse/storage"
 )
@@ -59,9 +60,9 @@ func TestHooksOfAHandleChange(t *testing.T) {
 		if err := s.Accounts.Recover(ctx); err != nil {
 			t.Error(err)
 		}
-		_, available, _, err := s.Accounts.HandleAvailable(ctx, "other.test")
-		if err != nil || !available {
-			t.Errorf("after a veto of %s the handle is available: %t, %v", veto, available, err)
+		other, err := s.Accounts.Handles().Available(ctx, "other.test")
+		if err != nil || !other.Available {
+			t.Errorf("after a veto of %s the handle is available: %t, %v", veto, other.Available, err)
 		}
 	}
 	veto, seen = "", nil
@@ -72,7 +73,7 @@ func TestHooksOfAHandleChange(t *testing.T) {
 	if want := []accounts.Kind{accounts.HandleChanging, accounts.HandleChanged}; !slices.Equal(seen, want) {
 		t.Errorf("the hooks saw %v, want %v", seen, want)
 	}
-	if err := s.Accounts.UpdateHandle(ctx, bob, "other.test", false); !errors.Is(err, accounts.ErrHandleNotAvailable) {
+	if err := s.Accounts.UpdateHandle(ctx, bob, "other.test", false); !errors.Is(err, handle.ErrNotAvailable) {
 		t.Errorf("a taken handle: %v", err)
 	}
 }

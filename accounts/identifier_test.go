@@ -10,6 +10,7 @@ import (
 
 	"github.com/gatehouse-at/gatehouse"
 	"github.com/gatehouse-at/gatehouse/accounts"
+	"github.com/gatehouse-at/gatehouse/accounts/handle"
 	"github.com/gatehouse-at/gatehouse/accounts/ratelimit"
 	"github.com/gatehouse-at/gatehouse/internal/domaintest"
 )
@@ -105,7 +106,7 @@ func FuzzIdentifier(f *testing.F) {
 		if id, err := syntax.ParseDID(raw); err == nil && !strings.EqualFold(got, strings.TrimRight(id.String(), ".")) {
 			t.Fatalf("the DID %q gives %q", raw, got)
 		}
-		h, err := accounts.NormalizeHandle(raw)
+		h, err := handle.Normalize(raw)
 		if (err == nil) != (h != "") || err == nil && h.String() != got {
 			t.Fatalf("%+q gives %q, and as a handle %q, %v", raw, got, h, err)
 		}
@@ -120,16 +121,16 @@ func TestNoSpellingMakesASecondAccount(t *testing.T) {
 	owner := map[string]syntax.DID{} // of handles and addresses
 	rapid.Check(t, func(t *rapid.T) {
 		choose := func(n int, label string) int { return rapid.IntRange(0, n-1).Draw(t, label) }
-		handle := names[choose(len(names), "name")] + ".test"
+		name := names[choose(len(names), "name")] + ".test"
 		email := names[choose(len(names), "address")] + "@example.com"
-		p := accounts.CreateParams{Handle: domaintest.Respell(handle, choose), Password: "password"}
+		p := accounts.CreateParams{Handle: domaintest.Respell(name, choose), Password: "password"}
 		// An address is taken strictly, but for what is around it.
 		p.Email = []string{"", " ", "\u200B", "\u00A0\u202A"}[choose(4, "before the address")] + []string{email, strings.ToUpper(email)}[choose(2, "its case")] + []string{"", "\n", "\uFEFF"}[choose(3, "after it")]
 		a, err := s.Accounts.Create(ctx, p)
 		switch {
-		case owner[handle] != "":
-			if !errors.Is(err, accounts.ErrHandleNotAvailable) {
-				t.Fatalf("%+q was taken beside %s: %v", p.Handle, handle, err)
+		case owner[name] != "":
+			if !errors.Is(err, handle.ErrNotAvailable) {
+				t.Fatalf("%+q was taken beside %s: %v", p.Handle, name, err)
 			}
 		case owner[email] != "":
 			if !errors.Is(err, accounts.ErrEmailTaken) {
@@ -138,16 +139,16 @@ func TestNoSpellingMakesASecondAccount(t *testing.T) {
 		case err != nil:
 			t.Fatalf("%+q, %+q: %v", p.Handle, p.Email, err)
 		default:
-			if a.Handle.String() != handle || a.Email != email {
+			if a.Handle.String() != name || a.Email != email {
 				t.Fatalf("%+q, %+q made %s, %s", p.Handle, p.Email, a.Handle, a.Email)
 			}
-			owner[handle], owner[email] = a.DID, a.DID
+			owner[name], owner[email] = a.DID, a.DID
 		}
 		for id, did := range owner {
-			for _, name := range []string{id, did.String()} {
-				spelt := domaintest.Respell(name, choose)
+			for _, known := range []string{id, did.String()} {
+				spelt := domaintest.Respell(known, choose)
 				if found, err := s.Accounts.Find(ctx, spelt); err != nil || found.DID != did {
-					t.Fatalf("%+q, which is %s, leads to %v, %v", spelt, name, found, err)
+					t.Fatalf("%+q, which is %s, leads to %v, %v", spelt, known, found, err)
 				}
 			}
 		}

@@ -197,6 +197,9 @@ func (s *Service) SetPassword(ctx context.Context, did syntax.DID, password stri
 	if err := s.checkNewPassword(password); err != nil {
 		return err
 	}
+	if err := s.askPasswordPolicyFor(ctx, password, did); err != nil {
+		return err
+	}
 	hash, err := s.cfg.Passwords.Hash(ctx, password)
 	if err != nil {
 		return err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/bluesky-social/indigo/atproto/syntax"
 	"github.com/gatehouse-at/gatehouse/accounts/codes"
 	"github.com/gatehouse-at/gatehouse/accounts/mail"
 	"github.com/gatehouse-at/gatehouse/accounts/ratelimit"
@@ -99,14 +100,17 @@ func (s *Service) ResetPassword(ctx context.Context, p ResetParams) error {
 		return err
 	}
 	// A wrong code is refused before the password is hashed, which is expensive.
+	var owner syntax.DID
 	err = s.decide(ctx, func(tx storage.Tx) (refusal, err error) {
-		did, err := s.cfg.Codes.Owner(tx, codes.ResetPassword, code)
-		if err != nil {
+		if owner, err = s.cfg.Codes.Owner(tx, codes.ResetPassword, code); err != nil {
 			return nil, err
 		}
-		return s.cfg.Codes.Check(tx, did, codes.ResetPassword, code)
+		return s.cfg.Codes.Check(tx, owner, codes.ResetPassword, code)
 	})
 	if err != nil {
+		return err
+	}
+	if err := s.askPasswordPolicyFor(ctx, p.Password, owner); err != nil {
 		return err
 	}
 	if err := s.chargeHash(ctx); err != nil {

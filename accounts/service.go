@@ -8,14 +8,14 @@ import (
 	"io"
 	"log/slog"
 	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/bluesky-social/indigo/atproto/syntax"
-
 	"github.com/gatehouse-at/gatehouse/accounts/codes"
 	"github.com/gatehouse-at/gatehouse/accounts/did"
+	"github.com/gatehouse-at/gatehouse/accounts/handle"
 	"github.com/gatehouse-at/gatehouse/accounts/keys"
 	"github.com/gatehouse-at/gatehouse/accounts/mail"
 	"github.com/gatehouse-at/gatehouse/accounts/ratelimit"
@@ -27,7 +27,8 @@ import (
 var (
 	// ErrNotFound says that there is no such account.
 	ErrNotFound = errors.New("accounts: account not found")
-	// ErrInvalidPassword says that a new password is too short.
+	// ErrInvalidPassword is returned when a new password is too short, or when the [PasswordPolicy]
+	// refuses it. Clients are answered 400 InvalidPassword.
 	ErrInvalidPassword = errors.New("accounts: unsuitable password")
 	// ErrInvalidRequest says that an argument can't be used as it is.
 	ErrInvalidRequest = errors.New("accounts: invalid request")
@@ -58,17 +59,10 @@ type PasswordHasher interface {
 	Work(encoded string) int64
 }
 
-// HandleResolver finds out which DID a handle on a foreign domain claims, by DNS
-// or HTTPS (source: the atproto handle specification).
-type HandleResolver interface {
-	ResolveHandle(ctx context.Context, h syntax.Handle) (syntax.DID, error)
-}
-
 // Config configures a [Service]. The fields without a default are required.
 type Config struct {
-	// HandleDomains are the domains under which accounts may take handles, each
-	// with its leading dot.
-	HandleDomains []string
+	// Handles says which handles accounts may have.
+	Handles handle.Config
 	// SignUp says who may sign up. Default [SignUpOpen].
 	SignUp SignUpMode
 	// CheckSignUp is a gate before sign-up. It is called after all other checks, outside of
@@ -84,6 +78,8 @@ type Config struct {
 	Hooks []Hook
 	// MinPasswordLength is the fewest characters of a new password. Default 8.
 	MinPasswordLength int
+	// PasswordPolicy refuses new passwords beyond those that are too short or too long. Optional.
+	PasswordPolicy PasswordPolicy
 	// ServiceName is what e-mails call the server.
 	ServiceName string
 
@@ -93,30 +89,16 @@ type Config struct {
 	Resolver *did.Resolver
 	// Endpoint is the URL of the server, as DID documents name it.
 	Endpoint string
-	// Hostnames are the server's own host names, in lower case and without ports. No account can have
-	// one as its handle.
-	Hostnames []string
 	// Keys keeps the signing keys of accounts.
 	Keys keys.Store
 	// Passwords hashes account passwords.
 	Passwords PasswordHasher
-	// Handles resolves handles on foreign domains. Without it they are refused.
-	Handles HandleResolver
-	// AllowPunycodeHandles allows handles whose label on the server's domains begins with "xn--".
-	AllowPunycodeHandles bool
-	// HandleHold is how long a handle on HandleDomains is held after its owner has given it up: until
-	// then nobody else gets it, unless an admin gives it away. Default 30 days; negative: handles are
-	// free at once.
-	HandleHold time.Duration
-	// HandleHoldAfterDeletion is the same for the handle of a deleted account. Default: it is free at
-	// once, and so are the handles that were held for the account.
-	HandleHoldAfterDeletion time.Duration
 	// MinDeletionDelay is the least time between a deactivation and the deletion that its owner
 	// wished for with it. Default 72 hours.
 	MinDeletionDelay time.Duration
-	// AllowEmail refuses addresses beyond those that are malformed or known to be disposable.
-	// Optional.
-	AllowEmail func(address string) bool
+	// EmailPolicy refuses e-mail addresses beyond those that are malformed. Default
+	// [DefaultEmailPolicy].
+	EmailPolicy EmailPolicy
 
 	// Mailer delivers the e-mails.
 	Mailer mail.Mailer
@@ -151,6 +133,7 @@ type Service struct {
 	// started is when this process began: what is pending from before is nobody's any more.
 	started time.Time
 
+	handles   *handle.Service
 	queue     *mail.Queue
 	reminding sync.Map      // the DIDs whose owners are being reminded of a deletion
 	changes   atomic.Uint64 // transactions of this process that may have changed accounts
@@ -194,8 +177,8 @@ func New(ctx context.Context, store storage.Store, cfg Config) (*Service, error)
 	if cfg.MailTimeout == 0 {
 		cfg.MailTimeout = 15 * time.Second
 	}
-	if cfg.HandleHold == 0 {
-		cfg.HandleHold = 30 * 24 * time.Hour
+	if cfg.EmailPolicy == nil {
+		cfg.EmailPolicy = DefaultEmailPolicy
 	}
 	if cfg.MinDeletionDelay == 0 {
 		cfg.MinDeletionDelay = 72 * time.Hour
@@ -219,7 +202,14 @@ func New(ctx context.Context, store storage.Store, cfg Config) (*Service, error)
 	if err := storage.Define(ctx, store, Tables()...); err != nil {
 		return nil, fmt.Errorf("accounts: %w", err)
 	}
-	s := &Service{store: store, cfg: cfg}
+	if cfg.Handles.Now == nil {
+		cfg.Handles.Now = cfg.Now
+	}
+	handles, err := handle.New(ctx, store, handleOwners{cfg.DIDs}, cfg.Handles)
+	if err != nil {
+		return nil, fmt.Errorf("accounts: %w", err)
+	}
+	s := &Service{store: store, cfg: cfg, handles: handles}
 	s.queue = mail.NewQueue(mail.QueueConfig{Mailer: cfg.Mailer, Timeout: cfg.MailTimeout, Logger: cfg.Logger})
 	s.started = s.now()
 	return s, nil
@@ -227,11 +217,8 @@ func New(ctx context.Context, store storage.Store, cfg Config) (*Service, error)
 
 // Tables are the collections of this package, and those of its codes.
 func Tables() []storage.Definer {
-	return append(codes.Tables(), accountsTable, didChanges, reservedTable, reservedHandles, heldHandles, formerTable)
+	return slices.Concat(codes.Tables(), handle.Tables(), []storage.Definer{accountsTable, didChanges, reservedTable, formerTable})
 }
-
-// HandleDomains returns the domains under which accounts may take handles.
-func (s *Service) HandleDomains() []string { return s.cfg.HandleDomains }
 
 // Endpoint returns the URL of the server, as DID documents name it.
 func (s *Service) Endpoint() string { return s.cfg.Endpoint }
@@ -244,7 +231,6 @@ func (s *Service) Maintain(ctx context.Context) error {
 		s.deleteDue(ctx),
 		s.cfg.Codes.Purge(ctx, s.store),
 		s.PurgeReservedKeys(ctx),
-		s.PurgeHeldHandles(ctx),
 		s.PurgeFormer(ctx),
 	)
 }

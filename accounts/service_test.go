@@ -18,6 +18,7 @@ import (
 	"github.com/gatehouse-at/gatehouse"
 	"github.com/gatehouse-at/gatehouse/accounts"
 	"github.com/gatehouse-at/gatehouse/accounts/codes"
+	"github.com/gatehouse-at/gatehouse/accounts/handle"
 	"github.com/gatehouse-at/gatehouse/internal/domaintest"
 	"github.com/gatehouse-at/gatehouse/sessions"
 	"github.com/gatehouse-at/gatehouse/storage"
@@ -41,9 +42,9 @@ func TestCreateFindsWhatIsWrong(t *testing.T) {
 		"no address":       {func(p *accounts.CreateParams) { p.Email = "" }, accounts.ErrInvalidRequest},
 		"a bad address":    {func(p *accounts.CreateParams) { p.Email = "x" }, accounts.ErrInvalidEmail},
 		"a taken address":  {func(p *accounts.CreateParams) { p.Email = "TAKEN@example.com" }, accounts.ErrEmailTaken},
-		"a bad handle":     {func(p *accounts.CreateParams) { p.Handle = "x.test" }, accounts.ErrInvalidHandle},
-		"a taken handle":   {func(p *accounts.CreateParams) { p.Handle = "TAKEN.test" }, accounts.ErrHandleNotAvailable},
-		"a foreign handle": {func(p *accounts.CreateParams) { p.Handle = "a.example.org" }, accounts.ErrUnsupportedDomain},
+		"a bad handle":     {func(p *accounts.CreateParams) { p.Handle = "x.test" }, handle.ErrInvalid},
+		"a taken handle":   {func(p *accounts.CreateParams) { p.Handle = "TAKEN.test" }, handle.ErrNotAvailable},
+		"a foreign handle": {func(p *accounts.CreateParams) { p.Handle = "a.example.org" }, handle.ErrUnsupportedDomain},
 		"a bad key":        {func(p *accounts.CreateParams) { p.RecoveryKey = "x" }, accounts.ErrInvalidRequest},
 		"another's DID":    {func(p *accounts.CreateParams) { p.DID = "did:web:x.test" }, accounts.ErrMissingAuth},
 	} {
@@ -525,16 +526,16 @@ func TestTheServersOwnNameIsNobodysHandle(t *testing.T) {
 			c.Hostname, c.PublicURL, c.DIDs.Method = "gatekeep.test:2583", "http://frontdoor.test", method
 		})
 		for _, name := range []string{"gatekeep", "frontdoor"} {
-			if a, err := s.Accounts.Create(ctx, params(name)); !errors.Is(err, accounts.ErrHandleNotAvailable) {
+			if a, err := s.Accounts.Create(ctx, params(name)); !errors.Is(err, handle.ErrNotAvailable) {
 				t.Errorf("did:%s: %+v, %v", method, a, err)
 			}
-			if _, free, _, err := s.Accounts.HandleAvailable(ctx, name+".test"); free || err != nil {
-				t.Errorf("did:%s: available: %v, %v", method, free, err)
+			if a, err := s.Accounts.Handles().Available(ctx, name+".test"); a.Available || err != nil {
+				t.Errorf("did:%s: available: %+v, %v", method, a, err)
 			}
 		}
 		id := s.SignUp("alice").Account.DID
 		for _, admin := range []bool{false, true} {
-			if err := s.Accounts.UpdateHandle(ctx, id, "gatekeep.test", admin); !errors.Is(err, accounts.ErrHandleNotAvailable) {
+			if err := s.Accounts.UpdateHandle(ctx, id, "gatekeep.test", admin); !errors.Is(err, handle.ErrNotAvailable) {
 				t.Errorf("did:%s: a change (by an admin: %t): %v", method, admin, err)
 			}
 		}

@@ -10,6 +10,7 @@ import (
 	"github.com/bluesky-social/indigo/atproto/syntax"
 
 	"github.com/gatehouse-at/gatehouse/accounts/did"
+	"github.com/gatehouse-at/gatehouse/accounts/handle"
 	"github.com/gatehouse-at/gatehouse/internal/refusal"
 	"github.com/gatehouse-at/gatehouse/internal/typed"
 	"github.com/gatehouse-at/gatehouse/storage"
@@ -17,7 +18,7 @@ import (
 
 // CreateParams are what an account is made of.
 type CreateParams struct {
-	// Handle may be in any spelling that [NormalizeHandle] understands.
+	// Handle may be in any spelling that [handle.Normalize] understands.
 	Handle   string
 	Email    string
 	Password string
@@ -73,10 +74,11 @@ const (
 // Create makes an account. The functions in also run in the transaction that makes the account
 // visible, and an error of theirs undoes it (unless a recovery pass made it visible before: then it
 // stays, and the error is returned all the same). Errors: [ErrSignUpClosed], [ErrInvalidRequest],
-// [ErrInvalidPassword], [ErrInvalidEmail], [ErrInvalidHandle],
-// [ErrHandleNotAvailable], [ErrUnsupportedDomain], [ErrEmailTaken], [ErrMissingAuth], [ErrHeldKey],
-// [ErrDirectory], [ratelimit.ErrLimited], and those of the [Gate] and of CheckSignUp. An
-// account whose DID is taken down here is taken down (source: com.atproto.server.createAccount).
+// [ErrInvalidPassword], [ErrInvalidEmail], [handle.ErrInvalid], [handle.ErrNotAvailable],
+// [handle.ErrUnsupportedDomain], [handle.ErrUnresolved], [ErrEmailTaken], [ErrMissingAuth],
+// [ErrHeldKey], [ErrDirectory], [ratelimit.ErrLimited], and those of the [Gate], the policies and
+// CheckSignUp. An account whose DID is taken down here is taken down (source:
+// com.atproto.server.createAccount).
 func (s *Service) Create(ctx context.Context, p CreateParams, also ...func(storage.Tx, *Account) error) (*Account, error) {
 	if err := s.checkMode(p); err != nil {
 		return nil, err
@@ -191,15 +193,18 @@ func (s *Service) checkParams(ctx context.Context, p *CreateParams) (*record, er
 	if p.Email == "" {
 		return nil, refusal.New(ErrInvalidRequest, "Email is required")
 	}
-	email, err := s.checkEmail(p.Email)
+	email, err := s.CheckEmail(ctx, p.Email)
 	if err != nil {
 		return nil, err
 	}
-	handle, err := s.checkHandle(ctx, p.Handle, p.DID, p.AllowReserved)
+	h, err := s.handles.Check(ctx, p.Handle, p.claimant())
 	if err != nil {
 		return nil, err
 	}
-	return &record{Account: Account{Handle: handle, Email: email, CreatedAt: s.now()}}, nil
+	if err := s.askPasswordPolicy(ctx, p.Password, PasswordOwner{Handle: h, Email: email, DID: p.DID}); err != nil {
+		return nil, err
+	}
+	return &record{Account: Account{Handle: h, Email: email, CreatedAt: s.now()}}, nil
 }
 
 // prepare checks the parameters against what there is, and makes the rest of the record and the
@@ -275,33 +280,20 @@ func (s *Service) checkProof(ctx context.Context, p CreateParams) error {
 	return nil
 }
 
-// checkFree refuses a ticket that can't be used, and a handle, an address or a DID that is
-// taken.
+// claimant is who asks for the handle.
+func (p CreateParams) claimant() handle.Claimant {
+	return handle.Claimant{DID: p.DID, New: true, Override: p.AllowReserved}
+}
+
+// checkFree refuses a ticket that can't be used, and a handle or an address that is taken.
 func (s *Service) checkFree(tx storage.Tx, r *record, p CreateParams) error {
 	if p.Ticket != "" {
 		if err := s.cfg.Gate.Check(tx, p.Ticket); err != nil {
 			return err
 		}
 	}
-	if !p.AllowReserved {
-		switch reserved, err := s.isReserved(tx, r.Handle); {
-		case err != nil:
-			return err
-		case reserved:
-			return errReserved
-		}
-	}
-	switch owner, err := ownerOf(tx, r.Handle); {
-	case err != nil:
+	if err := s.handles.CheckFree(tx, r.Handle, p.claimant()); err != nil {
 		return err
-	case owner != "":
-		return handleTaken(r.Handle)
-	}
-	if !p.AllowReserved {
-		// A proved DID shows the former owner; a new did:web of the same name doesn't.
-		if err := s.checkNotHeld(tx, r.Handle, p.DID); err != nil {
-			return err
-		}
 	}
 	switch _, err := accountsTable.GetBy(tx, "email", r.Email); {
 	case err == nil:
@@ -327,9 +319,12 @@ func (s *Service) reserve(ctx context.Context, tx storage.Tx, r *record, p Creat
 			return err
 		}
 	}
+	if p.DID == "" {
+		if err := s.handles.CheckDID(tx, r.Handle); err != nil {
+			return err
+		}
+	}
 	switch _, err := accountsTable.Get(tx, r.DID.String()); {
-	case err == nil && p.DID == "": // it was named after the handle, which its account has changed since
-		return handleTaken(r.Handle)
 	case err == nil:
 		return refusal.Newf(ErrInvalidRequest, "Account already exists: %s", r.DID)
 	case !errors.Is(err, storage.ErrNotFound):
@@ -337,9 +332,6 @@ func (s *Service) reserve(ctx context.Context, tx storage.Tx, r *record, p Creat
 	}
 	if err := s.comeBack(tx, r); err != nil {
 		return err
-	}
-	if r.Takedown != nil && p.DID == "" { // it is named after a handle whose account was taken down and deleted
-		return handleTaken(r.Handle)
 	}
 	if p.Ticket != "" {
 		if err := s.cfg.Gate.Redeem(tx, p.Ticket, r.DID); err != nil {
@@ -359,7 +351,7 @@ func (s *Service) reserve(ctx context.Context, tx storage.Tx, r *record, p Creat
 // finish is the last step: the account becomes visible.
 func (s *Service) finish(ctx context.Context, tx storage.Tx, r *record, also []func(storage.Tx, *Account) error) error {
 	r.Pending = nil
-	if err := endHold(tx, r.Handle); err != nil {
+	if err := s.handles.EndHold(tx, r.Handle); err != nil {
 		return err
 	}
 	if err := s.changed(ctx, tx, Created, nil, r); err != nil {

@@ -15,6 +15,7 @@ import (
 	"github.com/gatehouse-at/gatehouse/accounts"
 	"github.com/gatehouse-at/gatehouse/accounts/codes"
 	"github.com/gatehouse-at/gatehouse/accounts/did"
+	"github.com/gatehouse-at/gatehouse/accounts/handle"
 	"github.com/gatehouse-at/gatehouse/internal/domaintest"
 	"github.com/gatehouse-at/gatehouse/storage"
 	"github.com/gatehouse-at/gatehouse/storage/memory"
@@ -93,7 +94,7 @@ func TestARefusedHandleChangeLeavesTheDIDAsItWas(t *testing.T) {
 	// Nobody else takes the handle while the DID is being changed.
 	dir.submitted = func(context.Context) error {
 		dir.submitted = nil
-		if _, err := s.Accounts.Create(ctx, params("alicia")); !errors.Is(err, accounts.ErrHandleNotAvailable) {
+		if _, err := s.Accounts.Create(ctx, params("alicia")); !errors.Is(err, handle.ErrNotAvailable) {
 			t.Errorf("a sign-up in between: %v", err)
 		}
 		return nil
@@ -409,13 +410,13 @@ func TestASignUpThatComesToNothingLeavesTheHold(t *testing.T) {
 	if _, err := s.Accounts.Create(ctx, byAdmin); !errors.Is(err, errVeto) {
 		t.Fatalf("a vetoed sign-up: %v", err)
 	}
-	if _, err := s.Accounts.Create(ctx, byOther); !errors.Is(err, accounts.ErrHandleNotAvailable) {
+	if _, err := s.Accounts.Create(ctx, byOther); !errors.Is(err, handle.ErrNotAvailable) {
 		t.Errorf("a sign-up of somebody else: %v", err)
 	}
 	if _, err := s.Accounts.Create(ctx, byAdmin); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Accounts.UpdateHandle(ctx, alice.DID, "alice.test", false); !errors.Is(err, accounts.ErrHandleNotAvailable) {
+	if err := s.Accounts.UpdateHandle(ctx, alice.DID, "alice.test", false); !errors.Is(err, handle.ErrNotAvailable) {
 		t.Errorf("what an admin has given away: %v", err)
 	}
 }

@@ -347,8 +347,8 @@ func (w *world) free(handle, email string) error {
 			return fmt.Errorf("%s has the handle %s and the address %s", id, a.Handle, a.Email)
 		}
 	}
-	_, available, _, err := w.srv.Accounts.HandleAvailable(ctx, handle)
-	return errors.Join(err, same("the handle is available", available, true))
+	a, err := w.srv.Accounts.Handles().Available(ctx, handle)
+	return errors.Join(err, same("the handle is available", a.Available, true))
 }
 
 // owner controls the DIDs that come from elsewhere.

@@ -9,6 +9,7 @@ import (
 	"github.com/gatehouse-at/gatehouse/accounts"
 	"github.com/gatehouse-at/gatehouse/accounts/codes"
 	"github.com/gatehouse-at/gatehouse/accounts/did"
+	"github.com/gatehouse-at/gatehouse/accounts/handle"
 	"github.com/gatehouse-at/gatehouse/accounts/mail"
 	"github.com/gatehouse-at/gatehouse/accounts/ratelimit"
 	"github.com/gatehouse-at/gatehouse/apppasswords"
@@ -43,9 +44,10 @@ var errorTable = []struct {
 	{accounts.ErrNotFound, http.StatusBadRequest, "AccountNotFound", "Account not found"},
 	{accounts.ErrInvalidPassword, http.StatusBadRequest, "InvalidPassword", "Invalid password"},
 	{accounts.ErrSignUpClosed, http.StatusBadRequest, "SignUpClosed", "This server doesn't take new accounts"},
-	{accounts.ErrInvalidHandle, http.StatusBadRequest, "InvalidHandle", "Invalid handle"},
-	{accounts.ErrHandleNotAvailable, http.StatusBadRequest, "HandleNotAvailable", "Handle not available"},
-	{accounts.ErrUnsupportedDomain, http.StatusBadRequest, "UnsupportedDomain", "Not a supported handle domain"},
+	{handle.ErrInvalid, http.StatusBadRequest, "InvalidHandle", "Invalid handle"},
+	{handle.ErrNotAvailable, http.StatusBadRequest, "HandleNotAvailable", "Handle not available"},
+	{handle.ErrUnsupportedDomain, http.StatusBadRequest, "UnsupportedDomain", "Not a supported handle domain"},
+	{handle.ErrUnresolved, http.StatusBadRequest, "InvalidRequest", "External handle did not resolve to DID"},
 	{accounts.ErrInvalidEmail, http.StatusBadRequest, "InvalidRequest", "Invalid e-mail address"},
 	{accounts.ErrEmailTaken, http.StatusBadRequest, "InvalidRequest", "Email already taken"},
 	{accounts.ErrInvalidRequest, http.StatusBadRequest, "InvalidRequest", "Invalid request"},

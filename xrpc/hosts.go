@@ -9,7 +9,7 @@ import (
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
 
-	"github.com/gatehouse-at/gatehouse/accounts"
+	"github.com/gatehouse-at/gatehouse/accounts/handle"
 )
 
 // HandlePlaceholder stands for the handle in [Config.HandleHostRedirect].
@@ -65,7 +65,7 @@ func (s *Server) NotAtHandleHosts(next http.Handler) http.Handler {
 // counts (or the host in the request line, which replaces it): proxies pass it on, and anybody can
 // write X-Forwarded-Host.
 func (s *Server) atHandleHost(r *http.Request) bool {
-	return s.cfg.Accounts != nil && s.cfg.Accounts.HostKind(hostName(r.Host)) == accounts.HandleHost
+	return s.cfg.Accounts != nil && s.cfg.Accounts.Handles().HostKind(hostName(r.Host)) == handle.AccountHost
 }
 
 // refuseHandleHost answers a request for something that isn't served at the name of an account.

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/gatehouse-at/gatehouse/accounts"
+	"github.com/gatehouse-at/gatehouse/accounts/handle"
 )
 
 func TestHostName(t *testing.T) {
@@ -71,8 +71,8 @@ func FuzzHandleHostRedirect(f *testing.F) {
 		if !ok {
 			return
 		}
-		handle, found := strings.CutPrefix(to, "https://app.example.com/profile/")
-		if _, err := accounts.NormalizeHandle(handle); !found || handle != hostName(host) || err != nil && strings.Trim(handle, "abcdefghijklmnopqrstuvwxyz0123456789.-") != "" {
+		h, found := strings.CutPrefix(to, "https://app.example.com/profile/")
+		if _, err := handle.Normalize(h); !found || h != hostName(host) || err != nil && strings.Trim(h, "abcdefghijklmnopqrstuvwxyz0123456789.-") != "" {
 			t.Errorf("%q is sent to %q", host, to)
 		}
 	})

@@ -74,7 +74,7 @@ func (s *Server) describeServer(c *call, _ *nothing) (*describeOutput, error) {
 	codeRequired := s.cfg.Invites.Required() || s.cfg.Accounts.SignUpMode() == accounts.SignUpClosed
 	out := &describeOutput{ServerDescribeServer_Output: atproto.ServerDescribeServer_Output{
 		Did:                       s.cfg.Sessions.ServiceDID(),
-		AvailableUserDomains:      s.cfg.Accounts.HandleDomains(),
+		AvailableUserDomains:      s.cfg.Accounts.Handles().Domains(),
 		InviteCodeRequired:        &codeRequired,
 		PhoneVerificationRequired: &d.VerificationRequired,
 		Links: &atproto.ServerDescribeServer_Links{

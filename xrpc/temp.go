@@ -6,6 +6,7 @@ import (
 	"github.com/bluesky-social/indigo/api/atproto"
 
 	"github.com/gatehouse-at/gatehouse/accounts"
+	"github.com/gatehouse-at/gatehouse/accounts/handle"
 )
 
 type availabilityParams struct {
@@ -16,25 +17,34 @@ type availabilityParams struct {
 
 func (s *Server) checkHandleAvailability(c *call, in *availabilityParams) (*atproto.TempCheckHandleAvailability_Output, error) {
 	if in.Email != nil {
-		if _, err := accounts.NormalizeEmail(*in.Email); err != nil {
-			return nil, &Error{http.StatusBadRequest, "InvalidEmail", "Invalid email"}
+		if _, err := s.cfg.Accounts.CheckEmail(c.Context(), *in.Email); err != nil {
+			return nil, invalidEmail(err)
 		}
 	}
-	handle, available, suggestions, err := s.cfg.Accounts.HandleAvailable(c.Context(), in.Handle)
+	a, err := s.cfg.Accounts.Handles().Available(c.Context(), in.Handle)
 	if err != nil {
 		return nil, err
 	}
-	out := &atproto.TempCheckHandleAvailability_Output{Handle: handle.String(), Result: &atproto.TempCheckHandleAvailability_Output_Result{}}
-	if available {
+	out := &atproto.TempCheckHandleAvailability_Output{Handle: a.Handle.String(), Result: &atproto.TempCheckHandleAvailability_Output_Result{}}
+	if a.Available {
 		out.Result.TempCheckHandleAvailability_ResultAvailable = &atproto.TempCheckHandleAvailability_ResultAvailable{}
 		return out, nil
 	}
 	no := &atproto.TempCheckHandleAvailability_ResultUnavailable{Suggestions: []*atproto.TempCheckHandleAvailability_Suggestion{}}
-	for _, x := range suggestions {
-		no.Suggestions = append(no.Suggestions, &atproto.TempCheckHandleAvailability_Suggestion{Handle: x.Handle, Method: x.Method})
+	for _, x := range a.Suggestions {
+		no.Suggestions = append(no.Suggestions, &atproto.TempCheckHandleAvailability_Suggestion{Handle: x.Handle.String(), Method: x.Method})
 	}
 	out.Result.TempCheckHandleAvailability_ResultUnavailable = no
 	return out, nil
+}
+
+// invalidEmail is what the method's lexicon has for an address that is refused. A policy that failed
+// stays a failure.
+func invalidEmail(err error) error {
+	if e := public(err); e.Status != http.StatusBadRequest {
+		return err
+	}
+	return &Error{http.StatusBadRequest, "InvalidEmail", "Invalid email"}
 }
 
 // checkSignupQueue has nobody wait: there is no queue here.
@@ -44,11 +54,11 @@ func (s *Server) checkSignupQueue(*call, *nothing) (*atproto.TempCheckSignupQueu
 
 func (s *Server) addReservedHandle(c *call, in *atproto.TempAddReservedHandle_Input) (*atproto.TempAddReservedHandle_Output, error) {
 	subject := in.Handle
-	if handle, err := accounts.NormalizeHandle(in.Handle); err == nil {
-		subject = handle.String()
+	if h, err := handle.Normalize(in.Handle); err == nil {
+		subject = h.String()
 	}
 	return &atproto.TempAddReservedHandle_Output{}, s.logged(c, func() error {
-		return s.cfg.Accounts.ReserveHandle(c.Context(), in.Handle)
+		return s.cfg.Accounts.Handles().Reserve(c.Context(), in.Handle)
 	}, subject)
 }
 

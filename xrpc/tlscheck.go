@@ -9,6 +9,7 @@ import (
 	"github.com/bluesky-social/indigo/atproto/syntax"
 
 	"github.com/gatehouse-at/gatehouse/accounts"
+	"github.com/gatehouse-at/gatehouse/accounts/handle"
 )
 
 // TLSCheck tells a proxy that gets certificates on demand, such as Caddy, whether to get one for
@@ -42,10 +43,10 @@ func (s *Server) tlsCheck(c *call) error {
 		return invalid("bad or missing domain query param")
 	}
 	name := strings.TrimSuffix(strings.ToLower(names[0]), ".")
-	switch s.cfg.Accounts.HostKind(name) {
-	case accounts.OwnHost:
+	switch s.cfg.Accounts.Handles().HostKind(name) {
+	case handle.OwnHost:
 		return nil
-	case accounts.ForeignHost:
+	case handle.ForeignHost:
 		return invalid("handles are not provided on this domain")
 	}
 	if _, err := syntax.ParseHandle(name); err != nil {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/gatehouse-at/gatehouse/accounts"
 	"github.com/gatehouse-at/gatehouse/accounts/did"
+	"github.com/gatehouse-at/gatehouse/accounts/handle"
 )
 
 // wellKnown caches the answers below /.well-known/ and of the TLS check for a second, by what was
@@ -142,11 +143,11 @@ func (s *Server) documentOfHost(ctx context.Context, host string) (json.RawMessa
 
 // accountOfHost returns the account whose handle is a host name, if the handle resolves.
 func (s *Server) accountOfHost(ctx context.Context, name string) (*accounts.Account, error) {
-	handle, err := accounts.NormalizeHandle(name)
+	h, err := handle.Normalize(name)
 	if err != nil {
 		return nil, accounts.ErrNotFound
 	}
-	a, err := s.cfg.Accounts.Find(ctx, handle.String())
+	a, err := s.cfg.Accounts.Find(ctx, h.String())
 	if err == nil && !a.HandleResolves() {
 		return nil, accounts.ErrNotFound
 	}

@@ -135,7 +135,7 @@ func (s *Settings) adminPassword() (password string, madeUp bool, err error) {
 // accounts, how to make the first account.
 func (s *Settings) welcome(srv *gatehouse.Server, addr net.Addr, adminPassword string, madeUp bool) {
 	url := "http://" + addr.String()
-	handle := "alice" + srv.Accounts.HandleDomains()[0]
+	handle := "alice" + srv.Accounts.Handles().Domains()[0]
 	fmt.Printf("Gatehouse %s is listening on %s\n", gatehouse.Version, url)
 	fmt.Printf("  data: %s (%s)   e-mail: %s\n\n", s.Data, redacted(s.Store), describeMail(s.mailSpec()))
 	invite := ""

@@ -76,7 +76,7 @@ func TestEveryFlagIsAVariableAndReachesTheConfiguration(t *testing.T) {
 	unset := map[string]bool{}
 	unreached(reflect.ValueOf(cfg), "", unset)
 	for _, code := range []string{
-		"SignUp.Check", "Handles.Resolver", "DIDs.Resolver", "Mail.AllowAddress", "RepoStatus", "Hooks", "Fallback", "LeaveToFallback", "Now", "Rand",
+		"SignUp.Check", "Handles.Resolver", "DIDs.Resolver", "Handles.Policy", "Passwords.Policy", "Mail.AddressPolicy", "RepoStatus", "Hooks", "Fallback", "LeaveToFallback", "Now", "Rand",
 	} {
 		if !unset[code] {
 			t.Errorf("Config.%s is set", code)
@@ -376,8 +376,8 @@ func TestNamesAsTyped(t *testing.T) {
 			t.Errorf("%s: %v", c.hostname, err)
 			continue
 		}
-		if srv.ServiceDID() != c.did || srv.Accounts.Endpoint() != c.endpoint || srv.Accounts.HandleDomains()[0] != ".example.com" {
-			t.Errorf("%s: %s, %s, %q", c.hostname, srv.ServiceDID(), srv.Accounts.Endpoint(), srv.Accounts.HandleDomains())
+		if srv.ServiceDID() != c.did || srv.Accounts.Endpoint() != c.endpoint || srv.Accounts.Handles().Domains()[0] != ".example.com" {
+			t.Errorf("%s: %s, %s, %q", c.hostname, srv.ServiceDID(), srv.Accounts.Endpoint(), srv.Accounts.Handles().Domains())
 		}
 		if err := errors.Join(srv.Close(), store.Close()); err != nil {
 			t.Error(err)

@@ -19,6 +19,7 @@ import (
 	"github.com/gatehouse-at/gatehouse/accounts/audit"
 	"github.com/gatehouse-at/gatehouse/accounts/codes"
 	"github.com/gatehouse-at/gatehouse/accounts/did"
+	"github.com/gatehouse-at/gatehouse/accounts/handle"
 	"github.com/gatehouse-at/gatehouse/accounts/keys"
 	"github.com/gatehouse-at/gatehouse/accounts/mail"
 	"github.com/gatehouse-at/gatehouse/apppasswords"
@@ -268,7 +269,7 @@ func serveWith(t *testing.T, store storage.Store, hasher accounts.PasswordHasher
 	book, err := codes.New(codes.Config{Secret: secret, Now: now})
 	must(err)
 	a, err := accounts.New(ctx, store, accounts.Config{
-		HandleDomains: []string{".test"}, DIDs: &did.Web{}, Keys: sealed, Passwords: hasher, Mailer: mail.NewMemory(),
+		Handles: handle.Config{Domains: []string{".test"}}, DIDs: &did.Web{}, Keys: sealed, Passwords: hasher, Mailer: mail.NewMemory(),
 		Codes: book, Now: now,
 	})
 	must(err)

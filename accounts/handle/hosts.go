@@ -1,4 +1,4 @@
-package accounts
+package handle
 
 import "github.com/bluesky-social/indigo/atproto/syntax"
 
@@ -11,19 +11,19 @@ const (
 	ForeignHost HostKind = iota
 	// OwnHost is one of the server's own names.
 	OwnHost
-	// HandleHost is a name on one of the handle domains that isn't one of the server's own. It is the
-	// name of an account, whether or not that account exists.
-	HandleHost
+	// AccountHost is a name on one of the server's domains that isn't one of its own names. It belongs
+	// to an account, whether or not that account exists.
+	AccountHost
 )
 
 // HostKind returns the kind of a host name, which is in lower case, without a port or a trailing
 // dot.
 func (s *Service) HostKind(name string) HostKind {
-	if s.isOwn(syntax.Handle(name)) {
+	switch h := syntax.Handle(name); {
+	case s.isOwn(h):
 		return OwnHost
-	}
-	if _, hosted := hostedLabel(syntax.Handle(name), s.cfg.HandleDomains); hosted {
-		return HandleHost
+	case s.Hosted(h):
+		return AccountHost
 	}
 	return ForeignHost
 }

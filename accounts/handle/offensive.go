@@ -1,22 +1,25 @@
-package accounts
+package handle
 
 import (
+	"context"
 	"regexp"
 	"strings"
 	"sync"
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
+
+	"github.com/gatehouse-at/gatehouse/internal/refusal"
 )
 
-// Slurs, in ROT13 so that nobody has to read them. Those of the first list are refused
-// wherever they stand; those of the second, which are also parts of harmless words,
-// only as a word of their own.
+// Slurs, in ROT13 so that nobody has to read them. Those of the first list are refused anywhere in a
+// label. Those of the second list are also parts of harmless words, and are only refused as words of
+// their own.
 const (
 	slursAnywhere = "avttre snttbg jrgonpx enturnq gbjryurnq puvatpubat cvpxnavaal wvtnobb fvrturvy urvyuvgyre tnfgurwrjf"
 	slursAsWords  = "avttn avtyrg snt xvxr xlxr puvax pbba tbbx fcvp genaal genaavr cnxv xnssve orneare furznyr"
 )
 
-// The characters that stand in for letters in a handle.
+// lookalikes are the characters that can stand for a letter in a handle.
 var lookalikes = map[rune]string{
 	'a': "a4", 'b': "b8", 'e': "e3", 'g': "g9q", 'i': "i1l", 'o': "o0", 's': "s5", 't': "t7",
 }
@@ -32,8 +35,17 @@ var slurs = sync.OnceValue(func() *regexp.Regexp {
 	return regexp.MustCompile(alternatives(slursAnywhere) + `|(?:^|-)(?:` + alternatives(slursAsWords) + `)[s5]*(?:-|$)`)
 })
 
-// offensive reports whether a handle in lower case has a slur in it, also one that is
-// spelt with digits, drawn out, or spread over hyphens.
+// NotOffensive is a [Policy] that refuses handles that contain a slur, on any domain, as an
+// [ErrInvalid]. It also finds slurs that are spelled with digits, have repeated letters, or are split
+// by hyphens.
+func NotOffensive(_ context.Context, c Candidate) error {
+	if offensive(c.Handle) {
+		return refusal.New(ErrInvalid, "Inappropriate language in handle")
+	}
+	return nil
+}
+
+// offensive reports whether a handle in lower case contains a slur.
 func offensive(h syntax.Handle) bool {
 	for label := range strings.SplitSeq(string(h), ".") {
 		if slurs().MatchString(label) || slurs().MatchString(strings.ReplaceAll(label, "-", "")) {
@@ -43,8 +55,8 @@ func offensive(h syntax.Handle) bool {
 	return false
 }
 
-// lookalikePattern matches a word whose letters may be replaced by lookalikes
-// and repeated.
+// lookalikePattern returns a pattern that matches a word whose letters may be repeated, and replaced
+// by lookalikes.
 func lookalikePattern(word string) string {
 	var b strings.Builder
 	var last rune

@@ -1,0 +1,83 @@
+package accounts
+
+import (
+	"context"
+	"strings"
+
+	"github.com/bluesky-social/indigo/atproto/syntax"
+
+	"github.com/gatehouse-at/gatehouse/internal/refusal"
+)
+
+// PasswordPolicy decides whether an account may have a new password, which is neither too short nor
+// too long. It is asked at sign-up, at a password reset, and when an admin sets a password; it isn't
+// asked at login. It returns nil if the account may have the password, and otherwise an
+// [ErrInvalidPassword] made by [Refuse], so that clients are answered 400 InvalidPassword with its
+// text. Other errors are answered as those of [EmailPolicy] are.
+//
+// It is called outside transactions, may use the network, and has to return when ctx ends. It is
+// called concurrently. It must not log the password; an error that contains it isn't logged with its
+// text.
+type PasswordPolicy func(ctx context.Context, password string, owner PasswordOwner) error
+
+// PasswordOwner is the account that a new password is for.
+type PasswordOwner struct {
+	// Handle and Email are in lower case. An account that exists may have no address.
+	Handle syntax.Handle
+	Email  string
+	// DID is empty for a new account, except for one that brings its DID along.
+	DID syntax.DID
+}
+
+// EmailPolicy decides whether accounts may have an e-mail address, as [NormalizeEmail] returns it. It
+// is asked at sign-up, whenever an account gets another address, also by an admin, and by
+// com.atproto.temp.checkHandleAvailability. It returns nil if they may, and otherwise an
+// [ErrInvalidEmail] made by [Refuse], so that clients are answered 400 InvalidRequest with its text.
+//
+// Any other error with a method PublicMessage() string is answered 400 with that text. An error
+// without one means that the policy failed: it is logged, and clients are answered 500 without
+// detail (or 503 if it is the error of a context that has ended). In any case nothing has changed.
+//
+// It is called outside transactions, may use the network, and has to return when ctx ends. It is
+// called concurrently.
+type EmailPolicy func(ctx context.Context, address string) error
+
+// Refuse returns the refusal of a policy or a hook. Kind is the error that it is for [errors.Is], and
+// by which clients get a status and an error name, such as [ErrInvalidPassword], [ErrInvalidEmail],
+// handle.ErrInvalid or handle.ErrNotAvailable. The text is what clients are shown, and all that they
+// are shown.
+func Refuse(kind error, text string) error { return refusal.New(kind, text) }
+
+// askPasswordPolicy asks the policy of the [Config] about a new password.
+func (s *Service) askPasswordPolicy(ctx context.Context, password string, owner PasswordOwner) error {
+	if s.cfg.PasswordPolicy == nil {
+		return nil
+	}
+	err := s.cfg.PasswordPolicy(ctx, password, owner)
+	if err != nil && strings.Contains(err.Error(), password) {
+		return &quotingError{err}
+	}
+	return err
+}
+
+// askPasswordPolicyFor asks the policy of the [Config] about a new password of an account.
+func (s *Service) askPasswordPolicyFor(ctx context.Context, password string, id syntax.DID) error {
+	if s.cfg.PasswordPolicy == nil {
+		return nil
+	}
+	a, err := s.Get(ctx, id)
+	if err != nil {
+		return err
+	}
+	return s.askPasswordPolicy(ctx, password, PasswordOwner{Handle: a.Handle, Email: a.Email, DID: a.DID})
+}
+
+// quotingError is an error whose text contains a password, which mustn't get into a log.
+type quotingError struct{ err error }
+
+func (*quotingError) Error() string {
+	return "accounts: the password policy failed (its error contains the password)"
+}
+
+// Unwrap returns the error, so that it keeps its kind and the text that it has for clients.
+func (e *quotingError) Unwrap() error { return e.err }
