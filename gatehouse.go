@@ -15,6 +15,7 @@ import (
 	"github.com/gatehouse-at/gatehouse/invites"
 	"github.com/gatehouse-at/gatehouse/sessions"
 	"github.com/gatehouse-at/gatehouse/storage"
+	"github.com/gatehouse-at/gatehouse/web"
 	"github.com/gatehouse-at/gatehouse/xrpc"
 )
 
@@ -39,7 +40,7 @@ type Server struct {
 	store   storage.Store
 	cfg     *settings
 	handler *xrpc.Server
-	home    http.Handler
+	web     *web.Server
 	leases  *storage.Leases
 	process string // names this process as the holder of a lease
 	stop    context.CancelFunc
@@ -82,17 +83,12 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.S
 // PLCDirectory serves the local DID directory as a public one serves its own:
 // GET /{did}, /{did}/data, /{did}/log and the rest, and POST /{did}, 100 times
 // in 5 minutes from one address. It is nil if DIDs are kept elsewhere.
-func (s *Server) PLCDirectory() http.Handler {
-	if s.Directory == nil {
-		return nil
-	}
-	return s.handler.PLCDirectory(s.Directory)
-}
+func (s *Server) PLCDirectory() http.Handler { return s.web.PLCDirectory() }
 
 // WellKnown serves /.well-known/atproto-did, by which a handle on one of the
 // server's domains leads to its account, and /.well-known/did.json, the document of the
 // server's own DID and of accounts with a did:web on its domains. Mount it for all these hosts.
-func (s *Server) WellKnown() http.Handler { return s.handler.WellKnown() }
+func (s *Server) WellKnown() http.Handler { return s.web.WellKnown() }
 
 // RequireAuth protects a route of the embedder's own with the access tokens of
 // Gatehouse: a request without a good one is answered as the methods below

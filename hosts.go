@@ -8,9 +8,9 @@ import (
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
 
+	"github.com/gatehouse-at/gatehouse/internal/handlehost"
 	"github.com/gatehouse-at/gatehouse/internal/hostname"
 	"github.com/gatehouse-at/gatehouse/web"
-	"github.com/gatehouse-at/gatehouse/xrpc"
 )
 
 // Handler serves everything that Gatehouse has, for a program without routes of its own:
@@ -59,19 +59,19 @@ func (s *Server) Handler() http.Handler {
 // and at names outside the handle domains, go to next.
 //
 // Gatehouse's own handlers refuse the names of accounts even without this guard.
-func (s *Server) HandleHosts(next http.Handler) http.Handler { return s.handler.HandleHosts(next) }
+func (s *Server) HandleHosts(next http.Handler) http.Handler { return s.web.HandleHosts(next) }
 
 // TLSCheck tells a proxy that gets certificates on demand, such as Caddy, whether to get one for a
 // host name: GET /tls-check?domain=alice.example.com. It answers 200 for the server's own names and
 // for those of accounts (a handle that resolves, or a did:web whose document is served there), 404
 // for other names on the handle domains, and 400 otherwise. Requests are limited by address, except
 // those from this machine or from a trusted proxy that makes them for itself.
-func (s *Server) TLSCheck() http.Handler { return s.handler.TLSCheck() }
+func (s *Server) TLSCheck() http.Handler { return s.web.TLSCheck() }
 
 // Home serves the home page, which tells people what this server is: its name, its DID, its handle
 // domains, the links and the contact address that describeServer names, and with
 // Description.ShowVersion of the [Config] the version.
-func (s *Server) Home() http.Handler { return s.handler.NotAtHandleHosts(s.home) }
+func (s *Server) Home() http.Handler { return s.web.Home() }
 
 // homePage is what the home page says.
 func (s *settings) homePage() web.Home {
@@ -93,15 +93,15 @@ func (s *settings) checkHostRedirect() {
 	if redirect == "" {
 		return
 	}
-	u, err := url.Parse(strings.ReplaceAll(redirect, xrpc.HandlePlaceholder, "handle"))
+	u, err := url.Parse(strings.ReplaceAll(redirect, handlehost.Placeholder, "handle"))
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.User != nil {
 		s.mistake(field, "%q is not of the form https://HOST/PATH", redirect)
 		return
 	}
 	_, rest, _ := strings.Cut(redirect, "://")
 	end := strings.IndexAny(rest, "/?#")
-	if at := strings.Index(rest, xrpc.HandlePlaceholder); at >= 0 && (end < 0 || at < end) {
-		s.mistake(field, "%q has %s in its host", redirect, xrpc.HandlePlaceholder)
+	if at := strings.Index(rest, handlehost.Placeholder); at >= 0 && (end < 0 || at < end) {
+		s.mistake(field, "%q has %s in its host", redirect, handlehost.Placeholder)
 		return
 	}
 	host, err := hostname.Name(u.Hostname())

@@ -110,9 +110,10 @@ func (s *Server) wire(ctx context.Context) error {
 		return err
 	}
 	s.handler, err = xrpc.New(xrpc.Config{
-		Services: xrpc.Services{
-			Accounts: s.Accounts, Sessions: s.Sessions, Invites: s.Invites, AppPasswords: s.AppPasswords,
-		},
+		Accounts:             s.Accounts,
+		Sessions:             s.Sessions,
+		Invites:              s.Invites,
+		AppPasswords:         s.AppPasswords,
 		Admins:               cfg.Admins,
 		ModService:           cfg.ModService,
 		Audit:                s.Audit,
@@ -138,7 +139,21 @@ func (s *Server) wire(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.home, err = web.NewHome(cfg.homePage())
+	s.web, err = web.New(web.Config{
+		Accounts:           s.Accounts,
+		ServiceDID:         cfg.serviceDID,
+		Directory:          s.Directory,
+		Home:               cfg.homePage(),
+		HandleHostRedirect: cfg.Handles.HostRedirect,
+		Errors: func(err error) (status int, name, message string) {
+			e := xrpc.ErrorOf(err)
+			return e.Status, e.Name, e.Message
+		},
+		Limiter:        limiter,
+		TrustedProxies: cfg.Limits.TrustedProxies,
+		Logger:         cfg.Logger,
+		Now:            cfg.Now,
+	})
 	return err
 }
 
@@ -167,7 +182,7 @@ func (s *Server) wireCredentials(ctx context.Context, guarded storage.Store) err
 		tokenKeys = []sessions.Key{{Secret: secret}}
 	}
 	s.Sessions, err = sessions.New(ctx, guarded, s.Accounts, s.AppPasswords, sessions.Config{
-		ServiceDID: cfg.serviceDID, Keys: tokenKeys, Secret: refreshSecret,
+		ServiceDID: cfg.serviceDID, Keys: tokenKeys, Secret: refreshSecret, ServiceAuth: xrpc.ServiceAuthRules(),
 		Now: cfg.Now, Rand: cfg.Rand, Logger: cfg.Logger,
 	})
 	return err

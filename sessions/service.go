@@ -54,6 +54,9 @@ type Config struct {
 	// Secret keys the hashes of refresh tokens: 32 bytes, never to change while sessions should
 	// live.
 	Secret []byte
+	// ServiceAuth says for which methods there are no service tokens. Its Protected methods are
+	// required: without them a service token would do for what only a session may.
+	ServiceAuth ServiceAuthRules
 
 	// AccessLifetime is how long an access token is good for. Default 2 hours.
 	AccessLifetime time.Duration
@@ -110,6 +113,9 @@ func New(ctx context.Context, store storage.Store, a *accounts.Service, p *apppa
 	signer, err := newSigner(cfg.Keys, cfg.ServiceDID, cfg.Now)
 	if err != nil {
 		return nil, err
+	}
+	if len(cfg.ServiceAuth.Protected) == 0 {
+		return nil, errors.New("sessions: Config.ServiceAuth.Protected is required")
 	}
 	if err := storage.Define(ctx, store, Tables()...); err != nil {
 		return nil, fmt.Errorf("sessions: %w", err)

@@ -183,6 +183,7 @@ func TestKeysRotate(t *testing.T) {
 		t.Helper()
 		service, err := sessions.New(ctx, s.Store, s.Accounts, s.AppPasswords, sessions.Config{
 			ServiceDID: "did:web:pds.test", Keys: keys, Secret: make([]byte, 32), Now: s.Now,
+			ServiceAuth: sessions.ServiceAuthRules{Protected: []string{"com.example.manage"}},
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -219,6 +220,7 @@ func TestConfigurationsThatCannotWork(t *testing.T) {
 		"no secret":    {ServiceDID: "did:web:x", Keys: []sessions.Key{{Secret: make([]byte, 32)}}},
 		"a short key":  {ServiceDID: "did:web:x", Keys: []sessions.Key{{Secret: make([]byte, 8)}}, Secret: make([]byte, 32)},
 		"an empty key": {ServiceDID: "did:web:x", Keys: []sessions.Key{{}}, Secret: make([]byte, 32)},
+		"no rules":     {ServiceDID: "did:web:x", Keys: []sessions.Key{{Secret: make([]byte, 32)}}, Secret: make([]byte, 32)},
 		"an ID twice":  {ServiceDID: "did:web:x", Keys: []sessions.Key{{Secret: make([]byte, 32)}, {Secret: make([]byte, 32)}}, Secret: make([]byte, 32)},
 	} {
 		if _, err := sessions.New(ctx, s.Store, s.Accounts, s.AppPasswords, cfg); err == nil {

@@ -39,35 +39,34 @@ type ServiceTokenParams struct {
 	Expires time.Time
 }
 
-// protected are the methods that manage an account: they are called with its own
-// session and no other way. Compare them by [sameMethod].
-var protected = []string{
-	"com.atproto.admin.sendEmail",
-	"com.atproto.identity.requestPlcOperationSignature",
-	"com.atproto.identity.signPlcOperation",
-	"com.atproto.identity.updateHandle",
-	"com.atproto.server.activateAccount",
-	"com.atproto.server.confirmEmail",
-	"com.atproto.server.createAppPassword",
-	"com.atproto.server.deactivateAccount",
-	"com.atproto.server.getAccountInviteCodes",
-	"com.atproto.server.getSession",
-	"com.atproto.server.listAppPasswords",
-	"com.atproto.server.requestAccountDelete",
-	"com.atproto.server.requestEmailConfirmation",
-	"com.atproto.server.requestEmailUpdate",
-	"com.atproto.server.revokeAppPassword",
-	"com.atproto.server.updateEmail",
+// ServiceAuthRules say for which methods a session gets no service token. NSIDs are compared without
+// regard to case, as the most lenient service may compare them: a session that gets no token for a
+// method gets none for another spelling of it.
+type ServiceAuthRules struct {
+	// Protected are the NSIDs of methods that manage an account. They are called with a session of the
+	// account and in no other way, so no session gets a token for them.
+	Protected []string
+	// Privileged are the NSIDs of methods for which sessions of plain app passwords get no token. One
+	// that ends in ".*" stands for all methods that begin with what is before the asterisk.
+	Privileged []string
+}
+
+func (r ServiceAuthRules) protects(method string) bool {
+	return slices.ContainsFunc(r.Protected, func(m string) bool { return sameMethod(m, method) })
+}
+
+func (r ServiceAuthRules) privileges(method string) bool {
+	return slices.ContainsFunc(r.Privileged, func(m string) bool {
+		if prefix, ok := strings.CutSuffix(m, ".*"); ok {
+			return strings.HasPrefix(strings.ToLower(method), strings.ToLower(prefix)+".")
+		}
+		return sameMethod(m, method)
+	})
 }
 
 // methodCreateAccount is how an account moves: the only thing that one that is taken down may ask
 // for.
 const methodCreateAccount = "com.atproto.server.createAccount"
-
-// privileged reports whether a method needs more than a plain app password.
-func privileged(method string) bool {
-	return sameMethod(method, methodCreateAccount) || strings.HasPrefix(strings.ToLower(method), "chat.bsky.")
-}
 
 // sameMethod compares methods as the most lenient service may: whoever may not
 // ask for one gets it in no other case either.
@@ -109,7 +108,7 @@ func (s *Service) ServiceToken(ctx context.Context, auth *Auth, p ServiceTokenPa
 	if sameMethod(p.Method, methodCreateAccount) && sameService(p.Audience, s.cfg.ServiceDID) {
 		return "", errProtected(p.Method)
 	}
-	if privileged(p.Method) && auth.Scope == ScopeAppPass {
+	if s.cfg.ServiceAuth.privileges(p.Method) && auth.Scope == ScopeAppPass {
 		return "", refusal.Newf(ErrInvalidRequest, "insufficient access to request a service auth token for the following method: %s", p.Method)
 	}
 	now := s.now()
@@ -124,7 +123,7 @@ func (s *Service) ServiceToken(ctx context.Context, auth *Auth, p ServiceTokenPa
 	case p.Method == "" && left > time.Minute:
 		return "", refusal.New(ErrBadExpiration, "cannot request a method-less token with an expiration more than a minute in the future")
 	}
-	if slices.ContainsFunc(protected, func(m string) bool { return sameMethod(m, p.Method) }) {
+	if s.cfg.ServiceAuth.protects(p.Method) {
 		return "", errProtected(p.Method)
 	}
 	signer, err := s.accounts.Signer(ctx, auth.Account.DID, func(tx storage.Tx) error {

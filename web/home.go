@@ -19,8 +19,8 @@ type Home struct {
 	ServiceDID string
 	// HandleDomains are the domains under which accounts take handles.
 	HandleDomains []string
-	// PrivacyPolicyURL and TermsOfServiceURL are links, ContactEmail an address to write to. Empty
-	// ones aren't shown.
+	// PrivacyPolicyURL and TermsOfServiceURL are links, and ContactEmail is an address to write to.
+	// Empty ones aren't shown.
 	PrivacyPolicyURL, TermsOfServiceURL, ContactEmail string
 	// Version is the version of the server, or empty so as not to show it.
 	Version string
@@ -31,9 +31,9 @@ var homeHTML string
 
 var homeTemplate = template.Must(template.New("home").Parse(homeHTML))
 
-// NewHome returns a handler that serves the home page. The page is rendered once, since it is the
+// newHome returns a handler that serves the home page. The page is rendered once, since it is the
 // same for everybody.
-func NewHome(h Home) (http.Handler, error) {
+func newHome(h Home) (http.Handler, error) {
 	var page bytes.Buffer
 	if err := homeTemplate.Execute(&page, h); err != nil {
 		return nil, fmt.Errorf("web: the home page: %w", err)
@@ -75,7 +75,7 @@ func policyFor(style []byte) string {
 		"'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 }
 
-// secure sets the headers of a page.
+// secure sets the security headers of a page.
 func secure(h http.Header, policy string) {
 	h.Set("Content-Security-Policy", policy)
 	h.Set("X-Content-Type-Options", "nosniff")
@@ -83,7 +83,7 @@ func secure(h http.Header, policy string) {
 	h.Set("Referrer-Policy", "no-referrer")
 }
 
-// styleOf returns what is in the style element of a page.
+// styleOf returns the content of the style element of a page.
 func styleOf(page []byte) []byte {
 	_, rest, _ := bytes.Cut(page, []byte("<style>"))
 	style, _, _ := bytes.Cut(rest, []byte("</style>"))

@@ -7,9 +7,10 @@ import (
 	"testing"
 )
 
-// The page over HTTP, with what is configured, is tested in internal/e2e.
-func TestHomeShowsNothingThatIsEmpty(t *testing.T) {
-	h, err := NewHome(Home{ServiceName: "</title><style>x</style>", ServiceDID: "did:web:pds.test", HandleDomains: []string{".test"}})
+// TestHomeLeavesOutEmptyFields renders the page of a server with hardly any configuration. The page
+// of a whole server is tested in internal/e2e.
+func TestHomeLeavesOutEmptyFields(t *testing.T) {
+	h, err := newHome(Home{ServiceName: "</title><style>x</style>", ServiceDID: "did:web:pds.test", HandleDomains: []string{".test"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -26,7 +27,7 @@ func TestHomeShowsNothingThatIsEmpty(t *testing.T) {
 	}
 }
 
-func TestWhatIsServedIsOnlyRead(t *testing.T) {
+func TestPagesAreReadOnly(t *testing.T) {
 	for verb, want := range map[string]int{http.MethodGet: 200, http.MethodHead: 200, http.MethodPost: 405, http.MethodOptions: 405} {
 		w := httptest.NewRecorder()
 		Robots().ServeHTTP(w, httptest.NewRequest(verb, "/robots.txt", nil))

@@ -13,20 +13,19 @@ import (
 	"github.com/gatehouse-at/gatehouse/storage"
 )
 
-// logged takes an action of an admin, and writes it to the audit log: an entry for each of its
-// subjects.
+// logged runs an action of an admin, and writes an entry for each of its subjects to the audit log.
 func (s *Server) logged(c *call, act func() error, subjects ...string) error {
 	a := audit.Action{Admin: c.admin, Name: c.nsid, Subjects: subjects}
 	return s.cfg.Audit.Do(c.Context(), a, func(err error) string {
 		if err == nil {
 			return "ok"
 		}
-		return public(err).Name
+		return ErrorOf(err).Name
 	}, act)
 }
 
-// onAccount takes an action on the account of a DID, a handle or an address. It is logged under the
-// DID, so that all that was done to an account is found under that.
+// onAccount runs an action on the account with a DID, a handle or an e-mail address. It is logged
+// with the DID as its subject, so that all actions on an account are found by its DID.
 func (s *Server) onAccount(c *call, identifier string, act func(*accounts.Account) error) error {
 	a, subject, err := s.subject(c, identifier)
 	if err != nil {
@@ -34,14 +33,14 @@ func (s *Server) onAccount(c *call, identifier string, act func(*accounts.Accoun
 	}
 	return s.logged(c, func() error {
 		if a == nil {
-			return invalid(clean("Account does not exist: " + identifier))
+			return invalid("Account does not exist: " + identifier)
 		}
 		return act(a)
 	}, subject)
 }
 
-// subject returns the account of an identifier, nil if there is none, and what the audit log calls
-// it: its DID, or else what was typed, normalised.
+// subject returns the account with an identifier, nil if there is none, and its name in the audit
+// log: its DID, or the normalized identifier if there is no account.
 func (s *Server) subject(c *call, identifier string) (*accounts.Account, string, error) {
 	a, err := s.cfg.Accounts.Find(c.Context(), identifier)
 	switch {
@@ -55,7 +54,8 @@ func (s *Server) subject(c *call, identifier string) (*accounts.Account, string,
 
 var errAdminNotFound = &Error{http.StatusBadRequest, "NotFound", "Account not found"}
 
-// accountView is com.atproto.admin.defs#accountView. It has invites even if there are none.
+// accountView is com.atproto.admin.defs#accountView, with an empty list of invites if there are
+// none.
 type accountView struct {
 	atproto.AdminDefs_AccountView
 	Invites []*atproto.ServerDefs_InviteCode `json:"invites"`
@@ -131,7 +131,7 @@ type searchAccountsOutput struct {
 	Cursor   *string        `json:"cursor,omitempty"`
 }
 
-// searchAccounts finds accounts by the beginning of their e-mail address.
+// searchAccounts finds accounts by a prefix of their e-mail address.
 func (s *Server) searchAccounts(c *call, in *searchAccountsParams) (*searchAccountsOutput, error) {
 	var page accounts.Page
 	var err error
@@ -150,7 +150,7 @@ func (s *Server) searchAccounts(c *call, in *searchAccountsParams) (*searchAccou
 	for _, a := range page.Accounts {
 		view, err := s.accountView(c, a.DID)
 		if errors.Is(err, accounts.ErrNotFound) {
-			continue // deleted meanwhile
+			continue // deleted in the meantime
 		}
 		if err != nil {
 			return nil, err
@@ -246,7 +246,7 @@ type subjectParams struct {
 
 var errNoSubject = &Error{http.StatusBadRequest, "NotFound", "Subject not found"}
 
-// getSubjectStatus knows accounts; records and blobs are the embedder's.
+// getSubjectStatus answers for accounts. There are no records and blobs here.
 func (s *Server) getSubjectStatus(c *call, in *subjectParams) (*atproto.AdminGetSubjectStatus_Output, error) {
 	switch {
 	case in.Blob != nil && in.Did == nil:
@@ -262,7 +262,7 @@ func (s *Server) getSubjectStatus(c *call, in *subjectParams) (*atproto.AdminGet
 	a, err := s.cfg.Accounts.Get(c.Context(), id)
 	if err == nil {
 		takedown, deactivated = a.Takedown, a.DeactivatedAt != nil
-	} else if errors.Is(err, accounts.ErrNotFound) { // the account may be gone, and its takedown still there
+	} else if errors.Is(err, accounts.ErrNotFound) { // takedowns outlast accounts
 		takedown, err = s.cfg.Accounts.TakedownOf(c.Context(), id)
 	}
 	if errors.Is(err, accounts.ErrNotFound) {
@@ -291,7 +291,7 @@ func (s *Server) updateSubjectStatus(c *call, in *atproto.AdminUpdateSubjectStat
 	}
 	ref := in.Subject.AdminDefs_RepoRef
 	if ref == nil {
-		kind := "of an unknown type" // of which indigo's decoder leaves nothing, not even the name
+		kind := "of an unknown type" // indigo's decoder drops the name of the type
 		switch {
 		case in.Subject.RepoStrongRef != nil:
 			kind = "com.atproto.repo.strongRef"
@@ -307,7 +307,7 @@ func (s *Server) updateSubjectStatus(c *call, in *atproto.AdminUpdateSubjectStat
 	if deactivated != nil {
 		u.Deactivated = &deactivated.Applied
 	}
-	// The account may be gone, and its takedown still there.
+	// A takedown outlasts its account, which may be gone.
 	err := s.logged(c, func() error {
 		_, err := s.cfg.Accounts.TakedownOf(c.Context(), syntax.DID(ref.Did))
 		if errors.Is(err, accounts.ErrNotFound) {

@@ -8,11 +8,13 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+
+	"github.com/gatehouse-at/gatehouse/internal/refusal"
 )
 
-// fail answers a request with an error and returns the status.
+// fail answers a request with an error, and returns the status.
 func (s *Server) fail(w http.ResponseWriter, c *call, err error) int {
-	e := public(err)
+	e := ErrorOf(err)
 	if e.Status >= 500 && e.Status != http.StatusNotImplemented {
 		w.Header().Set("X-Request-Id", c.requestID())
 		s.cfg.Logger.ErrorContext(c.Context(), "request failed",
@@ -24,7 +26,7 @@ func (s *Server) fail(w http.ResponseWriter, c *call, err error) int {
 	if e.Status == http.StatusUnauthorized {
 		w.Header()["Www-Authenticate"] = c.challenge()
 	}
-	body, _ := json.Marshal(map[string]string{"error": e.Name, "message": clean(e.Message)})
+	body, _ := json.Marshal(map[string]string{"error": e.Name, "message": refusal.Clean(e.Message)})
 	s.write(w, c, e.Status, body)
 	return e.Status
 }
@@ -43,11 +45,12 @@ func (s *Server) succeed(w http.ResponseWriter, c *call, out any) int {
 	return http.StatusOK
 }
 
-// gzipAbove is the size from which an answer is worth compressing, in bytes.
+// gzipAbove is the size in bytes from which a response is compressed.
 const gzipAbove = 1024
 
 var gzips = sync.Pool{New: func() any { return gzip.NewWriter(nil) }}
 
+// write writes a JSON body, compressed if that is worthwhile and the client accepts it.
 func (s *Server) write(w http.ResponseWriter, c *call, status int, body []byte) {
 	h := w.Header()
 	h.Set("Content-Type", "application/json; charset=utf-8")
@@ -74,6 +77,7 @@ func (s *Server) write(w http.ResponseWriter, c *call, status int, body []byte) 
 	}
 }
 
+// acceptsGzip reports whether the Accept-Encoding header allows gzip.
 func acceptsGzip(r *http.Request) bool {
 	for part := range strings.SplitSeq(strings.Join(r.Header.Values("Accept-Encoding"), ","), ",") {
 		coding, q, weighted := strings.Cut(part, ";")

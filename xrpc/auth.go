@@ -57,7 +57,7 @@ func authorization(r *http.Request) (scheme, credentials string, err error) {
 			return known, credentials, nil
 		}
 	}
-	return "", "", &Error{http.StatusBadRequest, "InvalidToken", clean("Unsupported authorization type: " + scheme)}
+	return "", "", &Error{http.StatusBadRequest, "InvalidToken", "Unsupported authorization type: " + scheme}
 }
 
 // Challenges in the WWW-Authenticate header of a 401: a token of a session or a service, an admin's

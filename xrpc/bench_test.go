@@ -10,15 +10,15 @@ import (
 	"github.com/gatehouse-at/gatehouse/accounts/ratelimit"
 )
 
-// discard is a ResponseWriter that keeps nothing.
+// discard is a ResponseWriter that discards what is written.
 type discard struct{ header http.Header }
 
 func (d discard) Header() http.Header         { return d.header }
 func (d discard) Write(b []byte) (int, error) { return len(b), nil }
 func (d discard) WriteHeader(int)             {}
 
-// BenchmarkOverhead is what the machinery adds to a handler: a row that does nothing, with
-// rate limits on, without a network.
+// BenchmarkOverhead is what the machinery adds to a handler: a row that does nothing, with rate
+// limits on, without a network.
 func BenchmarkOverhead(b *testing.B) {
 	s := sampleServer(b, func(c *Config) { c.Limiter = generous{ratelimit.NewMemory(0, nil)} })
 	for name, path := range map[string]string{"query": "/xrpc/com.example.plain", "params": "/xrpc/com.example.search?q=a&limit=7"} {
@@ -32,8 +32,8 @@ func BenchmarkOverhead(b *testing.B) {
 	}
 }
 
-// BenchmarkAgainstAnEmptyHandler asks, over loopback, a row that does nothing and a handler that
-// does nothing, in turns, and reports how many times as long the row takes.
+// BenchmarkAgainstAnEmptyHandler asks a row that does nothing and a handler that does nothing in
+// turns, over loopback, and reports how many times as long the row takes.
 func BenchmarkAgainstAnEmptyHandler(b *testing.B) {
 	row := httptest.NewServer(sampleServer(b, func(c *Config) { c.Limiter = generous{ratelimit.NewMemory(0, nil)} }))
 	defer row.Close()
@@ -63,11 +63,25 @@ func BenchmarkAgainstAnEmptyHandler(b *testing.B) {
 	b.ReportMetric(float64(ours)/float64(theirs), "times-empty")
 }
 
-// generous counts as its limiter does, and never refuses.
+// generous counts like its limiter, and never refuses.
 type generous struct{ ratelimit.Limiter }
 
 func (g generous) Take(ctx context.Context, key string, windows ...ratelimit.Window) (ratelimit.State, error) {
 	state, err := g.Limiter.Take(ctx, key, windows...)
 	state.Allowed = true
 	return state, err
+}
+
+// BenchmarkCompile parses the lexicons and compiles the table, which happens once in a process.
+func BenchmarkCompile(b *testing.B) {
+	b.ReportAllocs()
+	for b.Loop() {
+		catalog, err := parseLexicons(lexiconsJSON)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if _, err := compileTable(catalog, declared()); err != nil {
+			b.Fatal(err)
+		}
+	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"strings"
 
 	"github.com/gatehouse-at/gatehouse/accounts"
 	"github.com/gatehouse-at/gatehouse/accounts/codes"
@@ -18,19 +17,23 @@ import (
 	"github.com/gatehouse-at/gatehouse/storage"
 )
 
-// Error is what a client is told. Handlers return one where the fault lies in
-// the request itself; the domains' errors become one through the table below.
+// Error is an error as a client is answered. An embedder's hooks may return one to choose the
+// answer; the errors of the domain packages are converted by [ErrorOf].
 type Error struct {
-	Status  int
-	Name    string // default: that of the status
+	// Status is the HTTP status.
+	Status int
+	// Name is the name of the error in the lexicons. Empty: the usual name for the status.
+	Name string
+	// Message is the text for people.
 	Message string
 }
 
+// Error returns the message.
 func (e *Error) Error() string { return e.Message }
 
-// errorTable says what each error of the domains is to a client: the status, the name that the
-// lexicon gives it, and the message if the error has none of its own to show. The first row that
-// matches counts.
+// errorTable says how each error of the domain packages is answered: the status, the name in the
+// lexicons, and the message, unless the error has one for clients. The first row that matches
+// counts.
 var errorTable = []struct {
 	is      error
 	status  int
@@ -86,7 +89,7 @@ var errorTable = []struct {
 	{context.Canceled, 499, "ClientClosedRequest", "Client closed the request"},
 }
 
-// statusNames are the error names of statuses.
+// statusNames are the names of errors that have only a status.
 var statusNames = map[int]string{
 	http.StatusBadRequest:            "InvalidRequest",
 	http.StatusUnauthorized:          "AuthenticationRequired",
@@ -103,9 +106,11 @@ var statusNames = map[int]string{
 	http.StatusGatewayTimeout:        "UpstreamTimeout",
 }
 
-// public turns any error into what the client is told of it. Whatever isn't meant for clients is
-// an internal error without detail.
-func public(err error) *Error {
+// ErrorOf returns what a client is answered for an error: an [*Error] as it is, an error of a
+// domain package by the table of errors, and any other error that has a method PublicMessage()
+// string, such as an embedder's, as 400 InvalidRequest with that message. All other errors are
+// answered 500 InternalServerError without detail.
+func ErrorOf(err error) *Error {
 	var e *Error
 	if errors.As(err, &e) {
 		switch {
@@ -117,7 +122,7 @@ func public(err error) *Error {
 		return e
 	}
 	var service *sessions.ServiceAuthError
-	if errors.As(err, &service) { // these carry their names, which no lexicon lists
+	if errors.As(err, &service) { // these carry their names, which aren't in the lexicons
 		return &Error{http.StatusUnauthorized, service.Name, service.PublicMessage()}
 	}
 	var text interface{ PublicMessage() string }
@@ -131,7 +136,7 @@ func public(err error) *Error {
 		}
 		return e
 	}
-	if errors.As(err, &text) { // an embedder's hook refused
+	if errors.As(err, &text) { // a hook of the embedder refused
 		return &Error{http.StatusBadRequest, "InvalidRequest", text.PublicMessage()}
 	}
 	return errInternal
@@ -139,7 +144,7 @@ func public(err error) *Error {
 
 var errInternal = &Error{http.StatusInternalServerError, "InternalServerError", "Internal Server Error"}
 
-// statusName is the name of an error that has none of its own.
+// statusName returns the name of an error that has only a status.
 func statusName(status int) string {
 	switch name := statusNames[status]; {
 	case name != "":
@@ -150,14 +155,5 @@ func statusName(status int) string {
 	return "InvalidRequest"
 }
 
+// invalid returns a 400 InvalidRequest.
 func invalid(message string) error { return &Error{Status: http.StatusBadRequest, Message: message} }
-
-// clean makes a message fit to show: client input that is quoted in it may hold anything.
-func clean(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
-			return ' '
-		}
-		return r
-	}, strings.ToValidUTF8(s, "?"))
-}

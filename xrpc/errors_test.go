@@ -35,7 +35,7 @@ func TestErrorsForClients(t *testing.T) {
 		{"of a status of servers without a name", &Error{Status: http.StatusLoopDetected, Message: "no"}, Error{508, "InternalServerError", "no"}},
 		{"an internal one with details", &Error{500, "DiskOnFire", "disk on fire"}, Error{500, "InternalServerError", "Internal Server Error"}},
 	} {
-		if got := public(c.err); *got != c.want {
+		if got := ErrorOf(c.err); *got != c.want {
 			t.Errorf("%s: %+v, want %+v", c.name, *got, c.want)
 		}
 	}
@@ -52,7 +52,7 @@ func TestErrorsForClients(t *testing.T) {
 // TestErrorTable shows that each row can be reached and is complete.
 func TestErrorTable(t *testing.T) {
 	for _, row := range errorTable {
-		got := public(fmt.Errorf("in a call: %w", row.is))
+		got := ErrorOf(fmt.Errorf("in a call: %w", row.is))
 		if *got != (Error{row.status, row.name, row.message}) {
 			t.Errorf("%v: %+v, another row comes first", row.is, *got)
 		}

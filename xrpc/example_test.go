@@ -13,8 +13,8 @@ import (
 	"github.com/gatehouse-at/gatehouse/storage/memory"
 )
 
-// gatehouse.New makes the handler and all that it serves. It can be mounted anywhere, and serves
-// what it doesn't have by a handler of the embedder's.
+// gatehouse.New returns the handler and all its services. Methods that it doesn't have are served
+// by a handler of the embedder.
 func Example() {
 	store := memory.New()
 	defer store.Close()

@@ -2,8 +2,8 @@ package xrpc
 
 import "github.com/bluesky-social/indigo/atproto/syntax"
 
-// formats are the lexicon's formats of strings, with what messages say of a text that has
-// another.
+// formats are the string formats of the lexicon language, with what a string must be according to
+// the error message if it doesn't have the format (source: the reference server, for the messages).
 var formats = map[string]struct {
 	valid func(string) bool
 	text  string
@@ -21,7 +21,7 @@ var formats = map[string]struct {
 	"uri":           {parses(syntax.ParseURI), "a uri"},
 }
 
-// parses makes a test of a parser.
+// parses returns a function that reports whether a parser accepts a string.
 func parses[T any](parse func(string) (T, error)) func(string) bool {
 	return func(text string) bool {
 		_, err := parse(text)

@@ -11,8 +11,8 @@ import (
 	"github.com/gatehouse-at/gatehouse/gatehousetest"
 )
 
-// FuzzRequest sends anything: nothing panics, nothing is an internal error, and
-// every refusal is the JSON of one.
+// FuzzRequest sends anything: no request panics or causes an internal error, and every refusal has
+// an error name and a message in JSON.
 func FuzzRequest(f *testing.F) {
 	srv := gatehousetest.NewServer(f)
 	alice := srv.CreateAccount("alice.test")
@@ -50,7 +50,7 @@ func FuzzRequest(f *testing.F) {
 		if err != nil || !validVerb(verb) {
 			return
 		}
-		// Letters stand for good tokens, which the fuzzer can't guess.
+		// A and R stand for valid tokens, which the fuzzer can't guess.
 		switch authorization {
 		case "A":
 			authorization = "Bearer " + alice.AccessJWT

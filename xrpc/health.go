@@ -7,11 +7,11 @@ import (
 	"time"
 )
 
-// healthTimeout is how long the store may take to answer and count as healthy.
+// healthTimeout is how long a healthy store may take to answer.
 const healthTimeout = 5 * time.Second
 
-// serveHealth tells load balancers whether the store answers. It asks the store once a second at
-// most: anyone may ask here.
+// serveHealth tells load balancers whether the store answers. Since anybody may ask, it asks the
+// store at most once a second.
 func (s *Server) serveHealth(w http.ResponseWriter, c *call) {
 	if err := checkVerb(c, http.MethodGet); err != nil {
 		s.fail(w, c, err)
@@ -20,7 +20,7 @@ func (s *Server) serveHealth(w http.ResponseWriter, c *call) {
 	answer := map[string]string{"version": s.cfg.Version}
 	status := http.StatusOK
 	if s.cfg.Health != nil {
-		unhealthy, err := s.health.get(c.Context(), s.cfg.Now, 0, s.checkHealth)
+		unhealthy, err := s.health.Get(c.Context(), s.cfg.Now, 0, s.checkHealth)
 		if unhealthy != nil || err != nil {
 			status, answer["error"] = http.StatusServiceUnavailable, "Service Unavailable"
 		}
@@ -29,8 +29,8 @@ func (s *Server) serveHealth(w http.ResponseWriter, c *call) {
 	s.write(w, c, status, body)
 }
 
-// checkHealth asks the store. Whoever asks first may hang up, which says nothing about it to the
-// others.
+// checkHealth asks the store. It doesn't use the context of a request, since others wait for the
+// result too.
 func (s *Server) checkHealth() (error, bool) {
 	ctx, cancel := context.WithTimeout(context.Background(), healthTimeout)
 	defer cancel()

@@ -28,7 +28,7 @@ func (s *Server) updateHandle(c *call, in *atproto.IdentityUpdateHandle_Input) (
 	return nil, s.cfg.Accounts.UpdateHandle(c.Context(), c.did(), in.Handle, false)
 }
 
-// credentialsOutput is the lexicon's output, whose maps indigo can't encode.
+// credentialsOutput is the lexicon's output, with maps that indigo's type can't encode.
 type credentialsOutput struct {
 	RotationKeys        []string               `json:"rotationKeys,omitempty"`
 	AlsoKnownAs         []string               `json:"alsoKnownAs,omitempty"`
@@ -48,7 +48,7 @@ func (s *Server) requestPlcOperationSignature(c *call, _ *nothing) (*nothing, er
 	return nil, s.cfg.Accounts.RequestPLCSignature(c.Context(), c.did())
 }
 
-// signInput is the lexicon's input; its maps are of unknown types there.
+// signInput is the lexicon's input. Its maps are of the type unknown there.
 type signInput struct {
 	Token               *string  `json:"token,omitempty"`
 	RotationKeys        []string `json:"rotationKeys,omitempty"`
@@ -73,7 +73,7 @@ func (s *Server) signPlcOperation(c *call, in *signInput) (*operationBody, error
 	return &operationBody{op}, err
 }
 
-// recode converts a value of an unknown type by way of JSON.
+// recode converts a value of the type unknown by encoding it as JSON and decoding that.
 func recode(from, to any) error {
 	b, err := json.Marshal(from)
 	if err != nil {
@@ -82,7 +82,7 @@ func recode(from, to any) error {
 	return json.Unmarshal(b, to)
 }
 
-// invalidOperation is the answer to an operation that can't be read.
+// invalidOperation returns the answer to an operation that can't be decoded.
 func invalidOperation(err error) error {
 	var wrong *did.InvalidError
 	if errors.As(err, &wrong) {
@@ -113,7 +113,7 @@ func (s *Server) resolveDid(c *call, in *didParams) (*didDocOutput, error) {
 	return &didDocOutput{doc}, err
 }
 
-// document resolves any DID. An account's of a hosted did:web is made here.
+// document resolves any DID. The document of an account with a hosted did:web is made here.
 func (s *Server) document(c *call, id syntax.DID) (json.RawMessage, error) {
 	a, err := s.cfg.Accounts.Get(c.Context(), id)
 	switch {
@@ -151,11 +151,12 @@ func (s *Server) resolveIdentity(c *call, in *identifierParams) (*identityOutput
 
 func (s *Server) refreshIdentity(c *call, in *identifierParams) (*identityOutput, error) {
 	if id, err := s.lookup(c, in.Identifier); err == nil {
-		s.cfg.Resolver.Renew(id) // not more often than is good for the directory
+		s.cfg.Resolver.Renew(id) // the resolver limits how often it asks the directory
 	}
 	return s.identity(c, in.Identifier)
 }
 
+// lookup returns the DID of an identifier.
 func (s *Server) lookup(c *call, identifier string) (syntax.DID, error) {
 	if strings.HasPrefix(identifier, "did:") {
 		return syntax.DID(identifier), nil
@@ -163,7 +164,8 @@ func (s *Server) lookup(c *call, identifier string) (syntax.DID, error) {
 	return s.cfg.Accounts.ResolveHandle(c.Context(), identifier)
 }
 
-// identity resolves an identifier in both directions.
+// identity resolves an identifier to a DID and its document, and verifies that the handle which the
+// document declares resolves to the DID.
 func (s *Server) identity(c *call, identifier string) (*identityOutput, error) {
 	id, err := s.lookup(c, identifier)
 	if err != nil {
@@ -188,4 +190,9 @@ func (s *Server) identity(c *call, identifier string) (*identityOutput, error) {
 		}
 	}
 	return out, nil
+}
+
+func (s *Server) reserveSigningKey(c *call, in *atproto.ServerReserveSigningKey_Input) (*atproto.ServerReserveSigningKey_Output, error) {
+	key, err := s.cfg.Accounts.ReserveSigningKey(c.Context(), syntax.DID(value(in.Did)))
+	return &atproto.ServerReserveSigningKey_Output{SigningKey: key}, err
 }

@@ -2,13 +2,14 @@ package xrpc
 
 import (
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/gatehouse-at/gatehouse/accounts/ratelimit"
 	"github.com/gatehouse-at/gatehouse/sessions"
 )
 
-// table lists the methods that are served.
+// table returns the methods that are served.
 func (s *Server) table() []*method {
 	full := s.access(sessions.Full...)
 	anyScope := s.access(everyScope...)
@@ -18,13 +19,12 @@ func (s *Server) table() []*method {
 	newcomer, admin, moderator := byAddress(s.newcomer), byAddress(s.admin), byAddress(s.moderator)
 	return []*method{
 		// com.atproto.server: accounts
-		procedure("com.atproto.server.createAccount", newcomer, s.createAccount).
-			format("handle=handle", "did=did").typed("handle").
+		procedure("com.atproto.server.createAccount", newcomer, s.createAccount).privileged().typed("handle").
 			costs(per(100, 5*time.Minute), per(300, day)),
-		procedure("com.atproto.server.requestAccountDelete", full, s.requestAccountDelete).
+		procedure("com.atproto.server.requestAccountDelete", full, s.requestAccountDelete).protected().
 			costs(per(5, time.Hour), per(15, day)),
-		procedure("com.atproto.server.deleteAccount", anyone, s.deleteAccount).
-			format("did=did").typed("did").costs(per(50, 5*time.Minute)),
+		procedure("com.atproto.server.deleteAccount", anyone, s.deleteAccount).typed("did").
+			costs(per(50, 5*time.Minute)),
 		procedure("com.atproto.server.requestPasswordReset", anyone, s.requestPasswordReset).
 			costs(per(15, time.Hour), per(50, day)),
 		procedure("com.atproto.server.resetPassword", anyone, s.resetPassword).
@@ -33,122 +33,129 @@ func (s *Server) table() []*method {
 
 		// com.atproto.server: sessions
 		procedure("com.atproto.server.createSession", anyone, s.createSession),
-		query("com.atproto.server.getSession", anyScope, s.getSession),
+		query("com.atproto.server.getSession", anyScope, s.getSession).protected(),
 		procedure("com.atproto.server.refreshSession", refresh, s.refreshSession),
 		procedure("com.atproto.server.deleteSession", refresh, s.deleteSession),
 
 		// com.atproto.server: app passwords
-		procedure("com.atproto.server.createAppPassword", full, s.createAppPassword),
-		query("com.atproto.server.listAppPasswords", full, s.listAppPasswords),
-		procedure("com.atproto.server.revokeAppPassword", full, s.revokeAppPassword),
+		procedure("com.atproto.server.createAppPassword", full, s.createAppPassword).protected(),
+		query("com.atproto.server.listAppPasswords", full, s.listAppPasswords).protected(),
+		procedure("com.atproto.server.revokeAppPassword", full, s.revokeAppPassword).protected(),
 
 		// com.atproto.server: invite codes
-		procedure("com.atproto.server.createInviteCode", admin, s.createInviteCode).
-			format("forAccount=did").typed("forAccount"),
-		procedure("com.atproto.server.createInviteCodes", admin, s.createInviteCodes).
-			format("forAccounts=did").typed("forAccounts").byDefault("codeCount=1"),
-		query("com.atproto.server.getAccountInviteCodes", full, s.getAccountInviteCodes).
-			byDefault("includeUsed=true", "createAvailable=true"),
+		procedure("com.atproto.server.createInviteCode", admin, s.createInviteCode).typed("forAccount"),
+		procedure("com.atproto.server.createInviteCodes", admin, s.createInviteCodes).typed("forAccounts"),
+		query("com.atproto.server.getAccountInviteCodes", full, s.getAccountInviteCodes).protected(),
 
 		// com.atproto.server: e-mail
-		procedure("com.atproto.server.requestEmailConfirmation", access, s.requestEmailConfirmation).
+		procedure("com.atproto.server.requestEmailConfirmation", access, s.requestEmailConfirmation).protected().
 			costs(per(5, time.Hour), per(15, day)),
-		procedure("com.atproto.server.confirmEmail", access, s.confirmEmail),
-		procedure("com.atproto.server.requestEmailUpdate", full, s.requestEmailUpdate).
+		procedure("com.atproto.server.confirmEmail", access, s.confirmEmail).protected(),
+		procedure("com.atproto.server.requestEmailUpdate", full, s.requestEmailUpdate).protected().
 			costs(per(5, time.Hour), per(15, day)),
-		procedure("com.atproto.server.updateEmail", full, s.updateEmail),
+		procedure("com.atproto.server.updateEmail", full, s.updateEmail).protected(),
 
 		// com.atproto.server: status and migration
-		procedure("com.atproto.server.activateAccount", full, s.activateAccount).
+		procedure("com.atproto.server.activateAccount", full, s.activateAccount).protected().
 			costs(per(50, 5*time.Minute)),
-		procedure("com.atproto.server.deactivateAccount", leaving, s.deactivateAccount).
-			format("deleteAfter=datetime"),
+		procedure("com.atproto.server.deactivateAccount", leaving, s.deactivateAccount).protected(),
 		query("com.atproto.server.checkAccountStatus", access, s.checkAccountStatus).
 			costs(per(100, 5*time.Minute)),
-		query("com.atproto.server.getServiceAuth", anyScope, s.getServiceAuth).
-			format("lxm=nsid"),
+		query("com.atproto.server.getServiceAuth", anyScope, s.getServiceAuth),
 		procedure("com.atproto.server.reserveSigningKey", anyone, s.reserveSigningKey).
-			format("did=did").costs(per(50, 5*time.Minute), per(100, day)),
+			costs(per(50, 5*time.Minute), per(100, day)),
 
 		// com.atproto.identity
-		query("com.atproto.identity.resolveHandle", anyone, s.resolveHandle).format("handle=handle").
+		query("com.atproto.identity.resolveHandle", anyone, s.resolveHandle).
 			costs(per(1500, 5*time.Minute)),
-		procedure("com.atproto.identity.updateHandle", access, s.updateHandle).
-			format("handle=handle").typed("handle").costs(per(10, 5*time.Minute), per(50, day)),
+		procedure("com.atproto.identity.updateHandle", access, s.updateHandle).protected().typed("handle").
+			costs(per(10, 5*time.Minute), per(50, day)),
 		query("com.atproto.identity.getRecommendedDidCredentials", access, s.getRecommendedDidCredentials),
-		procedure("com.atproto.identity.requestPlcOperationSignature", leaving, s.requestPlcOperationSignature).
+		procedure("com.atproto.identity.requestPlcOperationSignature", leaving, s.requestPlcOperationSignature).protected().
 			costs(per(5, time.Hour), per(15, day)),
-		procedure("com.atproto.identity.signPlcOperation", leaving, s.signPlcOperation).
+		procedure("com.atproto.identity.signPlcOperation", leaving, s.signPlcOperation).protected().
 			noOthers("Invalid operation"),
 		procedure("com.atproto.identity.submitPlcOperation", access, s.submitPlcOperation).
 			costs(per(50, 5*time.Minute)),
-		query("com.atproto.identity.resolveDid", anyone, s.resolveDid).format("did=did").
+		query("com.atproto.identity.resolveDid", anyone, s.resolveDid).
 			costs(per(1500, 5*time.Minute)),
-		query("com.atproto.identity.resolveIdentity", anyone, s.resolveIdentity).format("identifier=at-identifier").
+		query("com.atproto.identity.resolveIdentity", anyone, s.resolveIdentity).
 			costs(per(1500, 5*time.Minute)),
 		procedure("com.atproto.identity.refreshIdentity", anyone, s.refreshIdentity).
-			format("identifier=at-identifier").costs(per(100, 5*time.Minute)),
+			costs(per(100, 5*time.Minute)),
 
-		// com.atproto.admin: those that a moderation service may call too
-		query("com.atproto.admin.getAccountInfo", moderator, s.getAccountInfo).format("did=did"),
-		query("com.atproto.admin.getAccountInfos", moderator, s.getAccountInfos).format("dids=did"),
-		query("com.atproto.admin.getInviteCodes", moderator, s.getInviteCodes).
-			byDefault("sort=recent", "limit=100").between("limit", 1, 500),
+		// com.atproto.admin: methods that a moderation service may call too
+		query("com.atproto.admin.getAccountInfo", moderator, s.getAccountInfo),
+		query("com.atproto.admin.getAccountInfos", moderator, s.getAccountInfos),
+		query("com.atproto.admin.getInviteCodes", moderator, s.getInviteCodes),
 		procedure("com.atproto.admin.disableInviteCodes", moderator, s.disableInviteCodes),
-		procedure("com.atproto.admin.disableAccountInvites", moderator, s.disableAccountInvites).
-			format("account=did").typed("account"),
-		procedure("com.atproto.admin.enableAccountInvites", moderator, s.enableAccountInvites).
-			format("account=did").typed("account"),
-		query("com.atproto.admin.getSubjectStatus", moderator, s.getSubjectStatus).
-			format("did=did", "uri=at-uri", "blob=cid"),
-		procedure("com.atproto.admin.updateSubjectStatus", moderator, s.updateSubjectStatus).
-			format("subject/did=did", "subject/uri=at-uri", "subject/cid=cid", "subject/recordUri=at-uri"),
-		procedure("com.atproto.admin.sendEmail", moderator, s.sendEmail).format("recipientDid=did", "senderDid=did"),
+		procedure("com.atproto.admin.disableAccountInvites", moderator, s.disableAccountInvites).typed("account"),
+		procedure("com.atproto.admin.enableAccountInvites", moderator, s.enableAccountInvites).typed("account"),
+		query("com.atproto.admin.getSubjectStatus", moderator, s.getSubjectStatus),
+		procedure("com.atproto.admin.updateSubjectStatus", moderator, s.updateSubjectStatus),
+		procedure("com.atproto.admin.sendEmail", moderator, s.sendEmail).protected(),
 
-		// com.atproto.admin: those that change credentials or delete
-		query("com.atproto.admin.searchAccounts", admin, s.searchAccounts).
-			byDefault("limit=50").between("limit", 1, 100),
-		procedure("com.atproto.admin.updateAccountEmail", admin, s.updateAccountEmail).
-			format("account=at-identifier").typed("account"),
-		procedure("com.atproto.admin.updateAccountHandle", admin, s.updateAccountHandle).
-			format("did=did", "handle=handle").typed("did", "handle"),
-		procedure("com.atproto.admin.updateAccountPassword", admin, s.updateAccountPassword).
-			format("did=did").typed("did"),
-		procedure("com.atproto.admin.updateAccountSigningKey", admin, s.updateAccountSigningKey).
-			format("did=did", "signingKey=did").typed("did"),
-		procedure("com.atproto.admin.deleteAccount", admin, s.adminDeleteAccount).
-			format("did=did").typed("did"),
+		// com.atproto.admin: methods that change credentials or delete accounts
+		query("com.atproto.admin.searchAccounts", admin, s.searchAccounts),
+		procedure("com.atproto.admin.updateAccountEmail", admin, s.updateAccountEmail).typed("account"),
+		procedure("com.atproto.admin.updateAccountHandle", admin, s.updateAccountHandle).typed("did", "handle"),
+		procedure("com.atproto.admin.updateAccountPassword", admin, s.updateAccountPassword).typed("did"),
+		procedure("com.atproto.admin.updateAccountSigningKey", admin, s.updateAccountSigningKey).typed("did"),
+		procedure("com.atproto.admin.deleteAccount", admin, s.adminDeleteAccount).typed("did"),
 
-		// com.atproto.sync: what follows from the accounts
+		// com.atproto.sync: methods that accounts suffice to answer
 		query("com.atproto.sync.listRepos", anyone, s.listRepos).
-			byDefault("limit=500").between("limit", 1, 1000).costs(per(300, 5*time.Minute)),
-		query("com.atproto.sync.getRepoStatus", anyone, s.getRepoStatus).format("did=did"),
+			costs(per(300, 5*time.Minute)),
+		query("com.atproto.sync.getRepoStatus", anyone, s.getRepoStatus),
 
 		// com.atproto.temp
-		query("com.atproto.temp.checkHandleAvailability", anyone, s.checkHandleAvailability).
-			format("handle=handle", "birthDate=datetime").typed("handle"),
+		query("com.atproto.temp.checkHandleAvailability", anyone, s.checkHandleAvailability).typed("handle"),
 		query("com.atproto.temp.checkSignupQueue", access, s.checkSignupQueue),
 		procedure("com.atproto.temp.addReservedHandle", admin, s.addReservedHandle),
-		procedure("com.atproto.temp.revokeAccountCredentials", admin, s.revokeAccountCredentials).
-			format("account=at-identifier").typed("account"),
+		procedure("com.atproto.temp.revokeAccountCredentials", admin, s.revokeAccountCredentials).typed("account"),
 	}
 }
 
-// everyScope is the scopes of all access tokens.
+// everyScope is all scopes of access tokens.
 var everyScope = append([]sessions.Scope{sessions.ScopeTakendown}, sessions.Standard...)
+
+// privilegedElsewhere are the methods of other services for which sessions of plain app passwords
+// get no service token: those of private messages.
+var privilegedElsewhere = []string{"chat.bsky.*"}
+
+// declared returns the rows of the table for what doesn't depend on a Server. They answer no
+// requests.
+var declared = sync.OnceValue(func() []*method { return new(Server).table() })
+
+// ServiceAuthRules returns the methods for which sessions get no service tokens, for
+// [sessions.Config.ServiceAuth].
+func ServiceAuthRules() sessions.ServiceAuthRules {
+	rules := sessions.ServiceAuthRules{Privileged: slices.Clone(privilegedElsewhere)}
+	for _, m := range declared() {
+		if m.isProtected {
+			rules.Protected = append(rules.Protected, m.nsid)
+		}
+		if m.isPrivileged {
+			rules.Privileged = append(rules.Privileged, m.nsid)
+		}
+	}
+	return rules
+}
 
 // Methods returns the NSIDs of all methods that a [Server] has, sorted.
 func Methods() []string {
 	var all []string
-	for _, m := range new(Server).table() {
+	for _, m := range declared() {
 		all = append(all, m.nsid)
 	}
 	slices.Sort(all)
 	return all
 }
 
+// day is a period of limits.
 const day = 24 * time.Hour
 
+// per returns a window of so many calls in a period.
 func per(points int, period time.Duration) ratelimit.Window {
 	return ratelimit.Window{Points: points, Per: period}
 }

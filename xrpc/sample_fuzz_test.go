@@ -14,9 +14,9 @@ import (
 	"github.com/gatehouse-at/gatehouse/accounts/ratelimit"
 )
 
-// FuzzSampleTable sends anything to the methods of the sample table, which between them have
-// all that a row can declare: whatever comes, the answer is well-formed, and only what is
-// made to fail does.
+// FuzzSampleTable sends anything to the methods of the sample table, which between them have all
+// that a row and a lexicon can declare: responses are always well-formed, and only the methods that
+// are made to fail answer with an internal error.
 func FuzzSampleTable(f *testing.F) {
 	const asJSON = "application/json"
 	for _, seed := range []struct{ verb, path, contentType, encoding, forwarded, body string }{

@@ -1,14 +1,17 @@
 package xrpc
 
 import (
+	_ "embed"
 	"errors"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/bluesky-social/indigo/api/atproto"
+	"github.com/bluesky-social/indigo/atproto/lexicon"
 	"github.com/bluesky-social/indigo/atproto/syntax"
 
 	"github.com/gatehouse-at/gatehouse/accounts"
@@ -16,8 +19,24 @@ import (
 	"github.com/gatehouse-at/gatehouse/sessions"
 )
 
-// A table of methods that between them have everything a row can declare, to test
-// the machinery without any domain.
+// A table of methods that between them have everything that a row and a lexicon can declare, to
+// test the machinery without any domain.
+
+//go:embed testdata/sample.json
+var sampleJSON []byte
+
+// sampleLexicons returns the lexicons of the methods of sampleTable, and the official ones, to
+// which they refer.
+var sampleLexicons = sync.OnceValue(func() lexicon.Catalog { return must(parseLexicons(lexiconsJSON, sampleJSON)) })
+
+var sampleSchemas = sync.OnceValue(func() map[string]*schema { return must(compileTable(sampleLexicons(), sampleTable(nil))) })
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
 
 type sampleInput struct {
 	Text    string                                          `json:"text"`
@@ -47,7 +66,7 @@ type sampleParams struct {
 
 var errSample = errors.New("a cause that clients must not see")
 
-// sampleAuth takes the DID in the Authorization header for that of an account.
+// sampleAuth authenticates the account whose DID is in the Authorization header.
 func sampleAuth(c *call) (caller, error) {
 	private(c)
 	_, raw, err := authorization(c.Request)
@@ -57,7 +76,7 @@ func sampleAuth(c *call) (caller, error) {
 	return caller{session: &sessions.Auth{Account: &accounts.Account{DID: syntax.DID(raw)}, Session: &sessions.Session{}}}, nil
 }
 
-// sampleServiceAuth takes it for that of a service.
+// sampleServiceAuth authenticates the service whose DID is in the Authorization header.
 func sampleServiceAuth(c *call) (caller, error) {
 	who, err := sampleAuth(c)
 	if err != nil {
@@ -66,8 +85,8 @@ func sampleServiceAuth(c *call) (caller, error) {
 	return caller{service: &sessions.ServiceAuth{Issuer: who.did()}}, nil
 }
 
-// echo answers with its input. Of an unknown member of the open union indigo keeps nothing, and
-// encodes no empty union.
+// echo returns its input. indigo decodes an unknown member of an open union as an empty union,
+// which it can't encode.
 func echo(_ *call, in *sampleInput) (*sampleInput, error) {
 	if s := in.Subject; s != nil && *s == (atproto.AdminUpdateSubjectStatus_Input_Subject{}) {
 		in.Subject = nil
@@ -77,14 +96,10 @@ func echo(_ *call, in *sampleInput) (*sampleInput, error) {
 
 func sampleTable(*Server) []*method {
 	return []*method{
-		procedure("com.example.echo", anyone, echo).
-			format("actor=at-identifier", "dids=did", "when=datetime", "subject/did=did", "subject/uri=at-uri", "who=handle", "whose=did").
-			typed("who", "whose").
-			between("number", 2, 5).byDefault("count=1").missing("text"),
+		procedure("com.example.echo", anyone, echo).typed("who", "whose"),
 		procedure("com.example.strict", anyone, func(c *call, in *atproto.ServerResetPassword_Input) (*nothing, error) { return nil, nil }),
 		procedure("com.example.nothing", anyone, func(c *call, _ *nothing) (*nothing, error) { return nil, nil }),
-		query("com.example.search", anyone, func(c *call, in *sampleParams) (*sampleParams, error) { return in, nil }).
-			format("dids=did", "who=handle").typed("who").between("limit", 1, 100).byDefault("limit=50", "all=true"),
+		query("com.example.search", anyone, func(c *call, in *sampleParams) (*sampleParams, error) { return in, nil }).typed("who"),
 		query("com.example.plain", anyone, func(c *call, _ *nothing) (*map[string]string, error) {
 			return &map[string]string{"hello": "world"}, nil
 		}),
@@ -114,7 +129,7 @@ func sampleServer(t testing.TB, configure func(*Config)) *Server {
 	if configure != nil {
 		configure(&cfg)
 	}
-	s, err := newServer(cfg, sampleTable)
+	s, err := newServer(cfg, sampleTable, sampleSchemas())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,24 +13,22 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 	"unicode/utf8"
 
 	"github.com/gatehouse-at/gatehouse/accounts"
 )
 
-// schema checks a JSON value against a Go type that was generated from a
-// lexicon: the tags say what is required, the types what may stand where. What the
-// types don't say, formats, ranges and defaults, is said in the table of methods.
+// schema validates a JSON value. It is compiled from a lexicon, and fits the Go type into which the
+// value is decoded: see [compiler].
 type schema struct {
 	kind     reflect.Kind // String, Bool, Int64, Slice, Struct, or Interface for any object
 	elem     *schema
 	fields   []field
 	variants map[string]*schema // of a union, by $type
 	format   string
-	typed    bool // an identifier as people type it
+	typed    bool // an identifier that people type, which is normalized first
 	min, max *int64
-	noOthers string // the beginning of the message about an unknown property; if empty, those are ignored
+	noOthers string // the beginning of the message about an unknown property; if empty, they are dropped
 }
 
 type field struct {
@@ -40,59 +38,8 @@ type field struct {
 	schema    *schema
 }
 
-// schemaOf derives the schema of a type. It panics on a type that no lexicon gives, since
-// the table of methods is part of the source.
-func schemaOf(t reflect.Type) *schema {
-	for t.Kind() == reflect.Pointer {
-		t = t.Elem()
-	}
-	switch t.Kind() {
-	case reflect.String, reflect.Bool, reflect.Int64:
-		return &schema{kind: t.Kind()}
-	case reflect.Interface, reflect.Map:
-		return &schema{kind: reflect.Interface}
-	case reflect.Slice:
-		return &schema{kind: reflect.Slice, elem: schemaOf(t.Elem())}
-	case reflect.Struct:
-		if reflect.PointerTo(t).Implements(reflect.TypeFor[json.Unmarshaler]()) {
-			return &schema{kind: reflect.Interface, variants: variantsOf(t)}
-		}
-		s := &schema{kind: reflect.Struct}
-		for i := range t.NumField() {
-			f := t.Field(i)
-			name, options, _ := strings.Cut(f.Tag.Get("json"), ",")
-			if name == "" || name == "-" {
-				continue
-			}
-			s.fields = append(s.fields, field{name: name, required: !strings.Contains(options, "omitempty"), schema: schemaOf(f.Type)})
-		}
-		return s
-	}
-	panic(fmt.Sprintf("xrpc: no lexicon has the type %v", t))
-}
-
-// variantsOf returns the members of a union by their $type, and nil for another type with a decoder
-// of its own. indigo's unions have a pointer for each member, whose $type is in a tag.
-func variantsOf(union reflect.Type) map[string]*schema {
-	variants := map[string]*schema{}
-	for i := range union.NumField() {
-		member := union.Field(i).Type
-		if member.Kind() != reflect.Pointer || member.Elem().Kind() != reflect.Struct {
-			return nil
-		}
-		typed, _ := member.Elem().FieldByName("LexiconTypeID")
-		_, name, ok := strings.Cut(typed.Tag.Get("cborgen"), "const=")
-		if !ok {
-			return nil
-		}
-		name, _, _ = strings.Cut(name, ",")
-		variants[name] = schemaOf(member)
-	}
-	return variants
-}
-
-// at returns the schemas of a property, such as "did" or "subject/did": of a union
-// those of all members that have it, and of an array that of its elements.
+// at returns the schemas of a property by its path, such as "did" or "subject/did": in a union
+// those in all members that have it, and in an array that of its elements.
 func (s *schema) at(path string) []*schema {
 	if s == nil {
 		return nil
@@ -114,6 +61,7 @@ func (s *schema) at(path string) []*schema {
 	return found
 }
 
+// field returns the field of an object, or nil.
 func (s *schema) field(name string) *field {
 	if s == nil {
 		return nil
@@ -126,7 +74,8 @@ func (s *schema) field(name string) *field {
 	return nil
 }
 
-// check returns the value with unknown properties left out. Path begins the messages.
+// check validates a value, and returns it with defaults added and unknown properties dropped.
+// Messages begin with the path.
 func (s *schema) check(path string, v any) (any, error) {
 	wrong := func(what string) error { return fmt.Errorf("%s must be %s", path, what) }
 	switch s.kind {
@@ -182,8 +131,8 @@ func (s *schema) check(path string, v any) (any, error) {
 	return v, nil
 }
 
-// properties checks an object. At is what it is called itself, and prefix what
-// begins the names of its properties.
+// properties validates an object. Messages call it by the path at, and its properties by their
+// names after the prefix.
 func (s *schema) properties(at, prefix string, object map[string]any) (map[string]any, error) {
 	known := make(map[string]any, len(s.fields))
 	for _, f := range s.fields {
@@ -213,11 +162,11 @@ func (s *schema) properties(at, prefix string, object map[string]any) (map[strin
 	return known, nil
 }
 
-// anything checks a value of no particular type, or of a union.
+// anything validates a value of the type unknown, or of a union.
 func (s *schema) anything(path string, v any) (any, error) {
 	object, ok := v.(map[string]any)
 	if s.variants == nil {
-		if _, list := v.([]any); !ok && !list { // to the reference, an array is an object too
+		if _, list := v.([]any); !ok && !list { // the reference server accepts arrays as objects
 			return nil, fmt.Errorf("%s must be an object", path)
 		}
 		return v, nil
@@ -232,7 +181,7 @@ func (s *schema) anything(path string, v any) (any, error) {
 	return v, nil // unions are open
 }
 
-// integer reads what JSON says is a number, such as 3, 3.0 or 3e0.
+// integer converts a JSON number with an integral value, such as 3, 3.0 or 3e0.
 func integer(v any) (int64, bool) {
 	number, ok := v.(json.Number)
 	if !ok {
@@ -248,9 +197,9 @@ func integer(v any) (int64, bool) {
 	return int64(f), true
 }
 
-// decode reads one JSON value, checks it, and fills in the type.
+// decode parses a body that holds one JSON value, validates it, and decodes it into a Go value.
 func (s *schema) decode(body []byte, into any) error {
-	if !utf8.Valid(body) { // else different texts would be read as the same
+	if !utf8.Valid(body) { // the decoder would replace each invalid byte by the same character
 		return errMalformedJSON
 	}
 	d := json.NewDecoder(bytes.NewReader(body))
@@ -271,8 +220,8 @@ func (s *schema) decode(body []byte, into any) error {
 
 var errMalformedJSON = invalid("Malformed JSON")
 
-// fill makes a value of a type of a value that was checked against it. It takes the way
-// over JSON, since properties may have decoders of their own.
+// fill decodes a value that has been checked into a Go value. It encodes it as JSON first, since
+// properties may have decoders of their own.
 func fill(checked, into any) error {
 	known, err := json.Marshal(checked)
 	if err == nil {
@@ -284,7 +233,8 @@ func fill(checked, into any) error {
 	return nil
 }
 
-// query reads query parameters. An empty one counts as not given.
+// query parses and validates query parameters, and decodes them into a Go value. Empty ones count
+// as missing.
 func (s *schema) query(q url.Values, into any) error {
 	object := map[string]any{}
 	for _, f := range s.fields {
@@ -308,7 +258,8 @@ func (s *schema) query(q url.Values, into any) error {
 	return fill(known, into)
 }
 
-// read gives a text the type of its property, if it can be read so.
+// read converts a query parameter to the type of its property. It returns the string if that is
+// impossible, for check to refuse.
 func (s *schema) read(text string) any {
 	switch s.kind {
 	case reflect.Bool:
@@ -322,6 +273,3 @@ func (s *schema) read(text string) any {
 	}
 	return text
 }
-
-// datetime formats a time as the lexicon wants it.
-func datetime(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z") }

@@ -3,12 +3,11 @@ package xrpc
 import (
 	"encoding/json"
 	"net/http"
-	"reflect"
 	"strings"
 	"testing"
 )
 
-// refused asks, and checks that the answer is InvalidRequest with a message.
+// refused makes a request, and checks that it is answered InvalidRequest with a message.
 func refused(t *testing.T, s *Server, verb, path, body, message string) {
 	t.Helper()
 	w := ask(s, verb, path, body)
@@ -18,7 +17,7 @@ func refused(t *testing.T, s *Server, verb, path, body, message string) {
 	}
 }
 
-// answered asks, and checks the JSON of the answer.
+// answered makes a request, and checks the JSON of the response.
 func answered(t *testing.T, s *Server, verb, path, body, want string) {
 	t.Helper()
 	w := ask(s, verb, path, body)
@@ -80,9 +79,10 @@ func TestInputs(t *testing.T) {
 		`{"status":{}}`:                   `Input/status must have the property "applied"`,
 		`{"subject":{"did":"x"}}`:         `Input/subject must be an object which includes the "$type" property`,
 		`{"subject":7}`:                   `Input/subject must be an object which includes the "$type" property`,
-		`{"subject":{"$type":"com.atproto.admin.defs#repoRef"}}`:                 `Input/subject must have the property "did"`,
-		`{"subject":{"$type":"com.atproto.admin.defs#repoRef","did":"x"}}`:       "Input/subject/did must be a valid did",
-		`{"subject":{"$type":"com.atproto.repo.strongRef","uri":"x","cid":"y"}}`: "Input/subject/uri must be a valid at-uri",
+		`{"subject":{"$type":"com.atproto.admin.defs#repoRef"}}`:                                                                           `Input/subject must have the property "did"`,
+		`{"subject":{"$type":"com.atproto.admin.defs#repoRef","did":"x"}}`:                                                                 "Input/subject/did must be a valid did",
+		`{"subject":{"$type":"com.atproto.repo.strongRef","uri":"x","cid":"bafyreidfayvfuwqa7qlnopdjiqrxzs6blmoeu4rujcjtnci5beludirz2a"}}`: "Input/subject/uri must be a valid at-uri",
+		`{"subject":{"$type":"com.atproto.repo.strongRef","uri":"at://a.test","cid":"y"}}`:                                                 "Input/subject/cid must be a cid string",
 		`[]`:                   "Input must be an object",
 		`"x"`:                  "Input must be an object",
 		`{"text":"a"`:          "Malformed JSON",
@@ -153,42 +153,5 @@ func TestFormats(t *testing.T) {
 	}
 	if len(formats) != 11 {
 		t.Errorf("%d formats, and 11 are tested", len(formats))
-	}
-}
-
-// TestMistakesInTheTable shows that they can't wait until a request comes.
-func TestMistakesInTheTable(t *testing.T) {
-	row := func() *method {
-		return procedure("com.example.row", anyone, func(*call, *sampleInput) (*nothing, error) { return nil, nil })
-	}
-	for name, declare := range map[string]func(){
-		"a format of no property":     func() { row().format("other=did") },
-		"a format that doesn't exist": func() { row().format("text=email") },
-		"a format within no object":   func() { row().format("text/x=did") },
-		"a range of no property":      func() { row().between("other", 1, 2) },
-		"a default of no property":    func() { row().byDefault("other=1") },
-		"a default of another type":   func() { row().byDefault("count=many") },
-		"an optional of no property":  func() { row().missing("other") },
-		"a format of no input":        func() { sampleTable(nil)[2].format("text=did") },
-		"a type of no lexicon": func() {
-			schemaOf(reflect.TypeFor[struct {
-				F float64 `json:"f"`
-			}]())
-		},
-	} {
-		func() {
-			defer func() {
-				if p, _ := recover().(string); !strings.HasPrefix(p, "xrpc: ") {
-					t.Errorf("%s: panic %q", name, p)
-				}
-			}()
-			declare()
-		}()
-	}
-	if _, err := newServer(Config{}, func(*Server) []*method { return []*method{row(), row()} }); err == nil {
-		t.Error("the same method twice")
-	}
-	if _, err := New(Config{}); err == nil {
-		t.Error("a server without services")
 	}
 }

@@ -10,8 +10,8 @@ import (
 	"github.com/gatehouse-at/gatehouse/gatehousetest"
 )
 
-// BenchmarkReadsDuringLogins shows in one run what a storm of logins, each of which costs a full
-// password hash, does to reads: hashing is bounded, so that a processor is left to them.
+// BenchmarkReadsDuringLogins measures reads alone, and during a storm of logins that each cost a
+// full password hash. Hashing is bounded, so that a processor is left for the reads.
 func BenchmarkReadsDuringLogins(b *testing.B) {
 	srv := gatehousetest.NewServer(b, gatehousetest.WithConfig(func(c *gatehouse.Config) { c.Passwords.Memory, c.Passwords.Time = 0, 0 }))
 	alice := srv.CreateAccount("alice.test")

@@ -2,6 +2,7 @@ package xrpc
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"net/http"
 
@@ -12,14 +13,35 @@ import (
 	"github.com/gatehouse-at/gatehouse/storage"
 )
 
-// The methods of com.atproto.sync here are answered from the accounts: which there are, and whether
-// they are active. An embedder that has the repositories adds their commits and revisions by
-// [Config.RepoStatus], or serves these methods itself ([Config.LeaveToFallback]).
+// The methods of com.atproto.sync here say which accounts there are, and whether they are active.
+// An embedder that has the repositories adds their commits and revisions by [Config.RepoStatus], or
+// serves these methods itself ([Config.LeaveToFallback]).
 
-// noRev stands for an unknown revision, since the lexicon requires one: the earliest of all TIDs.
+// RepoStatus is the state of the repository of an account, as com.atproto.server.checkAccountStatus
+// shows it.
+type RepoStatus struct {
+	// Commit is the CID of the latest commit, and Rev its revision, a TID. They are also shown by
+	// com.atproto.sync.listRepos and getRepoStatus. Empty: unknown.
+	Commit, Rev string
+	// The others are counts.
+	Blocks, IndexedRecords, ExpectedBlobs, ImportedBlobs int64
+	PrivateStateValues                                   int64
+}
+
+// RepoStatusFunc returns the state of the repository of an account. Its error may wrap
+// [accounts.ErrNotFound] if there is no repository: listRepos then leaves the account out, and
+// getRepoStatus is answered RepoNotFound.
+type RepoStatusFunc func(ctx context.Context, did syntax.DID) (RepoStatus, error)
+
+// noCommit is the commit that is shown of a repository whose commit is unknown, since the lexicon
+// requires one: the CID of the empty byte string.
+const noCommit = "bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku"
+
+// noRev is the revision that is shown of a repository whose revision is unknown, since the lexicon
+// requires one: the earliest TID.
 const noRev = "2222222222222"
 
-// repoStatus returns what is known of the repository of an account. Unknown fields are empty.
+// repoStatus returns the state of the repository of an account, with unknown fields empty.
 func (s *Server) repoStatus(c *call, id syntax.DID) (RepoStatus, error) {
 	if s.cfg.RepoStatus == nil {
 		return RepoStatus{}, nil
@@ -32,8 +54,7 @@ type listReposParams struct {
 	Cursor *string `json:"cursor,omitempty"`
 }
 
-// listRepos lists all accounts, the oldest first, including those that are deactivated or taken
-// down.
+// listRepos lists all accounts, oldest first, including those that are deactivated or taken down.
 func (s *Server) listRepos(c *call, in *listReposParams) (*atproto.SyncListRepos_Output, error) {
 	page, err := s.cfg.Accounts.List(c.Context(), value(in.Cursor), int(in.Limit))
 	if errors.Is(err, storage.ErrInvalid) {
@@ -46,7 +67,7 @@ func (s *Server) listRepos(c *call, in *listReposParams) (*atproto.SyncListRepos
 	for _, a := range page.Accounts {
 		repo, err := s.repoStatus(c, a.DID)
 		if errors.Is(err, accounts.ErrNotFound) {
-			continue // deleted meanwhile
+			continue // deleted in the meantime
 		}
 		if err != nil {
 			return nil, err
@@ -59,10 +80,10 @@ func (s *Server) listRepos(c *call, in *listReposParams) (*atproto.SyncListRepos
 	return out, nil
 }
 
-// getRepoStatus tells whether an account is active, and the revision of its repository if there is
+// getRepoStatus returns whether an account is active, and the revision of its repository if it has
 // one.
 func (s *Server) getRepoStatus(c *call, in *didParams) (*atproto.SyncGetRepoStatus_Output, error) {
-	notFound := &Error{http.StatusBadRequest, "RepoNotFound", clean("Could not find repo for DID: " + in.Did)}
+	notFound := &Error{http.StatusBadRequest, "RepoNotFound", "Could not find repo for DID: " + in.Did}
 	a, err := s.cfg.Accounts.Get(c.Context(), syntax.DID(in.Did))
 	if errors.Is(err, accounts.ErrNotFound) {
 		return nil, notFound
@@ -71,7 +92,7 @@ func (s *Server) getRepoStatus(c *call, in *didParams) (*atproto.SyncGetRepoStat
 		return nil, err
 	}
 	out := &atproto.SyncGetRepoStatus_Output{Did: a.DID.String(), Active: a.Active(), Status: pointer(string(a.Status()))}
-	if !out.Active { // the lexicon has a revision only of active ones
+	if !out.Active { // the lexicon has revisions only of active accounts
 		return out, nil
 	}
 	repo, err := s.repoStatus(c, a.DID)

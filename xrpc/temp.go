@@ -41,13 +41,13 @@ func (s *Server) checkHandleAvailability(c *call, in *availabilityParams) (*atpr
 // invalidEmail is what the method's lexicon has for an address that is refused. A policy that failed
 // stays a failure.
 func invalidEmail(err error) error {
-	if e := public(err); e.Status != http.StatusBadRequest {
+	if e := ErrorOf(err); e.Status != http.StatusBadRequest {
 		return err
 	}
 	return &Error{http.StatusBadRequest, "InvalidEmail", "Invalid email"}
 }
 
-// checkSignupQueue has nobody wait: there is no queue here.
+// checkSignupQueue answers that the account is activated: there is no queue here.
 func (s *Server) checkSignupQueue(*call, *nothing) (*atproto.TempCheckSignupQueue_Output, error) {
 	return &atproto.TempCheckSignupQueue_Output{Activated: true}, nil
 }

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// stuckAuth is an AdminAuth, such as a directory service, that doesn't answer until it is let go.
+// stuckAuth is an AdminAuth, such as a directory service, that doesn't answer until it is released.
 type stuckAuth struct{ entered, release chan struct{} }
 
 func (a stuckAuth) Admin(context.Context, string, string) bool {
@@ -17,8 +17,9 @@ func (a stuckAuth) Admin(context.Context, string, string) bool {
 	return false
 }
 
-// TestWaitingEndsWithTheRequest: whoever waits for another request, for an admin's turn or for an
-// answer that is being found out, doesn't wait longer than the client does.
+// TestWaitingEndsWithTheRequest shows that a request which waits for another one, for its turn to
+// guess at an admin's password or for a health check in progress, waits no longer than its client
+// does.
 func TestWaitingEndsWithTheRequest(t *testing.T) {
 	stuck := stuckAuth{make(chan struct{}), make(chan struct{})}
 	healthy := make(chan struct{})

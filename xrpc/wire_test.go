@@ -27,7 +27,7 @@ import (
 	"github.com/gatehouse-at/gatehouse/sessions"
 )
 
-// request is one raw request and what it should be answered.
+// request is a raw request, and the answer that is expected.
 type request struct {
 	name    string
 	verb    string // default GET, or POST with a body
@@ -72,7 +72,7 @@ func do(t *testing.T, srv *gatehousetest.Server, r request) (*http.Response, []b
 	for k, v := range r.header {
 		req.Header.Set(k, v)
 	}
-	// The transport's own gzip would hide the server's.
+	// The transport's own decompression would hide that of the server.
 	resp, err := (&http.Transport{DisableCompression: true}).RoundTrip(req)
 	if err != nil {
 		t.Fatal(err)
@@ -272,7 +272,8 @@ func TestRateLimits(t *testing.T) {
 	if resp.StatusCode != 429 || resp.Header.Get("Retry-After") != "270" || resp.Header.Get("RateLimit-Remaining") != "0" {
 		t.Errorf("beyond the limit: %d %v", resp.StatusCode, resp.Header)
 	}
-	// Nobody else is locked out: not the owner elsewhere, not others behind the same address.
+	// Nobody else is locked out: neither the owner at another address, nor others at the same
+	// address.
 	if resp := login("alice.test", "password", "192.0.2.2"); resp.StatusCode != 200 {
 		t.Errorf("from another address: %d", resp.StatusCode)
 	}
@@ -283,7 +284,7 @@ func TestRateLimits(t *testing.T) {
 	if resp := login("alice.test", "password", "192.0.2.1"); resp.StatusCode != 200 {
 		t.Errorf("in the next period: %d", resp.StatusCode)
 	}
-	// The day's window goes on: 30 + 1 were used of 300.
+	// The window of a day goes on: 31 of 300 are used.
 	for range 9 {
 		for range 30 {
 			login("alice.test", "wrong", "192.0.2.1")
@@ -295,7 +296,7 @@ func TestRateLimits(t *testing.T) {
 		t.Errorf("beyond the day's limit: %d %v", resp.StatusCode, resp.Header)
 	}
 
-	// A valid token is counted by its account, whatever the address.
+	// Calls with a valid token are counted by account, whatever the address.
 	fresh := srv.Login(alice)
 	for i := range 3 {
 		resp, _ := do(t, srv, request{path: getSession, header: map[string]string{
@@ -308,7 +309,7 @@ func TestRateLimits(t *testing.T) {
 	}
 }
 
-func TestNobodyForgesAnAddress(t *testing.T) {
+func TestAddressesCannotBeForged(t *testing.T) {
 	srv := gatehousetest.NewServer(t, gatehousetest.WithConfig(func(c *gatehouse.Config) { c.Limits.Limiter = nil }))
 	for i := range 5 {
 		resp, _ := do(t, srv, request{path: describe, header: map[string]string{
@@ -374,8 +375,8 @@ func TestRequireAuth(t *testing.T) {
 	}
 }
 
-// TestTheLogNamesAccountsAndNoSecrets looks at what is logged of a sign-up, a login and the use of
-// a session.
+// TestTheLogNamesAccountsAndNoSecrets checks what is logged of a sign-up, a login and the use of a
+// session.
 func TestTheLogNamesAccountsAndNoSecrets(t *testing.T) {
 	var log bytes.Buffer
 	srv := gatehousetest.NewServer(t, gatehousetest.WithConfig(func(c *gatehouse.Config) {
@@ -414,7 +415,7 @@ func TestTheLogNamesAccountsAndNoSecrets(t *testing.T) {
 	}
 }
 
-// strangers is a directory that knows nobody, and counts the questions.
+// strangers is a directory that knows no DID, and counts the queries.
 type strangers struct {
 	did.Directory
 	asked atomic.Int32
@@ -425,8 +426,8 @@ func (d *strangers) Log(_ context.Context, id syntax.DID) ([]*did.Operation, err
 	return nil, fmt.Errorf("%w: %s", did.ErrNotFound, id)
 }
 
-// TestServiceTokensOfStrangers has many DIDs sign up with tokens that are worth nothing, which only
-// the directory can tell: it is asked no more often than the limit of the method allows.
+// TestServiceTokensOfStrangers signs up with worthless tokens of many DIDs, for each of which the
+// directory is asked, and shows that it is asked no more often than the limit of the method allows.
 func TestServiceTokensOfStrangers(t *testing.T) {
 	var directory strangers
 	srv := gatehousetest.NewServer(t, gatehousetest.WithConfig(func(c *gatehouse.Config) {

@@ -16,7 +16,7 @@ import (
 	"github.com/bluesky-social/indigo/atproto/syntax"
 
 	"github.com/gatehouse-at/gatehouse/accounts/did"
-	"github.com/gatehouse-at/gatehouse/xrpc"
+	httpweb "github.com/gatehouse-at/gatehouse/web"
 )
 
 func TestClient(t *testing.T) {
@@ -54,7 +54,7 @@ func TestClient(t *testing.T) {
 
 func TestClientOfADirectoryUnderAPath(t *testing.T) {
 	l, _ := newLocal(t)
-	server := httptest.NewServer(http.StripPrefix("/plc", xrpc.PLCDirectory(l)))
+	server := httptest.NewServer(http.StripPrefix("/plc", httpweb.PLCDirectory(l, nil)))
 	defer server.Close()
 	for _, path := range []string{"/plc", "/plc/"} {
 		ids := newIdentities(t, newClient(t, server.URL+path))

@@ -11,7 +11,7 @@ import (
 
 	"github.com/gatehouse-at/gatehouse/accounts/did"
 	"github.com/gatehouse-at/gatehouse/storage/memory"
-	"github.com/gatehouse-at/gatehouse/xrpc"
+	httpweb "github.com/gatehouse-at/gatehouse/web"
 )
 
 var ctx = context.Background()
@@ -91,7 +91,7 @@ func handle(h syntax.Handle) func(*did.Operation) { return func(o *did.Operation
 // serve runs a local directory behind HTTP; fault may answer in its place.
 func serve(t *testing.T, l *did.Local, fault func(http.ResponseWriter, *http.Request) bool) *httptest.Server {
 	t.Helper()
-	handler := xrpc.PLCDirectory(l)
+	handler := httpweb.PLCDirectory(l, nil)
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if fault == nil || !fault(w, r) {
 			handler.ServeHTTP(w, r)

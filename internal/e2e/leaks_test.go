@@ -277,6 +277,7 @@ func serveWith(t *testing.T, store storage.Store, hasher accounts.PasswordHasher
 	must(err)
 	open, err := sessions.New(ctx, store, a, p, sessions.Config{
 		ServiceDID: "did:web:localhost", Keys: []sessions.Key{{Secret: secret}}, Secret: secret, Now: now,
+		ServiceAuth: xrpc.ServiceAuthRules(),
 	})
 	must(err)
 	inviteCodes, err := invites.New(ctx, store, invites.Config{Hostname: "localhost", Now: now})
@@ -286,8 +287,8 @@ func serveWith(t *testing.T, store storage.Store, hasher accounts.PasswordHasher
 	resolver, err := did.NewResolver(did.ResolverConfig{Now: now})
 	must(err)
 	handler, err := xrpc.New(xrpc.Config{
-		Services: xrpc.Services{Accounts: a, Sessions: open, Invites: inviteCodes, AppPasswords: p},
-		Audit:    log, Resolver: resolver, Now: now,
+		Accounts: a, Sessions: open, Invites: inviteCodes, AppPasswords: p,
+		Audit: log, Resolver: resolver, Now: now,
 	})
 	must(err)
 	server := httptest.NewServer(handler)

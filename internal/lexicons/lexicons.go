@@ -1,5 +1,6 @@
-// Package lexicons checks outputs against the official lexicons, which ship
-// inside the indigo module. It is for tests.
+// Package lexicons reads the official lexicons, which ship inside the indigo module of go.mod.
+// Tests check outputs against them, and a generator extracts from them what the server needs of its
+// methods.
 package lexicons
 
 import (
@@ -17,7 +18,7 @@ import (
 	"github.com/bluesky-social/indigo/atproto/lexicon"
 )
 
-// Catalog knows the methods of com.atproto.
+// Catalog holds the lexicons below com.atproto.
 type Catalog struct {
 	catalog *lexicon.BaseCatalog
 	methods map[string]Method
@@ -36,7 +37,7 @@ type Method struct {
 	Input map[string]string
 }
 
-// properties are those of an object.
+// properties are the properties of an object.
 type properties struct {
 	Properties map[string]struct {
 		Type string `json:"type"`
@@ -66,11 +67,11 @@ var load = sync.OnceValues(func() (*Catalog, error) {
 	return c, err
 })
 
-// Load returns the catalog.
+// Load returns the Catalog. It finds the indigo module with the go command.
 func Load() (*Catalog, error) { return load() }
 
-// add takes in a lexicon. The library validates records only, so the output of a method
-// becomes a record with the output as its one property.
+// add adds a lexicon. The library validates only records, so the output of a method becomes a
+// record with the output as its only property.
 func (c *Catalog) add(b []byte) error {
 	var file struct {
 		Lexicon int                        `json:"lexicon"`
@@ -149,10 +150,10 @@ func (c *Catalog) Method(nsid string) (Method, bool) {
 	return m, ok
 }
 
-// Def returns a definition as it is written, by its NSID#name, or nil.
+// Def returns the JSON of a definition by its NSID#name, or nil if there is none.
 func (c *Catalog) Def(ref string) json.RawMessage { return c.defs[ref] }
 
-// CheckOutput validates the body of a successful answer.
+// CheckOutput validates the body of a successful response.
 func (c *Catalog) CheckOutput(nsid string, body []byte) error {
 	m, ok := c.methods[nsid]
 	switch {
@@ -173,7 +174,7 @@ func (c *Catalog) CheckOutput(nsid string, body []byte) error {
 	return nil
 }
 
-// Methods lists the methods whose NSIDs begin with one of some prefixes, sorted.
+// Methods returns the NSIDs of the methods that begin with one of the prefixes, sorted.
 func (c *Catalog) Methods(prefixes ...string) []string {
 	var all []string
 	for nsid := range c.methods {

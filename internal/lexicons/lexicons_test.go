@@ -30,3 +30,22 @@ func TestCheckOutput(t *testing.T) {
 		t.Errorf("getAccountInviteCodes: %+v, %v", m, ok)
 	}
 }
+
+func TestExtract(t *testing.T) {
+	c, err := Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := c.Extract("com.atproto.server.deleteSession", "com.atproto.admin.updateAccountEmail", "com.atproto.server.deleteSession")
+	const want = `[
+{"lexicon":1,"id":"com.atproto.admin.updateAccountEmail","defs":{"main":{"input":{"encoding":"application/json","schema":{"properties":{"account":{"format":"at-identifier","type":"string"},"email":{"type":"string"}},"required":["account","email"],"type":"object"}},"type":"procedure"}}},
+{"lexicon":1,"id":"com.atproto.server.deleteSession","defs":{"main":{"type":"procedure"}}}
+]
+`
+	if err != nil || string(got) != want {
+		t.Errorf("%s, %v; want %s", got, err, want)
+	}
+	if _, err := c.Extract("com.atproto.server.nonsense"); err == nil {
+		t.Error("a method without a lexicon: no error")
+	}
+}

@@ -1,4 +1,4 @@
-package xrpc
+package web
 
 import (
 	"encoding/json"
@@ -11,32 +11,56 @@ import (
 
 	"github.com/gatehouse-at/gatehouse/accounts/did"
 	"github.com/gatehouse-at/gatehouse/accounts/ratelimit"
+	"github.com/gatehouse-at/gatehouse/internal/httpbody"
+	"github.com/gatehouse-at/gatehouse/internal/refusal"
 )
 
-// PLCDirectory is the function of the same name, with what anybody may ask limited by address as
-// methods are, and what anybody may add to the store more so. It isn't served at the names of
-// accounts.
-func (s *Server) PLCDirectory(l *did.Local) http.Handler {
-	directory := PLCDirectory(l)
-	return s.NotAtHandleHosts(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		c := s.newCall(w, r)
-		err := s.take(c, "", c.payer(), globalLimit)
-		if err == nil && r.Method == http.MethodPost {
-			err = s.take(c, "plc", c.payer(), plcLimit)
+// PLCDirectory serves [Config.Directory] as the function of the same name does. Requests are
+// limited by address, and operations, which anybody may add to the store, more strictly. It returns
+// nil if there is no local directory.
+func (s *Server) PLCDirectory() http.Handler {
+	if s.cfg.Directory == nil {
+		return nil
+	}
+	directory := PLCDirectory(s.cfg.Directory, s.cfg.Errors)
+	return s.guard.Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var windows []ratelimit.Window
+		if r.Method == http.MethodPost {
+			windows = plcLimit
 		}
-		if err != nil {
-			plcWrite(w, public(err).Status, "application/json", plcMessage(public(err).Message))
+		if err := s.charge(w, r, "plc", windows...); err != nil {
+			p := s.describe(err)
+			plcWrite(w, p.status, "application/json", plcMessage(p.message))
 			return
 		}
 		directory.ServeHTTP(w, r)
 	}))
 }
 
-var plcLimit = []ratelimit.Window{per(100, 5*time.Minute), per(300, day)}
+// plcLimit is how many operations an address may submit.
+var plcLimit = []ratelimit.Window{{Points: 100, Per: 5 * time.Minute}, {Points: 300, Per: 24 * time.Hour}}
 
-// PLCDirectory serves a local directory of did:plc as the public one serves its own
-// (source: the did:plc specification, 0.1). A path that doesn't begin with a DID is a plain 404.
-func PLCDirectory(l *did.Local) http.Handler {
+// PLCDirectory serves a local directory of did:plc as the public one serves its own (source: the
+// did:plc specification, 0.1). A path that doesn't begin with a DID is a plain 404. The ErrorFunc
+// describes errors of the store; if it is nil, they are answered 500.
+func PLCDirectory(l *did.Local, describe ErrorFunc) http.Handler {
+	if describe == nil {
+		describe = func(error) (int, string, string) {
+			return http.StatusInternalServerError, "InternalServerError", "Internal Server Error"
+		}
+	}
+	fail := func(w http.ResponseWriter, id syntax.DID, err error) {
+		status, _, text := describe(err)
+		switch {
+		case errors.Is(err, did.ErrNotFound):
+			status, text = http.StatusNotFound, "DID not registered: "+id.String()
+		case errors.Is(err, did.ErrTombstoned):
+			status, text = http.StatusGone, "DID not available: "+id.String()
+		case errors.Is(err, did.ErrRefused):
+			status, text = http.StatusBadRequest, strings.TrimPrefix(err.Error(), did.ErrRefused.Error()+": ")
+		}
+		plcWrite(w, status, "application/json", plcMessage(text))
+	}
 	mux := http.NewServeMux()
 	get := func(path string, render func(id syntax.DID, log []*did.Logged) (any, error)) {
 		mux.HandleFunc("GET /{did}"+path, func(w http.ResponseWriter, r *http.Request) {
@@ -51,7 +75,7 @@ func PLCDirectory(l *did.Local) http.Handler {
 				out, err = render(id, audit)
 			}
 			if err != nil {
-				plcFail(w, id, err)
+				fail(w, id, err)
 				return
 			}
 			contentType := "application/json"
@@ -89,9 +113,9 @@ func PLCDirectory(l *did.Local) http.Handler {
 			return
 		}
 		var op did.Operation
-		body, err := readBody(r)
-		if err != nil {
-			plcWrite(w, public(err).Status, "application/json", plcMessage(public(err).Message))
+		body, unread := httpbody.Read(r)
+		if unread != nil {
+			plcWrite(w, unread.Status, "application/json", plcMessage(unread.Message))
 			return
 		}
 		if err := json.Unmarshal(body, &op); err != nil {
@@ -103,7 +127,7 @@ func PLCDirectory(l *did.Local) http.Handler {
 			return
 		}
 		if err := l.Submit(r.Context(), id, &op); err != nil {
-			plcFail(w, id, err)
+			fail(w, id, err)
 			return
 		}
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
@@ -122,19 +146,8 @@ func inForce(audit []*did.Logged) []*did.Operation {
 	return ops
 }
 
-func plcMessage(text string) map[string]string { return map[string]string{"message": clean(text)} }
-
-func plcFail(w http.ResponseWriter, id syntax.DID, err error) {
-	status, text := public(err).Status, public(err).Message
-	switch {
-	case errors.Is(err, did.ErrNotFound):
-		status, text = http.StatusNotFound, "DID not registered: "+id.String()
-	case errors.Is(err, did.ErrTombstoned):
-		status, text = http.StatusGone, "DID not available: "+id.String()
-	case errors.Is(err, did.ErrRefused):
-		status, text = http.StatusBadRequest, strings.TrimPrefix(err.Error(), did.ErrRefused.Error()+": ")
-	}
-	plcWrite(w, status, "application/json", plcMessage(text))
+func plcMessage(text string) map[string]string {
+	return map[string]string{"message": refusal.Clean(text)}
 }
 
 func plcWrite(w http.ResponseWriter, status int, contentType string, v any) {

@@ -1,4 +1,4 @@
-package xrpc
+package web
 
 import (
 	"context"
@@ -11,13 +11,15 @@ import (
 	"github.com/gatehouse-at/gatehouse/accounts"
 	"github.com/gatehouse-at/gatehouse/accounts/did"
 	"github.com/gatehouse-at/gatehouse/accounts/handle"
+	"github.com/gatehouse-at/gatehouse/internal/briefly"
+	"github.com/gatehouse-at/gatehouse/internal/handlehost"
 )
 
 // wellKnown caches the answers below /.well-known/ and of the TLS check for a second, by what was
-// asked and the host. Accounts that this process changes are looked up anew at once.
+// asked and the host. Accounts that this process changes are looked up again at once.
 type wellKnown struct {
 	mu      sync.Mutex
-	answers map[string]*briefly[wellKnownAnswer]
+	answers map[string]*briefly.Value[wellKnownAnswer]
 }
 
 type wellKnownAnswer struct {
@@ -26,19 +28,19 @@ type wellKnownAnswer struct {
 	err         error
 }
 
-// maxWellKnown is how many answers are remembered. Hosts are of the clients' choice, so beyond that
-// all are forgotten.
+// maxWellKnown is how many answers are cached. Since clients choose the hosts, the cache is emptied
+// when there are more.
 const maxWellKnown = 4096
 
-func (k *wellKnown) at(key string) *briefly[wellKnownAnswer] {
+func (k *wellKnown) at(key string) *briefly.Value[wellKnownAnswer] {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	b := k.answers[key]
 	if b == nil {
 		if len(k.answers) >= maxWellKnown || k.answers == nil {
-			k.answers = map[string]*briefly[wellKnownAnswer]{}
+			k.answers = map[string]*briefly.Value[wellKnownAnswer]{}
 		}
-		b = newBriefly[wellKnownAnswer]()
+		b = briefly.New[wellKnownAnswer]()
 		k.answers[key] = b
 	}
 	return b
@@ -50,19 +52,21 @@ const (
 	didDocumentPath = "/.well-known/did.json"
 )
 
-// WellKnown serves what is below /.well-known/: [Server.AtprotoDID] and [Server.DIDDocument].
+// WellKnown serves what is below /.well-known/: atproto-did, the DID of the account whose handle is
+// the host that is asked, and did.json, the DID documents of the server and of accounts with a
+// did:web on its domains.
 func (s *Server) WellKnown() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET "+atprotoDIDPath, s.AtprotoDID)
-	mux.HandleFunc("GET "+didDocumentPath, s.DIDDocument)
+	mux.HandleFunc("GET "+atprotoDIDPath, s.atprotoDID)
+	mux.HandleFunc("GET "+didDocumentPath, s.didDocument)
 	return s.hostGuard(mux, mux)
 }
 
-// AtprotoDID serves /.well-known/atproto-did: the DID of the account whose handle is
-// the host that is asked (source: the atproto handle specification).
-func (s *Server) AtprotoDID(w http.ResponseWriter, r *http.Request) {
+// atprotoDID serves /.well-known/atproto-did: the DID of the account whose handle is the host that
+// is asked (source: the atproto handle specification).
+func (s *Server) atprotoDID(w http.ResponseWriter, r *http.Request) {
 	s.serveWellKnown(w, r, "User not found", func() wellKnownAnswer {
-		a, err := s.accountOfHost(r.Context(), hostName(r.Host))
+		a, err := s.accountOfHost(r.Context(), handlehost.Name(r.Host))
 		if err != nil {
 			return wellKnownAnswer{err: err}
 		}
@@ -70,11 +74,11 @@ func (s *Server) AtprotoDID(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-// DIDDocument serves /.well-known/did.json: the document of the server's own did:web, and those of
+// didDocument serves /.well-known/did.json: the document of the server's own did:web, and those of
 // accounts whose did:web is the host that is asked, on one of the server's domains. An account that
-// is deactivated or taken down keeps its DID, and so the document, without which it couldn't leave
+// is deactivated or taken down keeps its DID and its document, without which it couldn't leave
 // (source: the did:web method specification).
-func (s *Server) DIDDocument(w http.ResponseWriter, r *http.Request) {
+func (s *Server) didDocument(w http.ResponseWriter, r *http.Request) {
 	s.serveWellKnown(w, r, "Not found", func() wellKnownAnswer {
 		body, err := s.documentOfHost(r.Context(), r.Host)
 		return wellKnownAnswer{contentType: "application/did+json", body: body, err: err}
@@ -83,8 +87,7 @@ func (s *Server) DIDDocument(w http.ResponseWriter, r *http.Request) {
 
 // serveWellKnown serves what find finds for the host, limited by address as methods are.
 func (s *Server) serveWellKnown(w http.ResponseWriter, r *http.Request, notFound string, find func() wellKnownAnswer) {
-	c := s.newCall(w, r)
-	if limited := s.take(c, "", c.payer(), globalLimit); limited != nil {
+	if limited := s.charge(w, r, ""); limited != nil {
 		s.noWellKnown(w, r, limited, notFound)
 		return
 	}
@@ -93,7 +96,7 @@ func (s *Server) serveWellKnown(w http.ResponseWriter, r *http.Request, notFound
 		s.noWellKnown(w, r, accounts.ErrNotFound, notFound)
 		return
 	}
-	answer, err := s.briefAnswer(c, key, find)
+	answer, err := s.briefAnswer(r, key, find)
 	if err != nil {
 		answer.err = err
 	}
@@ -107,25 +110,25 @@ func (s *Server) serveWellKnown(w http.ResponseWriter, r *http.Request, notFound
 }
 
 // briefAnswer returns the cached answer of a key, or the one that find returns.
-func (s *Server) briefAnswer(c *call, key string, find func() wellKnownAnswer) (wellKnownAnswer, error) {
-	return s.wellKnown.at(key).get(c.Context(), s.cfg.Now, s.cfg.Accounts.Changes(), func() (wellKnownAnswer, bool) {
+func (s *Server) briefAnswer(r *http.Request, key string, find func() wellKnownAnswer) (wellKnownAnswer, error) {
+	return s.wellKnown.at(key).Get(r.Context(), s.cfg.Now, s.cfg.Accounts.Changes(), func() (wellKnownAnswer, bool) {
 		answer := find()
-		return answer, c.Context().Err() == nil // whoever asks first may hang up, which says nothing to the others
+		// If this client hangs up, the error says nothing to the others.
+		return answer, r.Context().Err() == nil
 	})
 }
 
 // documentOfHost returns the DID document that is served at a host, which may have a port: the
 // server's own, or that of an account.
 func (s *Server) documentOfHost(ctx context.Context, host string) (json.RawMessage, error) {
-	own := s.cfg.Sessions.ServiceDID()
-	for _, host := range []string{host, hostName(host)} {
+	for _, host := range []string{host, handlehost.Name(host)} {
 		// A port is part of the server's own DID where its host name has one.
-		if id, err := did.WebDID(host); err == nil && id.String() == own {
+		if id, err := did.WebDID(host); err == nil && id.String() == s.cfg.ServiceDID {
 			data := did.Data{DID: id, Services: map[string]did.Service{did.AtprotoPDS: {Type: did.AtprotoPDSType, Endpoint: s.cfg.Accounts.Endpoint()}}}
 			return json.Marshal(data.Document())
 		}
 	}
-	id, err := did.WebDID(hostName(host))
+	id, err := did.WebDID(handlehost.Name(host))
 	if err != nil {
 		return nil, accounts.ErrNotFound
 	}
@@ -133,7 +136,7 @@ func (s *Server) documentOfHost(ctx context.Context, host string) (json.RawMessa
 	if err != nil {
 		return nil, err
 	}
-	// Any other document is its host's affair: to resolve it may lead back here.
+	// Other documents aren't resolved: that may lead back here.
 	doc := s.cfg.Accounts.HostedDocument(a)
 	if doc == nil {
 		return nil, accounts.ErrNotFound
@@ -154,16 +157,16 @@ func (s *Server) accountOfHost(ctx context.Context, name string) (*accounts.Acco
 	return a, err
 }
 
-// noWellKnown answers that there is nothing here, which is taken for the end of a handle or a DID;
-// so it must not stand for a failure.
+// noWellKnown answers a request that has no other answer. A 404 is taken for the end of a handle or
+// a DID, so it must not stand for a failure.
 func (s *Server) noWellKnown(w http.ResponseWriter, r *http.Request, err error, notFound string) {
 	if errors.Is(err, accounts.ErrNotFound) {
 		http.Error(w, notFound, http.StatusNotFound)
 		return
 	}
-	e := public(err)
-	if e.Status >= 500 {
-		s.cfg.Logger.ErrorContext(r.Context(), "request failed", "path", r.URL.Path, "status", e.Status, "error", err)
+	p := s.describe(err)
+	if p.status >= http.StatusInternalServerError {
+		s.logFailure(r, p.status, err)
 	}
-	http.Error(w, e.Message, e.Status)
+	http.Error(w, p.message, p.status)
 }

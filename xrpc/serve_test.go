@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-at/gatehouse/accounts/ratelimit"
+	"github.com/gatehouse-at/gatehouse/internal/httpbody"
 )
 
 func TestPaths(t *testing.T) {
@@ -66,7 +67,7 @@ func TestPaths(t *testing.T) {
 	}
 }
 
-// TestHead has the headers of GET without its body, as users of net/http expect.
+// TestHead shows that HEAD is answered with the headers of GET and no body.
 func TestHead(t *testing.T) {
 	s := sampleServer(t, nil)
 	for _, path := range []string{"/xrpc/com.example.plain", "/xrpc/_health", "/xrpc/com.example.other", "/xrpc/com.example.search"} {
@@ -160,9 +161,9 @@ func TestBodies(t *testing.T) {
 		{"another content type", "POST", "echo", body{strings.NewReader("{}")}, 2, http.Header{"Content-Type": {"application/cbor; a=b"}}, 400, "Wrong request encoding (Content-Type): application/cbor"},
 		{"a content type with a parameter", "POST", "echo", body{strings.NewReader("{}")}, 2, http.Header{"Content-Type": {"Application/JSON;charset=UTF-8"}}, 200, ""},
 		{"a broken body", "POST", "echo", body{broken{}}, -1, http.Header{"Content-Type": {"application/json"}}, 400, "The request body could not be read"},
-		{"exactly the limit", "POST", "echo", body{bytes.NewReader(jsonOf(maxBody))}, -1, http.Header{"Content-Type": {"application/json"}}, 200, ""},
-		{"over the limit", "POST", "echo", body{bytes.NewReader(jsonOf(maxBody + 1))}, -1, http.Header{"Content-Type": {"application/json"}}, 413, "request entity too large"},
-		{"said to be over the limit", "POST", "echo", body{broken{}}, maxBody + 1, http.Header{"Content-Type": {"application/json"}}, 413, "request entity too large"},
+		{"exactly the limit", "POST", "echo", body{bytes.NewReader(jsonOf(httpbody.Max))}, -1, http.Header{"Content-Type": {"application/json"}}, 200, ""},
+		{"over the limit", "POST", "echo", body{bytes.NewReader(jsonOf(httpbody.Max + 1))}, -1, http.Header{"Content-Type": {"application/json"}}, 413, "request entity too large"},
+		{"said to be over the limit", "POST", "echo", body{broken{}}, httpbody.Max + 1, http.Header{"Content-Type": {"application/json"}}, 413, "request entity too large"},
 		{"brotli", "POST", "echo", body{strings.NewReader("x")}, 1, http.Header{"Content-Type": {"application/json"}, "Content-Encoding": {"br"}}, 415, "unsupported content-encoding"},
 	} {
 		r := httptest.NewRequest(c.verb, "/xrpc/com.example."+c.path, nil)
@@ -178,7 +179,7 @@ func TestBodies(t *testing.T) {
 	}
 }
 
-// TestLargeBodiesAreNotRead shows that refusing one costs no more than the limit.
+// TestLargeBodiesAreNotRead shows that refusing a large body costs no more than reading the limit.
 func TestLargeBodiesAreNotRead(t *testing.T) {
 	s := sampleServer(t, nil)
 	post := func(header string, r io.Reader) int {
@@ -190,8 +191,8 @@ func TestLargeBodiesAreNotRead(t *testing.T) {
 		s.ServeHTTP(w, request)
 		return w.Code
 	}
-	endless := &counter{limit: 100 * maxBody}
-	if status := post("", endless); status != http.StatusRequestEntityTooLarge || endless.read > 2*maxBody {
+	endless := &counter{limit: 100 * httpbody.Max}
+	if status := post("", endless); status != http.StatusRequestEntityTooLarge || endless.read > 2*httpbody.Max {
 		t.Errorf("an endless body: %d after %d bytes", status, endless.read)
 	}
 	var bomb bytes.Buffer
@@ -209,7 +210,7 @@ func TestLargeBodiesAreNotRead(t *testing.T) {
 	}
 }
 
-// counter is a long body of spaces.
+// counter is a long body of spaces that counts how much of it was read.
 type counter struct{ read, limit int }
 
 func (c *counter) Read(b []byte) (int, error) {
@@ -288,7 +289,7 @@ func TestMethodsAreLeftToTheFallback(t *testing.T) {
 		{LeaveToFallback: []string{"com.example.large"}},
 		{LeaveToFallback: []string{"com.example.Large"}, Fallback: fallback},
 	} {
-		if _, err := newServer(bad, sampleTable); err == nil || !strings.Contains(err.Error(), "Config.LeaveToFallback") {
+		if _, err := newServer(bad, sampleTable, sampleSchemas()); err == nil || !strings.Contains(err.Error(), "Config.LeaveToFallback") {
 			t.Errorf("%v: %v", bad.LeaveToFallback, err)
 		}
 	}
@@ -297,8 +298,9 @@ func TestMethodsAreLeftToTheFallback(t *testing.T) {
 	}
 }
 
-// TestAMissingMethodSaysWhereItMayBe: clients give up at a bare 501.
-func TestAMissingMethodSaysWhereItMayBe(t *testing.T) {
+// TestUnknownMethodsHintAtAProxy shows that the message of a 501 says which header is missing or
+// ignored.
+func TestUnknownMethodsHintAtAProxy(t *testing.T) {
 	s := sampleServer(t, nil)
 	for header, want := range map[string]string{
 		"": "Method Not Implemented: com.example.other isn't served here; to have another service answer, name it in an atproto-proxy header",
@@ -343,7 +345,7 @@ func TestHealthOfTheStore(t *testing.T) {
 	}
 }
 
-// lines reads a JSON log.
+// lines parses a log in JSON.
 func lines(t *testing.T, log *bytes.Buffer) []map[string]any {
 	t.Helper()
 	var all []map[string]any
@@ -358,7 +360,7 @@ func lines(t *testing.T, log *bytes.Buffer) []map[string]any {
 	return all
 }
 
-func TestInternalErrorsTellNothing(t *testing.T) {
+func TestInternalErrorsHaveNoDetails(t *testing.T) {
 	var log bytes.Buffer
 	s := sampleServer(t, func(c *Config) { c.Logger = slog.New(slog.NewJSONHandler(&log, nil)) })
 	for path, cause := range map[string]string{
@@ -383,7 +385,7 @@ func TestInternalErrorsTellNothing(t *testing.T) {
 			t.Errorf("%s: %v", path, request)
 		}
 	}
-	// What clients do wrong is no error of the server's.
+	// Mistakes of clients aren't logged as errors.
 	for _, path := range []string{"/xrpc/com.example.other", "/xrpc/com.example.search", "/xrpc/nonsense"} {
 		w := ask(s, "GET", path, "")
 		if all := lines(t, &log); len(all) != 1 || all[0]["level"] != "INFO" || w.Header().Get("X-Request-Id") != "" {
@@ -433,7 +435,7 @@ func TestRequestLog(t *testing.T) {
 	}
 }
 
-// limiter answers as it is told.
+// limiter is a Limiter made of a function.
 type limiter func(key string, windows []ratelimit.Window) (ratelimit.State, error)
 
 func (l limiter) Take(_ context.Context, key string, windows ...ratelimit.Window) (ratelimit.State, error) {
@@ -461,7 +463,7 @@ func TestKeysOfLimits(t *testing.T) {
 	}{
 		{"by address", "GET", "plain", "", forwarded, []string{" 2001:db8:1:2:: 1"}},
 		{"by account", "GET", "private", "", append(forwarded, "Authorization", "Bearer did:web:a.test"), []string{" did:web:a.test 1", "com.example.private did:web:a.test 1"}},
-		{"a service token: by address, and before it is looked at", "POST", "arrive", "", append(forwarded, "Authorization", "Bearer did:web:a.test"), []string{" 2001:db8:1:2:: 1", "com.example.arrive 2001:db8:1:2:: 1"}},
+		{"a service token: by address, before it is verified", "POST", "arrive", "", append(forwarded, "Authorization", "Bearer did:web:a.test"), []string{" 2001:db8:1:2:: 1", "com.example.arrive 2001:db8:1:2:: 1"}},
 		{"refused: by address", "GET", "private", "", forwarded, []string{" 2001:db8:1:2:: 1"}},
 		{"two windows", "POST", "login", `{"name":"alice"}`, forwarded, []string{" 2001:db8:1:2:: 1", "com.example.login 2001:db8:1:2:: 2"}},
 		{"a bad input costs the same", "POST", "login", `{}`, forwarded, []string{" 2001:db8:1:2:: 1", "com.example.login 2001:db8:1:2:: 2"}},
@@ -516,7 +518,7 @@ func TestHeadersOfLimits(t *testing.T) {
 			t.Errorf("try %d: %s", i, w.Body)
 		}
 	}
-	// Of the limit of all and the method's own, the tighter shows.
+	// Of the limit on all requests and that of the method, the tighter one is shown.
 	if w := ask(s, "GET", "/xrpc/com.example.private", "", "Authorization", "Bearer did:web:a.test"); w.Header().Get("RateLimit-Policy") != "5;w=60" {
 		t.Errorf("two limits: %v", w.Header())
 	}
@@ -532,7 +534,7 @@ func TestTheTightestLimitShows(t *testing.T) {
 		c.Now = func() time.Time { return now }
 		c.Limiter = limiter(func(key string, windows []ratelimit.Window) (ratelimit.State, error) {
 			nsid, _, _ := strings.Cut(key, " ")
-			// The clock of a limiter elsewhere may be behind.
+			// The clock of a limiter on another machine may be behind.
 			return ratelimit.State{Window: windows[0], Allowed: left[nsid] >= 0, Remaining: max(0, left[nsid]), Reset: now.Add(-time.Minute)}, nil
 		})
 	})
@@ -542,11 +544,11 @@ func TestTheTightestLimitShows(t *testing.T) {
 		status          int
 		policy, waiting string
 	}{
-		{"the limit of all", 3, 4, 200, "3000;w=300", ""},
+		{"the limit on all requests", 3, 4, 200, "3000;w=300", ""},
 		{"the method's own", 4, 3, 200, "5;w=60", ""},
 		{"both", 3, 3, 200, "3000;w=300", ""},
 		{"the method's own is exhausted", 0, -1, 429, "5;w=60", "1"},
-		{"the limit of all is exhausted", -1, 3, 429, "3000;w=300", "1"},
+		{"the limit on all requests is exhausted", -1, 3, 429, "3000;w=300", "1"},
 	} {
 		left[""], left["com.example.private"] = c.all, c.own
 		w := ask(s, "GET", "/xrpc/com.example.private", "", "Authorization", "Bearer did:web:a.test")
@@ -556,7 +558,7 @@ func TestTheTightestLimitShows(t *testing.T) {
 	}
 }
 
-// TestLimitsFailOpen: nobody is locked out because the counters can't be reached.
+// TestLimitsFailOpen shows that no client is refused when the limiter fails.
 func TestLimitsFailOpen(t *testing.T) {
 	var log bytes.Buffer
 	s := sampleServer(t, func(c *Config) {

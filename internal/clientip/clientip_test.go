@@ -1,4 +1,4 @@
-package xrpc
+package clientip
 
 import (
 	"net/http"
@@ -50,10 +50,10 @@ func TestClientIP(t *testing.T) {
 	if a := clientIP(socket, nil); a.IsValid() {
 		t.Errorf("without trusted proxies, a Unix socket's header is believed: %v", a)
 	}
-	if a, b := ipKey(netip.MustParseAddr("2001:db8::1")), ipKey(netip.MustParseAddr("2001:db8::ffff")); a != b {
+	if a, b := Key(netip.MustParseAddr("2001:db8::1")), Key(netip.MustParseAddr("2001:db8::ffff")); a != b {
 		t.Errorf("two addresses of one network are counted as %s and %s", a, b)
 	}
-	if ipKey(netip.MustParseAddr("192.0.2.1")) == ipKey(netip.MustParseAddr("192.0.2.2")) {
+	if Key(netip.MustParseAddr("192.0.2.1")) == Key(netip.MustParseAddr("192.0.2.2")) {
 		t.Error("two IPv4 addresses are counted as one")
 	}
 }

@@ -62,55 +62,12 @@ func (s *Server) resetPassword(c *call, in *atproto.ServerResetPassword_Input) (
 	return nil, s.cfg.Accounts.ResetPassword(c.Context(), accounts.ResetParams{Code: in.Token, Password: in.Password})
 }
 
-// describeOutput is the lexicon's output with the property that today's servers add.
-type describeOutput struct {
-	atproto.ServerDescribeServer_Output
-	BlobUploadLimit *int64 `json:"blobUploadLimit,omitempty"`
-}
-
-func (s *Server) describeServer(c *call, _ *nothing) (*describeOutput, error) {
-	d := s.cfg.Description
-	// Clients ask for a code first, so if sign-up is closed nobody fills in a form for nothing.
-	codeRequired := s.cfg.Invites.Required() || s.cfg.Accounts.SignUpMode() == accounts.SignUpClosed
-	out := &describeOutput{ServerDescribeServer_Output: atproto.ServerDescribeServer_Output{
-		Did:                       s.cfg.Sessions.ServiceDID(),
-		AvailableUserDomains:      s.cfg.Accounts.Handles().Domains(),
-		InviteCodeRequired:        &codeRequired,
-		PhoneVerificationRequired: &d.VerificationRequired,
-		Links: &atproto.ServerDescribeServer_Links{
-			PrivacyPolicy: pointer(d.PrivacyPolicyURL), TermsOfService: pointer(d.TermsOfServiceURL),
-		},
-		Contact: &atproto.ServerDescribeServer_Contact{Email: pointer(d.ContactEmail)},
-	}}
-	if d.BlobUploadLimit > 0 {
-		out.BlobUploadLimit = &d.BlobUploadLimit
-	}
-	return out, nil
-}
-
-// didDoc returns an account's DID document as an output has it.
+// didDoc returns the DID document of an account for an output, or nil if it isn't known.
 func (s *Server) didDoc(c *call, a *accounts.Account) *any {
 	doc := s.cfg.Accounts.Document(c.Context(), a)
 	if doc == nil {
 		return nil
 	}
 	var v any = json.RawMessage(doc)
-	return &v
-}
-
-// value is what a pointer points to, or the zero value.
-func value[T any](p *T) (v T) {
-	if p != nil {
-		v = *p
-	}
-	return v
-}
-
-// pointer is nil for the zero value.
-func pointer[T comparable](v T) *T {
-	var zero T
-	if v == zero {
-		return nil
-	}
 	return &v
 }

@@ -1,6 +1,8 @@
 package xrpc
 
 import (
+	"time"
+
 	"github.com/bluesky-social/indigo/api/atproto"
 
 	"github.com/gatehouse-at/gatehouse/accounts"
@@ -49,6 +51,7 @@ func (s *Server) deleteSession(c *call, _ *nothing) (*nothing, error) {
 	return nil, s.cfg.Sessions.End(c.Context(), c.refresh)
 }
 
+// scopeOf returns the scope of new tokens.
 func scopeOf(t *sessions.Tokens) sessions.Scope {
 	if t.Session == nil {
 		return sessions.ScopeTakendown
@@ -56,7 +59,7 @@ func scopeOf(t *sessions.Tokens) sessions.Scope {
 	return t.Session.Scope
 }
 
-// sessionInfo is what a session shows of its account.
+// sessionInfo returns what a session of a scope shows of its account.
 func (s *Server) sessionInfo(c *call, a *accounts.Account, scope sessions.Scope) *atproto.ServerGetSession_Output {
 	active := a.Active()
 	out := &atproto.ServerGetSession_Output{
@@ -70,11 +73,26 @@ func (s *Server) sessionInfo(c *call, a *accounts.Account, scope sessions.Scope)
 	return out
 }
 
-// showsEmail reports whether sessions of a scope see the account's e-mail address.
+// showsEmail reports whether sessions of a scope see the e-mail address of the account.
 func (s *Server) showsEmail(scope sessions.Scope) bool {
 	switch scope {
 	case sessions.ScopeAppPass, sessions.ScopeAppPassPrivileged:
 		return s.cfg.EmailForAppPasswords
 	}
 	return true
+}
+
+type serviceAuthParams struct {
+	Aud string  `json:"aud"`
+	Exp *int64  `json:"exp,omitempty"`
+	Lxm *string `json:"lxm,omitempty"`
+}
+
+func (s *Server) getServiceAuth(c *call, in *serviceAuthParams) (*atproto.ServerGetServiceAuth_Output, error) {
+	p := sessions.ServiceTokenParams{Audience: in.Aud, Method: value(in.Lxm)}
+	if in.Exp != nil && *in.Exp != 0 {
+		p.Expires = time.Unix(*in.Exp, 0)
+	}
+	token, err := s.cfg.Sessions.ServiceToken(c.Context(), c.session, p)
+	return &atproto.ServerGetServiceAuth_Output{Token: token}, err
 }

@@ -1,4 +1,4 @@
-package xrpc_test
+package web_test
 
 import (
 	"encoding/json"
@@ -11,7 +11,8 @@ import (
 	"github.com/gatehouse-at/gatehouse/gatehousetest"
 )
 
-func TestTheLocalDirectoryIsNoPlaceToFill(t *testing.T) {
+// TestPLCOperationsAreLimited: anybody may submit operations, which are kept.
+func TestPLCOperationsAreLimited(t *testing.T) {
 	srv := gatehousetest.NewServer(t, gatehousetest.WithConfig(func(c *gatehouse.Config) { c.Limits.Limiter = nil }))
 	alice := srv.CreateAccount("alice.test")
 	for i := range 101 {
@@ -28,7 +29,7 @@ func TestTheLocalDirectoryIsNoPlaceToFill(t *testing.T) {
 			t.Fatalf("operation %d: %d, want %d", i, resp.StatusCode, want)
 		}
 	}
-	// Documents can be read all the same, also where @atproto/identity looks for them.
+	// Documents can still be read, also where @atproto/identity looks for them.
 	for _, path := range []string{"/plc/" + alice.DID, "/" + url.QueryEscape(alice.DID)} {
 		resp, err := srv.Client().Get(srv.URL + path)
 		if err != nil {

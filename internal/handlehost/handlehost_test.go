@@ -1,4 +1,4 @@
-package xrpc
+package handlehost
 
 import (
 	"net/http"
@@ -17,13 +17,14 @@ func TestHostName(t *testing.T) {
 		"alice.test:x": "alice.test", "": "", ".": "", ":80": "", "127.0.0.1:80": "127.0.0.1", "[::1]:80": "::1", "[::1]": "::1", "[fe80::1%25eth0]": "fe80::1%25eth0",
 		"[alice.test]:80": "alice.test", "::1": "", ".test": ".test",
 	} {
-		if got := hostName(host); got != want {
+		if got := Name(host); got != want {
 			t.Errorf("%q: %q, want %q", host, got, want)
 		}
 	}
 }
 
-// FuzzHostName: a host that net/url takes for the name of an account is taken for one here too.
+// FuzzHostName shows that a host which net/url parses as the name of an account is recognized as
+// such.
 func FuzzHostName(f *testing.F) {
 	for _, host := range []string{
 		"alice.test", "ALICE.test.:443", "u:p@alice.test", "a@b@alice.test", "[alice.test]:1", "alice.test:1:2", "é.test", "%41.test", "alice%2etest", "[::1%25.test]:1", "a b.test",
@@ -35,11 +36,11 @@ func FuzzHostName(f *testing.F) {
 		if err != nil || strings.ContainsAny(host, "/?#") {
 			t.Skip()
 		}
-		if name := strings.TrimRight(strings.ToLower(u.Hostname()), "."); strings.HasSuffix(name, ".test") && !strings.HasSuffix(hostName(host), ".test") {
-			t.Errorf("%q: the name is %q, and not %q", host, name, hostName(host))
+		if name := strings.TrimRight(strings.ToLower(u.Hostname()), "."); strings.HasSuffix(name, ".test") && !strings.HasSuffix(Name(host), ".test") {
+			t.Errorf("%q: the name is %q, and not %q", host, name, Name(host))
 		}
-		if name := hostName(host); !strings.ContainsAny(name, ":[]@") && hostName(name) != name {
-			t.Errorf("%q: %q, and of that %q", host, name, hostName(name))
+		if name := Name(host); !strings.ContainsAny(name, ":[]@") && Name(name) != name {
+			t.Errorf("%q: %q, and of that %q", host, name, Name(name))
 		}
 	})
 }
@@ -58,21 +59,21 @@ func TestAcceptsHTML(t *testing.T) {
 	}
 }
 
-// FuzzHandleHostRedirect: whatever the host, a redirect leads to the configured URL with a handle
-// in it.
+// FuzzHandleHostRedirect shows that a redirect leads to the configured URL with a handle in it,
+// whatever the host is.
 func FuzzHandleHostRedirect(f *testing.F) {
 	for _, host := range []string{"alice.test", "ALICE.test.:80", "evil.example/.test", "a?b.test", "a#b.test", "@evil.test", "\r\nx: y.test", "a\\b.test", "{handle}.test"} {
 		f.Add(host, "/")
 	}
-	s := &Server{cfg: Config{HandleHostRedirect: "https://app.example.com/profile/{handle}"}}
+	g := Guard{Redirect: "https://app.example.com/profile/{handle}"}
 	f.Fuzz(func(t *testing.T, host, path string) {
 		r := &http.Request{Method: http.MethodGet, Host: host, URL: &url.URL{Path: path}, Header: http.Header{"Accept": {"text/html"}}}
-		to, ok := s.redirectOf(r)
+		to, ok := g.redirectOf(r)
 		if !ok {
 			return
 		}
 		h, found := strings.CutPrefix(to, "https://app.example.com/profile/")
-		if _, err := handle.Normalize(h); !found || h != hostName(host) || err != nil && strings.Trim(h, "abcdefghijklmnopqrstuvwxyz0123456789.-") != "" {
+		if _, err := handle.Normalize(h); !found || h != Name(host) || err != nil && strings.Trim(h, "abcdefghijklmnopqrstuvwxyz0123456789.-") != "" {
 			t.Errorf("%q is sent to %q", host, to)
 		}
 	})

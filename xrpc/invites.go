@@ -6,34 +6,6 @@ import (
 	"github.com/gatehouse-at/gatehouse/invites"
 )
 
-func (s *Server) createAppPassword(c *call, in *atproto.ServerCreateAppPassword_Input) (*atproto.ServerCreateAppPassword_AppPassword, error) {
-	p, password, err := s.cfg.AppPasswords.Create(c.Context(), c.did(), in.Name, value(in.Privileged))
-	if err != nil {
-		return nil, err
-	}
-	return &atproto.ServerCreateAppPassword_AppPassword{
-		Name: p.Name, Password: password, CreatedAt: datetime(p.CreatedAt), Privileged: &p.Privileged,
-	}, nil
-}
-
-func (s *Server) listAppPasswords(c *call, _ *nothing) (*atproto.ServerListAppPasswords_Output, error) {
-	all, err := s.cfg.AppPasswords.List(c.Context(), c.did())
-	if err != nil {
-		return nil, err
-	}
-	out := &atproto.ServerListAppPasswords_Output{Passwords: []*atproto.ServerListAppPasswords_AppPassword{}}
-	for _, p := range all {
-		out.Passwords = append(out.Passwords, &atproto.ServerListAppPasswords_AppPassword{
-			Name: p.Name, CreatedAt: datetime(p.CreatedAt), Privileged: &p.Privileged,
-		})
-	}
-	return out, nil
-}
-
-func (s *Server) revokeAppPassword(c *call, in *atproto.ServerRevokeAppPassword_Input) (*nothing, error) {
-	return nil, s.cfg.AppPasswords.Revoke(c.Context(), c.did(), in.Name)
-}
-
 func (s *Server) createInviteCode(c *call, in *atproto.ServerCreateInviteCode_Input) (*atproto.ServerCreateInviteCode_Output, error) {
 	var forAccounts []string
 	if in.ForAccount != nil {
@@ -49,7 +21,7 @@ func (s *Server) createInviteCode(c *call, in *atproto.ServerCreateInviteCode_In
 func (s *Server) createInviteCodes(c *call, in *atproto.ServerCreateInviteCodes_Input) (*atproto.ServerCreateInviteCodes_Output, error) {
 	out := &atproto.ServerCreateInviteCodes_Output{Codes: []*atproto.ServerCreateInviteCodes_AccountCodes{}}
 	if in.ForAccounts != nil && len(in.ForAccounts) == 0 {
-		return out, nil // for nobody, which is not the same as for nobody in particular
+		return out, nil // an empty list is for nobody, a missing one for the admin
 	}
 	made, err := s.createInvites(c, in.CodeCount, in.UseCount, in.ForAccounts)
 	if err != nil {
@@ -61,7 +33,7 @@ func (s *Server) createInviteCodes(c *call, in *atproto.ServerCreateInviteCodes_
 	return out, nil
 }
 
-// createInvites makes codes, and logs for whom.
+// createInvites creates codes, and writes to the audit log for which accounts.
 func (s *Server) createInvites(c *call, codeCount, useCount int64, forAccounts []string) (made []invites.AccountCodes, err error) {
 	subjects := []string{invites.Admin}
 	if len(forAccounts) > 0 {
@@ -91,6 +63,7 @@ func (s *Server) getAccountInviteCodes(c *call, in *accountInviteCodesParams) (*
 	return out, nil
 }
 
+// inviteCode returns a code as com.atproto.server.defs#inviteCode.
 func inviteCode(c *invites.Code) *atproto.ServerDefs_InviteCode {
 	out := &atproto.ServerDefs_InviteCode{
 		Code: c.Code, Available: int64(c.Available), Disabled: c.Disabled,
