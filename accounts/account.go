@@ -109,8 +109,7 @@ func (a *Account) Active() bool { return a.Status() == StatusActive }
 // doesn't.
 func (a *Account) HandleResolves() bool { return a.Takedown == nil }
 
-// record is an account as it is stored: with its secrets, and with the state of
-// a sign-up that hasn't ended.
+// record is an account as it is stored, with its secrets.
 type record struct {
 	Account
 	PasswordHash string `json:"passwordHash,omitempty"`
@@ -120,24 +119,22 @@ type record struct {
 	DeletionReminded bool `json:"deletionReminded,omitempty"`
 	// SealedKey is the private half of SigningKey, as the key store sealed it.
 	SealedKey []byte `json:"sealedKey,omitempty"`
-	// Pending is set from the first to the last step of a sign-up. A pending
-	// account holds its handle and e-mail address, and can't be seen otherwise.
+	// Pending is set from the first step of a sign-up to the last. Nobody else gets the handle and the
+	// e-mail address of a pending account, which can't be seen otherwise.
 	Pending *pending `json:"pending,omitempty"`
 	// Status is kept for whoever queries the database.
 	StoredStatus string `json:"status"`
 }
+
+// pending marks the account of a sign-up whose state is in a [didChange]. It is an object because
+// earlier versions stored that state here: see [Service.adoptSignUps].
+type pending struct{}
 
 var accountsTable = storage.NewCollection("accounts",
 	func(r *record) string { return r.DID.String() },
 	storage.Unique("handle", func(r *record) string { return r.Handle.String() }),
 	storage.Unique("email", func(r *record) string { return r.Email }),
 	storage.Ordered("created", func(r *record) string { return storage.TimeKey(r.CreatedAt) }),
-	storage.Ordered("pending", func(r *record) string {
-		if r.Pending == nil {
-			return ""
-		}
-		return storage.TimeKey(r.Pending.Since)
-	}),
 	storage.Ordered("delete_after", func(r *record) string {
 		if r.DeleteAfter == nil {
 			return ""

@@ -16,9 +16,9 @@ import (
 
 var errNotActivated = refusal.New(ErrNotFound, "user not found")
 
-// Activate ends a deactivation, or begins the life of an account that was brought here. The DID has
-// to name this server and the account's signing key. A did:plc also has to name the server's
-// rotation key; if it doesn't, so that only its owner can change it, it has to name the account's
+// Activate ends a deactivation, or activates an account that has moved here for the first time. The
+// DID must name this server and the account's signing key. A did:plc must also have the server's
+// rotation key; if it doesn't, so that only its owner can change it, it must name the account's
 // handle. Errors: [ErrNotFound], also for an account that is taken down, [ErrInvalidRequest],
 // [ErrDirectory] (source: com.atproto.server.activateAccount).
 func (s *Service) Activate(ctx context.Context, id syntax.DID) error {
@@ -30,15 +30,15 @@ func (s *Service) Activate(ctx context.Context, id syntax.DID) error {
 	return err
 }
 
-// Hosting is how far an account's move to this server has come.
+// Hosting says how far an account's move to this server has come.
 type Hosting struct {
-	// Activated is true for an account that isn't deactivated.
+	// Activated is true unless the account is deactivated.
 	Activated bool
-	// ValidDID is true if the DID names this server and the account's key.
+	// ValidDID is true if the DID is set up as [Service.Activate] requires.
 	ValidDID bool
 }
 
-// CheckStatus returns how far an account's move has come
+// CheckStatus returns how far an account's move to this server has come. Error: [ErrNotFound]
 // (source: com.atproto.server.checkAccountStatus).
 func (s *Service) CheckStatus(ctx context.Context, id syntax.DID) (Hosting, error) {
 	a, err := s.Get(ctx, id)
@@ -62,11 +62,11 @@ func (s *Service) checkDocument(ctx context.Context, a *Account) error {
 		endpoint, key = data.Services[did.AtprotoPDS].Endpoint, data.VerificationMethods[did.AtprotoKey]
 		if !slices.Contains(data.RotationKeys, s.cfg.DIDs.RotationKey()) {
 			switch here, ours := s.isHere(endpoint), key == a.SigningKey; {
-			case !here && !ours: // nothing was set up yet
+			case !here && !ours: // nothing has been set up yet
 				return refusal.New(ErrInvalidRequest, noServerKey)
 			case here && ours && !strings.EqualFold(data.Handle(), a.Handle.String()):
 				return refusal.Newf(errOwnersTask, noServerKey+", so the DID must name the account's handle: %s in the DID first, then ask again",
-					handleAspect.publish(a.Handle.String()))
+					handleProperty{}.instruction(a.Handle.String()))
 			}
 		}
 	} else {
@@ -74,7 +74,7 @@ func (s *Service) checkDocument(ctx context.Context, a *Account) error {
 		if err != nil {
 			return refusal.New(ErrInvalidRequest, "Could not resolve DID")
 		}
-		endpoint, key = ident.PDSEndpoint(), keyAspect.declared(ident)
+		endpoint, key = ident.PDSEndpoint(), keyProperty{}.declared(ident)
 	}
 	switch {
 	case !s.isHere(endpoint):
@@ -87,22 +87,23 @@ func (s *Service) checkDocument(ctx context.Context, a *Account) error {
 
 const noServerKey = "Server rotation key not included in PLC DID data"
 
-// directoryError turns an error of the directory into one of this package.
+// directoryError turns an error of the directory into one of this package: an [ErrInvalidRequest] if
+// the DID is missing or tombstoned, and an [ErrDirectory] otherwise.
 func directoryError(err error) error {
 	switch {
 	case errors.Is(err, did.ErrNotFound):
-		return refusal.New(ErrInvalidRequest, "Could not resolve DID")
+		return refusal.New(fmt.Errorf("%w: %w", ErrInvalidRequest, did.ErrNotFound), "Could not resolve DID")
 	case errors.Is(err, did.ErrTombstoned):
-		return refusal.New(ErrInvalidRequest, "Did is tombstoned")
+		return refusal.New(fmt.Errorf("%w: %w", ErrInvalidRequest, did.ErrTombstoned), "Did is tombstoned")
 	}
 	return fmt.Errorf("%w: %w", ErrDirectory, err)
 }
 
-// identity resolves any DID, anew.
+// identity resolves a DID without the resolver's cache.
 func (s *Service) identity(ctx context.Context, id syntax.DID) (*identity.Identity, error) {
 	if s.cfg.Resolver == nil {
 		return nil, did.ErrNotFound
 	}
-	s.cfg.Resolver.Forget(id)
+	s.forget(id)
 	return s.cfg.Resolver.Identity(ctx, id)
 }

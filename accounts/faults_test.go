@@ -36,8 +36,8 @@ const (
 	goneAfter  trouble = "what it asks takes it and is gone"
 	refuses    trouble = "the directory refuses it"
 	hangsUp    trouble = "the client hangs up before it"
-	isRivalled trouble = "another process starts before it, and recovers what it finds"
-	isPaused   trouble = "the process is suspended before it, and meanwhile another recovers what it finds"
+	isRivalled trouble = "the process is suspended before it for two minutes, and another recovers what it finds"
+	isPaused   trouble = "the process is suspended before it for six minutes, and another recovers what it finds"
 )
 
 // troublesOf are those that make a difference to a step: one that only reads and loses its answer
@@ -67,12 +67,15 @@ type fault struct {
 // whose context carries it, and no others: not those of a server's background work.
 type script struct {
 	faults []fault
-	taken  []string     // the steps; empty for one that was not to be reached any more
-	undead []syntax.DID // DIDs whose tombstones were refused
-	dead   bool
-	lost   error // of what is gone
-	hangUp func()
-	rival  func(time.Duration)
+	// submission is the trouble of the submission of a number, counted from 1.
+	submission map[int]trouble
+	submitted  int
+	taken      []string     // the steps; empty for one that was not to be reached any more
+	undead     []syntax.DID // DIDs whose tombstones were refused
+	dead       bool
+	lost       error // of what is gone
+	hangUp     func()
+	rival      func(time.Duration)
 }
 
 type scriptKey struct{}
@@ -127,6 +130,12 @@ func take(ctx context.Context, step string, do func() error) error {
 	}
 	s.taken = append(s.taken, step)
 	trouble := s.fault(len(s.taken))
+	if step == submit {
+		s.submitted++
+		if t := s.submission[s.submitted]; t != "" {
+			trouble = t
+		}
+	}
 	switch trouble {
 	case dies, diesAfter:
 		s.dead = true
@@ -135,7 +144,7 @@ func take(ctx context.Context, step string, do func() error) error {
 	case hangsUp:
 		s.hangUp()
 	case isRivalled:
-		s.rival(time.Second)
+		s.rival(2 * time.Minute)
 	case isPaused:
 		s.rival(6 * time.Minute)
 	}

@@ -11,19 +11,20 @@ import (
 	"github.com/gatehouse-at/gatehouse/storage"
 )
 
-// former is what stays known of a DID: a takedown that outlives its account, and the keys that this
-// server held for it a while ago. Whoever comes back with the DID is still taken down, and can't
-// prove that it is theirs with what the server itself signed for the account.
+// former is what the server remembers of a DID that has, or had, an account here: a takedown that
+// outlives the account, and signing keys that the account no longer has. Whoever moves back here
+// with the DID is still taken down, and can't prove control of the DID with what the server itself
+// signed for the account.
 type former struct {
 	DID syntax.DID `json:"did"`
-	// Takedown is that of an account that an admin deleted. While there is an account, it has its
-	// own.
+	// Takedown is the takedown of an account that an admin has deleted. It is nil while there is an
+	// account, which has its own.
 	Takedown *Takedown `json:"takedown,omitempty"`
-	// Keys are signing keys that an account here no longer has, the newest first.
+	// Keys are the signing keys that the account no longer has, the newest first.
 	Keys []heldKey `json:"keys,omitempty"`
 }
 
-// heldKey is a key that this server held, as a did:key.
+// heldKey is a key that this server has held, as a did:key. It is remembered until Until.
 type heldKey struct {
 	Key   string    `json:"key"`
 	Until time.Time `json:"until"`
@@ -40,19 +41,19 @@ var formerTable = storage.NewCollection("former_accounts",
 ).OwnedBy(storage.OwnerGatehouse)
 
 const (
-	// A service token that a key has signed is good for an hour at most. The rest is for clocks and
-	// backups.
+	// rememberKeysFor is how long a key is remembered. Service tokens are valid for an hour at most;
+	// the rest allows for wrong clocks and restored backups.
 	rememberKeysFor = 30 * 24 * time.Hour
-	// maxHeldKeys is how many keys of one DID are remembered.
+	// maxHeldKeys is how many keys of one DID are remembered at most.
 	maxHeldKeys = 10
 )
 
-// ErrHeldKey says that the proof for a DID was signed with a key that this server holds, or held
-// until a while ago. What it signed for an account is void here, while there is the account and
-// when it is gone.
+// ErrHeldKey is returned when the proof for a DID was signed with a key that this server holds for
+// it, or has held in the last 30 days: what the server itself has signed proves nothing. Clients are
+// answered 401 BadJwtSignature.
 var ErrHeldKey = errors.New("accounts: the proof for the DID was signed with a key that was held here")
 
-// checkProofKey refuses a proof for a DID that is no more than what this server itself signed.
+// checkProofKey refuses a key that this server holds or has held for a DID.
 func checkProofKey(tx storage.Tx, id syntax.DID, key string) error {
 	switch r, err := accountsTable.Get(tx, id.String()); {
 	case err == nil && r.SigningKey == key:
@@ -67,7 +68,7 @@ func checkProofKey(tx storage.Tx, id syntax.DID, key string) error {
 	return err
 }
 
-// formerOf returns what is known of a DID, which may be nothing.
+// formerOf returns what is remembered of a DID, which may be nothing.
 func formerOf(tx storage.Tx, id syntax.DID) (*former, error) {
 	f, err := formerTable.Get(tx, id.String())
 	if errors.Is(err, storage.ErrNotFound) {
@@ -85,7 +86,7 @@ func stickyTakedown(tx storage.Tx, id syntax.DID) (*Takedown, error) {
 	return f.Takedown, nil
 }
 
-// putFormer writes what is known of a DID, if it is anything.
+// putFormer stores what is remembered of a DID, or deletes the record if that is nothing.
 func putFormer(tx storage.Tx, f *former) error {
 	if f.Takedown == nil && len(f.Keys) == 0 {
 		return formerTable.Delete(tx, f.DID.String())
@@ -93,14 +94,14 @@ func putFormer(tx storage.Tx, f *former) error {
 	return formerTable.Put(tx, f)
 }
 
-// dropKey remembers a key that an account has no longer.
+// dropKey adds a key that the account no longer has.
 func (s *Service) dropKey(f *former, key string) {
 	f.Keys = slices.DeleteFunc(f.Keys, func(k heldKey) bool { return k.Key == key })
 	f.Keys = slices.Insert(f.Keys, 0, heldKey{key, s.now().Add(rememberKeysFor)})
 	f.Keys = f.Keys[:min(len(f.Keys), maxHeldKeys)]
 }
 
-// leaveBehind takes note of an account that is deleted.
+// leaveBehind stores what is to be remembered of an account that is deleted.
 func (s *Service) leaveBehind(tx storage.Tx, r *record) error {
 	f, err := formerOf(tx, r.DID)
 	if err != nil {
@@ -111,7 +112,7 @@ func (s *Service) leaveBehind(tx storage.Tx, r *record) error {
 	return putFormer(tx, f)
 }
 
-// replaceKey takes note that an account has another key now.
+// replaceKey stores the old key of an account that gets another.
 func (s *Service) replaceKey(tx storage.Tx, id syntax.DID, old string) error {
 	f, err := formerOf(tx, id)
 	if err != nil {
@@ -121,7 +122,7 @@ func (s *Service) replaceKey(tx storage.Tx, id syntax.DID, old string) error {
 	return putFormer(tx, f)
 }
 
-// comeBack gives an account that arrives with a DID the takedown that has stayed with that.
+// comeBack gives a new account the takedown that is remembered of its DID.
 func (s *Service) comeBack(tx storage.Tx, r *record) error {
 	f, err := formerOf(tx, r.DID)
 	if err != nil {
@@ -130,11 +131,11 @@ func (s *Service) comeBack(tx storage.Tx, r *record) error {
 	if r.Takedown = f.Takedown; r.Takedown == nil {
 		return nil
 	}
-	f.Takedown = nil // it is the account's from now on
+	f.Takedown = nil // the account has it from now on
 	return putFormer(tx, f)
 }
 
-// PurgeFormer forgets keys that accounts had long ago. It is housekeeping, to be run periodically.
+// PurgeFormer forgets keys that accounts gave up more than 30 days ago. Call it periodically.
 func (s *Service) PurgeFormer(ctx context.Context) error {
 	const page = 500
 	for {

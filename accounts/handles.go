@@ -26,12 +26,12 @@ func (handleOwners) HandleOwner(tx storage.Tx, h syntax.Handle) (syntax.DID, err
 	if !errors.Is(err, storage.ErrNotFound) {
 		return "", err
 	}
-	return handleAspect.under(tx, h.String())
+	return changingTo(tx, changeHandle, h.String())
 }
 
 // HandleRefs implements [handle.Accounts].
 func (handleOwners) HandleRefs(h syntax.Handle) []storage.Ref {
-	return []storage.Ref{accountsTable.RefBy("handle", h.String()), handleAspect.ref(h.String())}
+	return []storage.Ref{accountsTable.RefBy("handle", h.String()), refByTarget(changeHandle, h.String())}
 }
 
 // DIDFree implements [handle.Accounts]. A DID isn't free if an account has it, or if the account that

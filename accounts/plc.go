@@ -16,7 +16,7 @@ import (
 	"github.com/gatehouse-at/gatehouse/storage"
 )
 
-// RecommendedCredentials are what a DID should say when its account moves here.
+// RecommendedCredentials are what the DID of an account on this server should contain.
 type RecommendedCredentials struct {
 	RotationKeys        []string
 	AlsoKnownAs         []string
@@ -24,8 +24,8 @@ type RecommendedCredentials struct {
 	Services            map[string]did.Service
 }
 
-// Recommend returns what an account's DID should say
-// (source: com.atproto.identity.getRecommendedDidCredentials).
+// Recommend returns what an account's DID should contain. Error: [ErrNotFound] (source:
+// com.atproto.identity.getRecommendedDidCredentials).
 func (s *Service) Recommend(ctx context.Context, id syntax.DID) (*RecommendedCredentials, error) {
 	a, err := s.Get(ctx, id)
 	if err != nil {
@@ -42,8 +42,8 @@ func (s *Service) Recommend(ctx context.Context, id syntax.DID) (*RecommendedCre
 	return c, nil
 }
 
-// mayChangeDID refuses to have a PLC operation signed for an account with a code that may not reach
-// its owner.
+// mayChangeDID refuses to sign PLC operations for an account whose e-mailed codes might not reach its
+// owner.
 func (s *Service) mayChangeDID(a *Account) error {
 	switch {
 	case a.NotYetActivated:
@@ -56,9 +56,9 @@ func (s *Service) mayChangeDID(a *Account) error {
 	return nil
 }
 
-// RequestPLCSignature mails a code with which an operation can be signed. An account that was
-// brought here has to be activated and its address confirmed before. No code is mailed if the
-// directory says that the server can't sign for the DID: it is a [did.ErrNotController] if the
+// RequestPLCSignature mails the owner of an account a code for [Service.SignPLCOperation]. An account
+// that has moved here must have been activated, and its address confirmed. No code is mailed if the
+// server can't sign for the DID, according to the directory: it is a [did.ErrNotController] if the
 // server's rotation key is missing there. Errors: [ErrNotFound], [ErrInvalidRequest],
 // [ratelimit.ErrLimited] (source: com.atproto.identity.requestPlcOperationSignature).
 func (s *Service) RequestPLCSignature(ctx context.Context, id syntax.DID) error {
@@ -75,13 +75,13 @@ func (s *Service) RequestPLCSignature(ctx context.Context, id syntax.DID) error 
 	return s.sendCode(ctx, a, codes.SignPLCOperation)
 }
 
-// lookFor is how long a request waits for the directory where it can do without an answer.
-const lookFor = 5 * time.Second
+// canSignTimeout bounds the time that canSign waits for the directory.
+const canSignTimeout = 5 * time.Second
 
-// canSign refuses a DID that the server can't sign operations for, if the directory says so. A
-// directory that can't be reached refuses nothing: it may be back by the time of signing.
+// canSign refuses a DID that the server can't sign operations for, according to the directory. It
+// accepts any DID if the directory can't be reached, since that may be back when the code is used.
 func (s *Service) canSign(ctx context.Context, id syntax.DID) error {
-	ctx, cancel := context.WithTimeout(ctx, lookFor)
+	ctx, cancel := context.WithTimeout(ctx, canSignTimeout)
 	defer cancel()
 	data, err := s.cfg.DIDs.Data(ctx, id)
 	ours := s.cfg.DIDs.RotationKey()
@@ -96,12 +96,12 @@ func (s *Service) canSign(ctx context.Context, id syntax.DID) error {
 
 var errSignYourself = ownersTask("sign PLC operations with a rotation key of your own, or add the server's first")
 
-// SignPLCOperation makes the operation that follows the last one of an account's DID, changed as
-// asked and signed with the server's key, for whoever has the code, which is used up if there is an
-// operation. It isn't submitted. An operation that changes nothing is refused; if the DID's
-// rotation keys don't include the server's, it is a [did.ErrNotController]. Errors: [ErrNotFound],
-// [ErrInvalidRequest], [codes.ErrInvalid], [codes.ErrExpired], [ErrDirectory] (source:
-// com.atproto.identity.signPlcOperation).
+// SignPLCOperation returns the operation that follows the last one of an account's DID, changed by
+// change and signed with the server's rotation key. The operation isn't submitted. The code of
+// [Service.RequestPLCSignature] is used up if an operation is returned. An operation that changes
+// nothing is refused; if the DID's rotation keys don't include the server's, it is a
+// [did.ErrNotController]. Errors: [ErrNotFound], [ErrInvalidRequest], [codes.ErrInvalid],
+// [codes.ErrExpired], [ErrDirectory] (source: com.atproto.identity.signPlcOperation).
 func (s *Service) SignPLCOperation(ctx context.Context, id syntax.DID, typedCode string, change func(*did.Operation)) (*did.Operation, error) {
 	if typedCode == "" {
 		return nil, refusal.New(ErrInvalidRequest, "email confirmation token required to sign PLC operations")
@@ -152,8 +152,8 @@ func (s *Service) SignPLCOperation(ctx context.Context, id syntax.DID, typedCode
 	return op, nil
 }
 
-// invalidOperation refuses an operation with the reason, for whoever made it. What a directory said
-// in its own words isn't repeated.
+// invalidOperation refuses an operation, and tells the client the reason if it is known. It doesn't
+// pass on the directory's own words.
 func invalidOperation(err error) error {
 	var wrong *did.InvalidError
 	if errors.As(err, &wrong) {
@@ -162,9 +162,10 @@ func invalidOperation(err error) error {
 	return refusal.New(ErrInvalidRequest, "Invalid operation: the DID directory refused it")
 }
 
-// SubmitPLCOperation submits an operation for an account's DID, if the DID still fits this server
-// after it. Submitting it again changes nothing. Errors: [ErrNotFound], [ErrInvalidRequest],
-// [ErrDirectory] (source: com.atproto.identity.submitPlcOperation).
+// SubmitPLCOperation submits an operation for an account's DID. The operation must leave the DID with
+// this server's rotation key and endpoint, and with the account's handle and signing key. Submitting
+// an operation again changes nothing. Errors: [ErrNotFound], [ErrInvalidRequest], [ErrDirectory]
+// (source: com.atproto.identity.submitPlcOperation).
 func (s *Service) SubmitPLCOperation(ctx context.Context, id syntax.DID, op *did.Operation) error {
 	a, err := s.Get(ctx, id)
 	if err != nil {
@@ -188,14 +189,12 @@ func (s *Service) SubmitPLCOperation(ctx context.Context, id syntax.DID, op *did
 	case len(op.AlsoKnownAs) == 0 || op.AlsoKnownAs[0] != "at://"+a.Handle.String():
 		return refuse("Incorrect handle in alsoKnownAs")
 	}
-	// The session that asks for it must still be alive, though nothing is written here.
+	// This writes nothing. It checks that the session that asks for the submission is still alive.
 	if err := s.store.Update(ctx, func(tx storage.Tx) error { _, err := get(tx, id); return err }); err != nil {
 		return err
 	}
 	err = s.cfg.DIDs.Submit(ctx, id, op)
-	if s.cfg.Resolver != nil {
-		s.cfg.Resolver.Forget(id)
-	}
+	s.forget(id)
 	switch {
 	case errors.Is(err, did.ErrRefused):
 		return invalidOperation(err)

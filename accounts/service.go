@@ -19,6 +19,7 @@ import (
 	"github.com/gatehouse-at/gatehouse/accounts/keys"
 	"github.com/gatehouse-at/gatehouse/accounts/mail"
 	"github.com/gatehouse-at/gatehouse/accounts/ratelimit"
+	"github.com/gatehouse-at/gatehouse/internal/token"
 	"github.com/gatehouse-at/gatehouse/storage"
 )
 
@@ -130,8 +131,10 @@ type Config struct {
 type Service struct {
 	store storage.Store
 	cfg   Config
-	// started is when this process began: what is pending from before is nobody's any more.
-	started time.Time
+	// process names this process in what it stores, and alone is true if no other process can have the
+	// store open.
+	process string
+	alone   bool
 
 	handles   *handle.Service
 	queue     *mail.Queue
@@ -210,8 +213,14 @@ func New(ctx context.Context, store storage.Store, cfg Config) (*Service, error)
 		return nil, fmt.Errorf("accounts: %w", err)
 	}
 	s := &Service{store: store, cfg: cfg, handles: handles}
+	_, s.alone = store.(storage.SingleProcess)
+	if s.process, err = token.Base32(cfg.Rand, 16); err != nil {
+		return nil, fmt.Errorf("accounts: %w", err)
+	}
+	if err := s.adoptSignUps(ctx); err != nil {
+		return nil, fmt.Errorf("accounts: %w", err)
+	}
 	s.queue = mail.NewQueue(mail.QueueConfig{Mailer: cfg.Mailer, Timeout: cfg.MailTimeout, Logger: cfg.Logger})
-	s.started = s.now()
 	return s, nil
 }
 

@@ -17,13 +17,13 @@ import (
 	"github.com/gatehouse-at/gatehouse/storage"
 )
 
-// reservedKey is a signing key that was made before its account.
+// reservedKey is a signing key that no account has yet.
 type reservedKey struct {
-	Public string     `json:"public"`
-	Sealed []byte     `json:"sealed"`
-	DID    syntax.DID `json:"did,omitempty"`
-	// CreatedAt orders those that were never used.
-	CreatedAt time.Time `json:"createdAt"`
+	Public string `json:"public"`
+	Sealed []byte `json:"sealed"`
+	// DID is the account that the key is reserved for; empty for any.
+	DID       syntax.DID `json:"did,omitempty"`
+	CreatedAt time.Time  `json:"createdAt"`
 }
 
 var reservedTable = storage.NewCollection("reserved_keys",
@@ -32,48 +32,60 @@ var reservedTable = storage.NewCollection("reserved_keys",
 	storage.Ordered("created", func(k *reservedKey) string { return storage.TimeKey(k.CreatedAt) }),
 ).OwnedBy(storage.OwnerGatehouse)
 
-var keyAspect = &aspect{
-	kind: KeyChanged,
-	what: "the signing key",
-	busy: refusal.New(ErrInvalidRequest, "Another key change of this account is under way"),
-	of:   func(a *Account) string { return a.SigningKey },
-	in:   func(d *did.Data) string { return d.VerificationMethods[did.AtprotoKey] },
-	declared: func(ident *identity.Identity) string {
-		if public, err := ident.PublicKey(); err == nil {
-			return public.DIDKey()
-		}
+// keyProperty is the signing key, which a DID has as its verification method atproto.
+type keyProperty struct{}
+
+func (keyProperty) of(a *Account) string { return a.SigningKey }
+
+func (keyProperty) in(d *did.Data) string { return d.VerificationMethods[did.AtprotoKey] }
+
+func (keyProperty) declared(ident *identity.Identity) string {
+	public, err := ident.PublicKey()
+	if err != nil {
 		return ""
-	},
-	tell: func(op *did.Operation, to string) {
-		if op.VerificationMethods == nil {
-			op.VerificationMethods = map[string]string{}
-		}
-		op.VerificationMethods[did.AtprotoKey] = to
-	},
-	publish: func(to string) string { return "set its verification method atproto to " + to },
-	notice:  mail.KeysChanged,
-	give: func(s *Service, tx storage.Tx, r *record, c *didChange) error {
-		k, err := reservedTable.Get(tx, c.To)
-		if errors.Is(err, storage.ErrNotFound) {
-			return errNotReserved
-		}
-		if err != nil {
-			return err
-		}
-		if err := s.replaceKey(tx, r.DID, r.SigningKey); err != nil {
-			return err
-		}
-		r.SigningKey, r.SealedKey = k.Public, k.Sealed
-		return reservedTable.Delete(tx, c.To)
-	},
+	}
+	return public.DIDKey()
+}
+
+func (keyProperty) set(op *did.Operation, to string) {
+	if op.VerificationMethods == nil {
+		op.VerificationMethods = map[string]string{}
+	}
+	op.VerificationMethods[did.AtprotoKey] = to
+}
+
+// assign takes the key from the reserved ones.
+func (keyProperty) assign(s *Service, tx storage.Tx, r *record, c *didChange) error {
+	k, err := reservedTable.Get(tx, c.To)
+	if errors.Is(err, storage.ErrNotFound) {
+		return errNotReserved
+	}
+	if err != nil {
+		return err
+	}
+	if err := s.replaceKey(tx, r.DID, r.SigningKey); err != nil {
+		return err
+	}
+	r.SigningKey, r.SealedKey = k.Public, k.Sealed
+	return reservedTable.Delete(tx, c.To)
+}
+
+func (keyProperty) event() Kind { return KeyChanged }
+
+func (keyProperty) notice() mail.Kind { return mail.KeysChanged }
+
+func (keyProperty) String() string { return "the signing key" }
+
+func (keyProperty) instruction(to string) string {
+	return "set its verification method atproto to " + to
 }
 
 var errNotReserved = refusal.New(ErrInvalidRequest, "reserved signing key does not exist")
 
-// ReserveSigningKey makes a signing key for an account that is to be brought
-// here, so that its DID document can name the key before the account exists, and returns
-// it as a did:key. For one DID it is the same key each time; without a DID it is a
-// new one. Error: [ErrInvalidRequest] (source: com.atproto.server.reserveSigningKey).
+// ReserveSigningKey creates a signing key for an account that is about to move here, so that its DID
+// can name the key before the account exists, and returns the key as a did:key. It returns the same
+// key each time for one DID, and a new key each time if the DID is empty. Error:
+// [ErrInvalidRequest] if the DID is too long (source: com.atproto.server.reserveSigningKey).
 func (s *Service) ReserveSigningKey(ctx context.Context, id syntax.DID) (string, error) {
 	if id != "" && storage.ValidKey(id.String()) != nil {
 		return "", refusal.New(ErrInvalidRequest, "did is too long")
@@ -81,8 +93,8 @@ func (s *Service) ReserveSigningKey(ctx context.Context, id syntax.DID) (string,
 	return s.reserveKey(ctx, id, nil)
 }
 
-// reserveKey makes and stores a key, or finds that which is reserved for the DID, and runs then in
-// the same transaction, unless it is nil.
+// reserveKey returns the key that is reserved for the DID, or a new one, which it stores. The
+// function then, if not nil, runs in the same transaction.
 func (s *Service) reserveKey(ctx context.Context, id syntax.DID, then func(tx storage.Tx, public string) error) (string, error) {
 	fresh, err := s.cfg.Keys.Generate(ctx)
 	if err != nil {
@@ -109,11 +121,12 @@ func (s *Service) reserveKey(ctx context.Context, id syntax.DID, then func(tx st
 	return public, nil
 }
 
-// keepReservedFor is how long a reserved key waits for its account. Anyone may reserve keys.
+// keepReservedFor is how long a reserved key is kept for an account that doesn't exist yet. Anybody
+// may reserve keys, so they must not stay forever.
 const keepReservedFor = 90 * 24 * time.Hour
 
-// PurgeReservedKeys removes keys that were reserved long ago for accounts that never came. It is
-// housekeeping, to be run now and then.
+// PurgeReservedKeys deletes keys that were reserved more than 90 days ago for accounts that were
+// never created. Call it periodically.
 func (s *Service) PurgeReservedKeys(ctx context.Context) error {
 	old := storage.Range{Index: "created", To: storage.TimeKey(s.now().Add(-keepReservedFor)), Limit: 500}
 	for {
@@ -129,14 +142,14 @@ func (s *Service) PurgeReservedKeys(ctx context.Context) error {
 	}
 }
 
-// purgeReservedKeys goes through a page of old keys, and returns where the next begins.
+// purgeReservedKeys goes through one page of old keys, and returns the cursor of the next.
 func purgeReservedKeys(tx storage.Tx, r storage.Range) (next string, err error) {
 	old, next, err := reservedTable.Page(tx, r)
 	if err != nil {
 		return "", err
 	}
 	for _, k := range old {
-		// That of an account may be in its DID already, where a rotation was cut short.
+		// The DID of an account may name its reserved key already if a rotation was interrupted.
 		_, err := accountsTable.Get(tx, k.DID.String())
 		if errors.Is(err, storage.ErrNotFound) {
 			err = reservedTable.Delete(tx, k.Public)
@@ -148,7 +161,7 @@ func purgeReservedKeys(tx storage.Tx, r storage.Range) (next string, err error) 
 	return next, nil
 }
 
-// signingKey makes the key of a new account, or takes the one that was reserved for its DID.
+// signingKey returns the key of a new account: the one that is reserved for its DID, or a new one.
 func (s *Service) signingKey(ctx context.Context, id syntax.DID) (keys.Key, error) {
 	if id != "" {
 		var key keys.Key
@@ -170,9 +183,9 @@ func (s *Service) signingKey(ctx context.Context, id syntax.DID) (keys.Key, erro
 	return key, nil
 }
 
-// Signer returns what signs with an account's key. The functions in also run in the transaction
-// that reads the key, and an error of theirs is returned. Errors: [ErrNotFound],
-// [keys.ErrUnsealable].
+// Signer returns a signer with an account's signing key. The functions in also run in the
+// transaction that reads the key, before it is read; if one returns an error, so does Signer.
+// Errors: [ErrNotFound], [keys.ErrUnsealable].
 func (s *Service) Signer(ctx context.Context, id syntax.DID, also ...func(storage.Tx) error) (keys.Signer, error) {
 	var key keys.Key
 	err := s.store.View(ctx, func(tx storage.Tx) error {
@@ -191,13 +204,13 @@ func (s *Service) Signer(ctx context.Context, id syntax.DID, also ...func(storag
 	return s.cfg.Keys.Signer(ctx, key)
 }
 
-// RotateSigningKey gives an account a new signing key, in its DID first, and returns it as a
-// did:key. The key is stored before. If only its owner can change the DID, the key is reserved and
-// returned with an error that names it (for a did:plc a [did.ErrNotController]): once the owner has
-// published the key, another call puts it to use. If it is cut short, doing it again ends it, with
-// the same key, and so does [Service.Recover]. In between, what is signed with the old key doesn't
-// verify; the other way round it would be the same with the new one. Errors: [ErrNotFound],
-// [ErrInvalidRequest], [ErrDirectory].
+// RotateSigningKey gives an account a new signing key, and returns it as a did:key. The key is stored
+// first, then published in the DID, then used by the account; in between, signatures with the old
+// key don't verify. If that is interrupted, another call completes it with the same key, and so does
+// [Service.Recover]. If only the owner can change the DID, the key is reserved and returned together
+// with an error that names it (a [did.ErrNotController] for a did:plc); once the owner has published
+// the key, another call completes the rotation. Errors: [ErrNotFound], [ErrInvalidRequest],
+// [ErrDirectory].
 func (s *Service) RotateSigningKey(ctx context.Context, id syntax.DID) (string, error) {
 	if _, err := s.Get(ctx, id); err != nil {
 		return "", err
@@ -207,7 +220,7 @@ func (s *Service) RotateSigningKey(ctx context.Context, id syntax.DID) (string, 
 		if err != nil {
 			return "", err
 		}
-		if err := s.checkDeclared(ctx, keyAspect, id, key); err != nil {
+		if err := s.checkDeclared(ctx, keyProperty{}, id, key); err != nil {
 			return key, err
 		}
 	}
@@ -215,18 +228,19 @@ func (s *Service) RotateSigningKey(ctx context.Context, id syntax.DID) (string, 
 		if _, err := get(tx, id); err != nil { // deleted meanwhile
 			return err
 		}
-		return s.announce(tx, keyAspect, didChange{DID: id, To: public})
+		return s.begin(tx, &didChange{DID: id, Kind: changeKey, To: public})
 	})
 	if err != nil {
 		return "", err
 	}
-	return key, s.carryOut(ctx, keyAspect, id, key)
+	_, err = s.carryOut(ctx, s.keyChange(), &didChange{DID: id, Kind: changeKey, To: key})
+	return key, err
 }
 
-// SetSigningKey has an account use a key that was reserved here, given as a did:key. A DID that
-// only its owner can change has to name the key already, or for a did:plc it is a
-// [did.ErrNotController]. If it is cut short, doing it again ends it, and so does
-// [Service.Recover]. Errors: [ErrNotFound], [ErrInvalidRequest], [ErrDirectory] (source:
+// SetSigningKey gives an account a signing key that was reserved here, given as a did:key. A DID that
+// only its owner can change has to name the key already; for a did:plc it is a
+// [did.ErrNotController] otherwise. If the change is interrupted, another call completes it, and so
+// does [Service.Recover]. Errors: [ErrNotFound], [ErrInvalidRequest], [ErrDirectory] (source:
 // com.atproto.admin.updateAccountSigningKey).
 func (s *Service) SetSigningKey(ctx context.Context, id syntax.DID, public string) error {
 	if _, err := atcrypto.ParsePublicDIDKey(public); err != nil {
@@ -236,7 +250,7 @@ func (s *Service) SetSigningKey(ctx context.Context, id syntax.DID, public strin
 		if _, err := s.Get(ctx, id); err != nil {
 			return err
 		}
-		if err := s.checkDeclared(ctx, keyAspect, id, public); err != nil {
+		if err := s.checkDeclared(ctx, keyProperty{}, id, public); err != nil {
 			return err
 		}
 	}
@@ -245,20 +259,22 @@ func (s *Service) SetSigningKey(ctx context.Context, id syntax.DID, public strin
 		if err != nil {
 			return err
 		}
-		if a.SigningKey != public { // else only its DID may be behind
+		if a.SigningKey != public { // otherwise only its DID may differ
 			if err := reservedFor(tx, public, id); err != nil {
 				return err
 			}
 		}
-		return s.announce(tx, keyAspect, didChange{DID: id, To: public})
+		return s.begin(tx, &didChange{DID: id, Kind: changeKey, To: public})
 	})
 	if err != nil {
 		return err
 	}
-	return s.carryOut(ctx, keyAspect, id, public)
+	_, err = s.carryOut(ctx, s.keyChange(), &didChange{DID: id, Kind: changeKey, To: public})
+	return err
 }
 
-// reservedFor refuses a key that an account can't have.
+// reservedFor refuses a key that isn't reserved, is reserved for another account, or is about to be
+// given to one.
 func reservedFor(tx storage.Tx, public string, id syntax.DID) error {
 	k, err := reservedTable.Get(tx, public)
 	switch {
@@ -267,7 +283,7 @@ func reservedFor(tx storage.Tx, public string, id syntax.DID) error {
 	case err != nil:
 		return err
 	}
-	by, err := keyAspect.under(tx, public)
+	by, err := changingTo(tx, changeKey, public)
 	if err == nil && by != "" && by != id {
 		return errNotReserved
 	}

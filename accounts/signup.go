@@ -5,18 +5,18 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
 
 	"github.com/gatehouse-at/gatehouse/accounts/did"
 	"github.com/gatehouse-at/gatehouse/accounts/handle"
+	"github.com/gatehouse-at/gatehouse/accounts/mail"
 	"github.com/gatehouse-at/gatehouse/internal/refusal"
 	"github.com/gatehouse-at/gatehouse/internal/typed"
 	"github.com/gatehouse-at/gatehouse/storage"
 )
 
-// CreateParams are what an account is made of.
+// CreateParams are the parameters of [Service.Create].
 type CreateParams struct {
 	// Handle may be in any spelling that [handle.Normalize] understands.
 	Handle   string
@@ -25,59 +25,45 @@ type CreateParams struct {
 	// Ticket is what the [Gate] wants to see, such as an invite code, in any spelling that the gate
 	// understands.
 	Ticket string
-	// RecoveryKey is a did:key of the owner's, which outranks the server's keys
-	// in the account's DID. Optional.
+	// RecoveryKey is a rotation key of the owner's, as a did:key, which outranks the server's in the
+	// new DID. Optional.
 	RecoveryKey string
-	// DID is the DID that an account brings with it when it moves here. The account starts
-	// deactivated.
+	// DID is the existing DID of an account that moves here. The account starts deactivated. Empty
+	// for a new DID.
 	DID syntax.DID
-	// ProvenDID is the DID that the caller has proved to be theirs. It has to be
-	// DID, if that is given.
+	// ProvenDID is the DID that the caller has proved to control. It must be the same as DID, if that
+	// is set.
 	ProvenDID syntax.DID
-	// ProofKey is the key that signed the proof, as a did:key. It must not be one that was held
-	// here.
+	// ProofKey is the key that signed the proof, as a did:key. It must not be a key that this server
+	// holds or has held for the DID.
 	ProofKey string
-	// VerificationCode and VerificationPhone are passed to CheckSignUp of the [Config]; nothing else
-	// looks at them.
+	// VerificationCode and VerificationPhone are passed to CheckSignUp of the [Config], and not used
+	// otherwise.
 	VerificationCode  string
 	VerificationPhone string
-	// AllowReserved lets an admin take handles that are reserved, offensive, or held for others.
+	// AllowReserved lets an admin use a handle that is reserved, offensive, or held for another
+	// account.
 	AllowReserved bool
-	// Admit lets an admin make an account in every mode of sign-up, without a ticket and without
-	// CheckSignUp. A ticket that is given all the same has to be valid, and is used.
+	// Admit lets an admin create an account in every mode of sign-up, without a ticket and without
+	// CheckSignUp. A ticket that is given all the same must be valid, and is redeemed.
 	Admit bool
-	// Guard runs in the first transaction of the sign-up, before anything else in it. Its error is
-	// returned, and undoes what it wrote. Otherwise its writes last if that transaction does, even
-	// if the directory then refuses the DID. It is the place to use up a proof that works once: if
-	// the handle turns out to be taken, the proof is still good, and of many sign-ups at once with
-	// the same proof one succeeds. Like any function of a transaction it may run more than once.
-	// Optional.
+	// Guard runs at the beginning of the first transaction of the sign-up. If it returns an error,
+	// the sign-up fails with that error and nothing is written. Otherwise what it writes is committed
+	// with that transaction, and stays even if the directory refuses the DID later. It is the place
+	// to redeem a proof that works once: if the handle turns out to be taken, the proof can be used
+	// again, and of several concurrent sign-ups with the same proof only one succeeds. Like any
+	// function of a transaction it may run more than once. Optional.
 	Guard func(storage.Tx) error
 }
 
-// pending is the state of a sign-up between its first and its last step.
-type pending struct {
-	Since     time.Time       `json:"since"`
-	Operation json.RawMessage `json:"operation"`
-	// Ticket is the one that was redeemed, which is given back if there is no account in the end.
-	Ticket string `json:"ticket,omitempty"`
-}
-
-// The time that the outside half of a sign-up may take, and the age at which a pending account that
-// the directory doesn't know is given up. The second must be well beyond the first.
-const (
-	submitTimeout  = time.Minute
-	abandonAfter   = 5 * time.Minute
-	recoverTimeout = time.Minute
-)
-
-// Create makes an account. The functions in also run in the transaction that makes the account
-// visible, and an error of theirs undoes it (unless a recovery pass made it visible before: then it
-// stays, and the error is returned all the same). Errors: [ErrSignUpClosed], [ErrInvalidRequest],
+// Create creates an account. The functions in also run in the transaction that makes the account
+// visible. If one returns an error, Create returns it and the account is undone, unless
+// [Service.Maintain] has made the account visible before, in which case it stays. An account whose
+// DID is taken down here is taken down. Errors: [ErrSignUpClosed], [ErrInvalidRequest],
 // [ErrInvalidPassword], [ErrInvalidEmail], [handle.ErrInvalid], [handle.ErrNotAvailable],
 // [handle.ErrUnsupportedDomain], [handle.ErrUnresolved], [ErrEmailTaken], [ErrMissingAuth],
 // [ErrHeldKey], [ErrDirectory], [ratelimit.ErrLimited], and those of the [Gate], the policies and
-// CheckSignUp. An account whose DID is taken down here is taken down (source:
+// CheckSignUp (source:
 // com.atproto.server.createAccount).
 func (s *Service) Create(ctx context.Context, p CreateParams, also ...func(storage.Tx, *Account) error) (*Account, error) {
 	if err := s.checkMode(p); err != nil {
@@ -88,7 +74,7 @@ func (s *Service) Create(ctx context.Context, p CreateParams, also ...func(stora
 	if err != nil {
 		return nil, err
 	}
-	// From here on a refusal can tell whether an address has an account.
+	// From here on a refusal can reveal whether an address has an account.
 	if err := s.mayBeTold(ctx); err != nil {
 		return nil, err
 	}
@@ -102,86 +88,34 @@ func (s *Service) Create(ctx context.Context, p CreateParams, also ...func(stora
 	return a, nil
 }
 
-// create is Create with parameters that are right by themselves.
+// create is Create with parameters that are valid by themselves.
 func (s *Service) create(ctx context.Context, r *record, p CreateParams, also []func(storage.Tx, *Account) error) (*Account, error) {
-	op, err := s.prepare(ctx, r, p)
+	c, err := s.prepare(ctx, r, p)
 	if err != nil {
 		return nil, err
 	}
-	if op == nil {
-		// Nothing happens outside the store: one step does.
-		err := s.update(ctx, func(tx storage.Tx) error {
-			if err := s.reserve(ctx, tx, r, p); err != nil {
-				return err
-			}
-			return s.finish(ctx, tx, r, also)
-		})
-		if err != nil {
-			return nil, err
-		}
-		return &r.Account, nil
-	}
-	if err := s.update(ctx, func(tx storage.Tx) error { return s.reserve(ctx, tx, r, p) }); err != nil {
-		return nil, err
-	}
-	// From here on a client that hangs up must not leave things half done.
-	ctx, cancel := context.WithTimeout(uninterrupted(ctx), submitTimeout)
-	defer cancel()
-	if err := s.submit(ctx, r.DID, op); err != nil {
-		if errors.Is(err, did.ErrRefused) {
-			_, uerr := s.undo(ctx, r.DID, false)
-			err = errors.Join(err, uerr)
-		}
-		return nil, fmt.Errorf("%w: %w", ErrDirectory, err)
-	}
-	var a *Account
+	u := signUp{s, also}
 	err = s.update(ctx, func(tx storage.Tx) error {
-		r, err := accountsTable.Get(tx, r.DID.String())
-		if errors.Is(err, storage.ErrNotFound) { // a recovery pass undid it before the operation was published
-			return errGivenUp
-		}
-		if err != nil {
+		if err := s.reserve(ctx, tx, r, p); err != nil {
 			return err
 		}
-		a = &r.Account
-		if r.Pending == nil { // a recovery pass was faster
-			return join(tx, r, also)
+		if c == nil { // nothing is to be published, so one transaction is enough
+			return u.complete(ctx, tx, r)
 		}
-		return s.finish(ctx, tx, r, also)
+		return s.begin(tx, c)
 	})
-	if err != nil {
-		s.giveUp(ctx, r.DID, err)
+	switch {
+	case err != nil:
 		return nil, err
+	case c == nil:
+		return &r.Account, nil
 	}
-	return a, nil
+	return s.carryOut(ctx, u, c)
 }
 
-// giveUp undoes a sign-up that was refused after its DID was published: a DID that
-// nobody can use is better tombstoned than left about. Where the store is what
-// failed, the recovery pass finishes the sign-up later. An account that a recovery pass
-// has finished keeps its DID.
-func (s *Service) giveUp(ctx context.Context, id syntax.DID, cause error) {
-	if outage(ctx, cause) {
-		return
-	}
-	undone, err := s.undo(ctx, id, true)
-	if undone {
-		err = s.tombstone(ctx, id)
-	}
-	if err != nil {
-		s.cfg.Logger.ErrorContext(ctx, "a refused sign-up was not undone", "did", id, "error", err)
-	}
-}
-
-// outage reports whether a transaction failed for a reason that passes, so that doing it again
-// may end well.
-func outage(ctx context.Context, err error) bool {
-	return errors.Is(err, storage.ErrUnavailable) || errors.Is(err, storage.ErrClosed) || ctx.Err() != nil
-}
-
-// checkParams checks the parameters by themselves, replaces the ticket by its normal form, and begins
-// the record. With what follows it
-// keeps to the reference server's order, so that a client is told of the same fault first.
+// checkParams checks the parameters by themselves, replaces the ticket by its normal form, and returns
+// a record with the first of its fields. Here and in what follows the checks are in the reference
+// server's order, so that a client is told of the same mistake first.
 func (s *Service) checkParams(ctx context.Context, p *CreateParams) (*record, error) {
 	if err := s.checkNewPassword(p.Password); err != nil {
 		return nil, err
@@ -207,20 +141,20 @@ func (s *Service) checkParams(ctx context.Context, p *CreateParams) (*record, er
 	return &record{Account: Account{Handle: h, Email: email, CreatedAt: s.now()}}, nil
 }
 
-// prepare checks the parameters against what there is, and makes the rest of the record and the
-// DID's first operation.
-func (s *Service) prepare(ctx context.Context, r *record, p CreateParams) (*did.Operation, error) {
+// prepare checks the parameters against what is stored, fills in the rest of the record, and returns
+// the change that publishes the DID; nil if nothing is to be published.
+func (s *Service) prepare(ctx context.Context, r *record, p CreateParams) (*didChange, error) {
 	err := s.store.View(ctx, func(tx storage.Tx) error { return s.checkFree(tx, r, p) })
 	if err != nil {
 		return nil, err
 	}
 	if err := s.checkProof(ctx, p); err != nil {
-		return nil, s.told(ctx, err) // that the address is free
+		return nil, s.told(ctx, err) // it reveals that the address is free
 	}
 	if err := s.chargeHash(ctx); err != nil {
 		return nil, err
 	}
-	op, err := s.identify(ctx, r, p)
+	c, err := s.identify(ctx, r, p)
 	if err != nil {
 		return nil, err
 	}
@@ -232,12 +166,12 @@ func (s *Service) prepare(ctx context.Context, r *record, p CreateParams) (*did.
 		return nil, err
 	}
 	s.setHash(r, hash)
-	return op, nil
+	return c, nil
 }
 
-// identify gives the record its signing key and its DID, and returns the DID's first operation if
-// one is to be published.
-func (s *Service) identify(ctx context.Context, r *record, p CreateParams) (*did.Operation, error) {
+// identify fills in the signing key and the DID of the record, and returns the change that publishes
+// the DID; nil if nothing is to be published.
+func (s *Service) identify(ctx context.Context, r *record, p CreateParams) (*didChange, error) {
 	key, err := s.signingKey(ctx, p.DID)
 	if err != nil {
 		return nil, err
@@ -259,12 +193,11 @@ func (s *Service) identify(ctx context.Context, r *record, p CreateParams) (*did
 	if err != nil {
 		return nil, fmt.Errorf("accounts: %w", err)
 	}
-	r.Pending = &pending{Operation: raw, Ticket: p.Ticket}
-	return minted.Operation, nil
+	r.Pending = &pending{}
+	return &didChange{DID: r.DID, Kind: changeSignUp, Operation: raw, Ticket: p.Ticket}, nil
 }
 
-// checkProof refuses a DID that the applicant hasn't proved to be theirs, and an invalid recovery
-// key.
+// checkProof refuses a DID that the applicant hasn't proved to control, and an invalid recovery key.
 func (s *Service) checkProof(ctx context.Context, p CreateParams) error {
 	if err := checkOwner(p); err != nil {
 		return err
@@ -304,7 +237,8 @@ func (s *Service) checkFree(tx storage.Tx, r *record, p CreateParams) error {
 	return nil
 }
 
-// reserve is the first step: everything is checked again, now for good, and the ticket used.
+// reserve makes the checks again, now in the transaction that stores the account and redeems the
+// ticket.
 func (s *Service) reserve(ctx context.Context, tx storage.Tx, r *record, p CreateParams) error {
 	if p.Guard != nil {
 		if err := p.Guard(tx); err != nil {
@@ -338,31 +272,76 @@ func (s *Service) reserve(ctx context.Context, tx storage.Tx, r *record, p Creat
 			return err
 		}
 	}
-	// A key that was reserved for the account has found its place.
+	// If the key was reserved for the account, the account has it now.
 	if err := reservedTable.Delete(tx, r.SigningKey); err != nil {
 		return err
-	}
-	if r.Pending != nil {
-		r.Pending.Since = s.now()
 	}
 	return s.changed(ctx, tx, Creating, nil, r)
 }
 
-// finish is the last step: the account becomes visible.
-func (s *Service) finish(ctx context.Context, tx storage.Tx, r *record, also []func(storage.Tx, *Account) error) error {
-	r.Pending = nil
-	if err := s.handles.EndHold(tx, r.Handle); err != nil {
-		return err
-	}
-	if err := s.changed(ctx, tx, Created, nil, r); err != nil {
-		return err
-	}
-	return join(tx, r, also)
+// signUp is the saga of an account with a new DID that has to be published. Until it is finished the
+// account is stored but pending: it can't be seen, and nobody else gets its handle and address.
+type signUp struct {
+	s *Service
+	// also are the functions that were passed to Create. Recover has none.
+	also []func(storage.Tx, *Account) error
 }
 
-func join(tx storage.Tx, r *record, also []func(storage.Tx, *Account) error) error {
+// publish submits the first operation of the DID. The DID is the hash of the operation, so if the
+// answer is lost it is enough to ask whether the DID exists.
+func (u signUp) publish(ctx context.Context, c *didChange) error {
+	op := new(did.Operation)
+	if err := json.Unmarshal(c.Operation, op); err != nil {
+		return fmt.Errorf("accounts: %w", err)
+	}
+	err := u.s.cfg.DIDs.Submit(ctx, c.DID, op)
+	if err == nil {
+		return nil
+	}
+	if lost(err) {
+		if exists, asked := u.s.cfg.DIDs.Exists(ctx, c.DID); asked == nil && exists {
+			return nil
+		}
+	}
+	return fmt.Errorf("%w: %w", ErrDirectory, err)
+}
+
+func (u signUp) progress(ctx context.Context, c *didChange) (progress, error) {
+	exists, err := u.s.cfg.DIDs.Exists(ctx, c.DID)
+	if err != nil || !exists {
+		return nowhere, err
+	}
+	return inDID, nil
+}
+
+func (u signUp) finish(ctx context.Context, tx storage.Tx, c *didChange, _ bool) (*Account, error) {
+	r, err := accountsTable.Get(tx, c.DID.String())
+	switch {
+	case errors.Is(err, storage.ErrNotFound): // another process undid it before the DID was published
+		return nil, errGivenUp
+	case err != nil:
+		return nil, err
+	case r.Pending != nil:
+		return &r.Account, u.complete(ctx, tx, r)
+	}
+	return &r.Account, u.runAlso(tx, r) // another process finished it
+}
+
+// complete makes the account visible.
+func (u signUp) complete(ctx context.Context, tx storage.Tx, r *record) error {
+	r.Pending = nil
+	if err := u.s.handles.EndHold(tx, r.Handle); err != nil {
+		return err
+	}
+	if err := u.s.changed(ctx, tx, Created, nil, r); err != nil {
+		return err
+	}
+	return u.runAlso(tx, r)
+}
+
+func (u signUp) runAlso(tx storage.Tx, r *record) error {
 	r.remember()
-	for _, f := range also {
+	for _, f := range u.also {
 		if err := f(tx, &r.Account); err != nil {
 			return err
 		}
@@ -370,122 +349,25 @@ func join(tx storage.Tx, r *record, also []func(storage.Tx, *Account) error) err
 	return nil
 }
 
-// undo takes the first step back, and reports whether there is no account then. A DID that was
-// published is noted, to be tombstoned.
-func (s *Service) undo(ctx context.Context, id syntax.DID, published bool) (undone bool, err error) {
-	err = s.update(ctx, func(tx storage.Tx) error {
-		undone = false
-		r, err := accountsTable.Get(tx, id.String())
-		switch {
-		case errors.Is(err, storage.ErrNotFound):
-		case err != nil:
-			return err
-		case r.Pending == nil:
-			return nil
-		case r.Pending.Ticket != "" && s.cfg.Gate != nil:
-			if err := s.cfg.Gate.Release(tx, r.Pending.Ticket, r.DID); err != nil {
-				return err
-			}
-		}
-		undone = true
-		if published {
-			now := s.now()
-			gone := &didChange{DID: id, Kind: Deleted, To: id.String(), Since: now, Until: now.Add(submitTimeout)}
-			if err := didChanges.Put(tx, gone); err != nil {
-				return err
-			}
-		}
-		return accountsTable.Delete(tx, id.String())
-	})
-	return undone && err == nil, err
-}
-
-// tombstone gives up the DID of a sign-up that was undone. Until that is done, the recovery pass
-// tries again.
-func (s *Service) tombstone(ctx context.Context, id syntax.DID) error {
-	err := s.cfg.DIDs.Tombstone(ctx, id)
+// undo deletes the account and gives the ticket back. If the DID was published, it is to be
+// tombstoned. An account that another process has made visible stays, with its DID.
+func (u signUp) undo(tx storage.Tx, c *didChange, published bool) (*didChange, error) {
+	r, err := accountsTable.Get(tx, c.DID.String())
 	switch {
-	case errors.Is(err, did.ErrTombstoned):
-	case errors.Is(err, did.ErrRefused), errors.Is(err, did.ErrNotController), errors.Is(err, did.ErrNotFound): // it is not ours any more
-		s.cfg.Logger.WarnContext(ctx, "the DID of a refused sign-up was not tombstoned", "did", id, "error", err)
+	case errors.Is(err, storage.ErrNotFound):
 	case err != nil:
-		return err
-	}
-	return s.store.Update(ctx, func(tx storage.Tx) error { return didChanges.Delete(tx, changeKey(id, Deleted)) })
-}
-
-// submit publishes an operation. When the directory's answer got lost, it asks
-// whether the operation arrived.
-func (s *Service) submit(ctx context.Context, id syntax.DID, op *did.Operation) error {
-	err := s.cfg.DIDs.Submit(ctx, id, op)
-	if err == nil || errors.Is(err, did.ErrRefused) {
-		return err
-	}
-	if known, asked := s.cfg.DIDs.Exists(ctx, id); asked == nil && known {
-		return nil
-	}
-	return err
-}
-
-// Recover ends sign-ups and changes of handles and signing keys that were cut short. Those that the
-// directory knows of are finished; those that it has not heard of for some minutes are undone; DIDs
-// that were to be given up are. It is to be run at start and now and then. One pass takes a minute
-// at most: with a directory that doesn't answer, each of them would be waited for.
-func (s *Service) Recover(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, recoverTimeout)
-	defer cancel()
-	return errors.Join(s.recoverSignUps(ctx), s.recoverChanges(ctx))
-}
-
-func (s *Service) recoverSignUps(ctx context.Context) error {
-	var stuck []*record
-	err := s.store.View(ctx, func(tx storage.Tx) (err error) {
-		stuck, err = accountsTable.All(tx, storage.Range{Index: "pending", Limit: 1000})
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	var failed error
-	for _, r := range stuck {
-		if !r.Pending.Since.Before(s.started) && s.now().Sub(r.Pending.Since) < submitTimeout {
-			continue // this process is at it
-		}
-		if err := s.recover(ctx, r); err != nil {
-			failed = errors.Join(failed, fmt.Errorf("recovering the sign-up of %s: %w", r.DID, err))
-		}
-		if ctx.Err() != nil {
-			break // the next pass goes on
+		return nil, err
+	case r.Pending == nil:
+		return nil, nil
+	case c.Ticket != "" && u.s.cfg.Gate != nil:
+		if err := u.s.cfg.Gate.Release(tx, c.Ticket, c.DID); err != nil {
+			return nil, err
 		}
 	}
-	return failed
+	if err := accountsTable.Delete(tx, c.DID.String()); err != nil || !published {
+		return nil, err
+	}
+	return &didChange{DID: c.DID, Kind: changeTombstone}, nil
 }
 
-func (s *Service) recover(ctx context.Context, r *record) error {
-	known, err := s.cfg.DIDs.Exists(ctx, r.DID)
-	switch {
-	case err != nil:
-		return err
-	case known:
-		s.cfg.Logger.InfoContext(ctx, "finishing a sign-up that was cut short", "did", r.DID)
-		err := s.update(ctx, func(tx storage.Tx) error {
-			r, err := accountsTable.Get(tx, r.DID.String())
-			if errors.Is(err, storage.ErrNotFound) || err == nil && r.Pending == nil {
-				return nil
-			}
-			if err != nil {
-				return err
-			}
-			return s.finish(ctx, tx, r, nil)
-		})
-		if err != nil {
-			s.giveUp(ctx, r.DID, err)
-		}
-		return err
-	case s.now().Sub(r.Pending.Since) < abandonAfter:
-		return nil // it may be on its way
-	}
-	s.cfg.Logger.InfoContext(ctx, "undoing a sign-up that was cut short", "did", r.DID)
-	_, err = s.undo(ctx, r.DID, false)
-	return err
-}
+func (signUp) notice() mail.Kind { return "" }

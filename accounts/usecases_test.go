@@ -398,7 +398,7 @@ func (w *world) lives() error {
 	if _, err := w.srv.Sessions.Verify(ctx, w.access); err != nil {
 		return err
 	}
-	return errors.Join(w.hasPassword("password"), w.hasEmail("alice@example.com", false), w.hasOldHandle())
+	return errors.Join(w.hasPassword("password"), w.hasEmail("alice@example.com", false), w.hasOldHandle(), w.hasKey(w.old))
 }
 
 func changeHandle(ctx context.Context, w *world) error {
@@ -521,4 +521,57 @@ func (w *world) wasRefreshed(was bool) error {
 func login(ctx context.Context, w *world) error {
 	_, err := w.srv.Sessions.Login(ctx, sessions.Credentials{Identifier: "alice.test", Password: "password", AuthFactorToken: w.code})
 	return err
+}
+
+// recoveryOf returns a use case that recovers another one whose process died before or after its
+// n-th submission.
+func recoveryOf(what string, u useCase, died trouble, n int) useCase {
+	when := map[trouble]string{dies: "before", diesAfter: "after"}[died]
+	return useCase{
+		name: fmt.Sprintf("recovery of a %s that died %s submission %d", what, when, n), configure: u.configure,
+		prepare: func(w *world) {
+			u.prepare(w)
+			w.vetoing = u.veto
+			interruption := &script{submission: map[int]trouble{n: died}}
+			if err := u.act(interruption.in(ctx), w); err == nil || !interruption.dead {
+				w.ok(fmt.Errorf("it was not interrupted: %v", err))
+			}
+			w.vetoing = ""
+			w.restart(6 * time.Minute)
+		},
+		act: func(ctx context.Context, w *world) error {
+			if err := w.srv.Accounts.Recover(ctx); err != nil { // whatever it is, the next call may succeed
+				return fmt.Errorf("%w: %v", did.ErrUnavailable, err)
+			}
+			return nil
+		},
+		done: u.done, undone: func(*world) error { return errors.New("it was recovered") },
+		background: true,
+	}
+}
+
+// recoveries are those of each kind of change, interrupted before and after each of its submissions.
+// The second submission reverts what a hook has refused: it brings a handle or a key back, or
+// tombstones a DID.
+func recoveries() (all []useCase) {
+	for _, u := range []struct {
+		what         string
+		configure    func(*gatehouse.Config)
+		prepare      func(*world)
+		act          func(context.Context, *world) error
+		done, undone func(*world) error
+		veto         accounts.Kind
+	}{
+		{"sign-up", withInvites, (*world).invite, signUp, func(w *world) error { return w.signedUp(nil) }, (*world).notSignedUp, accounts.Created},
+		{"handle change", nil, (*world).alice, changeHandle, (*world).hasNewHandle, (*world).hasOldHandle, accounts.HandleChanged},
+		{"key rotation", nil, (*world).alice, rotateKey, (*world).hasOtherKey, (*world).lives, accounts.KeyChanged},
+	} {
+		c := useCase{configure: u.configure, prepare: u.prepare, act: u.act, done: u.undone}
+		all = append(all, recoveryOf(u.what, c, dies, 1))
+		c.veto = u.veto
+		all = append(all, recoveryOf(u.what, c, dies, 2), recoveryOf(u.what, c, diesAfter, 2))
+		c.veto, c.done = "", u.done
+		all = append(all, recoveryOf(u.what, c, diesAfter, 1))
+	}
+	return all
 }

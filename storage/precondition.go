@@ -18,10 +18,21 @@ func WithoutPrecondition(ctx context.Context) context.Context {
 	return context.WithValue(ctx, preconditionKey{}, (func(Tx) error)(nil))
 }
 
-// Conditional returns a store that heeds the preconditions of contexts.
-func Conditional(s Store) Store { return conditional{s} }
+// Conditional returns a store that heeds the preconditions of contexts. It is a [SingleProcess] if s
+// is one.
+func Conditional(s Store) Store {
+	if _, single := s.(SingleProcess); single {
+		return conditionalSingle{conditional{s}}
+	}
+	return conditional{s}
+}
 
 type conditional struct{ Store }
+
+type conditionalSingle struct{ conditional }
+
+// SingleProcess implements [SingleProcess].
+func (conditionalSingle) SingleProcess() {}
 
 // Update implements [Store].
 func (c conditional) Update(ctx context.Context, fn func(Tx) error) error {

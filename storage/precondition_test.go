@@ -15,6 +15,12 @@ func TestAPreconditionIsReadInTheTransaction(t *testing.T) {
 	raw := memory.New()
 	defer raw.Close()
 	s := storage.Conditional(raw)
+	if _, single := s.(storage.SingleProcess); !single {
+		t.Error("the store is no longer known for that of a single process")
+	}
+	if _, single := storage.Conditional(struct{ storage.Store }{raw}).(storage.SingleProcess); single {
+		t.Error("any store is taken for that of a single process")
+	}
 	if err := storage.Define(t.Context(), s, things); err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,428 @@
+package accounts
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/bluesky-social/indigo/atproto/syntax"
+
+	"github.com/gatehouse-at/gatehouse/accounts/did"
+	"github.com/gatehouse-at/gatehouse/accounts/mail"
+	"github.com/gatehouse-at/gatehouse/internal/refusal"
+	"github.com/gatehouse-at/gatehouse/storage"
+)
+
+// A change of a DID has effects in two places, the store and the DID directory, and no transaction
+// spans both. So every change takes the same three steps, whatever its kind:
+//
+//  1. begin: a transaction checks that the change may happen, reserves what it needs, and stores a
+//     didChange.
+//  2. publish: the directory is told.
+//  3. finish: a transaction makes the change in the account and deletes the didChange.
+//
+// There are four ways in which this can go wrong:
+//
+//   - The directory refuses. Nothing has happened outside, so undo takes back what begin reserved.
+//   - The directory doesn't answer. Nobody knows what has happened, so the didChange is left to
+//     Recover.
+//   - A hook refuses the last step. The DID has changed already, so revert replaces the change by
+//     its opposite, which is published until the directory takes it: the handle or the key that the
+//     account still has, or a tombstone for the DID of an account that will never exist.
+//   - The store fails, or the process dies. The didChange is still there, and is left to Recover.
+//
+// Recover goes through the changes that nobody is working on any more. It finishes those that are
+// published, publishes those that the account has already, and undoes the others once the directory
+// hasn't heard of them for some minutes.
+
+// didChange is a change of a DID that is under way. It is stored from the first step of the change
+// to the last. A DID has at most one of each kind.
+type didChange struct {
+	DID  syntax.DID `json:"did"`
+	Kind changeKind `json:"kind"`
+	// To is the new handle or the new key, which no other account can take meanwhile. It is empty if
+	// the change is about the DID as a whole.
+	To string `json:"to,omitempty"`
+	// Hold is set if the old handle is to be held for the account.
+	Hold bool `json:"hold,omitempty"`
+	// Operation is the first operation of the DID of a sign-up.
+	Operation json.RawMessage `json:"operation,omitempty"`
+	// Ticket is the one that a sign-up has redeemed, and gives back if it is undone.
+	Ticket string    `json:"ticket,omitempty"`
+	Since  time.Time `json:"since"`
+	// Process is the process that carries the change out, until the time Until at the latest. See
+	// underWay.
+	Process string    `json:"process,omitempty"`
+	Until   time.Time `json:"until"`
+}
+
+// changeKind is the kind of a didChange.
+type changeKind string
+
+const (
+	changeSignUp    changeKind = "sign-up"
+	changeHandle    changeKind = "handle"
+	changeKey       changeKind = "key"
+	changeTombstone changeKind = "tombstone"
+	// changeDeleted is how earlier versions stored a changeTombstone.
+	changeDeleted changeKind = "deleted"
+)
+
+var didChanges = storage.NewCollection("did_changes",
+	func(c *didChange) string { return c.key() },
+	storage.Unique("to", func(c *didChange) string {
+		if c.To == "" {
+			return ""
+		}
+		return storage.Join(string(c.Kind), c.To)
+	}),
+	storage.Ordered("until", func(c *didChange) string { return storage.TimeKey(c.Until) }),
+).OwnedBy(storage.OwnerGatehouse)
+
+func (c *didChange) key() string { return storage.Join(c.DID.String(), string(c.Kind)) }
+
+// refByTarget names the change that gives an account a certain handle or key, for storage.Prefetch.
+func refByTarget(kind changeKind, to string) storage.Ref {
+	return didChanges.RefBy("to", storage.Join(string(kind), to))
+}
+
+// changingTo returns the account that is about to get a handle or a key, or an empty DID.
+func changingTo(tx storage.Tx, kind changeKind, to string) (syntax.DID, error) {
+	c, err := didChanges.GetBy(tx, "to", storage.Join(string(kind), to))
+	if errors.Is(err, storage.ErrNotFound) {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	return c.DID, nil
+}
+
+// saga is what is particular to one kind of change. The implementations are signUp, propertyChange
+// (of a handle or a signing key) and tombstone.
+type saga interface {
+	// publish brings the DID to what the change wants. It does nothing if the DID is there already.
+	// After an error the change may have happened all the same if the error is lost, and hasn't
+	// happened otherwise.
+	publish(ctx context.Context, c *didChange) error
+	// progress finds out how far a change has come that nobody is working on any more.
+	progress(ctx context.Context, c *didChange) (progress, error)
+	// finish makes the change in the account, in the transaction that deletes c, and returns the
+	// account; nil if there was nothing to do. If begun is false, c was gone already: another process
+	// has finished the change or undone it.
+	finish(ctx context.Context, tx storage.Tx, c *didChange, begun bool) (*Account, error)
+	// undo takes back what was reserved with begin, in the transaction that deletes c. If the change
+	// was published, undo returns the change that brings the DID back; nil if the DID is to stay as it
+	// is.
+	undo(tx storage.Tx, c *didChange, published bool) (*didChange, error)
+	// notice is the e-mail that tells the owner that the change has happened; empty for none.
+	notice() mail.Kind
+}
+
+// progress is how far a change has come.
+type progress int
+
+const (
+	// nowhere: neither the DID nor the account has changed.
+	nowhere progress = iota
+	// inDID: the DID has changed, and the account hasn't.
+	inDID
+	// inAccount: the account has changed, or there is none any more. The DID is to follow, and may
+	// have done so.
+	inAccount
+)
+
+// sagaOf returns the saga of a change that is found in the store.
+func (s *Service) sagaOf(c *didChange) (saga, error) {
+	switch c.Kind {
+	case changeSignUp:
+		return signUp{s: s}, nil
+	case changeHandle:
+		return s.handleChange(), nil
+	case changeKey:
+		return s.keyChange(), nil
+	case changeTombstone, changeDeleted:
+		return tombstone{s}, nil
+	}
+	return nil, fmt.Errorf("accounts: unknown kind of change %q", c.Kind)
+}
+
+const (
+	// submitTimeout bounds the time between the first step of a change and the last.
+	submitTimeout = time.Minute
+	// abandonAfter is the age at which a change is undone if the directory doesn't know of it. It is
+	// well beyond submitTimeout, since an operation may still be on its way.
+	abandonAfter = 5 * time.Minute
+	// insistFor is how long Recover tries to bring a DID to what its account says.
+	insistFor = 24 * time.Hour
+	// recoverTimeout bounds one call of Recover.
+	recoverTimeout = time.Minute
+)
+
+var (
+	// errBusy is the kind of the error that refuses a change while another is under way.
+	errBusy    = fmt.Errorf("%w: busy", ErrInvalidRequest)
+	errGivenUp = fmt.Errorf("%w: the answer took too long", ErrDirectory)
+)
+
+func busy(kind changeKind) error {
+	return refusal.Newf(errBusy, "Another %s change of this account is under way", kind)
+}
+
+// underWay reports whether a process is working on a change. It is the one that began the change,
+// until the time Until: by then it has finished or given up. In a store that only one process can
+// open, what another process began isn't under way either: that process has ended.
+func (s *Service) underWay(c *didChange) bool {
+	return s.now().Before(c.Until) && (c.Process == s.process || !s.alone)
+}
+
+// begin is the first step of a change: it stores the change, in the transaction of a caller that
+// has checked that no other account has, or is about to get, the same handle or key. It takes the
+// place of an earlier change of the kind that isn't under way any more, or that wants the same.
+func (s *Service) begin(tx storage.Tx, c *didChange) error {
+	switch other, err := didChanges.Get(tx, c.key()); {
+	case err == nil && other.To != c.To && s.underWay(other):
+		return busy(c.Kind)
+	case err != nil && !errors.Is(err, storage.ErrNotFound):
+		return err
+	}
+	now := s.now()
+	c.Process, c.Since, c.Until = s.process, now, now.Add(submitTimeout)
+	return didChanges.Put(tx, c)
+}
+
+// carryOut takes the other steps of a change that was begun. It returns the account if it has
+// changed. A client that hangs up doesn't interrupt it.
+func (s *Service) carryOut(ctx context.Context, g saga, c *didChange) (*Account, error) {
+	ctx, cancel := context.WithTimeout(uninterrupted(ctx), submitTimeout)
+	defer cancel()
+	err := s.publish(ctx, g, c)
+	switch {
+	case lost(err):
+		return nil, errors.Join(err, s.leave(ctx, c))
+	case err != nil:
+		return nil, errors.Join(err, s.undo(ctx, g, c))
+	}
+	return s.finishOrRevert(ctx, g, c)
+}
+
+// uninterrupted returns a context for what must be finished once it was begun: neither a client
+// that hangs up nor the end of its session ends it.
+func uninterrupted(ctx context.Context) context.Context {
+	return storage.WithoutPrecondition(context.WithoutCancel(ctx))
+}
+
+// publish is the second step of a change.
+func (s *Service) publish(ctx context.Context, g saga, c *didChange) error {
+	err := g.publish(ctx, c)
+	s.forget(c.DID) // also after an error: the DID may have changed all the same
+	return err
+}
+
+// lost reports whether an error of publish leaves open what has happened in the directory.
+func lost(err error) bool {
+	if err == nil {
+		return false
+	}
+	for _, definite := range []error{did.ErrRefused, did.ErrNotController, did.ErrNotFound, did.ErrTombstoned} {
+		if errors.Is(err, definite) {
+			return false
+		}
+	}
+	return true
+}
+
+// finish is the last step of a change. It may have been taken already.
+func (s *Service) finish(ctx context.Context, g saga, c *didChange) (*Account, error) {
+	var a *Account
+	err := s.update(ctx, func(tx storage.Tx) error {
+		a = nil
+		stored, err := didChanges.Get(tx, c.key())
+		begun := err == nil
+		switch {
+		case errors.Is(err, storage.ErrNotFound):
+			stored = c
+		case err != nil:
+			return err
+		case stored.To != c.To: // a later change has taken its place
+			return busy(c.Kind)
+		}
+		if err := didChanges.Delete(tx, c.key()); err != nil {
+			return err
+		}
+		a, err = g.finish(ctx, tx, stored, begun)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if kind := g.notice(); a != nil && kind != "" {
+		s.notify(a, kind, mail.Data{})
+	}
+	return a, nil
+}
+
+// finishOrRevert is finish, and reverts the change if that is refused. The error is that of finish.
+func (s *Service) finishOrRevert(ctx context.Context, g saga, c *didChange) (*Account, error) {
+	a, err := s.finish(ctx, g, c)
+	if err == nil || outage(ctx, err) || errors.Is(err, errBusy) {
+		return a, err
+	}
+	if rerr := s.revert(ctx, g, c); rerr != nil { // Recover tries again
+		s.cfg.Logger.ErrorContext(ctx, "a refused change was not reverted in the DID", "did", c.DID, "change", c.Kind, "error", rerr)
+	}
+	return nil, err
+}
+
+// outage reports whether a transaction failed for a passing reason, so that trying again may
+// succeed.
+func outage(ctx context.Context, err error) bool {
+	return errors.Is(err, storage.ErrUnavailable) || errors.Is(err, storage.ErrClosed) || ctx.Err() != nil
+}
+
+// revert takes back a change that is published: it replaces it by the change that brings the DID
+// back, and publishes that.
+func (s *Service) revert(ctx context.Context, g saga, c *didChange) error {
+	var back *didChange
+	err := s.update(ctx, func(tx storage.Tx) error {
+		back = nil
+		stored, err := didChanges.Get(tx, c.key())
+		switch {
+		case errors.Is(err, storage.ErrNotFound), err == nil && stored.To != c.To:
+			stored, err = c, nil
+		case err == nil:
+			err = didChanges.Delete(tx, c.key())
+		}
+		if err == nil {
+			back, err = g.undo(tx, stored, true)
+		}
+		if err != nil || back == nil {
+			return err
+		}
+		return s.begin(tx, back)
+	})
+	switch {
+	case errors.Is(err, errBusy): // a later change brings the DID where it belongs
+		return nil
+	case err != nil || back == nil:
+		return err
+	}
+	if g, err = s.sagaOf(back); err != nil {
+		return err
+	}
+	if err := s.insist(ctx, g, back); err != nil {
+		return errors.Join(err, s.leave(ctx, back))
+	}
+	return nil
+}
+
+// insist publishes a change that has been made in the account, and finishes it.
+func (s *Service) insist(ctx context.Context, g saga, c *didChange) error {
+	err := s.publish(ctx, g, c)
+	switch {
+	case errors.Is(err, did.ErrNotController), errors.Is(err, did.ErrTombstoned): // it never will be
+		return s.undo(ctx, g, c)
+	case err != nil:
+		return err
+	}
+	_, err = s.finish(ctx, g, c)
+	return err
+}
+
+// undo ends a change that isn't published.
+func (s *Service) undo(ctx context.Context, g saga, c *didChange) error {
+	return s.update(ctx, func(tx storage.Tx) error {
+		stored, err := didChanges.Get(tx, c.key())
+		switch {
+		case errors.Is(err, storage.ErrNotFound), err == nil && stored.To != c.To:
+			return nil
+		case err != nil:
+			return err
+		}
+		if _, err := g.undo(tx, stored, false); err != nil {
+			return err
+		}
+		return didChanges.Delete(tx, c.key())
+	})
+}
+
+// leave leaves a change to Recover.
+func (s *Service) leave(ctx context.Context, c *didChange) error {
+	return s.update(ctx, func(tx storage.Tx) error {
+		stored, err := didChanges.Get(tx, c.key())
+		switch {
+		case errors.Is(err, storage.ErrNotFound), err == nil && stored.To != c.To:
+			return nil
+		case err != nil:
+			return err
+		}
+		stored.Until = s.now()
+		return didChanges.Put(tx, stored)
+	})
+}
+
+// Recover ends sign-ups and changes of handles and signing keys that were interrupted. Those that
+// the directory knows of are finished. Those that it hasn't heard of after five minutes are undone.
+// DIDs that differ from their accounts are brought back, and DIDs of sign-ups that a hook refused
+// are tombstoned. Changes that a process is still working on are left alone. Call it at start and
+// periodically. A call takes a minute at most, even if the directory doesn't answer; the next goes
+// on.
+func (s *Service) Recover(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, recoverTimeout)
+	defer cancel()
+	var all []*didChange
+	err := s.store.View(ctx, func(tx storage.Tx) (err error) {
+		all, err = didChanges.All(tx, storage.Range{Index: "until", Limit: 1000})
+		return err
+	})
+	for _, c := range all {
+		if s.underWay(c) {
+			continue
+		}
+		if rerr := s.recover(ctx, c); rerr != nil {
+			err = errors.Join(err, fmt.Errorf("recovering a change (%s) of %s: %w", c.Kind, c.DID, rerr))
+		}
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return err
+}
+
+// recover ends one change, if it is time.
+func (s *Service) recover(ctx context.Context, c *didChange) error {
+	g, err := s.sagaOf(c)
+	if err != nil {
+		return err
+	}
+	log := func(what string) { s.cfg.Logger.InfoContext(ctx, what, "did", c.DID, "change", c.Kind) }
+	reached, err := g.progress(ctx, c)
+	switch {
+	case err != nil:
+		return err
+	case reached == inDID:
+		log("finishing a change that was interrupted")
+		if _, err = s.finishOrRevert(ctx, g, c); errors.Is(err, errBusy) {
+			return nil
+		}
+		return err
+	case reached == inAccount:
+		log("bringing a DID to what its account says")
+		return s.insist(ctx, g, c)
+	case s.age(c) < abandonAfter: // it may be on its way
+		return nil
+	}
+	log("undoing a change that was interrupted")
+	return s.undo(ctx, g, c)
+}
+
+func (s *Service) age(c *didChange) time.Duration { return s.now().Sub(c.Since) }
+
+// forget makes the next lookup of a DID's document ask for it again.
+func (s *Service) forget(id syntax.DID) {
+	if s.cfg.Resolver != nil {
+		s.cfg.Resolver.Forget(id)
+	}
+}
