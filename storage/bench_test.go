@@ -13,7 +13,7 @@ import (
 
 const benchBooks = 10_000
 
-// embedded runs a benchmark on each embedded backend, filled.
+// embedded runs a benchmark on each embedded backend, with documents in it.
 func embedded(b *testing.B, run func(b *testing.B, s storage.Store)) {
 	for name, open := range map[string]func() (storage.Store, error){
 		"memory": func() (storage.Store, error) { return memory.New(), nil },
@@ -64,7 +64,7 @@ func BenchmarkGetBy(b *testing.B) {
 	})
 }
 
-// rewrite writes a book with another author.
+// rewrite changes the author of a book.
 func rewrite(s storage.Store, n int) error {
 	return s.Update(ctx, func(tx storage.Tx) error {
 		b, err := books.Get(tx, fmt.Sprintf("%05d", n*7919%benchBooks))
@@ -76,8 +76,8 @@ func rewrite(s storage.Store, n int) error {
 	})
 }
 
-// BenchmarkUpdate reads and writes a document. One writer waits for the disk each
-// time; what many wait for together shows against it.
+// BenchmarkUpdate reads and writes a document. A single writer waits for the disk each time;
+// comparing it with many shows what group commit gains.
 func BenchmarkUpdate(b *testing.B) {
 	for _, writers := range []int{1, 4, 16, 64} {
 		b.Run(fmt.Sprintf("writers=%d", writers), func(b *testing.B) {

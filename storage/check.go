@@ -15,7 +15,7 @@ import (
 // Problem is an inconsistency that [Check] found.
 type Problem struct {
 	Table string
-	// Key is that of the document, if it is about one.
+	// Key is the key of the document that the problem is about; it may be empty.
 	Key  string
 	What string
 }
@@ -27,20 +27,21 @@ func (p Problem) String() string {
 	return fmt.Sprintf("table %s, document %q: %s", p.Table, p.Key, p.What)
 }
 
-// indexer computes what a document's index entries should be: a [Collection].
+// indexer is implemented by [Collection].
 type indexer interface {
-	EntriesOf(doc []byte) (key string, entries []Entry, err error)
+	// entriesOf computes the key and the index entries of an encoded document, sorted as those of a
+	// [Record].
+	entriesOf(doc []byte) (key string, entries []Entry, err error)
 }
 
-// Check proves a store consistent, in one snapshot. The documents of each table
-// come in the order of their keys and are found by their keys; each index holds
-// exactly the entries that the documents have, in order, once, and leads to them;
-// unique values are unique. Of the tables of the collections given, each document decodes
-// and has the key and the entries that its collection computes.
+// Check verifies that a snapshot of a store is consistent, and returns the problems that it finds.
+// In each table, a scan yields the documents in the order of their keys, and each is found by its
+// key. Each index holds exactly the entries of the documents, in order and once, and leads to their
+// documents; values of unique indexes are unique. In the tables of the given collections, each
+// document can be decoded, and has the key and the index entries that its collection computes.
 //
-// It reads each table a few times and looks every document up, in time
-// proportional to their number, and keeps none of them. It names up to 100
-// problems of a table.
+// Check takes time in proportion to the number of documents, and constant memory. It returns at
+// most 100 problems of each table, and one more that says so.
 func Check(ctx context.Context, s Store, collections ...Definer) ([]Problem, error) {
 	tables, err := s.Tables(ctx)
 	if err != nil {
@@ -67,7 +68,7 @@ func Check(ctx context.Context, s Store, collections ...Definer) ([]Problem, err
 	return problems, err
 }
 
-// maxProblems is how many problems of one table are named.
+// maxProblems is the number of problems of one table that are reported.
 const maxProblems = 100
 
 type checker struct {
@@ -82,12 +83,12 @@ func (c *checker) problem(key, format string, args ...any) {
 	case len(c.problems) < maxProblems:
 		c.problems = append(c.problems, p)
 	case len(c.problems) == maxProblems:
-		c.problems = append(c.problems, Problem{Table: c.table.Name, What: "there are more problems"})
+		c.problems = append(c.problems, Problem{Table: c.table.Name, What: "more problems were found"})
 	}
 }
 
-// failed makes an error a problem, unless it is one of reaching the store at all,
-// which it returns.
+// failed reports an error of the store as a problem. It returns the error if it says nothing of the
+// store's contents.
 func (c *checker) failed(key, what string, err error) error {
 	for _, outside := range []error{context.Canceled, context.DeadlineExceeded, ErrUnavailable, ErrClosed} {
 		if errors.Is(err, outside) {
@@ -98,7 +99,7 @@ func (c *checker) failed(key, what string, err error) error {
 	return nil
 }
 
-// tally sums up the entries of an index, whatever their order.
+// tally is the number of entries of an index and a checksum that doesn't depend on their order.
 type tally struct {
 	entries int
 	sum     uint64
@@ -116,20 +117,20 @@ func (t *tally) add(rec Record) {
 }
 
 func (c *checker) run() error {
-	should := map[string]*tally{} // what each index should hold
+	should := map[string]*tally{} // the entries that each index should hold
 	for _, ix := range c.table.Indexes {
 		should[ix.Name] = new(tally)
 	}
 	last := ""
 	for rec, err := range c.tx.Scan(c.table.Name, Range{Entries: true}) {
 		if err != nil {
-			if err := c.failed("", "it can't be read to its end", err); err != nil {
+			if err := c.failed("", "it can't be scanned to the end", err); err != nil {
 				return err
 			}
 			break
 		}
 		if rec.Key <= last {
-			c.problem(rec.Key, "the scan is out of order: %q comes before it", last)
+			c.problem(rec.Key, "a scan yields it out of order, after %q", last)
 		}
 		last = rec.Key
 		for _, e := range rec.Entries {
@@ -149,7 +150,8 @@ func (c *checker) run() error {
 	return nil
 }
 
-// document checks one document against its key, its entries and its collection.
+// document checks that a document is found by its key and its unique values, and that it is what
+// its collection would write.
 func (c *checker) document(rec Record) error {
 	got, err := c.tx.Get(c.table.Name, rec.Key)
 	if err := c.leads(rec, got, err, "its key"); err != nil {
@@ -159,7 +161,7 @@ func (c *checker) document(rec Record) error {
 		i := slices.IndexFunc(c.table.Indexes, func(ix Index) bool { return ix.Name == e.Index })
 		switch {
 		case i < 0:
-			c.problem(rec.Key, "it has an entry of an index that is not defined: %s", e.Index)
+			c.problem(rec.Key, "it has an entry in the index %s, which is not defined", e.Index)
 		case c.table.Indexes[i].Unique:
 			got, err := c.tx.GetBy(c.table.Name, e.Index, e.Value)
 			if err := c.leads(rec, got, err, fmt.Sprintf("index %s by %q", e.Index, e.Value)); err != nil {
@@ -173,31 +175,31 @@ func (c *checker) document(rec Record) error {
 		}
 		return nil
 	}
-	key, want, err := c.indexer.EntriesOf(rec.Value)
+	key, want, err := c.indexer.entriesOf(rec.Value)
 	switch {
 	case err != nil:
 		c.problem(rec.Key, "it can't be decoded: %v", err)
 	case key != rec.Key:
-		c.problem(rec.Key, "its contents belong under the key %q", key)
+		c.problem(rec.Key, "its key should be %q", key)
 	case !slices.Equal(slices.Compact(want), rec.Entries):
-		c.problem(rec.Key, "its index entries are %v, and should be %v", rec.Entries, want)
+		c.problem(rec.Key, "its index entries are %v, want %v", rec.Entries, want)
 	}
 	return nil
 }
 
-// leads checks that a look-up found the document that a scan did.
+// leads checks that a look-up found the same document as the scan.
 func (c *checker) leads(rec Record, got []byte, err error, by string) error {
 	switch {
 	case err != nil:
-		return c.failed(rec.Key, "it is not found by "+by, err)
+		return c.failed(rec.Key, "it can't be found by "+by, err)
 	case !bytes.Equal(got, rec.Value):
-		c.problem(rec.Key, "by %s another document is found", by)
+		c.problem(rec.Key, "%s leads to another document", by)
 	}
 	return nil
 }
 
-// index checks that an index holds what it should, in order, and is searched as it
-// is scanned.
+// index checks that a scan of an index yields exactly the entries that it should hold, in order,
+// and that searching it for each value yields the same.
 func (c *checker) index(ix Index, should tally) error {
 	var holds tally
 	var last Entry
@@ -206,20 +208,20 @@ func (c *checker) index(ix Index, should tally) error {
 	defer value.end()
 	for rec, err := range c.tx.Scan(c.table.Name, Range{Index: ix.Name, Entries: true}) {
 		if err != nil {
-			return c.failed("", "index "+ix.Name+" can't be read to its end", err)
+			return c.failed("", "index "+ix.Name+" can't be scanned to the end", err)
 		}
 		holds.add(rec)
-		// A record doesn't say which of its values it is here for: the first
-		// that comes behind the record before.
+		// A record doesn't say for which of its values it is yielded: it is the first value after
+		// the previous record.
 		i := slices.IndexFunc(rec.Entries, func(e Entry) bool {
 			return e.Index == ix.Name && (e.Value > last.Value || e.Value == last.Value && rec.Key > lastKey)
 		})
 		if i < 0 {
-			c.problem(rec.Key, "index %s leads to it where it has no entry, or out of order", ix.Name)
+			c.problem(rec.Key, "index %s yields it without an entry, or out of order", ix.Name)
 			continue
 		}
 		if ix.Unique && rec.Entries[i].Value == last.Value {
-			c.problem(rec.Key, "unique index %s has its value %q for %q too", ix.Name, last.Value, lastKey)
+			c.problem(rec.Key, "unique index %s has its value %q for %q as well", ix.Name, last.Value, lastKey)
 		}
 		last, lastKey = rec.Entries[i], rec.Key
 		if err := value.step(last.Value, rec.Key); err != nil {
@@ -232,8 +234,8 @@ func (c *checker) index(ix Index, should tally) error {
 	return nil
 }
 
-// valueScan searches an index for each value that a scan of it comes by, and
-// follows both in step.
+// valueScan searches an index for each value that a scan of the index yields, and compares the two
+// step by step.
 type valueScan struct {
 	c     *checker
 	index string
@@ -253,27 +255,27 @@ func (s *valueScan) step(value, key string) error {
 	case err != nil:
 		return s.c.failed(key, fmt.Sprintf("index %s can't be searched for %q", s.index, value), err)
 	case rec.Key != key:
-		s.c.problem(key, "index %s searched for %q leads to %q in its place", s.index, value, rec.Key)
+		s.c.problem(key, "index %s, searched for %q, yields %q instead", s.index, value, rec.Key)
 	}
 	return nil
 }
 
-// end ends the search for a value, which should have nothing left.
+// end ends the search for a value, and reports a problem if it would yield more.
 func (s *valueScan) end() {
 	if s.next == nil {
 		return
 	}
 	if rec, err, more := s.next(); more && err == nil {
-		s.c.problem(rec.Key, "index %s searched for %q leads to it, and scanned does not", s.index, s.value)
+		s.c.problem(rec.Key, "index %s, searched for %q, yields it, but a scan does not", s.index, s.value)
 	}
 	s.stop()
 	s.next = nil
 }
 
-// compare names the documents that an index holds too often or not often enough.
-// It keeps the keys of all, but an index that comes here is broken.
+// compare reports the documents that an index holds too often or not often enough. It keeps all
+// keys in memory, but runs only if the index is broken.
 func (c *checker) compare(ix Index, holds, should tally) error {
-	c.problem("", "index %s holds %d entries and documents have %d, or not the same ones", ix.Name, holds.entries, should.entries)
+	c.problem("", "index %s holds %d entries that differ from the %d of the documents", ix.Name, holds.entries, should.entries)
 	times := map[string]int{}
 	for rec, err := range c.tx.Scan(c.table.Name, Range{Index: ix.Name}) {
 		if err != nil {
@@ -292,12 +294,12 @@ func (c *checker) compare(ix Index, holds, should tally) error {
 			}
 		}
 		if times[rec.Key] != n {
-			c.problem(rec.Key, "index %s holds it %d times, and should %d times", ix.Name, times[rec.Key], n)
+			c.problem(rec.Key, "index %s holds it %d times, want %d", ix.Name, times[rec.Key], n)
 		}
 		delete(times, rec.Key)
 	}
 	for key := range times {
-		c.problem(key, "index %s holds it, and it is not there", ix.Name)
+		c.problem(key, "index %s holds it, but it does not exist", ix.Name)
 	}
 	return nil
 }

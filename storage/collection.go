@@ -10,9 +10,9 @@ import (
 	"strconv"
 )
 
-// IndexOf declares an index of a [Collection]: its name and the function that
-// computes a document's values. No value (nil, or only empty strings) leaves the
-// document out of the index.
+// IndexOf declares an index of a [Collection]: its name, its kind (see [Index]), and the function
+// that computes the values of a document. A document without values (nil, or empty strings) is not
+// in the index.
 type IndexOf[T any] struct {
 	Name   string
 	Unique bool
@@ -20,13 +20,13 @@ type IndexOf[T any] struct {
 	Values func(*T) []string
 }
 
-// Unique declares an index in which a value belongs to at most one document. An
-// empty value leaves the document out.
+// Unique declares an index that allows each value to at most one document. A document with an empty
+// value is not in it.
 func Unique[T any](name string, value func(*T) string) IndexOf[T] {
 	return IndexOf[T]{Name: name, Unique: true, Values: one(value)}
 }
 
-// Ordered declares an index for scans. An empty value leaves the document out.
+// Ordered declares an index for scans. A document with an empty value is not in it.
 func Ordered[T any](name string, value func(*T) string) IndexOf[T] {
 	return IndexOf[T]{Name: name, Values: one(value)}
 }
@@ -35,9 +35,9 @@ func one[T any](f func(*T) string) func(*T) []string {
 	return func(t *T) []string { return []string{f(t)} }
 }
 
-// Collection is the typed face of a table: T is encoded as a JSON object that
-// carries the collection's schema version as its property "_v". A Collection has no state and is
-// usually a package variable of the domain that owns it.
+// Collection is a table of documents of the type T, which is encoded as a JSON object. The property
+// "_v" is added for the schema version. A Collection has no state, and is usually a package
+// variable of the package that owns it.
 type Collection[T any] struct {
 	name    string
 	owner   string
@@ -48,42 +48,44 @@ type Collection[T any] struct {
 	prefix  []byte
 }
 
-// NewCollection declares a collection: its table's name, how to find a document's key, and its
-// indexes. Its owner is [OwnerApp]. It panics if the names break the rules of [Table], since that is
-// a mistake in the source.
+// NewCollection declares a collection: the name of its table, the function that returns a
+// document's key, and its indexes. The table belongs to [OwnerApp]. NewCollection panics if a name
+// breaks the rules of [Table].
 func NewCollection[T any](name string, key func(*T) string, indexes ...IndexOf[T]) *Collection[T] {
 	c := &Collection[T]{name: name, key: key, indexes: indexes}
 	return c.OwnedBy(OwnerApp).Versioned(1, nil)
 }
 
-// OwnedBy sets the owner of the collection's table: in a store that has the table of another owner,
-// [Define] fails. A library that keeps its own collections beside a program's names itself here. It
-// returns c, and panics if the name breaks the rules of [Table].
+// OwnedBy sets the owner of the collection's table, and returns c. [Define] refuses to define the
+// table in a store in which it belongs to another owner. A library that keeps collections in the
+// store of a program should name itself here. OwnedBy panics if the owner is empty or breaks the
+// rules of [Table].
 func (c *Collection[T]) OwnedBy(owner string) *Collection[T] {
 	c.owner = owner
 	if err := ValidTable(c.Table()); err != nil {
 		panic(err)
 	}
 	if owner == "" {
-		panic(fmt.Errorf("%w: table %s: an owner is required", ErrInvalid, c.name))
+		panic(fmt.Errorf("%w: table %s: owner is required", ErrInvalid, c.name))
 	}
 	return c
 }
 
-// Versioned sets the schema version that is written, and the function that brings a document of
-// an older version to this one when it is read. It returns c.
+// Versioned sets the schema version of the documents that are written, and the function that
+// upgrades a document of an older version when it is read, and returns c. The version is 1 if not
+// set. Documents of a later version can't be read.
 func (c *Collection[T]) Versioned(version int, upgrade func(version int, doc []byte) ([]byte, error)) *Collection[T] {
 	c.version, c.upgrade = version, upgrade
 	c.prefix = []byte(`{"_v":` + strconv.Itoa(version) + `,`)
 	return c
 }
 
-// Definer is anything with a table to define: every [Collection].
+// Definer is anything that declares a table, such as a [Collection].
 type Definer interface {
 	Table() Table
 }
 
-// Define declares the tables of collections in a store.
+// Define defines the tables of collections in a store: see [Store].
 func Define(ctx context.Context, s Store, collections ...Definer) error {
 	tables := make([]Table, len(collections))
 	for i, c := range collections {
@@ -101,10 +103,10 @@ func (c *Collection[T]) Table() Table {
 	return t
 }
 
-// Ref names the document of a key for [Prefetch].
+// Ref refers to the document of a key, for [Prefetch].
 func (c *Collection[T]) Ref(key string) Ref { return Ref{Table: c.name, Value: key} }
 
-// RefBy names the document of a unique index value for [Prefetch].
+// RefBy refers to the document that has a value in a unique index, for [Prefetch].
 func (c *Collection[T]) RefBy(index, value string) Ref {
 	return Ref{Table: c.name, Index: index, Value: value}
 }
@@ -121,7 +123,7 @@ func (c *Collection[T]) Get(tx Tx, key string) (*T, error) {
 	return c.decode(doc)
 }
 
-// GetBy returns the document of a unique index value, or [ErrNotFound].
+// GetBy returns the document that has a value in a unique index, or [ErrNotFound].
 func (c *Collection[T]) GetBy(tx Tx, index, value string) (*T, error) {
 	if ValidKey(value) != nil {
 		return nil, ErrNotFound
@@ -133,7 +135,7 @@ func (c *Collection[T]) GetBy(tx Tx, index, value string) (*T, error) {
 	return c.decode(doc)
 }
 
-// Put writes a document, new or in place of the one with its key.
+// Put writes a document, replacing the one with the same key.
 func (c *Collection[T]) Put(tx Tx, t *T) error {
 	doc, err := c.encode(t)
 	if err != nil {
@@ -142,7 +144,7 @@ func (c *Collection[T]) Put(tx Tx, t *T) error {
 	return tx.Put(c.name, doc)
 }
 
-// Insert writes a new document; one with its key is a [*ConflictError].
+// Insert writes a new document. If its key exists, the error is a [*ConflictError].
 func (c *Collection[T]) Insert(tx Tx, t *T) error {
 	doc, err := c.encode(t)
 	if err != nil {
@@ -151,7 +153,7 @@ func (c *Collection[T]) Insert(tx Tx, t *T) error {
 	return tx.Insert(c.name, doc)
 }
 
-// Delete removes the document of a key, if it is there.
+// Delete removes the document of a key, if it exists.
 func (c *Collection[T]) Delete(tx Tx, key string) error { return tx.Delete(c.name, key) }
 
 // Scan yields the documents of a range, in order.
@@ -181,8 +183,8 @@ func (c *Collection[T]) All(tx Tx, r Range) ([]*T, error) {
 	return all, nil
 }
 
-// Page returns up to r.Limit documents of a range and the cursor with which the
-// next page begins; the cursor is empty when nothing follows.
+// Page returns up to r.Limit documents of a range, and the cursor for [Range.After] with which the
+// next page begins. The cursor is empty on the last page.
 func (c *Collection[T]) Page(tx Tx, r Range) (page []*T, cursor string, err error) {
 	limit := r.Limit
 	if limit > 0 {
@@ -204,8 +206,8 @@ func (c *Collection[T]) Page(tx Tx, r Range) (page []*T, cursor string, err erro
 	return page, "", nil
 }
 
-// DeleteAll removes every document of a range and returns how many there were. For ranges without
-// a bound on their number see [Collection.Purge].
+// DeleteAll removes all documents of a range and returns their number. For ranges that may be
+// large, use [Collection.Purge].
 func (c *Collection[T]) DeleteAll(tx Tx, r Range) (int, error) {
 	keys := map[string]bool{} // a Multi index can yield a document twice
 	for rec, err := range tx.Scan(c.name, r) {
@@ -222,8 +224,8 @@ func (c *Collection[T]) DeleteAll(tx Tx, r Range) (int, error) {
 	return len(keys), nil
 }
 
-// EntriesOf computes the index entries of an encoded document, sorted as those of a [Record].
-func (c *Collection[T]) EntriesOf(doc []byte) (key string, entries []Entry, err error) {
+// entriesOf implements [indexer].
+func (c *Collection[T]) entriesOf(doc []byte) (key string, entries []Entry, err error) {
 	t, err := c.decode(doc)
 	if err != nil {
 		return "", nil, err
@@ -275,7 +277,7 @@ func (c *Collection[T]) decode(doc []byte) (*T, error) {
 		}
 		switch {
 		case v.V > c.version:
-			return nil, fmt.Errorf("storage: a document of %s has version %d; this program knows up to %d", c.name, v.V, c.version)
+			return nil, fmt.Errorf("storage: a document of %s has version %d, and this program supports versions up to %d", c.name, v.V, c.version)
 		case v.V < c.version && c.upgrade != nil:
 			var err error
 			if doc, err = c.upgrade(v.V, doc); err != nil {

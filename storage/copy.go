@@ -13,44 +13,47 @@ import (
 	"strings"
 )
 
-// ErrNotEmpty says that the destination of a [Copy] has documents already.
-var ErrNotEmpty = errors.New("storage: the destination is not empty")
+// ErrNotEmpty is returned by [Copy] when the destination has documents already.
+var ErrNotEmpty = errors.New("storage: destination is not empty")
 
-// CopyProgress is how far a [Copy] has come.
+// CopyProgress reports how far a [Copy] has come.
 type CopyProgress struct {
 	// Stage is "counting", "copying" or "verifying".
 	Stage string
 	Table string
-	// Done and Total are documents, of all tables together.
+	// Done and Total are numbers of documents in all tables. Done starts again at 0 with each
+	// stage.
 	Done, Total int
 }
 
-// CopyReport is what a [Copy] copied.
+// CopyReport says what a [Copy] has copied.
 type CopyReport struct {
 	Tables []TableReport
 }
 
-// TableReport is one table of a [CopyReport].
+// TableReport is the part of a [CopyReport] for one table.
 type TableReport struct {
 	Name      string
 	Documents int
-	// Checksum is the SHA-256 of all documents and their index entries, the same
-	// in both stores.
+	// Checksum is the SHA-256 of all documents and their index entries, in hexadecimal. It is the
+	// same in both stores, however they format documents.
 	Checksum string
 }
 
-// A transaction writes up to copyBatch documents, and a few more than copyBytes bytes.
+// A transaction of a Copy writes at most copyBatch documents, and not many more than copyBytes
+// bytes.
 const (
 	copyBatch = 500
 	copyBytes = 4 << 20
 )
 
-// Copy copies everything from one store to another, of any two backends: a
-// snapshot of src, whatever its tables are, into dst, which must have no
-// documents in them (else it is an [ErrNotEmpty]). Then it reads both and compares counts and
-// checksums. Progress, if not nil, is called now and then.
+// Copy copies all tables of src, with their owners, to dst, whatever their backends are. Then it
+// reads both and compares counts and checksums. It returns [ErrNotEmpty] if dst has documents in
+// any of these tables. If progress is not nil, it is called after every batch of documents; it must
+// not use src, which is in a View meanwhile.
 //
-// What is written to src meanwhile is not copied: stop the servers first.
+// Copy copies a snapshot, without what is written to src after it has begun: stop the servers
+// first.
 func Copy(ctx context.Context, dst, src Store, progress func(CopyProgress)) (*CopyReport, error) {
 	if progress == nil {
 		progress = func(CopyProgress) {}
@@ -105,7 +108,7 @@ func (c *copier) tick(stage, table string) {
 	c.progress(c.at)
 }
 
-// count counts what there is to copy, and makes sure that there is room for it.
+// count counts the documents of a table in src, and checks that there are none in dst.
 func (c *copier) count(t Table) error {
 	err := c.dst.View(c.ctx, func(tx Tx) error {
 		for _, err := range tx.Scan(t.Name, Range{Limit: 1}) {
@@ -163,7 +166,7 @@ func (c *copier) copy(t Table) error {
 	return flush()
 }
 
-// verify reads a table of both stores.
+// verify compares a table of both stores.
 func (c *copier) verify(t Table) (TableReport, error) {
 	want, err := c.sum(c.src, t)
 	if err != nil {
@@ -177,7 +180,7 @@ func (c *copier) verify(t Table) (TableReport, error) {
 		return err
 	})
 	if err == nil && got != want {
-		err = fmt.Errorf("the copy has %d documents with the checksum %s, the original %d with %s",
+		err = fmt.Errorf("the copy has %d documents with the checksum %s, and the original has %d with %s",
 			got.Documents, got.Checksum, want.Documents, want.Checksum)
 	}
 	return want, err
@@ -220,7 +223,7 @@ func hashRecord(h hash.Hash, rec Record) error {
 	return nil
 }
 
-// plainNumbers writes all numbers in decoded JSON in one notation.
+// plainNumbers converts all numbers in decoded JSON to one notation.
 func plainNumbers(v any) any {
 	switch v := v.(type) {
 	case json.Number:
@@ -237,8 +240,8 @@ func plainNumbers(v any) any {
 	return v
 }
 
-// plainNumber writes a JSON number without redundant zeros, as digits and the
-// power of ten of the last: 1e2, 100 and 100.0 are all 1e2.
+// plainNumber converts a JSON number to its digits without redundant zeros, and the power of ten of
+// the last digit: 1e2, 100 and 100.0 are all 1e2.
 func plainNumber(n string) json.Number {
 	mantissa, exponent, _ := strings.Cut(strings.ToLower(n), "e")
 	power := new(big.Int)

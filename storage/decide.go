@@ -2,10 +2,10 @@ package storage
 
 import "context"
 
-// Decide runs fn in an Update and keeps what fn wrote even if its verdict is a refusal: "commit,
-// then refuse". It is for the refusals that leave a trace, such as a wrong guess that has to be
-// counted. The refusal of the run that was committed is returned. An error rolls everything back
-// and is returned in place of the refusal, as is an error of the commit.
+// Decide runs fn in an Update that is committed even if fn refuses, and then returns the refusal.
+// It is for refusals that have to be recorded, such as a wrong guess that counts. If fn returns an
+// error, or the commit fails, nothing is written, and Decide returns that error in place of any
+// refusal.
 //
 //	err := storage.Decide(ctx, store, func(tx storage.Tx) (refusal, err error) {
 //		c, err := codes.Get(tx, id)
@@ -19,7 +19,8 @@ import "context"
 //		return nil, codes.Delete(tx, id)
 //	})
 //
-// Like every closure of an Update, fn may run more than once.
+// Like every closure of an Update, fn may run more than once; the refusal is that of the run that
+// was committed.
 func Decide(ctx context.Context, s Store, fn func(Tx) (refusal, err error)) error {
 	var refusal error
 	err := s.Update(ctx, func(tx Tx) (err error) {

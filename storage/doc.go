@@ -1,10 +1,10 @@
-// Package storage is the contract between the domains of Gatehouse and the
-// database underneath, and the typed collections through which the domains use it.
+// Package storage defines what Gatehouse requires of a database, and the typed collections through
+// which Gatehouse and the programs that embed it use one.
 //
-// A [Store] holds JSON documents in named tables. A document has one key and, for
-// each index that its table declares, no value, one or several. The domain
-// computes the values; the store keeps them, refuses duplicates in unique indexes,
-// and scans in their order. All work happens in transactions, as closures:
+// A [Store] holds JSON documents in named tables. A document has one key and, in each index of its
+// table, no value, one or several. The caller computes the values; the store keeps them, refuses
+// duplicates in unique indexes, and scans in their order. All work happens in transactions, which
+// are closures:
 //
 //	err := store.Update(ctx, func(tx storage.Tx) error {
 //		a, err := accounts.Get(tx, did)
@@ -15,19 +15,20 @@
 //		return accounts.Put(tx, a)
 //	})
 //
-// Update is serializable: whatever a closure read is still true when its writes
-// become visible. So a rule such as "a code with one use is used once" is a read
-// and a write in one closure, with no lock anywhere.
+// Updates are serializable: whatever a closure has read is still true when its writes become
+// visible. So a rule such as "a code can be used once" takes a read and a write in one closure, and
+// no lock.
 //
-// A domain never handles keys or bytes: it declares a [Collection] of a struct
-// type, and reads and writes through that. Anything may declare collections: a
-// program that embeds Gatehouse can keep its own beside those of the library and
-// change both in one transaction.
+// Nobody handles bytes: a package declares a [Collection] of a struct type, and reads and writes
+// through that. A program that embeds Gatehouse can declare its own collections beside those of
+// Gatehouse, and change both in one transaction. Each table has an owner, so that two packages
+// can't use one table by accident: see [Collection.OwnedBy].
 //
 // # Backends
 //
-// storage/memory and storage/bolt are embedded; storage/postgres serves several
-// processes. To write another, implement [Store] and [Tx] as their comments say,
-// and run storagetest.Run in a test of yours: it checks every sentence of the
-// contract.
+// storage/memory and storage/bolt are embedded; storage/postgres serves several processes. To write
+// another backend, implement [Store] and [Tx] as their comments say, and call storagetest.Run in a
+// test: it checks every sentence of the contract. To recognize nested calls (see [ErrNested]), the
+// backends of Gatehouse remember which goroutines are running a closure; the module
+// github.com/petermattis/goid tells a goroutine's ID.
 package storage

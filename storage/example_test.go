@@ -18,8 +18,8 @@ type ticket struct {
 	Bought time.Time `json:"bought"`
 }
 
-// The collection says how tickets are found: by id, by seat (one ticket each), and
-// by owner in the order in which they were bought.
+// The collection declares how tickets are found: by ID, by seat (one ticket each), and by owner in
+// the order of purchase.
 var tickets = storage.NewCollection("tickets", func(t *ticket) string { return t.ID },
 	storage.Unique("seat", func(t *ticket) string { return t.Seat }),
 	storage.Ordered("owner", func(t *ticket) string { return storage.Join(t.Owner, storage.TimeKey(t.Bought)) }),
@@ -58,6 +58,52 @@ func Example() {
 	// storage: conflict: tickets: unique index seat true
 	// t2 A2
 	// t1 A1
+	// <nil>
+}
+
+// A door counts the wrong codes that were tried, though each of them is refused.
+func ExampleDecide() {
+	type door struct {
+		ID, Code string
+		Wrong    int
+	}
+	doors := storage.NewCollection("doors", func(d *door) string { return d.ID })
+	errWrongCode := errors.New("wrong code")
+	ctx := context.Background()
+	store := memory.New()
+	defer store.Close()
+	err := storage.Define(ctx, store, doors)
+	if err == nil {
+		err = store.Update(ctx, func(tx storage.Tx) error { return doors.Put(tx, &door{ID: "front", Code: "1234"}) })
+	}
+	fmt.Println(err)
+	open := func(code string) error {
+		return storage.Decide(ctx, store, func(tx storage.Tx) (refusal, err error) {
+			d, err := doors.Get(tx, "front")
+			if err != nil || d.Code == code {
+				return nil, err
+			}
+			d.Wrong++
+			return errWrongCode, doors.Put(tx, d)
+		})
+	}
+	fmt.Println(open("1111"))
+	fmt.Println(open("2222"))
+	fmt.Println(open("1234"))
+	err = store.View(ctx, func(tx storage.Tx) error {
+		d, err := doors.Get(tx, "front")
+		if err == nil {
+			fmt.Println(d.Wrong, "wrong codes")
+		}
+		return err
+	})
+	fmt.Println(err)
+	// Output:
+	// <nil>
+	// wrong code
+	// wrong code
+	// <nil>
+	// 2 wrong codes
 	// <nil>
 }
 
@@ -111,7 +157,7 @@ func ExampleCheck() {
 	fmt.Println(err)
 	// Output:
 	// <nil>
-	// table tickets, document "t1": its index entries are [], and should be [{owner  0001-01-01T00:00:00.000Z} {seat A1}]
+	// table tickets, document "t1": its index entries are [], want [{owner  0001-01-01T00:00:00.000Z} {seat A1}]
 	// <nil>
 }
 

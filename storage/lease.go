@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// Leases let one of several processes on a store do background work, and another
-// take over when it stops. They are documents like any other, so they work on
-// every backend. The processes' clocks have to agree to within a fraction of a lease's time.
+// Leases let one of several processes that share a store do background work, and another take over
+// when it stops. They are ordinary documents, so they work on every backend. The clocks of the
+// processes may differ by a fraction of a lease's duration at most.
 type Leases struct {
 	store Store
 	now   func() time.Time
@@ -23,22 +23,24 @@ type lease struct {
 
 var leases = NewCollection("leases", func(l *lease) string { return l.Name }).OwnedBy(OwnerGatehouse)
 
-// LeaseTables are the collections behind [Leases].
+// LeaseTables returns the collections behind [Leases].
 func LeaseTables() []Definer { return []Definer{leases} }
 
-// NewLeases returns the leases of a store, whose table it defines. A nil now is [time.Now].
+// NewLeases defines the table of the leases in a store, and returns them. If now is nil, it is
+// [time.Now].
 func NewLeases(ctx context.Context, s Store, now func() time.Time) (*Leases, error) {
 	if now == nil {
 		now = time.Now
 	}
 	if err := Define(ctx, s, LeaseTables()...); err != nil {
-		return nil, fmt.Errorf("leases: %w", err)
+		return nil, fmt.Errorf("storage: defining the table of leases: %w", err)
 	}
 	return &Leases{s, now}, nil
 }
 
-// Acquire gives the lease of a name to a holder for some time, and reports whether it did: it
-// doesn't while another holds it. A holder that acquires again prolongs its lease.
+// Acquire acquires the named lease for a holder, for the duration ttl, and reports whether the
+// holder has it: it hasn't while another holder has. A holder that acquires its lease again extends
+// it.
 func (l *Leases) Acquire(ctx context.Context, name, holder string, ttl time.Duration) (held bool, err error) {
 	err = l.store.Update(ctx, func(tx Tx) error {
 		held = false
@@ -56,7 +58,7 @@ func (l *Leases) Acquire(ctx context.Context, name, holder string, ttl time.Dura
 	return held && err == nil, err
 }
 
-// Release gives a lease back, if the holder has it.
+// Release ends a lease, if the holder has it.
 func (l *Leases) Release(ctx context.Context, name, holder string) error {
 	return l.store.Update(ctx, func(tx Tx) error {
 		current, err := leases.Get(tx, name)

@@ -2,9 +2,8 @@ package storage
 
 import "context"
 
-// Ping reads a document of the store, if it has any, and returns the error of that: it is nil if
-// the store answers. It is what a health check asks. Set the context's deadline to how long the
-// store may take.
+// Ping checks that a store answers, by reading from it. It is meant for health checks; the context
+// should have a deadline.
 func Ping(ctx context.Context, s Store) error {
 	tables, err := s.Tables(ctx)
 	if err != nil || len(tables) == 0 {

@@ -4,22 +4,23 @@ import "context"
 
 type preconditionKey struct{}
 
-// WithPrecondition returns a context under which every Update of a store that [Conditional] made
-// begins with check, in the same transaction: if it returns an error, that is the error of the
-// Update, and nothing is written. So what a request may do is looked at in the very transaction
-// that does it, whatever happened since the request was let in.
+// WithPrecondition returns a context with a precondition: every Update of a [Conditional] store
+// with this context begins by calling check in the same transaction. If check returns an error, the
+// Update returns it and writes nothing. So the permission of a request is checked in the very
+// transaction that depends on it, whatever has happened since the request was authorized.
 func WithPrecondition(ctx context.Context, check func(Tx) error) context.Context {
 	return context.WithValue(ctx, preconditionKey{}, check)
 }
 
-// WithoutPrecondition returns a context without one, for work that has to be finished once it was
-// begun: the later steps of a use case that has effects outside the store.
+// WithoutPrecondition returns a context without a precondition. It is for work that must be
+// finished once it has begun, such as the later steps of a use case that has effects outside the
+// store.
 func WithoutPrecondition(ctx context.Context) context.Context {
 	return context.WithValue(ctx, preconditionKey{}, (func(Tx) error)(nil))
 }
 
-// Conditional returns a store that heeds the preconditions of contexts. It is a [SingleProcess] if s
-// is one.
+// Conditional returns a store whose Updates check the precondition of their context: see
+// [WithPrecondition]. It is a [SingleProcess] if s is one.
 func Conditional(s Store) Store {
 	if _, single := s.(SingleProcess); single {
 		return conditionalSingle{conditional{s}}

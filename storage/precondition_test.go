@@ -9,7 +9,7 @@ import (
 	"github.com/gatehouse-at/gatehouse/storage/memory"
 )
 
-func TestAPreconditionIsReadInTheTransaction(t *testing.T) {
+func TestPreconditionsAreCheckedInTheTransaction(t *testing.T) {
 	type doc struct{ Name string }
 	things := storage.NewCollection("things", func(d *doc) string { return d.Name })
 	raw := memory.New()
@@ -48,13 +48,13 @@ func TestAPreconditionIsReadInTheTransaction(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := put(context.WithoutCancel(ctx), s, "late"); !errors.Is(err, errGone) {
-		t.Errorf("after the pass went: %v", err)
+		t.Errorf("after the pass was deleted: %v", err)
 	}
 	if err := put(storage.WithoutPrecondition(ctx), s, "later step"); err != nil {
 		t.Errorf("a later step: %v", err)
 	}
 	if err := put(ctx, raw, "another store"); err != nil {
-		t.Errorf("a store that heeds none: %v", err)
+		t.Errorf("a store without preconditions: %v", err)
 	}
 	_ = raw.View(t.Context(), func(tx storage.Tx) error {
 		for _, name := range []string{"early", "late"} {

@@ -2,24 +2,24 @@ package storage
 
 import "context"
 
-// pageSize is how many documents Purge, PurgeFunc and Rebuild take in one transaction.
+// pageSize is the number of documents that Purge, PurgeFunc and Rebuild handle in one transaction.
 const pageSize = 500
 
-// Purge removes every document of a range, however many there are, in pages: each page is an Update
-// of its own. A page has r.Limit documents, or 500 if that is 0. When Purge returns an error, the
-// pages before it have been removed.
+// Purge removes all documents of a range, in pages: each page is an Update of its own, of up to
+// r.Limit documents, or 500 if that is 0. If Purge returns an error, it may have removed some
+// pages.
 func (c *Collection[T]) Purge(ctx context.Context, s Store, r Range) error {
 	return c.pages(ctx, s, r, func(tx Tx, rec Record) error { return tx.Delete(c.name, rec.Key) })
 }
 
-// PurgeFunc is [Collection.Purge] for documents that can't be told by a range alone. For each
-// document of the range, in order, fn decides in the transaction of the page: true removes the
-// document; false keeps it, as it is or as fn has just written it. An error of fn rolls the page
-// back and ends the purge.
+// PurgeFunc is like [Collection.Purge], but calls fn for each document of the range, in order and
+// in the transaction of the page, to decide what becomes of it. The document is removed if fn
+// returns true; if fn returns false it stays, unchanged or as fn itself has rewritten it. An error
+// of fn rolls back its page and ends the purge.
 //
-// fn gets each document as it was when its page began. Like every closure of an Update it may run
-// more than once. A document is seen again later if fn gives it an index value further on in the
-// range, or if a Multi index has several of its values in the range.
+// fn gets each document as it was when the page began, and may be called more than once for it:
+// when the transaction is run again, when a Multi index has several values of the document in the
+// range, and when fn gives the document a later value that is still in the range.
 func (c *Collection[T]) PurgeFunc(ctx context.Context, s Store, r Range, fn func(Tx, *T) (remove bool, err error)) error {
 	return c.pages(ctx, s, r, func(tx Tx, rec Record) error {
 		t, err := c.decode(rec.Value)
@@ -34,8 +34,8 @@ func (c *Collection[T]) PurgeFunc(ctx context.Context, s Store, r Range, fn func
 	})
 }
 
-// Rebuild writes every document again, 500 in each Update, so that indexes declared after the
-// documents were written hold them, and documents of older versions are stored in the current one.
+// Rebuild writes every document again, 500 in each Update: indexes that were added since hold all
+// documents afterwards, and documents of older versions are stored in the current version.
 func (c *Collection[T]) Rebuild(ctx context.Context, s Store) error {
 	return c.pages(ctx, s, Range{}, func(tx Tx, rec Record) error {
 		t, err := c.decode(rec.Value)
@@ -46,8 +46,8 @@ func (c *Collection[T]) Rebuild(ctx context.Context, s Store) error {
 	})
 }
 
-// pages calls fn for the documents of a range, a page in each Update, and once for each document of
-// a page.
+// pages calls fn for the documents of a range, a page in each Update. Within a page, fn is called
+// once for each document.
 func (c *Collection[T]) pages(ctx context.Context, s Store, r Range, fn func(Tx, Record) error) error {
 	if r.Limit == 0 {
 		r.Limit = pageSize

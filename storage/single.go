@@ -1,7 +1,7 @@
 package storage
 
-// SingleProcess is implemented by stores that no two processes can have open at once: the embedded
-// ones. Whoever opens one knows that whatever held a lease in it is gone.
+// SingleProcess is implemented by stores that only one process at a time can have open, such as the
+// embedded ones. A process that opens one knows that every other holder of a lease in it has ended.
 type SingleProcess interface {
 	SingleProcess()
 }

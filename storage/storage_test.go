@@ -53,14 +53,14 @@ func library(t testing.TB, s storage.Store, n int) storage.Store {
 	return s
 }
 
-func TestCheckFindsNothingInASoundStore(t *testing.T) {
+func TestCheckOfAConsistentStore(t *testing.T) {
 	problems, err := storage.Check(ctx, library(t, memory.New(), 100), books)
 	if err != nil || len(problems) > 0 {
 		t.Errorf("%v, %v", problems, err)
 	}
 }
 
-func TestCheckFindsWhatTheCollectionWouldNotWrite(t *testing.T) {
+func TestCheckComparesDocumentsWithTheirCollection(t *testing.T) {
 	s := library(t, memory.New(), 3)
 	put := func(key, value string, entries ...storage.Entry) {
 		t.Helper()
@@ -74,7 +74,7 @@ func TestCheckFindsWhatTheCollectionWouldNotWrite(t *testing.T) {
 	put("x1", `{"_v":1,"id":"x1","author":"Nobody"}`)                                              // entry missing
 	put("x2", `{"_v":1,"id":"x2"}`, storage.Entry{Index: "author", Value: "Somebody"})             // entry too many
 	put("x3", `{"_v":1,"id":"other"}`)                                                             // wrong key
-	put("x4", `{"_v":9,"id":"x4"}`)                                                                // from the future
+	put("x4", `{"_v":9,"id":"x4"}`)                                                                // a later version
 	put("x5", `{"_v":1,"id":5}`)                                                                   // of another type
 	put("x6", `{"_v":1,"id":"x6","title":"Right"}`, storage.Entry{Index: "title", Value: "Wrong"}) // wrong entry
 	problems, err := storage.Check(ctx, s, books)
@@ -90,7 +90,7 @@ func TestCheckFindsWhatTheCollectionWouldNotWrite(t *testing.T) {
 	}
 	for _, key := range []string{"x1", "x2", "x3", "x4", "x5", "x6"} {
 		if !found[key] {
-			t.Errorf("nothing is said of %s: %v", key, problems)
+			t.Errorf("no problem of %s was reported: %v", key, problems)
 		}
 	}
 	if len(problems) != 6 {
@@ -98,7 +98,7 @@ func TestCheckFindsWhatTheCollectionWouldNotWrite(t *testing.T) {
 	}
 }
 
-// broken is a store whose indexes lie.
+// broken is a store with records that change, or are missing, in the scans of its Views.
 type broken struct {
 	storage.Store
 	change func(r storage.Range, rec *storage.Record) (keep bool)
@@ -144,7 +144,7 @@ func TestCheckFindsBrokenIndexes(t *testing.T) {
 			}
 			return true
 		},
-		"a search does not find it": func(r storage.Range, rec *storage.Record) bool {
+		"a search doesn't find it": func(r storage.Range, rec *storage.Record) bool {
 			return r.Index != "author" || r.From == "" || rec.Key != "00003"
 		},
 		"only a search finds it": func(r storage.Range, rec *storage.Record) bool {
@@ -156,7 +156,7 @@ func TestCheckFindsBrokenIndexes(t *testing.T) {
 			}
 			return true
 		},
-		"a document is not in a scan": func(r storage.Range, rec *storage.Record) bool { return r.Index != "" || rec.Key != "00003" },
+		"a document is missing in a scan": func(r storage.Range, rec *storage.Record) bool { return r.Index != "" || rec.Key != "00003" },
 	} {
 		problems, err := storage.Check(ctx, broken{library(t, memory.New(), 10), change}, books)
 		named := slices.ContainsFunc(problems, func(p storage.Problem) bool { return p.Key == "00003" })
@@ -166,7 +166,7 @@ func TestCheckFindsBrokenIndexes(t *testing.T) {
 	}
 }
 
-func TestCheckNamesSomeOfManyProblems(t *testing.T) {
+func TestCheckLimitsTheProblemsOfATable(t *testing.T) {
 	none := func(r storage.Range, _ *storage.Record) bool { return r.Index == "" }
 	problems, err := storage.Check(ctx, broken{library(t, memory.New(), 1000), none}, books)
 	if err != nil || len(problems) != 101 || !strings.Contains(problems[100].What, "more") {
@@ -174,7 +174,7 @@ func TestCheckNamesSomeOfManyProblems(t *testing.T) {
 	}
 }
 
-func TestCheckEndsWithItsContext(t *testing.T) {
+func TestCheckHonorsItsContext(t *testing.T) {
 	done, cancel := context.WithCancel(ctx)
 	canceling := broken{library(t, memory.New(), 10), func(r storage.Range, rec *storage.Record) bool {
 		if rec.Key == "00003" {
@@ -240,7 +240,7 @@ func TestCopyComparesNumbersInAnyNotation(t *testing.T) {
 		{"100", "1e2", true}, {"100", "100.0", true}, {"100", "1E+2", true}, {"100", "0.1e3", true}, {"100", "1000e-1", true},
 		{"0", "-0", true}, {"0", "0.000", true}, {"0", "0e99", true},
 		{"-0.05", "-5e-2", true}, {"-0.05", "-0.050", true}, {"1e400000", "10e399999", true},
-		{"9007199254740993", "9007199254740992", false}, // one number to a float64
+		{"9007199254740993", "9007199254740992", false}, // equal as float64
 		{"100", "10", false}, {"1", "-1", false}, {"0.1", "0.01", false}, {"1", `"1"`, false}, {"1", `"1e0"`, false},
 	} {
 		src, dst := library(t, memory.New(), 0), memory.New()
@@ -261,7 +261,7 @@ func TestCopyComparesNumbersInAnyNotation(t *testing.T) {
 	}
 }
 
-func TestCopyNoticesADifference(t *testing.T) {
+func TestCopyDetectsDifferences(t *testing.T) {
 	src, dst := library(t, memory.New(), 10), memory.New()
 	defer dst.Close()
 	lying := broken{dst, func(_ storage.Range, rec *storage.Record) bool {
@@ -300,7 +300,7 @@ func TestCopyTakesASnapshot(t *testing.T) {
 	}
 }
 
-func TestCopyEndsWithItsContext(t *testing.T) {
+func TestCopyHonorsItsContext(t *testing.T) {
 	src, dst := library(t, memory.New(), 1200), memory.New()
 	defer dst.Close()
 	done, cancel := context.WithCancel(ctx)
@@ -331,7 +331,7 @@ func TestLeases(t *testing.T) {
 	acquire("a", true)
 	acquire("b", false)
 	now = now.Add(59 * time.Second)
-	acquire("a", true) // prolongs
+	acquire("a", true) // extends its lease
 	now = now.Add(59 * time.Second)
 	acquire("b", false)
 	now = now.Add(time.Second)
@@ -350,7 +350,7 @@ func TestLeases(t *testing.T) {
 	}
 }
 
-func TestOneOfManyGetsTheLease(t *testing.T) {
+func TestOneOfManyAcquiresTheLease(t *testing.T) {
 	s := memory.New()
 	defer s.Close()
 	l, err := storage.NewLeases(ctx, s, nil)
@@ -377,11 +377,11 @@ func TestOneOfManyGetsTheLease(t *testing.T) {
 	}
 	wg.Wait()
 	if holders != 1 {
-		t.Errorf("%d hold the lease", holders)
+		t.Errorf("%d holders have the lease, want 1", holders)
 	}
 }
 
-// TestLeasesExclude has holders race for a lease, over and over, on a file.
+// TestLeasesExclude lets holders compete for a lease again and again.
 func TestLeasesExclude(t *testing.T) {
 	s, err := bolt.Open(filepath.Join(t.TempDir(), "store.db"))
 	if err != nil {
@@ -409,7 +409,7 @@ func TestLeasesExclude(t *testing.T) {
 					continue
 				}
 				if inside.Add(1) != 1 {
-					t.Error("two hold the lease at once")
+					t.Error("two holders have the lease at once")
 				}
 				mine++
 				turns.Add(1)
@@ -445,7 +445,7 @@ func TestBadDeclarationsPanic(t *testing.T) {
 	}
 }
 
-func TestJoinOrdersAsItsParts(t *testing.T) {
+func TestJoinSortsAsItsParts(t *testing.T) {
 	for _, c := range [][2]string{
 		{storage.Join("a", "z"), storage.Join("ab", "a")},
 		{storage.Join("a", "a"), storage.Join("a", "b")},

@@ -1,5 +1,5 @@
-// Package secrets keeps the server's own keys in its store: made once, found
-// again after a restart, and the same for every process on one database.
+// Package secrets keeps the server's own secrets in its store. Each is generated once, and is the
+// same after a restart and for all processes that share the store.
 package secrets
 
 import (
@@ -18,11 +18,11 @@ type secret struct {
 
 var secrets = storage.NewCollection("secrets", func(s *secret) string { return s.Name }).OwnedBy(storage.OwnerGatehouse)
 
-// Tables are the collections of this package.
+// Tables returns the collections of this package.
 func Tables() []storage.Definer { return []storage.Definer{secrets} }
 
-// Load returns the secret of a name. The first call ever makes it with the given
-// function and stores it; of several first calls one wins.
+// Load returns the secret of a name. If the store has none, Load calls generate and stores the
+// result; if several calls do so at the same time, all return the secret of one of them.
 func Load(ctx context.Context, store storage.Store, name string, generate func() ([]byte, error)) ([]byte, error) {
 	var value []byte
 	find := func(tx storage.Tx) error {
@@ -36,7 +36,7 @@ func Load(ctx context.Context, store storage.Store, name string, generate func()
 	if errors.Is(err, storage.ErrNotFound) {
 		fresh, gerr := generate()
 		if gerr != nil {
-			return nil, fmt.Errorf("making the secret %s: %w", name, gerr)
+			return nil, fmt.Errorf("generating secret %s: %w", name, gerr)
 		}
 		err = store.Update(ctx, func(tx storage.Tx) error {
 			if err := find(tx); !errors.Is(err, storage.ErrNotFound) {
@@ -47,12 +47,12 @@ func Load(ctx context.Context, store storage.Store, name string, generate func()
 		})
 	}
 	if err != nil {
-		return nil, fmt.Errorf("loading the secret %s: %w", name, err)
+		return nil, fmt.Errorf("loading secret %s: %w", name, err)
 	}
 	return value, nil
 }
 
-// Random is a generate function for Load: n random bytes.
+// Random returns a generate function for [Load] that reads n bytes from rand.
 func Random(rand io.Reader, n int) func() ([]byte, error) {
 	return func() ([]byte, error) {
 		b := make([]byte, n)

@@ -24,13 +24,14 @@ import (
 	"github.com/gatehouse-at/gatehouse/storage/internal/nested"
 )
 
-// ErrLocked says that another process has the file open.
-var ErrLocked = errors.New("bolt: the file is in use by another process")
+// ErrLocked is returned by [Open] when another process, or another store of this one, has the file
+// open.
+var ErrLocked = errors.New("bolt: file is in use by another process")
 
-// metaBucket holds the definitions of tables, by name. No table can have its name.
+// metaBucket holds the definitions of the tables by name. No table can have this name.
 const metaBucket = "_tables"
 
-// Store keeps everything in one file. It implements [storage.Store].
+// Store is a store in one file. It implements [storage.Store].
 type Store struct {
 	db     *bbolt.DB
 	nested *nested.Guard
@@ -44,8 +45,8 @@ type Store struct {
 	stopped chan struct{}
 }
 
-// Open opens the file at a path, making it (mode 0600) and its directory if need be.
-// It is an [ErrLocked], at once, if another process has the file open.
+// Open opens the file at a path, and creates the file (mode 0600) and its directory if they don't
+// exist. It returns [ErrLocked], without waiting, if the file is open already.
 func Open(path string) (*Store, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, fmt.Errorf("bolt: %w", err)
@@ -75,12 +76,12 @@ func Open(path string) (*Store, error) {
 	return s, nil
 }
 
-// reserve returns how much address space to map. A file that outgrows its map
-// has to wait for all readers before it is mapped anew, so the map is twice as
-// large as the file is now, and a gigabyte at least. It costs no memory.
+// reserve returns how much address space to map for the file. When a file outgrows its map, writers
+// wait for all readers before it is mapped again, so the map is twice as large as the file is now,
+// and at least a gigabyte. This costs no memory.
 func reserve(path string) int {
 	if runtime.GOOS == "windows" || strconv.IntSize < 64 {
-		return 0 // Windows makes the file as large as the map; 32 bits have no room to spare
+		return 0 // Windows makes the file as large as the map, and 32 bits have no address space to spare
 	}
 	var size int64
 	if info, err := os.Stat(path); err == nil {
@@ -108,7 +109,7 @@ func loadTables(db *bbolt.DB) (kv.Tables, error) {
 	return tables, err
 }
 
-// begin counts a caller in, so that Close waits for it.
+// begin adds a caller, for which Close will wait.
 func (s *Store) begin(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -124,7 +125,8 @@ func (s *Store) begin(ctx context.Context) error {
 	return nil
 }
 
-// Define implements [storage.Store]. It takes its turn as an Update does.
+// Define implements [storage.Store]. It waits for its turn like an Update, and can share a
+// transaction with Updates.
 func (s *Store) Define(ctx context.Context, tables ...storage.Table) error {
 	if err := s.nested.Check(); err != nil {
 		return err
@@ -157,7 +159,7 @@ func (s *Store) Define(ctx context.Context, tables ...storage.Table) error {
 	return err
 }
 
-// writeTables makes the buckets of tables, and stores the definitions.
+// writeTables creates the buckets of tables and stores their definitions.
 func writeTables(btx *bbolt.Tx, tables []storage.Table) error {
 	meta, err := btx.CreateBucketIfNotExists([]byte(metaBucket))
 	if err != nil {
@@ -204,20 +206,21 @@ func (s *Store) View(ctx context.Context, fn func(storage.Tx) error) error {
 		return err
 	}
 	defer s.running.Done()
-	tables := *s.tables.Load() // before the snapshot, which then has their buckets
+	tables := *s.tables.Load() // before the snapshot, so that it has their buckets
 	btx, err := s.db.Begin(false)
 	if err != nil {
 		return fmt.Errorf("bolt: %w", err)
 	}
 	defer btx.Rollback() //nolint:errcheck // a read transaction has nothing to lose
 	tx := kv.NewTx(ctx, tables, reader{btx}, false)
-	defer tx.Finish() //nolint:errcheck // ends it also on a panic
+	defer tx.Finish() //nolint:errcheck // ends it on a panic too
 	return fn(tx)
 }
 
-// Snapshot writes a consistent copy of the whole file, while the store is in use.
-// The copy can be opened with [Open]. Updates go on meanwhile, but the pages that
-// they replace are kept until it ends, so a slow writer makes the file grow.
+// Snapshot writes a consistent copy of the file to w while the store is in use. The copy can be
+// opened with [Open]. Updates continue meanwhile, but the pages that they replace are kept until
+// Snapshot returns, so that a slow w makes the file grow. Inside a transaction of the store,
+// Snapshot returns [storage.ErrNested].
 func (s *Store) Snapshot(ctx context.Context, w io.Writer) error {
 	if err := s.nested.Check(); err != nil {
 		return err
@@ -240,8 +243,8 @@ func (s *Store) Snapshot(ctx context.Context, w io.Writer) error {
 	return nil
 }
 
-// snapshotWriter writes until a context is done, and keeps the error, of which
-// bbolt passes on only the text.
+// snapshotWriter writes until a context is done. It keeps the error, since bbolt returns only its
+// text.
 type snapshotWriter struct {
 	ctx context.Context
 	w   io.Writer
@@ -279,8 +282,8 @@ func (s *Store) Close() error {
 	return s.db.Close()
 }
 
-// reader implements [kv.Reader] over a bbolt transaction. What bbolt returns is
-// only good until the transaction ends, so it is copied.
+// reader implements [kv.Reader] with a bbolt transaction. It copies what bbolt returns, which is
+// valid only until the transaction ends.
 type reader struct{ tx *bbolt.Tx }
 
 func (r reader) Get(bucket, key string) ([]byte, bool) {

@@ -58,7 +58,7 @@ func init() {
 	}
 }
 
-func TestOneProcessHasTheFile(t *testing.T) {
+func TestFileIsLocked(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "new", "directories", "store.db")
 	s := open(t, path)
 	if _, err := bolt.Open(path); !errors.Is(err, bolt.ErrLocked) {
@@ -81,7 +81,7 @@ func TestOneProcessHasTheFile(t *testing.T) {
 	}
 }
 
-func TestOpenRefusesWhatIsNoDatabase(t *testing.T) {
+func TestOpenRefusesOtherFiles(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "store.db")
 	if err := os.WriteFile(path, bytes.Repeat([]byte("nonsense "), 10_000), 0o600); err != nil {
 		t.Fatal(err)
@@ -109,6 +109,10 @@ func TestSnapshot(t *testing.T) {
 	if err := s.Update(ctx, put("after")); err != nil {
 		t.Fatal(err)
 	}
+	nested := s.View(ctx, func(storage.Tx) error { return s.Snapshot(ctx, io.Discard) })
+	if !errors.Is(nested, storage.ErrNested) {
+		t.Errorf("Snapshot inside a View: %v, want ErrNested", nested)
+	}
 	c := open(t, copied)
 	defer c.Close()
 	err = c.View(ctx, func(tx storage.Tx) error {
@@ -123,7 +127,7 @@ func TestSnapshot(t *testing.T) {
 	}
 }
 
-func TestSnapshotEndsWithItsContext(t *testing.T) {
+func TestSnapshotHonorsItsContext(t *testing.T) {
 	s := openNotes(t)
 	done, cancel := context.WithCancel(ctx)
 	r, w := io.Pipe()

@@ -22,7 +22,7 @@ var tools = storage.NewCollection("tools", func(t *tool) string { return t.ID },
 	storage.IndexOf[tool]{Name: "uses", Multi: true, Values: func(t *tool) []string { return t.Uses }},
 )
 
-// TestCheckFindsDamage changes a file behind the store's back.
+// TestCheckFindsDamage damages a file in ways that the store can't.
 func TestCheckFindsDamage(t *testing.T) {
 	for name, damage := range map[string]func(bucket func(name string) *bbolt.Bucket) error{
 		"nothing":                nil,
@@ -82,13 +82,13 @@ func TestCheckFindsDamage(t *testing.T) {
 			}
 			s = open(t, path)
 			defer s.Close()
-			for _, collections := range [][]storage.Definer{{tools}, nil} { // with and without knowing what it should be
+			for _, collections := range [][]storage.Definer{{tools}, nil} { // with and without the collection
 				problems, err := storage.Check(ctx, s, collections...)
 				if err != nil {
 					t.Fatal(err)
 				}
 				if (damage != nil) != (len(problems) > 0) {
-					t.Errorf("the checker finds %v", problems)
+					t.Errorf("Check = %v", problems)
 				}
 			}
 		})

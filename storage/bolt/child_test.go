@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// A test that needs a process of its own to kill or to starve runs this test
-// binary again, as the child that the variable names.
+// A test that needs a process that it can kill or limit runs this test binary again, as the child
+// that this variable names.
 const childVariable = "GATEHOUSE_BOLT_TEST_CHILD"
 
 var children = map[string]func(path string){}
@@ -21,7 +21,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// startChild starts a child on a file. What it prints can be read line by line.
+// startChild starts a child with a file, and returns a scanner of the lines that it prints.
 func startChild(t *testing.T, name, path string) (*exec.Cmd, *bufio.Scanner) {
 	t.Helper()
 	cmd := exec.Command(os.Args[0], path)

@@ -11,10 +11,10 @@ import (
 	"github.com/gatehouse-at/gatehouse/storage/internal/kv"
 )
 
-// maxBatch bounds the Updates that share a transaction.
+// maxBatch is the maximum number of Updates that share a transaction.
 const maxBatch = 1024
 
-// update is a caller of Update or Define in the queue.
+// update is a caller of Update or Define that waits for its turn to write.
 type update struct {
 	turn chan *bbolt.Tx  // the caller's turn; closed if there is no transaction to run in
 	quit <-chan struct{} // closed when the caller no longer waits for its turn
@@ -30,8 +30,8 @@ type outcome struct {
 
 // Update implements [storage.Store].
 //
-// The closure runs in the caller's own goroutine, when the committing goroutine gives it its turn.
-// Its writes stay in an overlay until it has succeeded; those that come later in the batch read
+// fn runs in the caller's goroutine, when the committing goroutine gives it its turn. Its writes
+// stay in an overlay until it has succeeded; after that, the other Updates of the batch can read
 // them.
 func (s *Store) Update(ctx context.Context, fn func(storage.Tx) error) error {
 	id, err := s.nested.Enter()
@@ -45,7 +45,7 @@ func (s *Store) Update(ctx context.Context, fn func(storage.Tx) error) error {
 	defer s.running.Done()
 	return s.inTurn(ctx, func(btx *bbolt.Tx) (o outcome, err error) {
 		tx := kv.NewTx(ctx, *s.tables.Load(), reader{btx}, true)
-		defer tx.Finish() //nolint:errcheck // ends it also on a panic
+		defer tx.Finish() //nolint:errcheck // ends it on a panic too
 		if err := fn(tx); err != nil {
 			return o, err
 		}
@@ -56,8 +56,8 @@ func (s *Store) Update(ctx context.Context, fn func(storage.Tx) error) error {
 	})
 }
 
-// inTurn waits for a turn, runs do in the shared transaction, and waits until that is on disk. A
-// caller whose context is done before its turn withdraws.
+// inTurn waits for a turn, calls do with the shared transaction, and waits until it is on disk. If
+// the context is done before the turn comes, inTurn withdraws and returns its error.
 func (s *Store) inTurn(ctx context.Context, do func(*bbolt.Tx) (outcome, error)) error {
 	u := &update{turn: make(chan *bbolt.Tx), quit: ctx.Done(), ran: make(chan outcome, 1), done: make(chan error, 1)}
 	select {
@@ -70,19 +70,19 @@ func (s *Store) inTurn(ctx context.Context, do func(*bbolt.Tx) (outcome, error))
 		if btx == nil {
 			return <-u.done
 		}
-		refused := u.run(btx, do)
-		// Wait even if refused: what do read of its neighbours' writes, and refused over, may not be
-		// on disk yet.
+		refusal := u.run(btx, do)
+		// Wait even if do returned an error: its reason may be a neighbour's write that is not on
+		// disk yet.
 		if err := <-u.done; err != nil {
 			return err
 		}
-		return refused
+		return refusal
 	case <-u.quit:
 		return ctx.Err()
 	}
 }
 
-// run runs do, and passes the turn on even if do panics.
+// run calls do, and passes the turn on even if do panics.
 func (u *update) run(btx *bbolt.Tx, do func(*bbolt.Tx) (outcome, error)) (err error) {
 	var o outcome
 	defer func() { u.ran <- o }()
@@ -90,7 +90,8 @@ func (u *update) run(btx *bbolt.Tx, do func(*bbolt.Tx) (outcome, error)) (err er
 	return err
 }
 
-// give gives a caller its turn and waits until it has run, unless it has withdrawn.
+// give gives a caller its turn, and waits for the outcome. ran is false if the caller has
+// withdrawn.
 func (u *update) give(btx *bbolt.Tx) (o outcome, ran bool) {
 	select {
 	case u.turn <- btx:
@@ -118,8 +119,8 @@ func apply(btx *bbolt.Tx, tx *kv.Tx) error {
 	return nil
 }
 
-// commit takes callers from the queue until the store closes: all that have come while the batch
-// before was being written share one transaction.
+// commit serves the queue until the store closes. All callers that arrive while a batch is being
+// written share the next transaction.
 func (s *Store) commit() {
 	defer close(s.stopped)
 	for first := range s.queue {
@@ -134,7 +135,7 @@ func (s *Store) batch(first *update) {
 		close(first.turn)
 		return
 	}
-	var waiting []*update // for the disk
+	var waiting []*update // for the commit
 	dirty, broken, yielded := false, error(nil), false
 	for u := first; u != nil; {
 		o, ran := u.give(btx)
@@ -143,14 +144,14 @@ func (s *Store) batch(first *update) {
 		case ran && dirty:
 			waiting = append(waiting, u)
 		case ran:
-			u.done <- nil // it wrote nothing, and nothing that it read is new
+			u.done <- nil // it wrote nothing, and everything it read is on disk
 		}
 		if broken != nil || len(waiting) == maxBatch {
 			break
 		}
 		if u = s.next(); u == nil && !yielded {
-			// Those whom the batch before released may be about to come back: let
-			// them run up to the queue, or they would all miss this one.
+			// The callers that the previous batch has released may be about to come back: let them
+			// reach the queue before this batch is written.
 			yielded = true
 			runtime.Gosched()
 			u = s.next()
@@ -172,7 +173,7 @@ func (s *Store) batch(first *update) {
 	}
 }
 
-// next returns an Update that waits in the queue, or nil.
+// next returns a caller that waits in the queue, or nil.
 func (s *Store) next() *update {
 	select {
 	case u := <-s.queue: // nil once it is closed
@@ -182,7 +183,7 @@ func (s *Store) next() *update {
 	}
 }
 
-// unavailable is the error of a file that can't be written: a full or a failing disk.
+// unavailable returns the error of a file that can't be written, such as on a full or failing disk.
 func unavailable(doing string, err error) error {
 	return fmt.Errorf("%w: bolt: %s: %w", storage.ErrUnavailable, doing, err)
 }

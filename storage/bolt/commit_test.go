@@ -27,8 +27,8 @@ func put(id string) func(storage.Tx) error {
 	return func(tx storage.Tx) error { return notes.Put(tx, &note{ID: id}) }
 }
 
-// queued runs first, and calls that come while it is under way, one after the
-// other; all are waiting when it goes on. It returns what the calls returned.
+// queued runs first in an Update, and starts the calls one after the other while it is running.
+// first goes on when all calls are waiting. queued returns their errors.
 func queued(t *testing.T, s *bolt.Store, first func(storage.Tx) error, calls []func() error) []error {
 	t.Helper()
 	inside, release := make(chan struct{}), make(chan struct{})
@@ -46,7 +46,7 @@ func queued(t *testing.T, s *bolt.Store, first func(storage.Tx) error, calls []f
 	errs := make([]error, len(calls))
 	for i, call := range calls {
 		go func() { errs[i] = call() }()
-		synctest.Wait() // until it waits for its turn
+		synctest.Wait() // until the call waits
 	}
 	close(release)
 	synctest.Wait()
@@ -73,8 +73,8 @@ func TestUpdatesShareACommit(t *testing.T) {
 	})
 }
 
-// TestRefusalsRestOnWhatIsOnDisk has a closure refuse over what its neighbour has
-// written: nobody hears of it before it is on disk.
+// TestRefusalsRestOnWhatIsOnDisk refuses because of a neighbour's write: Update must not return the
+// refusal before that write is on disk.
 func TestRefusalsRestOnWhatIsOnDisk(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := openNotes(t)
@@ -88,7 +88,7 @@ func TestRefusalsRestOnWhatIsOnDisk(t *testing.T) {
 				return refused
 			})
 			if n := s.Commits() - before; n != 1 {
-				t.Errorf("there were %d commits when the refusal came, want 1", n)
+				t.Errorf("%d commits before the refusal was returned, want 1", n)
 			}
 			return err
 		}})
@@ -98,7 +98,8 @@ func TestRefusalsRestOnWhatIsOnDisk(t *testing.T) {
 	})
 }
 
-// TestCloseWaitsForTheQueue closes a store while Updates wait for their turns: they get them.
+// TestCloseWaitsForTheQueue closes a store while Updates wait for their turns: Close must wait
+// until they have had them.
 func TestCloseWaitsForTheQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := openNotes(t)
@@ -128,12 +129,12 @@ func TestNoWriteNoCommit(t *testing.T) {
 		t.Error(err)
 	}
 	if n := s.Commits() - before; n != 0 {
-		t.Errorf("%d commits of nothing", n)
+		t.Errorf("%d commits without a write", n)
 	}
 }
 
-// TestNeighboursInABatch has one closure of each kind in one batch: only those
-// that succeed leave anything, and they see each other's writes.
+// TestNeighboursInABatch runs one closure of each kind in one batch: only the successful ones write
+// anything, and they see each other's writes.
 func TestNeighboursInABatch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := openNotes(t)
@@ -186,7 +187,7 @@ func TestNeighboursInABatch(t *testing.T) {
 	})
 }
 
-// TestWaitersWithdraw ends the context of an Update and a Define that wait for their turn.
+// TestWaitersWithdraw cancels an Update and a Define that wait for their turns.
 func TestWaitersWithdraw(t *testing.T) {
 	s := openNotes(t)
 	for i := range 20 {

@@ -13,7 +13,7 @@ import (
 	"github.com/gatehouse-at/gatehouse/storage/bolt"
 )
 
-// entry is one write of one of several writers.
+// entry is one write of a writer.
 type entry struct {
 	ID     string `json:"id"`
 	Writer int    `json:"writer"`
@@ -21,7 +21,7 @@ type entry struct {
 	Text   string `json:"text"`
 }
 
-// tally is how many entries a writer has written; both change in one transaction.
+// tally is the number of entries of a writer. It is written in the same transaction as an entry.
 type tally struct {
 	Writer int `json:"writer"`
 	N      int `json:"n"`
@@ -37,7 +37,7 @@ var (
 
 const writers = 6
 
-// record writes a writer's next entry, and returns how many it has then.
+// record writes the next entry of a writer, and returns their number.
 func record(s *bolt.Store, writer int) (n int, err error) {
 	err = s.Update(ctx, func(tx storage.Tx) error {
 		t, err := tallies.Get(tx, fmt.Sprint(writer))
@@ -70,7 +70,7 @@ func init() {
 				for len(failed) == 0 {
 					n, err := record(s, writer)
 					if err == nil {
-						_, err = fmt.Println(writer, n) // one write, so no lines mix
+						_, err = fmt.Println(writer, n) // one write, so that lines don't mix
 					}
 					if err != nil {
 						failed <- err
@@ -83,8 +83,8 @@ func init() {
 	}
 }
 
-// TestKilledUnderLoad kills a process again and again while several writers
-// write: every write that it acknowledged is there, and the file is sound.
+// TestKilledUnderLoad repeatedly kills a process in which several writers write: every acknowledged
+// write must be in the file, and the file must be consistent.
 func TestKilledUnderLoad(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "store.db")
 	acknowledged := [writers]int{}
@@ -92,12 +92,12 @@ func TestKilledUnderLoad(t *testing.T) {
 	random := rand.New(rand.NewPCG(seed, 0))
 	for round := range 6 {
 		cmd, lines := startChild(t, "journal", path)
-		kill := 1 + random.IntN(300) // acknowledgements from now
+		kill := 1 + random.IntN(300) // after so many acknowledgements
 		read := 0
 		for lines.Scan() {
 			var writer, n int
 			if _, err := fmt.Sscan(lines.Text(), &writer, &n); err != nil {
-				break // cut off by the kill
+				break // incomplete
 			}
 			acknowledged[writer] = n
 			if read++; read == kill {
@@ -117,7 +117,7 @@ func TestKilledUnderLoad(t *testing.T) {
 	}
 }
 
-// audit checks a file that a process left behind.
+// audit checks the file of a process that was killed.
 func audit(t *testing.T, path string, acknowledged [writers]int) {
 	t.Helper()
 	s := open(t, path)
@@ -132,7 +132,7 @@ func audit(t *testing.T, path string, acknowledged [writers]int) {
 				counted = c.N
 			}
 			if counted < least || len(written) != counted {
-				t.Errorf("writer %d was told of %d entries; there are %d, and its tally is %d", writer, least, len(written), counted)
+				t.Errorf("writer %d: %d entries were acknowledged, %d exist, and the tally is %d", writer, least, len(written), counted)
 			}
 			for n := 1; n <= least; n++ {
 				if _, err := journal.GetBy(tx, "place", fmt.Sprintf("%d/%d", writer, n)); err != nil {
@@ -147,7 +147,7 @@ func audit(t *testing.T, path string, acknowledged [writers]int) {
 	}
 	problems, err := storage.Check(ctx, s, journal, tallies)
 	if err != nil || len(problems) > 0 {
-		t.Errorf("the checker finds %v, %v", problems, err)
+		t.Errorf("Check = %v, %v", problems, err)
 	}
 	if err := s.Close(); err != nil {
 		t.Error(err)

@@ -1,12 +1,12 @@
-// Package bolt is a storage backend in one file of this machine, for servers that
-// are one process: bbolt, an embedded B+ tree with ACID transactions.
+// Package bolt is a storage backend that keeps everything in one local file, for servers that run
+// as one process. It is based on bbolt, an embedded B+ tree with ACID transactions.
 //
-// An Update returns when its writes are on the disk. Updates that arrive while
-// others are being written share the next transaction and so the next fsync; nobody
-// waits for company. A closure that fails costs its neighbours nothing. When the
-// file can't be written, as on a full disk, all that shared the transaction get an
-// error that is [storage.ErrUnavailable], and the store goes on once it can.
+// An Update returns when its writes are on disk. Updates that arrive while others are being written
+// share the next transaction, and so the next fsync; there is no artificial delay. A closure that
+// fails doesn't affect the others. When the file can't be written, such as on a full disk, all
+// Updates that share the transaction return [storage.ErrUnavailable]; the store works again once
+// the file can be written.
 //
-// The file is locked while it is open: other processes get [ErrLocked]. To back it
-// up while it is in use, [Store.Snapshot] writes a consistent copy.
+// The file is locked while it is open: to other processes, [Open] returns [ErrLocked].
+// [Store.Snapshot] writes a consistent copy of it while it is in use, for a backup.
 package bolt

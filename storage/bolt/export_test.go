@@ -2,7 +2,7 @@ package bolt
 
 import "go.etcd.io/bbolt"
 
-// Commits returns a number that grows by one with each transaction written to the file.
+// Commits returns a number that grows by one with each transaction that is written to the file.
 func (s *Store) Commits() (id int) {
 	_ = s.db.View(func(tx *bbolt.Tx) error { id = tx.ID(); return nil })
 	return id
@@ -11,7 +11,7 @@ func (s *Store) Commits() (id int) {
 // Synced reports whether each commit is flushed to the disk before it is acknowledged.
 func (s *Store) Synced() bool { return !s.db.NoSync && !s.db.NoGrowSync }
 
-// HoldWriter keeps everyone from beginning to write until release is called.
+// HoldWriter blocks all writers until release is called.
 func (s *Store) HoldWriter() (release func(), err error) {
 	tx, err := s.db.Begin(true)
 	if err != nil {

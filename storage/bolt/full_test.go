@@ -17,7 +17,7 @@ import (
 	"github.com/gatehouse-at/gatehouse/storage/bolt"
 )
 
-// fullWriters write until the disk is full, together.
+// fullWriters is the number of goroutines that write until the disk is full.
 const fullWriters = 4
 
 func init() {
@@ -33,7 +33,7 @@ func init() {
 		if err := storage.Define(ctx, s, notes); err != nil {
 			fail(err)
 		}
-		// To a process, a limit on the size of files is a full disk.
+		// A limit on the size of files acts like a full disk.
 		signal.Ignore(syscall.SIGXFSZ)
 		if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: 20 << 20, Max: 20 << 20}); err != nil {
 			fail(err)
@@ -60,7 +60,7 @@ func init() {
 			}()
 		}
 		wg.Wait()
-		// What is there can still be read, and the file closed.
+		// The store can still be read and closed.
 		err = s.View(ctx, func(tx storage.Tx) error { _, err := notes.Get(tx, "0-0"); return err })
 		if err := errors.Join(err, s.Close()); err != nil {
 			fail(err)
@@ -69,8 +69,8 @@ func init() {
 	}
 }
 
-// TestDiskFull fills the disk under several writers: each is told the truth, and
-// the store goes on once there is room.
+// TestDiskFull fills the disk under several writers: exactly the acknowledged writes must be there,
+// and the store must work again once there is room.
 func TestDiskFull(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "store.db")
 	cmd, lines := startChild(t, "full", path)
@@ -90,7 +90,7 @@ func TestDiskFull(t *testing.T) {
 	err := s.View(ctx, func(tx storage.Tx) error {
 		for _, id := range said["written"] {
 			if _, err := notes.Get(tx, id); err != nil {
-				t.Errorf("%s was acknowledged: %v", id, err)
+				t.Errorf("%s was acknowledged, but: %v", id, err)
 			}
 		}
 		return nil
@@ -102,6 +102,6 @@ func TestDiskFull(t *testing.T) {
 		t.Errorf("%v, %v", problems, err)
 	}
 	if err := s.Update(ctx, put(said["refused"][0])); err != nil {
-		t.Errorf("with room again: %v", err)
+		t.Errorf("Update with room again: %v", err)
 	}
 }

@@ -2,10 +2,10 @@ package bolt_test
 
 import "testing"
 
-// A killed process loses nothing that the kernel has; only a power cut would show a commit that was
-// not flushed.
+// TestCommitsAreFlushed checks the configuration, since only a power cut would show a commit that
+// was not flushed: a killed process loses nothing that the kernel has.
 func TestCommitsAreFlushed(t *testing.T) {
 	if !openNotes(t).Synced() {
-		t.Error("commits are acknowledged before they are on disk")
+		t.Error("commits are not flushed to the disk")
 	}
 }

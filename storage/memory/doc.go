@@ -1,6 +1,6 @@
-// Package memory is a storage backend that keeps everything in memory: for tests,
-// and for servers that may forget.
+// Package memory is a storage backend that keeps everything in memory. It is meant for tests, and
+// for servers that may lose their data.
 //
-// Readers work on immutable snapshots, copy-on-write trees behind one atomic pointer, and take no
-// lock that a writer holds. Making a store costs microseconds.
+// Readers work on immutable snapshots, which are copy-on-write trees behind one atomic pointer, and
+// never wait for a writer. Creating a store takes microseconds.
 package memory

@@ -14,7 +14,7 @@ import (
 	"github.com/gatehouse-at/gatehouse/storage/internal/nested"
 )
 
-// Store keeps everything in memory. It implements [storage.Store].
+// Store is a store in memory. It implements [storage.Store].
 type Store struct {
 	nested *nested.Guard
 	state  atomic.Pointer[state]
@@ -25,7 +25,7 @@ type Store struct {
 	mu     sync.RWMutex // guards views.Add against Close
 }
 
-// state is one version of everything; it is never changed.
+// state is one version of the store's contents. It is immutable.
 type state struct {
 	tables  kv.Tables
 	buckets map[string]*btree.Map[string, []byte]
@@ -39,7 +39,7 @@ func New() *Store {
 	return s
 }
 
-// lock waits for the turn to write.
+// lock waits until nobody writes. The caller may write until it calls unlock.
 func (s *Store) lock(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -102,7 +102,7 @@ func (s *Store) Tables(ctx context.Context) ([]storage.Table, error) {
 	return s.state.Load().tables.List(), nil
 }
 
-// begin counts a reader in, so that Close waits for it.
+// begin adds a reader, for which Close will wait.
 func (s *Store) begin(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -131,7 +131,7 @@ func (s *Store) View(ctx context.Context, fn func(storage.Tx) error) error {
 	defer s.views.Done()
 	st := s.state.Load()
 	tx := kv.NewTx(ctx, st.tables, st, false)
-	defer tx.Finish() //nolint:errcheck // ends it also on a panic
+	defer tx.Finish() //nolint:errcheck // ends it on a panic too
 	return fn(tx)
 }
 
@@ -148,7 +148,7 @@ func (s *Store) Update(ctx context.Context, fn func(storage.Tx) error) error {
 	defer s.unlock()
 	st := s.state.Load()
 	tx := kv.NewTx(ctx, st.tables, st, true)
-	defer tx.Finish() //nolint:errcheck // ends it also on a panic
+	defer tx.Finish() //nolint:errcheck // ends it on a panic too
 	if err := fn(tx); err != nil {
 		return err
 	}
@@ -161,7 +161,8 @@ func (s *Store) Update(ctx context.Context, fn func(storage.Tx) error) error {
 	return nil
 }
 
-// with returns the state after a transaction. Trees that it didn't write to are shared.
+// with returns the state after a transaction. Trees to which the transaction didn't write are
+// shared.
 func (st *state) with(tx *kv.Tx) *state {
 	next := &state{tables: st.tables, buckets: maps.Clone(st.buckets)}
 	for bucket, writes := range tx.Writes() {
@@ -200,7 +201,7 @@ func (s *Store) Close() error {
 		return err
 	}
 	s.once.Do(func() {
-		<-s.writer // wait for the writer, and let none follow
+		<-s.writer // wait for the writer, and let no other begin
 		s.mu.Lock()
 		close(s.closed)
 		s.mu.Unlock()

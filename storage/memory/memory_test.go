@@ -19,9 +19,9 @@ func TestContract(t *testing.T) {
 	})
 }
 
-// TestReadersShareTreesWithAWriter reads everything again and again while a writer
-// moves an amount about: each reader finds all of it, and with the race detector
-// on this shows that the trees' shared parts are left alone.
+// TestReadersShareTreesWithAWriter reads everything repeatedly while a writer moves coins between
+// purses: each reader must find all coins. With the race detector, this shows that the shared parts
+// of the trees are not modified.
 func TestReadersShareTreesWithAWriter(t *testing.T) {
 	ctx := context.Background()
 	store := memory.New()
@@ -58,7 +58,7 @@ func TestReadersShareTreesWithAWriter(t *testing.T) {
 						count, sum = count+1, sum+p.Holds
 					}
 					if count != n || sum != n*each {
-						t.Errorf("a reader found %d in %d purses, want %d in %d", sum, count, n*each, n)
+						t.Errorf("a reader found %d coins in %d purses, want %d in %d", sum, count, n*each, n)
 					}
 					return nil
 				})

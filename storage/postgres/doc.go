@@ -1,12 +1,12 @@
-// Package postgres is a storage backend in PostgreSQL, for several Gatehouse
-// processes on one database, or for a database that is replicated already.
+// Package postgres is a storage backend that keeps everything in PostgreSQL, for several Gatehouse
+// processes that share a database, or for a database that is replicated.
 //
 //	store, err := postgres.Open(ctx, "postgres://gatehouse@db1,db2,db3/app")
 //
 // # Tables
 //
-// Each table of a collection is a table of the same name in the schema "gatehouse"
-// (see [WithSchema]), so that it can share an application's database and be read in SQL:
+// Each table is a PostgreSQL table of the same name in the schema "gatehouse" (see [WithSchema]).
+// So the tables can share a database with those of an application, and can be read in SQL:
 //
 //	CREATE TABLE gatehouse.people (
 //		key   text COLLATE "C" PRIMARY KEY,
@@ -16,30 +16,28 @@
 //	);
 //	CREATE TABLE gatehouse.people$tags (value text, key text, PRIMARY KEY (value, key));
 //
-// An index that may have several values is a table of its own, "people$tags": only so
-// can PostgreSQL keep the values unique and return them in order. Names too long for
-// PostgreSQL end in a hash. The definitions are in gatehouse._tables and the
-// version of this layout in gatehouse._meta; both are made and brought up to date
-// by Open and Define, one process at a time.
+// An index that may have several values is a table of its own, such as "people$tags", so that
+// PostgreSQL can keep the values unique and in order. Names that are too long for PostgreSQL are
+// shortened and end in a hash. The definitions are in gatehouse._tables, and the version of this
+// layout is in gatehouse._meta; Open and Define create and upgrade both, one process at a time.
 //
 // # Transactions
 //
-// Update is SERIALIZABLE and View is REPEATABLE READ READ ONLY. A transaction that meets
-// another is rolled back and run again, after a short random pause, up to [MaxAttempts] times.
-// Nothing is sent before the closure's first read, and writes wait for the end: BEGIN travels
-// with the first read, and all writes with COMMIT. So an Update that reads once
-// takes two round trips, one that only writes takes one, and the caller of a View
-// waits for its reads only. [storage.Prefetch] sends several reads at once.
+// An Update is SERIALIZABLE, and a View is REPEATABLE READ READ ONLY. A transaction that conflicts
+// with another is rolled back and run again after a short random pause, up to 40 times. BEGIN is
+// sent with the first read of the closure, and all writes are sent with COMMIT. So an Update that
+// reads once takes two round trips, an Update that only writes takes one, and a View takes one for
+// each read. [storage.Prefetch] sends several reads at once.
 //
-// When a connection is lost before COMMIT was sent, the Update runs again on another. When the
-// answer to COMMIT is lost, or says that the commit may not have reached the standby servers,
-// the Update is not repeated: it returns [storage.ErrUnavailable].
+// When a connection is lost before COMMIT is sent, the Update is run again on another connection.
+// When the answer to COMMIT is lost, or says that the commit may not have reached the standby
+// servers, the Update is not run again, and returns [storage.ErrUnavailable].
 //
 // # Connections
 //
-// The URL is that of libpq, and pgx's own parameters (pool_max_conns,
-// default_query_exec_mode…) work in it. Unless it says otherwise, connections are only
-// made to a server that takes writes (target_session_attrs=read-write), so a URL with
-// several hosts follows the primary after a fail-over.
-// Behind pgbouncer in transaction mode add default_query_exec_mode=cache_describe.
+// The URL is one of libpq, and may contain the parameters of pgx (pool_max_conns,
+// default_query_exec_mode…). Unless it says otherwise, the store connects only to a server that
+// accepts writes (target_session_attrs=read-write), so that a URL with several hosts follows the
+// primary after a fail-over. For pgbouncer in transaction mode, add
+// default_query_exec_mode=cache_describe.
 package postgres

@@ -11,18 +11,18 @@ import (
 	"github.com/gatehouse-at/gatehouse/storage"
 )
 
-// kind says what can be done about a failed exchange with the database.
+// kind says how to react to a failed exchange with the database.
 type kind int
 
 const (
-	final     kind = iota // nothing
-	conflict              // run it once more, then report: the other document may be newer than the snapshot
-	contended             // run it again after a pause: it met another transaction
-	lost                  // run it again on another connection: this one is gone, before COMMIT was sent
-	stale                 // run it again with the definitions of now: another process has added to them
+	final     kind = iota // report it
+	conflict              // run it once more, then report it: the other document may be newer than the snapshot
+	contended             // run it again after a pause: it conflicted with another transaction
+	lost                  // run it again on another connection: this one was lost before COMMIT was sent
+	stale                 // run it again with the current definitions: another process has changed them
 )
 
-// failure is an error of the database, in the words of the contract.
+// failure is an error of the database, converted to an error of the contract.
 type failure struct {
 	kind kind
 	err  error
@@ -31,8 +31,8 @@ type failure struct {
 func (f *failure) Error() string { return f.err.Error() }
 func (f *failure) Unwrap() error { return f.err }
 
-// fail translates an error of an exchange. commit says that COMMIT, and something to
-// commit, was part of it; before that the server reported at least an error before COMMIT's turn.
+// fail converts an error of an exchange. unknown says that the exchange included a COMMIT that the
+// server may have executed.
 func (s *Store) fail(ctx context.Context, err error, unknown bool) *failure {
 	if cause := ctx.Err(); cause != nil {
 		if unknown {
@@ -51,24 +51,24 @@ func (s *Store) fail(ctx context.Context, err error, unknown bool) *failure {
 		return unavailable(lost)
 	}
 	switch pg.Code {
-	case "40001", "40P01": // serialization failure, deadlock: rolled back, also when COMMIT says so
+	case "40001", "40P01": // serialization failure, deadlock: rolled back, even if COMMIT reports it
 		return &failure{contended, fmt.Errorf("%w: %w", storage.ErrUnavailable, err)}
 	case "23505":
 		if e := s.tables.Load().conflict(pg); e != nil {
 			return &failure{conflict, e}
 		}
-	case "25006", // read-only: this server is not the primary any longer
+	case "25006", // read-only: this server is no longer the primary
 		"57P01", "57P02", "57P03", "57P05", // the server is stopping or starting
 		"25P03": // idle too long within the transaction
 		return unavailable(lost)
-	case "57014", "55P03", "40003": // statement time-out, lock time-out, completion unknown
+	case "57014", "55P03", "40003": // statement timeout, lock timeout, completion unknown
 		return unavailable(final)
 	}
 	if pg.Code == outdated {
 		return &failure{stale, fmt.Errorf("%w: %w", storage.ErrUnavailable, err)}
 	}
 	switch pg.Code[:2] {
-	case "08": // connection, also whatever pgbouncer reports
+	case "08": // connection, and all errors of pgbouncer
 		return unavailable(lost)
 	case "53", "58": // resources, system error
 		return unavailable(final)
@@ -78,9 +78,9 @@ func (s *Store) fail(ctx context.Context, err error, unknown bool) *failure {
 	return &failure{final, fmt.Errorf("postgres: %w", err)}
 }
 
-// before reports whether an error proves that the server stopped at an earlier statement than
-// COMMIT: it answers in order, and skips what follows an error. A pooler's own errors (class 08)
-// prove nothing.
+// before reports whether an error proves that the server failed a statement before COMMIT: it
+// answers in order, and skips the statements after an error. The errors of a pooler (class 08)
+// don't prove that.
 func before(err error, answered, commit int) bool {
 	var pg *pgconn.PgError
 	return errors.As(err, &pg) && pg.Code[:2] != "08" && answered < commit
@@ -91,8 +91,8 @@ const (
 	warnedKey     = "gatehouse.warned"
 )
 
-// distrust closes all connections as old as this one, when its server has stopped or is
-// not the primary any longer. Those in use are closed when they are released.
+// distrust closes all connections of the generation of this one, if its server is stopping or is no
+// longer the primary. Connections in use are closed when they are released.
 func (s *Store) distrust(c *pgxpool.Conn, err error) {
 	var pg *pgconn.PgError
 	if !errors.As(err, &pg) {
@@ -107,8 +107,8 @@ func (s *Store) distrust(c *pgxpool.Conn, err error) {
 	}
 }
 
-// noteWarning marks a connection on which the server has warned. A commit that it
-// stops waiting for the standby servers to confirm succeeds with no more than a warning.
+// noteWarning marks a connection when the server sends a warning. If the server stops waiting for
+// the standby servers to confirm a commit, it reports success with just a warning.
 func noteWarning(c *pgconn.PgConn, n *pgconn.Notice) {
 	if n.SeverityUnlocalized == "WARNING" {
 		c.CustomData()[warnedKey] = n.Message

@@ -40,7 +40,7 @@ func TestServerStopsUnderLoad(t *testing.T) {
 	}
 }
 
-// proxied opens a store whose connections pass through a proxy.
+// proxied opens a store that connects through a proxy.
 func proxied(t *testing.T, opts ...postgres.Option) (*postgres.Store, *pgcluster.Proxy) {
 	t.Helper()
 	u := pgcluster.URL(t)
@@ -111,8 +111,8 @@ func TestUnknownOutcomeIsNotRepeated(t *testing.T) {
 		}
 		return err
 	}
-	// warm opens a store with one connection on which all statements are prepared, so that
-	// the next exchange is the transaction's.
+	// warm opens a store with one connection on which all statements are prepared, so that the next
+	// exchange is that of the transaction.
 	warm := func(t *testing.T) (*postgres.Store, *pgcluster.Proxy) {
 		s, proxy := proxied(t, postgres.WithMaxConns(1))
 		err := s.Update(ctx, func(tx storage.Tx) error {
@@ -140,7 +140,7 @@ func TestUnknownOutcomeIsNotRepeated(t *testing.T) {
 			if !errors.Is(err, storage.ErrUnavailable) || runs != 1 {
 				t.Errorf("Update = %v after %d runs, want ErrUnavailable after one", err, runs)
 			}
-			// The server has committed what nobody was told of.
+			// The server has committed, but nobody was told.
 			err = s.View(ctx, func(tx storage.Tx) error { _, err := items.Get(tx, "a"); return err })
 			if err != nil {
 				t.Errorf("afterwards Get = %v", err)
@@ -194,7 +194,7 @@ func TestViewTakesAnotherConnectionBeforeItHasRead(t *testing.T) {
 	}
 }
 
-// A server that is a standby since the connections were made takes no writes.
+// TestConnectionsToAStandbyAreDropped turns the server into a standby, which accepts no writes.
 func TestConnectionsToAStandbyAreDropped(t *testing.T) {
 	server := pgcluster.Start(t, "fsync=off")
 	s := open(t, server.URL())
@@ -222,8 +222,8 @@ func TestConnectionsToAStandbyAreDropped(t *testing.T) {
 	l.check()
 }
 
-// When PostgreSQL is told to stop waiting for the standby servers it reports success, and a
-// warning.
+// TestCommitThatReachedNoStandbyIsNotAcknowledged makes PostgreSQL stop waiting for the standby
+// servers: it then reports success, and a warning.
 func TestCommitThatReachedNoStandbyIsNotAcknowledged(t *testing.T) {
 	server := pgcluster.Start(t, "fsync=off")
 	s := open(t, server.URL())
@@ -244,7 +244,7 @@ func TestCommitThatReachedNoStandbyIsNotAcknowledged(t *testing.T) {
 	}
 	done := make(chan error)
 	go func() {
-		// The server takes up the setting when it gets to it: some commits may come before.
+		// The server doesn't apply the setting at once: some commits may come first.
 		for n := 0; ; n++ {
 			err := s.Update(ctx, func(tx storage.Tx) error { return items.Put(tx, &item{ID: "a"}) })
 			if err != nil || n == 10_000 {

@@ -27,8 +27,7 @@ var (
 	totals = storage.NewCollection("totals", func(t *total) string { return t.Worker })
 )
 
-// ledger keeps writing from several goroutines, and its own books of what the store
-// has acknowledged.
+// ledger writes from several goroutines, and keeps track of what the store has acknowledged.
 type ledger struct {
 	t     testing.TB
 	store storage.Store
@@ -63,7 +62,7 @@ func startLedger(t testing.TB, store storage.Store, workers int) *ledger {
 	return l
 }
 
-// add writes an entry and adds it to the worker's total, in one transaction.
+// add writes an entry and the worker's total in one transaction.
 func (l *ledger) add(worker string, i int) {
 	e := &entry{ID: fmt.Sprintf("%s-%06d", worker, i), Worker: worker}
 	err := l.store.Update(context.Background(), func(tx storage.Tx) error {
@@ -92,7 +91,7 @@ func (l *ledger) add(worker string, i int) {
 	l.changed.Broadcast()
 	l.mu.Unlock()
 	if err != nil {
-		<-time.After(5 * time.Millisecond) // a client that was turned away comes back later
+		<-time.After(5 * time.Millisecond) // clients try again later
 	}
 }
 
@@ -114,7 +113,7 @@ func (l *ledger) refusals(more int) {
 	}
 }
 
-// check stops the work and compares the books with what the store holds.
+// check stops the workers, and compares what was acknowledged with what the store holds.
 func (l *ledger) check() {
 	l.t.Helper()
 	l.stop()

@@ -7,10 +7,10 @@ import (
 	"strings"
 )
 
-// maxName is the longest name of PostgreSQL, in bytes.
+// maxName is the maximum length of a name in PostgreSQL, in bytes.
 const maxName = 63
 
-// name joins the parts of a name within a schema. No table of a collection has a "$" in its name.
+// name joins the parts of a name within a schema. Names of tables and indexes don't contain "$".
 func name(parts ...string) string {
 	n := strings.Join(parts, "$")
 	if len(n) <= maxName {
@@ -22,7 +22,7 @@ func name(parts ...string) string {
 
 var systemColumns = []string{"tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"}
 
-// column returns the name of the column of an index.
+// column returns the quoted name of the column of an index.
 func column(index string) string {
 	if slices.Contains(systemColumns, index) {
 		index += "$"
@@ -30,8 +30,8 @@ func column(index string) string {
 	return quote(index)
 }
 
-// quote makes an identifier of a name. Names hold no quotes.
+// quote quotes a name as an identifier. Names don't contain quotes.
 func quote(name string) string { return `"` + name + `"` }
 
-// quoteText makes a string constant.
+// quoteText quotes a string as a constant.
 func quoteText(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }

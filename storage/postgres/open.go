@@ -17,7 +17,7 @@ import (
 	"github.com/gatehouse-at/gatehouse/storage/internal/nested"
 )
 
-// Store keeps everything in a schema of a PostgreSQL database. It implements [storage.Store].
+// Store is a store in a schema of a PostgreSQL database. It implements [storage.Store].
 type Store struct {
 	pool    *pgxpool.Pool
 	schema  string
@@ -36,7 +36,7 @@ type Store struct {
 	closed  bool
 }
 
-// An Option changes what [Open] does.
+// An Option configures a [Store].
 type Option func(*options)
 
 type options struct {
@@ -45,23 +45,23 @@ type options struct {
 	conns   int32
 }
 
-// WithSchema names the schema that holds the tables, "gatehouse" if not given. It is
-// made if it isn't there. The URL can name it too, as gatehouse_schema=NAME.
+// WithSchema sets the schema of the tables, which is created if it doesn't exist. The default is
+// "gatehouse". The parameter gatehouse_schema in the URL overrides it.
 func WithSchema(name string) Option { return func(o *options) { o.schema = name } }
 
-// WithTimeout sets how long the database may take for one statement, and how long a
-// transaction waits for a free connection, before it fails with [storage.ErrUnavailable].
-// The default is 10 seconds; a statement_timeout in the URL counts instead for the server's side.
+// WithTimeout sets how long a statement may take in the database, and how long a transaction waits
+// for a free connection, before it fails with [storage.ErrUnavailable]. The default is 10 seconds.
+// The parameter statement_timeout in the URL overrides it for the server's side.
 func WithTimeout(d time.Duration) Option { return func(o *options) { o.timeout = d } }
 
-// WithMaxConns bounds the connections that are open at once. The default is 16, and pool_max_conns
-// in the URL overrides it.
+// WithMaxConns sets the maximum number of open connections. The default is 16. The parameter
+// pool_max_conns in the URL overrides it.
 func WithMaxConns(n int) Option { return func(o *options) { o.conns = int32(n) } }
 
 var schemaName = regexp.MustCompile(`^[a-z_][a-z0-9_]{0,62}$`)
 
-// Open connects to a database and makes or updates the schema in it. It is a
-// [storage.ErrUnavailable] if the database can't be reached now.
+// Open connects to a database, and creates or upgrades the schema in it. It returns
+// [storage.ErrUnavailable] if the database can't be reached.
 func Open(ctx context.Context, url string, opts ...Option) (*Store, error) {
 	o := options{schema: "gatehouse", timeout: 10 * time.Second, conns: 16}
 	for _, opt := range opts {
@@ -79,7 +79,7 @@ func Open(ctx context.Context, url string, opts ...Option) (*Store, error) {
 	s.tables.Store(&tables{})
 	if err := s.migrate(ctx); err != nil {
 		s.pool.Close()
-		return nil, fmt.Errorf("postgres: preparing the schema %s: %w", s.schema, err)
+		return nil, fmt.Errorf("postgres: preparing schema %s: %w", s.schema, err)
 	}
 	return s, nil
 }
@@ -102,7 +102,7 @@ func (s *Store) configure(url string, o *options) (*pgxpool.Config, error) {
 	}
 	delete(cc.RuntimeParams, "gatehouse_schema")
 	if !schemaName.MatchString(o.schema) {
-		return nil, fmt.Errorf("postgres: %w: schema name %q", storage.ErrInvalid, o.schema)
+		return nil, fmt.Errorf("postgres: %w: bad schema name %q", storage.ErrInvalid, o.schema)
 	}
 	s.schema, s.timeout = o.schema, o.timeout
 	s.limits(cc)
@@ -110,7 +110,7 @@ func (s *Store) configure(url string, o *options) (*pgxpool.Config, error) {
 	if cc.ValidateConnect == nil {
 		cc.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
 	}
-	// A host that is gone without a word has to cost less than the caller's patience.
+	// A host that doesn't answer must leave time to try the others.
 	if cc.ConnectTimeout == 0 || cc.ConnectTimeout > o.timeout/3 {
 		cc.ConnectTimeout = o.timeout / 3
 	}
@@ -132,8 +132,8 @@ func (s *Store) configure(url string, o *options) (*pgxpool.Config, error) {
 	return cfg, nil
 }
 
-// limits bounds what a statement and an abandoned transaction may take on the server. Settings of a
-// session would leak to others through a pooler, so there they are settings of each transaction.
+// limits limits the time of statements, and of abandoned transactions, on the server. Behind a
+// pooler, settings of a session would leak to others, so they are made in each transaction.
 func (s *Store) limits(cc *pgx.ConnConfig) {
 	settings := map[string]string{
 		"statement_timeout":                   fmt.Sprintf("%d", s.timeout.Milliseconds()),
@@ -158,7 +158,7 @@ func (s *Store) limits(cc *pgx.ConnConfig) {
 	}
 }
 
-// begin counts a caller in, so that Close waits for it.
+// begin adds a caller, for which Close will wait.
 func (s *Store) begin(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err

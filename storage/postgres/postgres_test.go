@@ -22,7 +22,7 @@ func open(t testing.TB, url string, opts ...postgres.Option) *postgres.Store {
 	return s
 }
 
-// backend is what the suite runs on; each Open makes a schema.
+// backend returns the backend for the suite, whose Open creates a schema each time.
 func backend(url func(t *testing.T) string) storagetest.Backend {
 	urls := map[storage.Store]string{}
 	return storagetest.Backend{
@@ -45,7 +45,7 @@ func TestContract(t *testing.T) {
 	storagetest.Run(t, backend(func(t *testing.T) string { return pgcluster.URL(t) }))
 }
 
-// plain returns the URL without what only this package understands.
+// plain returns the URL without the parameter that only this package supports.
 func plain(t *testing.T, u string) string {
 	t.Helper()
 	parsed, err := url.Parse(u)

@@ -15,11 +15,11 @@ import (
 	"github.com/gatehouse-at/gatehouse/storage/internal/kv"
 )
 
-// chunk is the most rows of a scan that are read at once.
+// chunk is the maximum number of rows of a scan that are read at once.
 const chunk = 256
 
-// position is a place in the order of a scan: by value, then by key. In a scan by
-// key the value is empty.
+// position is a position in the order of a scan, which is by value, then by key. In a scan by key,
+// the value is empty.
 type position struct{ value, key string }
 
 func (p position) compare(q position) int {
@@ -29,7 +29,7 @@ func (p position) compare(q position) int {
 	return strings.Compare(p.key, q.key)
 }
 
-// text is the position as cursors carry it.
+// text returns the position as [kv.Cursor] takes it.
 func (p position) text(byKey bool) string {
 	if byKey {
 		return p.key
@@ -44,25 +44,25 @@ type row struct {
 	entries []storage.Entry
 }
 
-// bounds limit a scan. A bound is either by value (from, inclusive, and to, exclusive; empty for
-// none) or, if set, a position that the scan has to be behind.
+// bounds limit a scan: to values (from, inclusive, and to, exclusive; empty for no bound), and, if
+// set, to the rows after and before a position.
 type bounds struct {
 	from, to      string
 	after, before *position
 }
 
-// scan is a scan that has begun.
+// scan is a scan that is being read.
 type scan struct {
 	tx     *transaction
 	table  *table
 	index  *index // nil for a scan by key
 	r      storage.Range
 	bounds bounds
-	hidden map[string]*storage.Document // what the transaction had written when it began
-	own    []row                        // those of them in the range, in order
+	hidden map[string]*storage.Document // written by the transaction before the scan began
+	own    []row                        // the rows of hidden in the range, in order
 }
 
-// Scan implements [storage.Tx]. It reads the range in pieces of 256 records.
+// Scan implements [storage.Tx]. It reads up to 256 rows at once.
 func (tx *transaction) Scan(table string, r storage.Range) iter.Seq2[storage.Record, error] {
 	return func(yield func(storage.Record, error) bool) {
 		sc, err := tx.newScan(table, r)
@@ -117,7 +117,7 @@ func (tx *transaction) newScan(name string, r storage.Range) (*scan, error) {
 func boundsOf(r storage.Range) (b bounds, err error) {
 	for _, s := range []string{r.From, r.To, r.Prefix} {
 		if !utf8.ValidString(s) || strings.IndexByte(s, 0) >= 0 {
-			return b, fmt.Errorf("%w: the bound of a scan is not UTF-8 or holds a NUL", storage.ErrInvalid)
+			return b, fmt.Errorf("%w: the bound of a scan is not UTF-8 or contains NUL", storage.ErrInvalid)
 		}
 	}
 	b.from, b.to = r.From, r.To
@@ -138,17 +138,17 @@ func boundsOf(r storage.Range) (b bounds, err error) {
 	if r.Index != "" {
 		var ok bool
 		if p.value, p.key, ok = strings.Cut(text, "\x00"); !ok {
-			return b, fmt.Errorf("%w: cursor", storage.ErrInvalid)
+			return b, fmt.Errorf("%w: bad cursor", storage.ErrInvalid)
 		}
 	}
 	if !utf8.ValidString(text) || strings.IndexByte(p.key, 0) >= 0 {
-		return b, fmt.Errorf("%w: cursor", storage.ErrInvalid)
+		return b, fmt.Errorf("%w: bad cursor", storage.ErrInvalid)
 	}
 	b.resume(p, r)
 	return b, nil
 }
 
-// resume moves the bound at which the scan begins behind a position.
+// resume makes the scan begin after a position.
 func (b *bounds) resume(p position, r storage.Range) {
 	by := p.value
 	if r.Index == "" {
@@ -162,7 +162,8 @@ func (b *bounds) resume(p position, r storage.Range) {
 	}
 }
 
-// behind is the first string behind all that start with a prefix; empty if there is none.
+// behind returns the first string after all strings that start with a prefix, or an empty string if
+// there is none.
 func behind(prefix string) string {
 	rs := []rune(prefix)
 	for i := len(rs) - 1; i >= 0; i-- {
@@ -184,7 +185,7 @@ func (sc *scan) compare(a, b position) int {
 	return a.compare(b)
 }
 
-// rowsOf returns the rows of an overlaid document in the range.
+// rowsOf returns the rows in the range for a document that the transaction has written.
 func (sc *scan) rowsOf(doc *storage.Document) (rows []row) {
 	if doc == nil {
 		return nil
@@ -213,7 +214,7 @@ func (b *bounds) hold(p position, by string) bool {
 		(b.after == nil || p.compare(*b.after) > 0) && (b.before == nil || p.compare(*b.before) < 0)
 }
 
-// rows merges what the database holds with what the transaction has written.
+// rows yields the rows of the database merged with those that the transaction has written.
 func (sc *scan) rows() iter.Seq2[row, error] {
 	return func(yield func(row, error) bool) {
 		own := sc.own
@@ -243,7 +244,7 @@ func (sc *scan) rows() iter.Seq2[row, error] {
 	}
 }
 
-// stored yields what the database holds in the range.
+// stored yields the rows of the database in the range.
 func (sc *scan) stored() iter.Seq2[row, error] {
 	return func(yield func(row, error) bool) {
 		left := sc.r.Limit
@@ -333,7 +334,7 @@ func (sc *scan) query(n int) (sql string, args []any) {
 		if ix.Multi {
 			order[1] = `m."key"`
 		}
-		if ix.Unique { // no two rows have a value
+		if ix.Unique { // no two rows have the same value
 			order = order[:1]
 		}
 	}

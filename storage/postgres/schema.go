@@ -14,11 +14,10 @@ import (
 	"github.com/gatehouse-at/gatehouse/storage/internal/kv"
 )
 
-// layout is the version of what is in the schema besides the collections' documents.
-// A change of it is a step in migrate.
+// layout is the version of the layout of the schema. Each new version needs a step in migrate.
 const layout = 2
 
-// migrate makes the schema, or brings it up to date.
+// migrate creates or upgrades the schema.
 func (s *Store) migrate(ctx context.Context) error {
 	return s.exclusively(ctx, func(tx pgx.Tx) error {
 		version, err := s.lock(ctx, tx)
@@ -28,7 +27,7 @@ func (s *Store) migrate(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if version == 1 { // had no version of the definitions
+		if version == 1 { // without a version of the definitions
 			version = 2
 			err := run(ctx, tx, []string{
 				"INSERT INTO " + s.in("_meta") + ` (name, value) VALUES ('definitions', '0') ON CONFLICT (name) DO NOTHING`,
@@ -39,7 +38,7 @@ func (s *Store) migrate(ctx context.Context) error {
 			}
 		}
 		if version != layout {
-			return fmt.Errorf("postgres: the schema has version %d; this program knows %d", version, layout)
+			return fmt.Errorf("postgres: the schema has version %d, and this program supports version %d", version, layout)
 		}
 		ts, err := s.load(ctx, tx)
 		if err == nil {
@@ -49,12 +48,12 @@ func (s *Store) migrate(ctx context.Context) error {
 	})
 }
 
-var errNoSchema = errors.New("postgres: the schema is not there")
+var errNoSchema = errors.New("postgres: schema does not exist")
 
-// create makes what is in the schema before any table is defined. Processes that do so at once get
-// in each other's way in PostgreSQL's catalogue, in spite of IF NOT EXISTS; then it is tried again.
+// create creates the schema with the tables that hold the definitions. Processes that do so at the
+// same time conflict in PostgreSQL's catalog, in spite of IF NOT EXISTS; the caller tries again.
 func (s *Store) create(ctx context.Context, tx pgx.Tx) error {
-	var exists bool // CREATE SCHEMA needs a right on the database even if the schema is there
+	var exists bool // CREATE SCHEMA needs a privilege even if the schema exists
 	err := tx.QueryRow(ctx, "SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = $1)", s.schema).Scan(&exists)
 	if err != nil {
 		return err
@@ -80,9 +79,8 @@ func run(ctx context.Context, tx pgx.Tx, statements []string) error {
 	return nil
 }
 
-// lock makes this the only process that changes the schema, until the transaction ends, and returns
-// the version of the layout. It locks a row, since advisory locks are not to be had in every
-// engine.
+// lock excludes other processes from changing the schema until the transaction ends, and returns
+// the version of the layout. It locks a row, since some engines have no advisory locks.
 func (s *Store) lock(ctx context.Context, tx pgx.Tx) (version int, err error) {
 	var value string
 	err = tx.QueryRow(ctx, "SELECT value FROM "+s.in("_meta")+" WHERE name = 'layout' FOR UPDATE").Scan(&value)
@@ -95,20 +93,20 @@ func (s *Store) lock(ctx context.Context, tx pgx.Tx) (version int, err error) {
 	return strconv.Atoi(value)
 }
 
-// exclusively runs a change of the schema in a transaction, and again while others get in the way.
-// If the schema isn't there it is made first.
+// exclusively runs a change of the schema in a transaction, and runs it again if it conflicts with
+// others. It creates the schema first if that doesn't exist.
 func (s *Store) exclusively(ctx context.Context, change func(pgx.Tx) error) error {
 	for attempt := 1; ; attempt++ {
 		err := s.inTransaction(ctx, change)
 		if errors.Is(err, errNoSchema) {
 			err = s.inTransaction(ctx, func(tx pgx.Tx) error { return s.create(ctx, tx) })
-			if err == nil && attempt < MaxAttempts {
+			if err == nil && attempt < maxAttempts {
 				continue
 			}
 		}
-		// Besides the usual: a row of the catalogue, a schema or a table is there already or has
-		// just been changed.
-		if !isCode(err, "40001", "40P01", "23505", "42P06", "42P07", "42701", "XX000") || attempt == MaxAttempts {
+		// Besides the usual conflicts: a row of the catalog, a schema or a table exists already or
+		// has just been changed.
+		if !isCode(err, "40001", "40P01", "23505", "42P06", "42P07", "42701", "XX000") || attempt == maxAttempts {
 			return err
 		}
 		if err := pause(ctx, attempt); err != nil {
@@ -126,8 +124,8 @@ func (s *Store) inTransaction(ctx context.Context, fn func(pgx.Tx) error) error 
 	}
 	defer conn.Release()
 	err = pgx.BeginTxFunc(ctx, conn, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error {
-		// An index on a large table takes its time; waiting for a lock must not, since everybody
-		// waits behind.
+		// Creating an index on a large table may take long. Waiting for a lock must not, since
+		// others queue behind it.
 		if err := run(ctx, tx, []string{"SET LOCAL statement_timeout = 0", "SET LOCAL lock_timeout = " + strconv.FormatInt(s.timeout.Milliseconds(), 10)}); err != nil {
 			return err
 		}
@@ -153,7 +151,7 @@ func isCode(err error, codes ...string) bool {
 	return false
 }
 
-// querier is a transaction or the pool.
+// querier is implemented by transactions and the pool.
 type querier interface {
 	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
 	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
@@ -172,8 +170,8 @@ func (s *Store) loadVersion(ctx context.Context, q querier) (int, error) {
 	return version, nil
 }
 
-// load reads the definitions of all tables, and before that their version: definitions that are
-// newer than the version are read again when that matters.
+// load reads the definitions of all tables. It reads their version first: if the definitions are
+// newer than that, they are read again when it matters.
 func (s *Store) load(ctx context.Context, q querier) (*tables, error) {
 	version, err := s.loadVersion(ctx, q)
 	if err != nil {
@@ -199,8 +197,8 @@ func (s *Store) load(ctx context.Context, q querier) (*tables, error) {
 	return s.compile(defs, version), nil
 }
 
-// refresh returns the definitions as they are now. The store uses them from now on, unless a Define
-// or another refresh has come first.
+// refresh returns the current definitions. The store uses them from now on, unless a Define or
+// another refresh was faster.
 func (s *Store) refresh(ctx context.Context) (*tables, error) {
 	wait, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
@@ -243,7 +241,7 @@ func (s *Store) Define(ctx context.Context, more ...storage.Table) error {
 		if _, err := s.lock(ctx, tx); err != nil {
 			return err
 		}
-		have, err := s.load(ctx, tx) // another process may have come first
+		have, err := s.load(ctx, tx) // another process may have changed them
 		if err != nil {
 			return err
 		}
@@ -278,7 +276,7 @@ func (s *Store) Define(ctx context.Context, more ...storage.Table) error {
 	return nil
 }
 
-// build returns the statements that make a table of one with fewer indexes, or of none.
+// build returns the statements that create a table, or add indexes to the table that exists.
 func (s *Store) build(have, want storage.Table) []string {
 	var out []string
 	t := s.in(want.Name)
@@ -328,5 +326,5 @@ func (s *Store) Tables(ctx context.Context) ([]storage.Table, error) {
 	return ts.defs.List(), nil
 }
 
-// in returns the identifier of a table in the schema.
+// in returns the quoted name of a table in the schema.
 func (s *Store) in(table string) string { return quote(s.schema) + "." + quote(table) }

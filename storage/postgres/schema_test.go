@@ -16,7 +16,7 @@ import (
 	"github.com/gatehouse-at/gatehouse/storage/postgres"
 )
 
-// Several processes start on an empty database at once.
+// TestOpenAndDefineAtOnce starts several processes on an empty database at the same time.
 func TestOpenAndDefineAtOnce(t *testing.T) {
 	ctx := context.Background()
 	for range 3 {
@@ -52,7 +52,7 @@ func TestOpenAndDefineAtOnce(t *testing.T) {
 	}
 }
 
-// What one process defines the others know when they need it.
+// TestIndexesOfAnotherProcess defines an index in one process and uses it in another.
 func TestIndexesOfAnotherProcess(t *testing.T) {
 	ctx, u := context.Background(), pgcluster.URL(t)
 	a, b := open(t, u), open(t, u)
@@ -86,7 +86,7 @@ func TestIndexesOfAnotherProcess(t *testing.T) {
 	}
 }
 
-// A process that doesn't know of a table yet learns from the database whose it is.
+// TestOwnersOfAnotherProcess defines tables in processes that don't know their owners yet.
 func TestOwnersOfAnotherProcess(t *testing.T) {
 	ctx, u := context.Background(), pgcluster.URL(t)
 	a, b := open(t, u), open(t, u)
@@ -111,8 +111,8 @@ func TestOwnersOfAnotherProcess(t *testing.T) {
 	}
 }
 
-// A process that doesn't know of an index yet keeps it right all the same: what it writes and
-// deletes leaves nothing behind.
+// TestIndexesAddedBesideARunningProcess writes and deletes documents in a process that doesn't know
+// of an index yet: no entries of it must be left.
 func TestIndexesAddedBesideARunningProcess(t *testing.T) {
 	ctx, u := context.Background(), pgcluster.URL(t)
 	before := storage.Table{Name: "things", Indexes: []storage.Index{{Name: "x"}}}
@@ -173,7 +173,7 @@ func TestIndexesAddedBesideARunningProcess(t *testing.T) {
 	}
 	put(fresh, "two", append(all, "later")...)
 	for _, s := range []*postgres.Store{stale, another} {
-		err := s.Update(ctx, func(tx storage.Tx) error { // one that reads before it writes, too
+		err := s.Update(ctx, func(tx storage.Tx) error { // also after a read
 			if _, err := tx.Get("things", "two"); err != nil && s == stale {
 				return err
 			}
@@ -248,7 +248,7 @@ func TestNames(t *testing.T) {
 	}
 }
 
-// An operator's view: tables, columns and documents in SQL, beside an application's own.
+// TestOperatorsSQL reads documents in SQL, as operators and applications do.
 func TestOperatorsSQL(t *testing.T) {
 	ctx, u := context.Background(), pgcluster.URL(t)
 	s := open(t, u)
@@ -271,7 +271,7 @@ func TestOperatorsSQL(t *testing.T) {
 	}
 }
 
-// A role that may not create anything can use what another has made.
+// TestRoleWithoutRightsToCreate uses a schema that another role has created.
 func TestRoleWithoutRightsToCreate(t *testing.T) {
 	server := pgcluster.Start(t, "fsync=off")
 	ctx := context.Background()
@@ -323,8 +323,9 @@ func TestNewerLayoutIsRefused(t *testing.T) {
 	}
 }
 
-// A schema of the first layout, which had no version of the definitions, is brought up to date.
-func TestOlderLayoutIsBroughtUpToDate(t *testing.T) {
+// TestOlderLayoutIsUpgraded opens a schema of the first layout, which had no version of the
+// definitions.
+func TestOlderLayoutIsUpgraded(t *testing.T) {
 	ctx, u := context.Background(), pgcluster.URL(t)
 	s := open(t, u)
 	if err := s.Define(ctx, items.Table()); err != nil {

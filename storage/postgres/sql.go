@@ -10,38 +10,38 @@ import (
 	"github.com/gatehouse-at/gatehouse/storage/internal/kv"
 )
 
-// tables are all definitions with their statements. A tables is never changed.
+// tables are the definitions of all tables with their statements. They are immutable.
 type tables struct {
 	defs        kv.Tables
-	version     int    // of the definitions, which grows with each change
+	version     int    // of the definitions; it grows with each change
 	check       string // the statement that fails as outdated if they have another version now
 	byName      map[string]*table
-	constraints map[string]*storage.ConflictError // by their names
+	constraints map[string]*storage.ConflictError // by name
 }
 
-// table is a definition with its statements.
+// table is the definition of a table with its statements.
 type table struct {
 	def     storage.Table
 	id      string // the table's identifier in SQL
 	indexes map[string]*index
-	single  []*index // those with a column, in its order
-	multi   []*index // those with a table
+	single  []*index // the indexes with a column, in the order of the columns
+	multi   []*index // the indexes with a table of their own
 
 	get, insert, upsert, remove string
 }
 
-// index is one index of a table with its statements.
+// index is an index of a table with its statements.
 type index struct {
 	storage.Index
 	value string // the expression for its value
-	from  string // where its entries and the documents are
+	from  string // the tables of its entries and the documents
 	get   string // by value; for a unique index
-	clear string // the entries of a key, for a Multi index
+	clear string // deletes the entries of a key, for a Multi index
 	fill  string
 	all   string // the expression for all values of a document, for a Multi index
 }
 
-// compile writes the statements of all tables.
+// compile builds the statements of all tables.
 func (s *Store) compile(defs kv.Tables, version int) *tables {
 	ts := &tables{defs: defs, version: version, check: s.checkVersion(version), byName: map[string]*table{}, constraints: map[string]*storage.ConflictError{}}
 	for _, def := range defs {
@@ -105,7 +105,7 @@ func (t *table) index(name string) (*index, error) {
 	return nil, fmt.Errorf("%w: table %s has no index %q", storage.ErrInvalid, t.def.Name, name)
 }
 
-// conflict names the place of a unique violation.
+// conflict returns the error of a unique violation, or nil if its constraint is unknown.
 func (ts *tables) conflict(err *pgconn.PgError) *storage.ConflictError {
 	return ts.constraints[err.ConstraintName]
 }

@@ -5,13 +5,13 @@ import (
 	"sync/atomic"
 )
 
-// Stats counts since the store was opened.
+// Stats are counters of a [Store], from when it was opened.
 type Stats struct {
-	RoundTrips uint64 // times that the database was sent something and answered, all included
+	RoundTrips uint64 // exchanges with the database, of any kind
 	Retries    uint64 // transactions that were run again
-	Conns      int    // connections that are open now
-	Busy       int    // those of them that are in use now
-	MaxConns   int    // the most that may be open at once
+	Conns      int    // open connections
+	Busy       int    // open connections in use
+	MaxConns   int    // maximum number of open connections
 }
 
 // Stats returns counters for monitoring.
@@ -26,7 +26,7 @@ func (s *Store) Stats() Stats {
 	}
 }
 
-// countedConn counts the turns of a conversation: something was written, then something was read.
+// countedConn counts round trips: something is written, then something is read.
 type countedConn struct {
 	net.Conn
 	trips *atomic.Uint64

@@ -29,7 +29,7 @@ func TestRoundTrips(t *testing.T) {
 		}
 		_, err1 := items.Get(tx, one.ID)
 		_, err2 := items.GetBy(tx, "owner", two.Owner)
-		_, err3 := items.Get(tx, two.ID) // known by now
+		_, err3 := items.Get(tx, two.ID) // known from the second
 		return errors.Join(err1, err2, err3)
 	}
 	for _, c := range []struct {
@@ -78,7 +78,7 @@ func TestRoundTrips(t *testing.T) {
 			if err := c.run(); err != nil {
 				t.Fatal(err)
 			}
-			for s.Stats().Busy > 0 { // a rollback that nobody waits for
+			for s.Stats().Busy > 0 { // rolling back in the background
 			}
 			least = min(least, s.Stats().RoundTrips-before)
 		}

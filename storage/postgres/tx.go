@@ -13,8 +13,8 @@ import (
 	"github.com/gatehouse-at/gatehouse/storage/internal/kv"
 )
 
-// transaction implements [storage.Tx] and [storage.Prefetcher]. What it writes stays in an overlay
-// until it commits; its reads look at the overlay first.
+// transaction implements [storage.Tx] and [storage.Prefetcher]. It keeps its writes in an overlay
+// until it commits, and its reads look there first.
 type transaction struct {
 	s        *Store
 	ctx      context.Context
@@ -25,18 +25,18 @@ type transaction struct {
 	doom     error // of the first write or exchange that failed
 
 	read    map[storage.Ref]found
-	written map[string]map[string]*storage.Document // by table and key; nil is deleted
-	pending []*statement                            // that write it, in the order in which it was written
+	written map[string]map[string]*storage.Document // by table and key; nil is a deletion
+	pending []*statement                            // the statements for written, in order
 }
 
-// found is what the database holds under a key or a unique index value; doc is nil if that is
+// found is what the database holds for a key or a value of a unique index; doc is nil if it holds
 // nothing.
 type found struct {
 	key string
 	doc []byte
 }
 
-// statement is one of an exchange.
+// statement is one statement of an exchange.
 type statement struct {
 	sql  string
 	args []any
@@ -57,8 +57,8 @@ func (tx *transaction) ready() error {
 	return tx.ctx.Err()
 }
 
-// exchange sends statements at once and reads all results. The first of a transaction
-// takes a connection and begins; if that connection turns out to be dead it takes another.
+// exchange sends statements at once and reads all results. The first exchange of a transaction
+// takes a connection and begins; if that connection turns out to be lost, it takes another.
 func (tx *transaction) exchange(statements []*statement, commit bool) error {
 	for try := 1; ; try++ {
 		first := tx.conn == nil
@@ -77,7 +77,7 @@ func (tx *transaction) exchange(statements []*statement, commit bool) error {
 }
 
 func (tx *transaction) exchangeOnce(statements []*statement, commit bool) *failure {
-	// The server limits each statement; this limits what the network takes.
+	// The server limits the time of each statement; this limits that of the network.
 	ctx, cancel := context.WithTimeout(tx.ctx, 2*tx.s.timeout)
 	defer cancel()
 	batch, answered := new(pgx.Batch), 0
@@ -118,7 +118,7 @@ func (tx *transaction) exchangeOnce(statements []*statement, commit bool) *failu
 		return tx.s.fail(tx.ctx, err, unknown)
 	}
 	if warning, warned := server.CustomData()[warnedKey]; durable && (warned || tag.String() != "COMMIT") {
-		return &failure{final, fmt.Errorf("%w: COMMIT was answered with %s (%v)", storage.ErrUnavailable, tag, warning)}
+		return &failure{final, fmt.Errorf("%w: the answer to COMMIT was %s (%v)", storage.ErrUnavailable, tag, warning)}
 	}
 	return nil
 }
@@ -136,7 +136,7 @@ func (tx *transaction) connect() *failure {
 	return nil
 }
 
-// commit writes what is pending and commits.
+// commit sends the pending writes and commits.
 func (tx *transaction) commit() error {
 	if tx.conn == nil && len(tx.pending) == 0 {
 		return nil
@@ -144,8 +144,8 @@ func (tx *transaction) commit() error {
 	return tx.exchange(tx.pending, true)
 }
 
-// end gives the connection back. Nobody has to wait for the rollback of what has not been
-// committed.
+// end releases the connection. If the transaction wasn't committed, it is rolled back in the
+// background.
 func (tx *transaction) end() {
 	tx.ended = true
 	conn := tx.conn
@@ -159,7 +159,7 @@ func (tx *transaction) end() {
 	tx.s.running.Add(1)
 	go func() {
 		defer tx.s.running.Done()
-		defer conn.Release() // which closes a connection that is still in a transaction
+		defer conn.Release() // closes a connection that is still in a transaction
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(tx.ctx), tx.s.timeout)
 		defer cancel()
 		_ = conn.SendBatch(ctx, rollback()).Close()
@@ -221,7 +221,7 @@ func (tx *transaction) GetBy(table, index, value string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, changed := tx.written[table][f.key]; changed { // and doesn't have the value now
+	if _, changed := tx.written[table][f.key]; changed { // and no longer has the value
 		return nil, storage.ErrNotFound
 	}
 	return f.result()
@@ -249,7 +249,8 @@ func (tx *transaction) Prefetch(refs ...storage.Ref) error {
 	return tx.fetch(refs)
 }
 
-// find returns what the database holds, which stays the same while the transaction lasts.
+// find returns what the database holds for a reference. It remembers it, since that doesn't change
+// during the transaction.
 func (tx *transaction) find(ref storage.Ref) (found, error) {
 	if f, ok := tx.read[ref]; ok {
 		return f, nil
@@ -260,7 +261,7 @@ func (tx *transaction) find(ref storage.Ref) (found, error) {
 	return tx.read[ref], nil
 }
 
-// fetch reads documents at once. It passes over what makes no sense or is known.
+// fetch reads documents at once. It skips references that are invalid or known already.
 func (tx *transaction) fetch(refs []storage.Ref) error {
 	var statements []*statement
 	got := map[storage.Ref]found{}
@@ -298,7 +299,7 @@ func (tx *transaction) fetch(refs []storage.Ref) error {
 	return nil
 }
 
-// query returns the statement that reads what a reference names, or nothing if the reference is
+// query returns the statement that reads a reference, or an empty string if the reference is
 // invalid.
 func (tx *transaction) query(ref storage.Ref) string {
 	t := tx.tables.byName[ref.Table]
@@ -319,8 +320,7 @@ func (tx *transaction) Put(table string, doc storage.Document) error {
 	return tx.write(table, doc, false)
 }
 
-// Insert implements [storage.Tx]. A document that is in the way is noticed when the transaction
-// commits.
+// Insert implements [storage.Tx]. A conflict is found when the transaction commits.
 func (tx *transaction) Insert(table string, doc storage.Document) error {
 	return tx.write(table, doc, true)
 }
@@ -347,7 +347,7 @@ func (tx *transaction) write(name string, doc storage.Document, insert bool) err
 	})
 }
 
-// change runs a write, and dooms the transaction if it fails.
+// change calls write for a table, and dooms the transaction if it fails.
 func (tx *transaction) change(name string, write func(*table) error) error {
 	if err := tx.ready(); err != nil {
 		return err
@@ -363,7 +363,7 @@ func (tx *transaction) change(name string, write func(*table) error) error {
 	return err
 }
 
-// note keeps a write for the transaction's own reads, and for its end.
+// note remembers a write for the transaction's reads and its commit.
 func (tx *transaction) note(t *table, key string, doc *storage.Document, statements []*statement) {
 	if tx.written == nil {
 		tx.written = map[string]map[string]*storage.Document{}

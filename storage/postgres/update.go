@@ -11,18 +11,18 @@ import (
 	"github.com/gatehouse-at/gatehouse/storage"
 )
 
-// MaxAttempts is how often a transaction that meets others is run before it fails with
+// maxAttempts is how often a transaction that conflicts with others is run before it fails with
 // [storage.ErrUnavailable].
-const MaxAttempts = 40
+const maxAttempts = 40
 
-// maxStale is how often a transaction may find the definitions of tables changed before it fails.
+// maxStale is how often a transaction may find that the definitions have changed before it fails.
 const maxStale = 10
 
-// maxLost is how many connections a transaction may lose before it fails.
+// maxLost is the number of connections that a transaction may lose before it fails.
 const maxLost = 3
 
-// View implements [storage.Store]. Its closure runs once: only the first exchange with
-// the database, of which the closure has seen nothing yet, is repeated when the connection is lost.
+// View implements [storage.Store]. It runs fn once: when the connection is lost, only the first
+// exchange with the database is repeated, before fn has read anything.
 func (s *Store) View(ctx context.Context, fn func(storage.Tx) error) error {
 	id, err := s.nested.Enter()
 	if err != nil {
@@ -60,11 +60,11 @@ func (s *Store) Update(ctx context.Context, fn func(storage.Tx) error) error {
 		}
 		met[broken.kind]++
 		switch {
-		case broken.kind == contended && attempt < MaxAttempts:
+		case broken.kind == contended && attempt < maxAttempts:
 			if err := pause(ctx, attempt); err != nil {
 				return err
 			}
-		case broken.kind == conflict && met[conflict] == 1 && attempt < MaxAttempts:
+		case broken.kind == conflict && met[conflict] == 1 && attempt < maxAttempts:
 		case broken.kind == lost && met[lost] < maxLost:
 		case broken.kind == stale && met[stale] < maxStale:
 			if _, err := s.refresh(ctx); err != nil {
@@ -79,8 +79,8 @@ func (s *Store) Update(ctx context.Context, fn func(storage.Tx) error) error {
 	}
 }
 
-// attempt runs fn in one transaction. A failure of the database that may pass with
-// another attempt is returned beside the error, whatever fn has made of it.
+// attempt runs fn in one transaction. A failure of the database that another attempt may avoid is
+// returned in addition to the error, whatever fn has returned for it.
 func (s *Store) attempt(ctx context.Context, fn func(storage.Tx) error) (*failure, error) {
 	tx := s.newTx(ctx, true)
 	defer tx.end()
@@ -97,7 +97,7 @@ func (s *Store) attempt(ctx context.Context, fn func(storage.Tx) error) (*failur
 	return nil, err
 }
 
-// pause waits a random time, the longer the more attempts have failed.
+// pause waits for a random time that grows with the number of attempts.
 func pause(ctx context.Context, attempt int) error {
 	most := min(time.Millisecond<<min(attempt, 10), 200*time.Millisecond)
 	t := time.NewTimer(rand.N(most))
@@ -110,11 +110,11 @@ func pause(ctx context.Context, attempt int) error {
 	}
 }
 
-// outdated is the error of a division by zero, which nothing but checkVersion asks for.
+// outdated is the code of a division by zero, which only the statement of checkVersion causes.
 const outdated = "22012"
 
-// checkVersion returns the statement that fails as [outdated] if the definitions of tables have
-// another version. It goes with the first statements of each Update: one that doesn't know of an
+// checkVersion returns a statement that fails as [outdated] if the definitions have another
+// version. It is sent with the first statements of each Update: an Update that doesn't know an
 // index would leave old entries in it.
 func (s *Store) checkVersion(version int) string {
 	return "SELECT 1 / count(*) FROM " + s.in("_meta") + " WHERE name = 'definitions' AND value = " + quoteText(strconv.Itoa(version))

@@ -49,9 +49,9 @@ func testCollections(t *testing.T, f *fixture) {
 		}
 		for _, missing := range []string{"", "nobody", strings.Repeat("x", 5000), "nul\x00"} {
 			_, err = c.Get(tx, missing)
-			wantError(t, "Get of nobody", err, storage.ErrNotFound)
+			wantError(t, "Get of a missing document", err, storage.ErrNotFound)
 			_, err = c.GetBy(tx, "email", missing)
-			wantError(t, "GetBy of nobody", err, storage.ErrNotFound)
+			wantError(t, "GetBy of a missing value", err, storage.ErrNotFound)
 		}
 		var ids []string
 		for p, err := range c.Scan(tx, storage.Range{Index: "age"}) {
@@ -61,7 +61,7 @@ func testCollections(t *testing.T, f *fixture) {
 			ids = append(ids, p.ID)
 		}
 		if got := strings.Join(ids, ""); got != "cba" {
-			t.Errorf("by age: %s", got)
+			t.Errorf("Scan by age = %s, want cba", got)
 		}
 		return nil
 	})
@@ -75,7 +75,7 @@ func testCollections(t *testing.T, f *fixture) {
 	f.view(func(tx storage.Tx) error {
 		left, err := c.All(tx, storage.Range{})
 		if len(left) != 1 || left[0].ID != "b" {
-			t.Errorf("left are %v", left)
+			t.Errorf("remaining documents are %v", left)
 		}
 		return err
 	})
@@ -116,8 +116,7 @@ func testVersions(t *testing.T, f *fixture) {
 	}
 }
 
-// testPurge removes more documents than one transaction does, each of which stands twice in the
-// index.
+// testPurge removes more documents than fit in one page. Each is in the index twice.
 func testPurge(t *testing.T, f *fixture) {
 	c := people()
 	f.define(c.Table())
@@ -139,7 +138,7 @@ func testPurge(t *testing.T, f *fixture) {
 	f.view(func(tx storage.Tx) error {
 		left, err := keysOf(tx, "people", storage.Range{})
 		if len(left) != 12 || left[1] != number(100) {
-			t.Errorf("left are %v", left)
+			t.Errorf("remaining documents are %v", left)
 		}
 		return err
 	})
@@ -176,17 +175,17 @@ func testPurgeFunc(t *testing.T, f *fixture) {
 		f.view(func(tx storage.Tx) error {
 			kept, err := keysOf(tx, "people", storage.Range{})
 			if len(kept) != 20 || kept[0] != number(1) || kept[1] != number(3) {
-				t.Errorf("in pages of %d: kept are %v", size, kept)
+				t.Errorf("in pages of %d: kept %v", size, kept)
 			}
 			rewritten, err2 := keysOf(tx, "people", storage.Exactly("tags", "rewritten"))
 			if len(rewritten) != 10 {
-				t.Errorf("in pages of %d: rewritten are %v", size, rewritten)
+				t.Errorf("in pages of %d: rewrote %v", size, rewritten)
 			}
 			return errors.Join(err, err2)
 		})
 	}
 
-	// An error undoes its page, and the pages before it stay.
+	// An error rolls back its page, but not the pages before it.
 	err := c.PurgeFunc(f.ctx, f, storage.Range{Limit: 6}, func(_ storage.Tx, p *person) (bool, error) {
 		if p.ID == number(19) { // the tenth
 			return false, errRefused
@@ -197,7 +196,7 @@ func testPurgeFunc(t *testing.T, f *fixture) {
 	f.view(func(tx storage.Tx) error {
 		left, err := keysOf(tx, "people", storage.Range{})
 		if len(left) != 14 || left[0] != number(13) {
-			t.Errorf("after an error in the second page %v are left", left)
+			t.Errorf("after an error in the second page, %v remain", left)
 		}
 		return err
 	})

@@ -92,8 +92,8 @@ func testIncrements(t *testing.T, f *fixture) {
 
 func testLostUpdate(t *testing.T, f *fixture) {
 	f.define(things)
-	// Two that each read before the other writes: the first attempts meet, where
-	// the backend lets them.
+	// Two Updates that each read before the other writes conflict, if the backend runs them at the
+	// same time.
 	f.update(func(tx storage.Tx) error { return writeCounter(tx, "n", 0) })
 	for range 10 {
 		noErrors(t, together(2, func(int) error {
@@ -110,7 +110,7 @@ func testWriteSkew(t *testing.T, f *fixture) {
 		f.update(func(tx storage.Tx) error {
 			return errors.Join(writeCounter(tx, a, 1), writeCounter(tx, b, 1))
 		})
-		// Each may give up its own as long as one is left.
+		// Each caller may set its own to 0 as long as the other is 1.
 		errs := together(2, func(i int) error {
 			return f.Update(f.ctx, func(tx storage.Tx) error {
 				x, err := readCounter(tx, a)
@@ -162,7 +162,7 @@ func testUniquePhantom(t *testing.T, f *fixture) {
 			t.Errorf("%d of 8 got the unique value, want 1", won)
 		}
 	}
-	// Those that look first see the winner's document: a conflict is for those that don't.
+	// Updates that look first find the winner's document, and don't get a conflict.
 	for round := range 5 {
 		name := fmt.Sprintf("L%d", round)
 		errs := together(8, func(i int) error {
@@ -178,7 +178,7 @@ func testUniquePhantom(t *testing.T, f *fixture) {
 		})
 		oneWins(t, errs, "got the unique value that they had looked for")
 	}
-	// The same through a range that was empty when it was read.
+	// The same with a range that is empty when it is read.
 	errs := together(8, func(i int) error {
 		return f.Update(f.ctx, func(tx storage.Tx) error {
 			got, err := keys(tx, storage.Exactly("kind", "phantom"))
@@ -194,7 +194,7 @@ func testUniquePhantom(t *testing.T, f *fixture) {
 	oneWins(t, errs, "found the range empty")
 }
 
-// oneWins checks that one of several callers did what only one can do, and the others were refused.
+// oneWins checks that exactly one of several callers succeeded and the others were refused.
 func oneWins(t *testing.T, errs []error, what string) {
 	t.Helper()
 	won := 0
@@ -284,12 +284,12 @@ func testSnapshot(t *testing.T, f *fixture) {
 				return err
 			}
 			if a+b != 1000 {
-				t.Errorf("a View saw %d and %d, which never were at once", a, b)
+				t.Errorf("a View saw %d and %d, which never existed together", a, b)
 			}
 			return nil
 		})
 	}
-	// A View that stays open keeps its snapshot, and holds up nobody.
+	// A View that stays open keeps its snapshot and blocks nobody.
 	f.view(func(tx storage.Tx) error {
 		before, err := readCounter(tx, "a")
 		if err != nil {
@@ -302,7 +302,7 @@ func testSnapshot(t *testing.T, f *fixture) {
 			return errs[0]
 		}
 		if n, err := readCounter(tx, "c"); err != nil || n != 0 {
-			t.Errorf("the View sees what came after it: %d, %v", n, err)
+			t.Errorf("the View sees a later write: %d, %v", n, err)
 		}
 		after, err := readCounter(tx, "a")
 		if after != before {

@@ -1,6 +1,5 @@
-// Package storagetest checks that a storage backend keeps the contract of package
-// storage, sentence by sentence. Every backend of Gatehouse runs it; a backend of
-// your own should too:
+// Package storagetest tests whether a storage backend fulfills the contract of package storage,
+// sentence by sentence. All backends of Gatehouse are tested with it, and others should be:
 //
 //	func TestContract(t *testing.T) {
 //		storagetest.Run(t, storagetest.Backend{

@@ -15,7 +15,7 @@ func testDocuments(t *testing.T, f *fixture) {
 	f.define(things)
 	f.view(func(tx storage.Tx) error {
 		_, err := tx.Get("things", "a")
-		wantError(t, "Get of nothing", err, storage.ErrNotFound)
+		wantError(t, "Get of a missing document", err, storage.ErrNotFound)
 		return nil
 	})
 	f.put(doc("a", `{"n": 1, "s": "héllo \" \\u0000 ☃", "deep": {"list": [1, 2.5, null, true]}}`))
@@ -40,7 +40,7 @@ func testDocuments(t *testing.T, f *fixture) {
 	f.update(func(tx storage.Tx) error { return tx.Delete("things", "a") }) // no error
 	f.view(func(tx storage.Tx) error {
 		_, err := tx.Get("things", "a")
-		wantError(t, "Get of what was deleted", err, storage.ErrNotFound)
+		wantError(t, "Get of a deleted document", err, storage.ErrNotFound)
 		return nil
 	})
 	f.update(func(tx storage.Tx) error { return tx.Insert("things", doc("a", `{"n":4}`)) })
@@ -172,10 +172,11 @@ func testDocumentRules(t *testing.T, f *fixture) {
 	})
 }
 
-// testKeptDocuments keeps what a transaction returned until much has been written since.
+// testKeptDocuments checks that later writes don't change the documents that a transaction has
+// returned.
 func testKeptDocuments(t *testing.T, f *fixture) {
 	f.define(things)
-	for i := range 20 { // some backends keep small tables in another way
+	for i := range 20 { // some backends store small tables differently
 		f.put(doc("z"+number(i), `{"filler":"`+strings.Repeat("z", 1000)+`"}`))
 	}
 	f.put(doc("a", `{"n":1}`, "name=A"))
@@ -203,13 +204,13 @@ func testKeptDocuments(t *testing.T, f *fixture) {
 	for _, b := range kept {
 		copies = append(copies, bytes.Clone(b))
 	}
-	for i := range 50 { // documents of all sizes, so that any place in a file is used again
+	for i := range 50 { // of many sizes, so that every place in a file is reused
 		filler := strings.Repeat("x", i%10*2000)
 		f.put(doc("a", fmt.Sprintf(`{"n":%d}`, i+2), "name=A"), doc("b"+number(i), `{"filler":"`+filler+`"}`))
 	}
 	for i, b := range kept {
 		if !bytes.Equal(b, copies[i]) {
-			t.Errorf("a document that was returned has changed from %s to %s", copies[i], b)
+			t.Errorf("a returned document has changed from %s to %s", copies[i], b)
 		}
 	}
 }
@@ -235,7 +236,7 @@ func testReadYourWrites(t *testing.T, f *fixture) {
 			return err
 		}
 		_, err := tx.GetBy("things", "name", "old")
-		wantError(t, "GetBy of a value given up", err, storage.ErrNotFound)
+		wantError(t, "GetBy of a replaced value", err, storage.ErrNotFound)
 		if got, err := tx.GetBy("things", "name", "renamed"); err != nil {
 			t.Errorf("GetBy of a new value: %v", err)
 		} else {
@@ -246,9 +247,9 @@ func testReadYourWrites(t *testing.T, f *fixture) {
 			return err
 		}
 		_, err = tx.Get("things", "old")
-		wantError(t, "Get of what was deleted", err, storage.ErrNotFound)
+		wantError(t, "Get of a deleted document", err, storage.ErrNotFound)
 		_, err = tx.GetBy("things", "name", "renamed")
-		wantError(t, "GetBy of what was deleted", err, storage.ErrNotFound)
+		wantError(t, "GetBy of a deleted document", err, storage.ErrNotFound)
 		if err := tx.Insert("things", doc("old", `{"n":4}`, "name=renamed")); err != nil {
 			return err
 		}
@@ -306,9 +307,9 @@ func testPrefetch(t *testing.T, f *fixture) {
 		}
 		same(t, a, `{"n":3}`)
 		_, err = tx.GetBy("things", "name", "A")
-		wantError(t, "GetBy of a value given up after Prefetch", err, storage.ErrNotFound)
+		wantError(t, "GetBy of a replaced value after Prefetch", err, storage.ErrNotFound)
 		_, err = tx.Get("things", "b")
-		wantError(t, "Get of what was deleted after Prefetch", err, storage.ErrNotFound)
+		wantError(t, "Get of a deleted document after Prefetch", err, storage.ErrNotFound)
 		return nil
 	})
 }

@@ -8,7 +8,7 @@ import (
 	"github.com/gatehouse-at/gatehouse/storage/storagetest"
 )
 
-// The test of a backend: its Open in place of memory.New.
+// In the test of a backend, use its own Open in place of memory.New.
 func ExampleRun() {
 	_ = func(t *testing.T) {
 		storagetest.Run(t, storagetest.Backend{

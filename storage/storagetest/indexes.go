@@ -16,7 +16,7 @@ func testUniqueIndexes(t *testing.T, f *fixture) {
 			same(t, got, `{"n":1}`)
 		}
 		_, missing := tx.GetBy("things", "name", "B")
-		wantError(t, "GetBy of nothing", missing, storage.ErrNotFound)
+		wantError(t, "GetBy of a missing value", missing, storage.ErrNotFound)
 		return err
 	})
 	for _, write := range []func(storage.Tx) error{
@@ -26,7 +26,7 @@ func testUniqueIndexes(t *testing.T, f *fixture) {
 	} {
 		wantConflict(t, f.Update(f.ctx, write), "things", "name")
 	}
-	f.put(doc("a", `{"n":2}`, "name=A")) // its own value is no conflict
+	f.put(doc("a", `{"n":2}`, "name=A")) // no conflict with its own value
 	f.update(func(tx storage.Tx) error { return tx.Delete("things", "a") })
 	f.put(doc("b", `{"n":3}`, "name=A")) // free again
 	f.update(func(tx storage.Tx) error { return tx.Put("things", doc("b", `{"n":3}`)) })
@@ -52,10 +52,10 @@ func testConflictsDoom(t *testing.T, f *fixture) {
 		if err := tx.Put("things", doc("before", `{}`)); err != nil {
 			return err
 		}
-		_ = tx.Insert("things", doc("a", `{}`))  // may fail here or at the end
+		_ = tx.Insert("things", doc("a", `{}`))  // may fail here or at the end of Update
 		_ = tx.Put("things", doc("after", `{}`)) // and so may this
 		_, _ = tx.Get("things", "a")             // and this
-		return nil                               // the transaction fails all the same
+		return nil                               // Update fails nevertheless
 	})
 	wantConflict(t, err, "things", "")
 	f.view(func(tx storage.Tx) error {
@@ -110,7 +110,7 @@ func testUniqueMoves(t *testing.T, f *fixture) {
 		}
 		return tx.Insert("things", doc("c", `{}`, "name=A"))
 	})
-	f.update(func(tx storage.Tx) error { // a swap, through a third value
+	f.update(func(tx storage.Tx) error { // a swap by way of a third value
 		for _, d := range []storage.Document{doc("b", `{}`, "name=X"), doc("c", `{}`, "name=B"), doc("b", `{}`, "name=A")} {
 			if err := tx.Put("things", d); err != nil {
 				return err
@@ -118,7 +118,7 @@ func testUniqueMoves(t *testing.T, f *fixture) {
 		}
 		return nil
 	})
-	f.update(func(tx storage.Tx) error { // given up and taken back
+	f.update(func(tx storage.Tx) error { // removed and added again
 		if err := tx.Put("things", doc("b", `{}`)); err != nil {
 			return err
 		}

@@ -13,7 +13,7 @@ import (
 	"github.com/gatehouse-at/gatehouse/storage"
 )
 
-// model is a table as plain maps: what a store must agree with whatever is done to both.
+// model is a table as a plain map, with which the store must agree.
 type model map[string]modelDoc
 
 type modelDoc struct {
@@ -29,7 +29,7 @@ func (m model) clone() model {
 	return out
 }
 
-// put writes to the model, or names the unique index that refuses.
+// put writes a document, or returns the unique index in which its value is taken.
 func (m model) put(d storage.Document) (index string, ok bool) {
 	for key, other := range m {
 		if key == d.Key {
@@ -45,7 +45,7 @@ func (m model) put(d storage.Document) (index string, ok bool) {
 	return "", true
 }
 
-// scan returns "value key" (or "key") for each record of a range.
+// scan returns the keys of the records of a range.
 func (m model) scan(r storage.Range) []string {
 	type pos struct{ by, key string }
 	var all []pos
@@ -81,7 +81,7 @@ func (m model) scan(r storage.Range) []string {
 	return out
 }
 
-// keysAfter scans a page, and moves the range behind it.
+// keysAfter scans a page, and makes the range resume after it.
 func keysAfter(tx storage.Tx, r *storage.Range) (page []string, err error) {
 	for rec, err := range tx.Scan("things", *r) {
 		if err != nil {
@@ -153,7 +153,7 @@ func testModel(t *testing.T, f *fixture) {
 			}
 		}
 		for range rapid.IntRange(1, 6).Draw(rt, "transactions") {
-			// The closure may run again, so what it does is drawn before.
+			// The closure may run more than once, so its steps are drawn first.
 			type step struct {
 				op  string
 				doc storage.Document
@@ -207,8 +207,8 @@ func testModel(t *testing.T, f *fixture) {
 			})
 			switch {
 			case conflict != nil:
-				// A backend that defers writes may meet another conflict first, or
-				// return the closure's own error.
+				// A backend that defers writes may find another conflict first, or return the error
+				// of the closure.
 				if !errors.Is(err, storage.ErrConflict) && (!fail || !errors.Is(err, errRefused)) {
 					rt.Fatalf("Update: %v, want %v", err, conflict)
 				}

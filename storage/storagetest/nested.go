@@ -9,7 +9,7 @@ import (
 	"github.com/gatehouse-at/gatehouse/storage"
 )
 
-// transaction is View or Update.
+// transaction is a View or an Update.
 type transaction struct {
 	name string
 	run  func(storage.Store, context.Context, func(storage.Tx) error) error
@@ -20,7 +20,7 @@ var transactions = []transaction{
 	{"Update", storage.Store.Update},
 }
 
-// testNested calls every method of a store inside its transactions, with every context, directly
+// testNested calls every method of a store inside its transactions, with several contexts, directly
 // and through [storage.Conditional].
 func testNested(t *testing.T, f *fixture) {
 	f.define(things)
@@ -53,7 +53,7 @@ func testNested(t *testing.T, f *fixture) {
 						}
 					}
 				}
-				for _, err := range tx.Scan("things", storage.Range{}) { // also in the midst of a scan
+				for _, err := range tx.Scan("things", storage.Range{}) { // also during a scan
 					if err != nil {
 						return err
 					}
@@ -84,8 +84,8 @@ func testNested(t *testing.T, f *fixture) {
 	f.view(func(tx storage.Tx) error { wantKeys(t, tx, storage.Range{}, "a b"); return nil })
 }
 
-// testNestedFails returns the error of a nested call, panics with it and exits with it: that ends
-// the outer transaction, and the next one of the same goroutine isn't nested.
+// testNestedFails ends closures by the error of a nested call, by a panic and by the end of their
+// goroutine: after that, the next transaction of the goroutine must not be taken for a nested one.
 func testNestedFails(t *testing.T, f *fixture) {
 	f.define(things)
 	nested := func(inner transaction) error {
@@ -125,7 +125,7 @@ func testNestedFails(t *testing.T, f *fixture) {
 	f.view(func(tx storage.Tx) error { wantKeys(t, tx, storage.Range{}, "kept"); return nil })
 }
 
-// testStoresNest uses two stores at once, each inside a transaction of the other.
+// testStoresNest uses each of two stores inside transactions of the other.
 func testStoresNest(t *testing.T, f *fixture) {
 	other := f.backend.Open(t)
 	defer other.Close()
@@ -153,9 +153,8 @@ func testStoresNest(t *testing.T, f *fixture) {
 	}
 }
 
-// testNestedElsewhere has a closure wait for another goroutine, which can't be told from a
-// neighbour: a View there is served, and what has to wait for the outer transaction ends with its
-// context.
+// testNestedElsewhere makes a closure wait for another goroutine that uses the store: a View works
+// there, and a call that has to wait for the outer transaction ends with its context.
 func testNestedElsewhere(t *testing.T, f *fixture) {
 	f.define(things)
 	f.put(doc("a", `{}`))
@@ -175,7 +174,7 @@ func testNestedElsewhere(t *testing.T, f *fixture) {
 				go func() { done <- call(waiting) }()
 				var err error
 				select {
-				case err = <-done: // a backend that need not wait
+				case err = <-done: // the backend doesn't have to wait
 				case <-waiting.watched:
 					cancel()
 					err = <-done

@@ -12,7 +12,7 @@ import (
 
 func testScanOrder(t *testing.T, f *fixture) {
 	f.define(things)
-	// In the order of their bytes, which is not that of any language.
+	// Keys are ordered by bytes, not by the rules of any language.
 	for i, k := range []string{"🙂", "é", "a", "B", "a b", "ab", "a!", "A", "z", "_", "-", "10", "9"} {
 		f.put(doc(k, `{}`, "kind="+[]string{"same", "other", "Other"}[i%3]))
 	}
@@ -23,7 +23,7 @@ func testScanOrder(t *testing.T, f *fixture) {
 		wantKeys(t, tx, storage.Range{Index: "kind", Reverse: true}, "🙂 a! _ B 9 é a b A - z ab a 10")
 		return nil
 	})
-	f.update(func(tx storage.Tx) error { // a value that begins another comes first
+	f.update(func(tx storage.Tx) error { // a value sorts before those that it is a prefix of
 		for _, d := range []storage.Document{doc("k2", `{}`, "name=v"), doc("k1", `{}`, "name=v "), doc("k0", `{}`, "name=v\x01")} {
 			if err := tx.Put("things", d); err != nil {
 				return err
@@ -119,7 +119,7 @@ func testScanCursors(t *testing.T, f *fixture) {
 	walk(storage.Range{From: number(5), To: number(15)}, 10)
 	walk(storage.Range{From: number(5), To: number(15), Reverse: true}, 10)
 
-	// A cursor before the bounds, or behind them, changes nothing, or leaves nothing.
+	// A cursor before the bounds changes nothing, and after a cursor behind them nothing is left.
 	cursors := map[string]string{}
 	f.view(func(tx storage.Tx) error {
 		for rec, err := range tx.Scan("things", storage.Range{}) {
@@ -136,7 +136,7 @@ func testScanCursors(t *testing.T, f *fixture) {
 		return nil
 	})
 
-	// A cursor outlives the record that it names.
+	// A cursor stays valid when its record is deleted.
 	for _, r := range []storage.Range{{}, {Reverse: true}, {Index: "kind"}, {Index: "kind", Reverse: true}} {
 		var before []string
 		r.Limit = 0
@@ -163,7 +163,7 @@ func testScanCursors(t *testing.T, f *fixture) {
 	}
 	for _, bad := range []string{"garbage", "!", strings.Repeat("A", 3000)} {
 		err := f.View(f.ctx, func(tx storage.Tx) error { return scanError(tx, "things", storage.Range{After: bad}) })
-		wantError(t, "a cursor of garbage", err, storage.ErrInvalid)
+		wantError(t, "Scan with a bad cursor", err, storage.ErrInvalid)
 	}
 }
 
@@ -225,11 +225,11 @@ func testScanWhileWriting(t *testing.T, f *fixture) {
 				}
 			}
 			if n != 20 {
-				t.Errorf("the scan met %d records, want the 20 from before it", n)
+				t.Errorf("the scan yielded %d records, want the 20 that existed when it began", n)
 			}
 			return nil
 		})
-		f.update(func(tx storage.Tx) error { // back to the start
+		f.update(func(tx storage.Tx) error { // as before
 			for i := range 20 {
 				if err := tx.Delete("things", "z"+number(i)); err != nil {
 					return err
@@ -243,8 +243,8 @@ func testScanWhileWriting(t *testing.T, f *fixture) {
 	}
 }
 
-// testScanKeepsValues rewrites, adds and removes documents ahead of a scan, which
-// yields what was there when it began, as it was.
+// testScanKeepsValues rewrites, adds and removes documents ahead of a scan, which must yield the
+// documents as they were when it began.
 func testScanKeepsValues(t *testing.T, f *fixture) {
 	f.define(things)
 	for i := range 10 {
@@ -253,7 +253,7 @@ func testScanKeepsValues(t *testing.T, f *fixture) {
 	for _, own := range []bool{false, true} {
 		for _, r := range []storage.Range{{}, {Reverse: true}, {Index: "kind"}, {Index: "kind", Reverse: true}} {
 			err := f.Update(f.ctx, func(tx storage.Tx) error {
-				if own { // what it has written itself is kept elsewhere
+				if own { // backends keep the transaction's own writes elsewhere
 					for i := range 10 {
 						if err := tx.Put("things", doc(number(i), `{"n":1}`, "kind=k")); err != nil {
 							return err
@@ -271,7 +271,7 @@ func testScanKeepsValues(t *testing.T, f *fixture) {
 							return err
 						}
 					}
-					for _, ahead := range []string{"!" + rec.Key, "x" + rec.Key} { // of one direction each
+					for _, ahead := range []string{"!" + rec.Key, "x" + rec.Key} { // ahead in either direction
 						if err := tx.Put("things", doc(ahead, `{"n":3}`, "kind=k")); err != nil {
 							return err
 						}
@@ -291,7 +291,7 @@ func testScanKeepsValues(t *testing.T, f *fixture) {
 	}
 }
 
-// testScansAtOnce reads in the midst of a scan, and steps through two at once.
+// testScansAtOnce reads during a scan, and steps through two scans at the same time.
 func testScansAtOnce(t *testing.T, f *fixture) {
 	f.define(things)
 	for i := range 5 {
@@ -317,7 +317,7 @@ func testScansAtOnce(t *testing.T, f *fixture) {
 			}
 		}
 		if pairs != 25 {
-			t.Errorf("a scan within a scan met %d pairs, want 25", pairs)
+			t.Errorf("a scan inside a scan yielded %d pairs, want 25", pairs)
 		}
 		up, stopUp := iter.Pull2(tx.Scan("things", storage.Range{}))
 		defer stopUp()
@@ -333,10 +333,10 @@ func testScansAtOnce(t *testing.T, f *fixture) {
 				return err
 			}
 			if a.Key != number(i) || b.Key != number(4-i) {
-				t.Errorf("two scans in step are at %s and %s", a.Key, b.Key)
+				t.Errorf("two scans at the same time are at %s and %s", a.Key, b.Key)
 			}
 		}
-		// A sequence begins anew each time.
+		// A sequence can be used more than once.
 		seq := tx.Scan("things", storage.Range{Limit: 2})
 		for range 2 {
 			n := 0
@@ -416,7 +416,7 @@ func testLargeScan(t *testing.T, f *fixture) {
 		if i != n {
 			t.Errorf("%d records by kind, want %d", i, n)
 		}
-		for range tx.Scan("things", storage.Range{}) { // breaking off leaves the transaction usable
+		for range tx.Scan("things", storage.Range{}) { // breaking out leaves the transaction usable
 			break
 		}
 		_, err := tx.Get("things", number(n/2))

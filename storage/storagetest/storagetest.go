@@ -12,16 +12,16 @@ import (
 	"github.com/gatehouse-at/gatehouse/storage"
 )
 
-// Backend is what is tested.
+// Backend opens the stores of the backend under test.
 type Backend struct {
-	// Open returns an empty store. The suite closes it.
+	// Open returns a new, empty store. The suite closes it.
 	Open func(t *testing.T) storage.Store
-	// Reopen closes a store in the way of a program that ends, and opens what it
-	// left behind. Without it the suite doesn't test that data lasts.
+	// Reopen closes a store that Open has returned, and opens it again, as a restarted program
+	// does. If it is nil, the suite doesn't test durability.
 	Reopen func(t *testing.T, s storage.Store) storage.Store
 }
 
-// Run runs the suite, each part on a store of its own.
+// Run runs the suite. Each part is a subtest with a store of its own.
 func Run(t *testing.T, b Backend) {
 	for _, part := range []struct {
 		name string
@@ -57,7 +57,7 @@ func Run(t *testing.T, b Backend) {
 		{"CloseWaitsForUpdates", testCloseWaitsForUpdates},
 		{"Context", testContext},
 		{"NestedCallsFailAtOnce", testNested},
-		{"NestedCallsEndNothing", testNestedFails},
+		{"NestedCallsLeaveNothingBehind", testNestedFails},
 		{"DifferentStoresNest", testStoresNest},
 		{"NestedCallsOfOtherGoroutines", testNestedElsewhere},
 		{"Define", testDefine},
@@ -95,7 +95,7 @@ func Run(t *testing.T, b Backend) {
 	}
 }
 
-// things is the table that most parts work on.
+// things is the table that most parts use.
 var things = storage.Table{Name: "things", Indexes: []storage.Index{
 	{Name: "name", Unique: true},
 	{Name: "kind"},
@@ -131,7 +131,7 @@ func (f *fixture) view(fn func(storage.Tx) error) {
 	}
 }
 
-// put writes documents of the table things.
+// put writes documents to the table things.
 func (f *fixture) put(docs ...storage.Document) {
 	f.t.Helper()
 	f.update(func(tx storage.Tx) error {
@@ -144,7 +144,7 @@ func (f *fixture) put(docs ...storage.Document) {
 	})
 }
 
-// doc makes a document with index entries given as "index=value".
+// doc returns a document with index entries, given as "index=value".
 func doc(key, body string, entries ...string) storage.Document {
 	d := storage.Document{Key: key, Value: []byte(body)}
 	for _, e := range entries {
@@ -154,7 +154,7 @@ func doc(key, body string, entries ...string) storage.Document {
 	return d
 }
 
-// same reports whether two texts are the same JSON: a backend may reformat.
+// same checks that two texts are the same JSON, however a backend formats it.
 func same(t *testing.T, got []byte, want string) {
 	t.Helper()
 	var g, w any
@@ -170,7 +170,7 @@ func same(t *testing.T, got []byte, want string) {
 	}
 }
 
-// keys scans and returns the keys.
+// keys returns the keys of a scan of things.
 func keys(tx storage.Tx, r storage.Range) ([]string, error) {
 	var out []string
 	for rec, err := range tx.Scan("things", r) {
@@ -182,7 +182,7 @@ func keys(tx storage.Tx, r storage.Range) ([]string, error) {
 	return out, nil
 }
 
-// wantKeys checks the keys of a scan, given in one string, separated by spaces.
+// wantKeys checks the keys of a scan of things, which are given as one string, separated by spaces.
 func wantKeys(t *testing.T, tx storage.Tx, r storage.Range, want string) {
 	t.Helper()
 	got, err := keys(tx, r)
@@ -193,7 +193,7 @@ func wantKeys(t *testing.T, tx storage.Tx, r storage.Range, want string) {
 	}
 }
 
-// wantConflict checks that an error is a conflict at a place.
+// wantConflict checks that an error is a conflict in a table and an index.
 func wantConflict(t *testing.T, err error, table, index string) {
 	t.Helper()
 	var c *storage.ConflictError
@@ -201,7 +201,7 @@ func wantConflict(t *testing.T, err error, table, index string) {
 	case !errors.As(err, &c):
 		t.Errorf("error is %v, want a conflict", err)
 	case c.Table != table || c.Index != index:
-		t.Errorf("conflict is at %q %q, want %q %q", c.Table, c.Index, table, index)
+		t.Errorf("conflict in table %q, index %q; want %q, %q", c.Table, c.Index, table, index)
 	case !errors.Is(err, storage.ErrConflict):
 		t.Errorf("%v is not ErrConflict", err)
 	}

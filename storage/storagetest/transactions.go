@@ -62,16 +62,16 @@ func testRollbackOnPanic(t *testing.T, f *fixture) {
 		})
 	})
 	if got != "in the closure" {
-		t.Errorf("Update let %v through, want the panic of the closure", got)
+		t.Errorf("Update panicked with %v, want the panic of the closure", got)
 	}
 	if got := panics(func() { _ = f.View(f.ctx, func(storage.Tx) error { panic("in the view") }) }); got != "in the view" {
-		t.Errorf("View let %v through, want the panic of the closure", got)
+		t.Errorf("View panicked with %v, want the panic of the closure", got)
 	}
 	unchanged(t, f)
-	f.put(doc("a", `{"n":3}`, "name=A")) // and the store goes on
+	f.put(doc("a", `{"n":3}`, "name=A")) // the store still works
 }
 
-// testDecide: a refusal keeps what was written, and an error does not.
+// testDecide checks that a refusal keeps the writes, and that an error rolls them back.
 func testDecide(t *testing.T, f *fixture) {
 	f.define(things)
 	wrote := func(want string) {
@@ -108,7 +108,7 @@ func testDecide(t *testing.T, f *fixture) {
 	})
 	wantConflict(t, err, "things", "")
 
-	// Of several runs, that which is committed decides: each caller finds the count of those before.
+	// The run that is committed decides: exactly one caller finds the counter at zero.
 	const callers = 8
 	errs := together(callers, func(int) error {
 		return storage.Decide(f.ctx, f, func(tx storage.Tx) (error, error) {
@@ -196,8 +196,8 @@ func testClosedStore(t *testing.T, f *fixture) {
 func testCloseWaitsForViews(t *testing.T, f *fixture)   { closeDuring(t, f, f.View) }
 func testCloseWaitsForUpdates(t *testing.T, f *fixture) { closeDuring(t, f, f.Update) }
 
-// closeDuring closes a store under a running transaction, which goes on
-// undisturbed; Close returns after it.
+// closeDuring closes a store during a transaction. The transaction must continue, and Close must
+// wait for it.
 func closeDuring(t *testing.T, f *fixture, run func(context.Context, func(storage.Tx) error) error) {
 	f.define(things)
 	f.put(doc("a", `{}`))
@@ -215,7 +215,7 @@ func closeDuring(t *testing.T, f *fixture, run func(context.Context, func(storag
 			}()
 		})
 		for range 1000 {
-			runtime.Gosched() // to Close
+			runtime.Gosched() // let Close run
 			if _, err := tx.Get("things", "a"); err != nil {
 				return err
 			}
@@ -224,7 +224,7 @@ func closeDuring(t *testing.T, f *fixture, run func(context.Context, func(storag
 		return nil
 	})
 	if err != nil {
-		t.Errorf("the transaction under which the store was closed: %v", err)
+		t.Errorf("the transaction during which the store was closed: %v", err)
 	}
 	if err := <-closed; err != nil {
 		t.Error(err)
@@ -263,7 +263,7 @@ func testContext(t *testing.T, f *fixture) {
 	})
 	wantError(t, "View, context done during it", err, context.Canceled)
 
-	// Waiting for one's turn ends with the context too.
+	// An Update that waits for its turn ends with its context too.
 	inside, release := make(chan struct{}), make(chan struct{})
 	first := make(chan error, 1)
 	go func() {
@@ -283,7 +283,7 @@ func testContext(t *testing.T, f *fixture) {
 	second := make(chan error, 1)
 	go func() {
 		second <- f.Update(waiting, func(tx storage.Tx) error {
-			<-waiting.Done() // a backend that lets both run at once gets here
+			<-waiting.Done() // reached if the backend runs both at the same time
 			return waiting.Err()
 		})
 	}()
@@ -296,7 +296,7 @@ func testContext(t *testing.T, f *fixture) {
 	}
 }
 
-// watchedContext tells when somebody first waits for it to be done.
+// watchedContext closes watched when Done is called for the first time.
 type watchedContext struct {
 	context.Context
 	once    sync.Once
@@ -328,7 +328,7 @@ func testDefine(t *testing.T, f *fixture) {
 		return tables
 	}
 	list(0)
-	// Names as long as they may be, that differ at their ends, and words of SQL.
+	// Names of the maximum length that differ at their ends, and keywords of SQL.
 	long := "a23456789_123456789_123456789_123456789"
 	for _, name := range []string{long + "x", long + "y"} {
 		f.define(storage.Table{Name: name, Indexes: []storage.Index{
@@ -345,7 +345,7 @@ func testDefine(t *testing.T, f *fixture) {
 			return nil
 		})
 	}
-	f.define(things, storage.Table{Name: "order"}) // a word of SQL
+	f.define(things, storage.Table{Name: "order"}) // a keyword of SQL
 	f.define(things)
 	f.put(doc("a", `{"n":1}`, "name=A"))
 	if got := list(4)[2:]; got[0].Name != "order" || got[1].Name != "things" || len(got[1].Indexes) != 4 {
@@ -355,7 +355,7 @@ func testDefine(t *testing.T, f *fixture) {
 		err := f.Define(f.ctx, storage.Table{Name: "things", Indexes: []storage.Index{ix}})
 		wantError(t, "Define of another kind of index", err, storage.ErrInvalid)
 	}
-	// More indexes come, none goes, and the documents stay.
+	// Indexes are added but not removed, and the documents stay.
 	f.define(storage.Table{Name: "things", Indexes: []storage.Index{{Name: "extra"}}})
 	if got := list(4)[2:]; len(got[1].Indexes) != 5 {
 		t.Errorf("indexes are %v", got[1].Indexes)
@@ -381,7 +381,7 @@ func testDefineConcurrently(t *testing.T, f *fixture) {
 	f.put(doc("a", `{}`, "name=A"))
 }
 
-// testOwners defines tables of several owners, in either order, and again after a restart.
+// testOwners defines tables of several owners, in either order, and after a restart.
 func testOwners(t *testing.T, f *fixture) {
 	table := func(name, owner string, indexes ...storage.Index) storage.Table {
 		return storage.Table{Name: name, Owner: owner, Indexes: indexes}
@@ -400,7 +400,7 @@ func testOwners(t *testing.T, f *fixture) {
 			}
 		}
 	}
-	// The first owner of a table without one adopts it, with what is in it.
+	// A table without an owner is adopted by the first owner that defines it, with its documents.
 	adopt := func(name, owner, stranger string) {
 		t.Helper()
 		f.define(table(name, owner))
@@ -427,7 +427,7 @@ func testOwners(t *testing.T, f *fixture) {
 	}
 	adopt("open", "a", "b")
 
-	// Two owners in one call, and at once.
+	// Two owners in one call, and several at the same time.
 	wantError(t, "Define by two owners", f.Define(f.ctx, table("both", "a"), table("both", "b")), storage.ErrInvalid)
 	errs := together(8, func(i int) error { return f.Define(f.ctx, table("race", "owner"+strconv.Itoa(i))) })
 	won := 0

@@ -8,10 +8,10 @@ import (
 	"github.com/gatehouse-at/gatehouse/storage"
 )
 
-// Tables are the definitions of a store by name. A Tables is not changed once it is in use.
+// Tables are the definitions of a store's tables by name. They are immutable once in use.
 type Tables map[string]storage.Table
 
-// Define returns the definitions with more tables and indexes added.
+// Define returns the definitions with more tables, indexes and owners added.
 func (ts Tables) Define(more ...storage.Table) (Tables, error) {
 	out := Tables{}
 	for name, t := range ts {
@@ -37,7 +37,7 @@ func (ts Tables) Define(more ...storage.Table) (Tables, error) {
 			case old == nil:
 				have.Indexes = append(have.Indexes, ix)
 			case *old != ix:
-				return nil, fmt.Errorf("%w: index %s of table %s is defined otherwise already", storage.ErrInvalid, ix.Name, t.Name)
+				return nil, fmt.Errorf("%w: index %s of table %s is defined with another Unique or Multi", storage.ErrInvalid, ix.Name, t.Name)
 			}
 		}
 		out[t.Name] = have
@@ -45,7 +45,7 @@ func (ts Tables) Define(more ...storage.Table) (Tables, error) {
 	return out, nil
 }
 
-// Changes returns those of the later definitions that are not in ts, sorted by name.
+// Changes returns the definitions that are new in later or differ from those in ts, sorted by name.
 func (ts Tables) Changes(later Tables) []storage.Table {
 	changed := Tables{}
 	for name, t := range later {
@@ -67,7 +67,7 @@ func (ts Tables) List() []storage.Table {
 	return list
 }
 
-// Buckets returns the buckets of a table.
+// Buckets returns the names of a table's buckets.
 func Buckets(t storage.Table) []string {
 	buckets := []string{t.Name}
 	for _, ix := range t.Indexes {

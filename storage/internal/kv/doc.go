@@ -1,8 +1,8 @@
-// Package kv makes a storage transaction out of an ordered key-value store, for
-// backends that are one.
+// Package kv implements transactions on top of an ordered key-value store, and the rules for
+// documents, definitions and cursors that all backends share.
 //
-// A table is a bucket of its documents by key, and a bucket for each index with an entry for each
-// value, "value NUL key". What a transaction writes stays in an overlay of its own, over which its
-// reads look at the store beneath; when the transaction succeeds the backend applies the overlay,
-// and when it fails nothing needs to be undone.
+// A table is a bucket of documents by key, and a bucket for each index with an entry "value NUL
+// key" for each value. A transaction keeps its writes in an overlay, and its reads look there
+// before they look in the store. When the transaction succeeds, the backend applies the overlay;
+// when it fails, there is nothing to undo.
 package kv

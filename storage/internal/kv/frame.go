@@ -15,8 +15,8 @@ import (
 	"github.com/gatehouse-at/gatehouse/storage"
 )
 
-// frame puts a document's index entries before its JSON, so that replacing the document
-// finds the entries to remove: their length, then "index NUL value NUL" each.
+// frame encodes a document: the length of its index entries, "index NUL value NUL" for each of
+// them, and its JSON. Whoever replaces a document finds the entries to remove there.
 func frame(doc storage.Document) []byte {
 	n := 0
 	for _, e := range doc.Entries {
@@ -31,11 +31,11 @@ func frame(doc storage.Document) []byte {
 	return append(b, doc.Value...)
 }
 
-// unframe splits a stored document into its JSON and its entries, still encoded.
+// unframe splits a stored document into its JSON and its encoded entries.
 func unframe(b []byte) (value, entries []byte, err error) {
 	n, w := binary.Uvarint(b)
 	if w <= 0 || n > uint64(len(b)-w) {
-		return nil, nil, fmt.Errorf("storage: a stored document is damaged")
+		return nil, nil, errors.New("storage: a stored document is damaged")
 	}
 	end := w + int(n)
 	return b[end:], b[w:end], nil
@@ -58,7 +58,7 @@ func entriesOf(b []byte) ([]storage.Entry, error) {
 		index, rest, ok1 := bytes.Cut(enc, []byte{0})
 		val, rest, ok2 := bytes.Cut(rest, []byte{0})
 		if !ok1 || !ok2 {
-			return nil, fmt.Errorf("storage: a stored document's index entries are damaged")
+			return nil, errors.New("storage: the index entries of a stored document are damaged")
 		}
 		es = append(es, storage.Entry{Index: string(index), Value: string(val)})
 		enc = rest
@@ -66,14 +66,14 @@ func entriesOf(b []byte) ([]storage.Entry, error) {
 	return es, nil
 }
 
-// normal checks a document against its table and returns it with its entries sorted and without
-// repeats.
-func normal(t storage.Table, doc storage.Document) (storage.Document, error) {
+// Check checks a document against the definition of its table, and returns it with its entries
+// sorted and without duplicates.
+func Check(t storage.Table, doc storage.Document) (storage.Document, error) {
 	if err := storage.ValidKey(doc.Key); err != nil {
 		return doc, err
 	}
 	if err := validJSON(doc.Value); err != nil {
-		return doc, fmt.Errorf("%w: table %s: %s", storage.ErrInvalid, t.Name, err.Error())
+		return doc, fmt.Errorf("%w: table %s: %w", storage.ErrInvalid, t.Name, err)
 	}
 	es := slices.Clone(doc.Entries)
 	slices.SortFunc(es, compareEntries)
@@ -87,7 +87,7 @@ func normal(t storage.Table, doc storage.Document) (storage.Document, error) {
 		case ix == nil:
 			return doc, fmt.Errorf("%w: table %s has no index %q", storage.ErrInvalid, t.Name, e.Index)
 		case !ix.Multi && i > 0 && es[i-1].Index == e.Index:
-			return doc, fmt.Errorf("%w: index %s of table %s takes one value", storage.ErrInvalid, e.Index, t.Name)
+			return doc, fmt.Errorf("%w: index %s of table %s allows one value", storage.ErrInvalid, e.Index, t.Name)
 		}
 	}
 	doc.Entries = es
@@ -101,22 +101,22 @@ func compareEntries(a, b storage.Entry) int {
 	return strings.Compare(a.Value, b.Value)
 }
 
-// validJSON checks that a value is one JSON object without what some backends can't hold.
+// validJSON checks that a value is one JSON object, without text that some backends can't hold.
 func validJSON(v []byte) error {
 	trimmed := bytes.TrimLeft(v, " \t\r\n")
 	switch {
 	case len(trimmed) == 0 || trimmed[0] != '{' || !json.Valid(v):
 		return errors.New("a document must be one JSON object")
-	case !utf8.Valid(v): // which json.Valid lets pass
+	case !utf8.Valid(v): // json.Valid accepts it
 		return errors.New("a document must be UTF-8")
 	case bytes.Contains(v, []byte(`\u`)) && hasBadEscape(v):
-		return errors.New("a document must not contain the character NUL or half a surrogate pair")
+		return errors.New("a document must not contain NUL or half a surrogate pair")
 	}
 	return nil
 }
 
-// hasBadEscape reports whether valid JSON has an escape that stands for no
-// character that a backend can hold: NUL, or a surrogate without its other half.
+// hasBadEscape reports whether valid JSON contains an escape that some backends can't hold: NUL, or
+// half a surrogate pair.
 func hasBadEscape(v []byte) bool {
 	for i := 0; i < len(v); i++ {
 		if v[i] != '\\' {
@@ -125,7 +125,7 @@ func hasBadEscape(v []byte) bool {
 		r := escape(v[i:])
 		switch {
 		case r < 0:
-			i++ // whatever is escaped is passed over
+			i++ // skip the escaped character
 		case r == 0:
 			return true
 		case utf16.IsSurrogate(r):
@@ -140,7 +140,7 @@ func hasBadEscape(v []byte) bool {
 	return false
 }
 
-// escape returns what an escape like \u00e9 at the start of v stands for, or -1.
+// escape returns the rune of an escape such as \u00e9 at the start of v, or -1.
 func escape(v []byte) rune {
 	if len(v) < 6 || v[0] != '\\' || v[1] != 'u' {
 		return -1

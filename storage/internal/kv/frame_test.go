@@ -29,7 +29,7 @@ func TestNormalSortsEntriesWithoutRepeats(t *testing.T) {
 	}
 }
 
-// FuzzFrame frames documents and takes them apart again.
+// FuzzFrame encodes documents and decodes them again.
 func FuzzFrame(f *testing.F) {
 	f.Add("v", "w", `{"a":1}`)
 	f.Add("", "", "")
@@ -53,7 +53,7 @@ func FuzzFrame(f *testing.F) {
 	})
 }
 
-// FuzzUnframe reads what no store has written.
+// FuzzUnframe decodes arbitrary bytes.
 func FuzzUnframe(f *testing.F) {
 	f.Add(frame(storage.Document{Value: []byte(`{}`), Entries: []storage.Entry{{Index: "one", Value: "v"}}}))
 	f.Add([]byte{})
@@ -70,7 +70,7 @@ func FuzzUnframe(f *testing.F) {
 	})
 }
 
-// FuzzValidJSON compares what is let pass with what Go reads and writes again.
+// FuzzValidJSON compares validJSON with what encoding/json decodes.
 func FuzzValidJSON(f *testing.F) {
 	for _, s := range []string{`{}`, `{"a":"\u0000"}`, `{"a":"\\u0000"}`, `{"a":"\ud83d\ude42"}`, `{"a":"\ud83d"}`, `{"a":"\ud83d\\ude42"}`,
 		`{"a":"\ude42\ud83d"}`, `{"a":"\ud83d\ud83d\ude42"}`, `{"\uDe42":1}`, `{"a":"\\\ud83d"}`, "{\"a\":\"\xff\"}", "[]", ` {"a":1} `} {
@@ -81,12 +81,12 @@ func FuzzValidJSON(f *testing.F) {
 		var object map[string]any
 		if json.Unmarshal([]byte(s), &object) != nil || object == nil {
 			if err == nil {
-				t.Errorf("%q passes", s)
+				t.Errorf("%q is valid", s)
 			}
 			return
 		}
 		if strings.Contains(s, "\ufffd") || strings.Contains(strings.ToLower(s), `\ufffd`) {
-			return // as which Go reads what it can't hold
+			return // Go decodes what it can't hold as this
 		}
 		bad := false
 		for d := json.NewDecoder(strings.NewReader(s)); ; {
@@ -104,7 +104,7 @@ func FuzzValidJSON(f *testing.F) {
 	})
 }
 
-// FuzzPosition reads cursors that anyone may send.
+// FuzzPosition decodes arbitrary cursors, which clients may send.
 func FuzzPosition(f *testing.F) {
 	f.Add("", Cursor("", "key"))
 	f.Add("one", Cursor("one", "value\x00key"))
@@ -128,7 +128,7 @@ func FuzzPosition(f *testing.F) {
 			val, key, ok = pos, pos, true
 		}
 		if !ok || storage.ValidKey(val) != nil || storage.ValidKey(key) != nil {
-			t.Errorf("the position %q is made of no keys", pos)
+			t.Errorf("the position %q doesn't consist of keys", pos)
 		}
 	})
 }

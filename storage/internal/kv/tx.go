@@ -2,7 +2,6 @@ package kv
 
 import (
 	"context"
-	"encoding/base64"
 	"fmt"
 	"iter"
 	"strings"
@@ -13,8 +12,8 @@ import (
 	"github.com/gatehouse-at/gatehouse/storage"
 )
 
-// Reader reads a consistent state of a key-value store. Byte slices that it
-// returns stay as they are for good.
+// Reader reads a consistent state of a key-value store. The byte slices that it returns stay valid
+// and unmodified.
 type Reader interface {
 	// Get returns the value of a key in a bucket.
 	Get(bucket, key string) (value []byte, ok bool)
@@ -24,7 +23,7 @@ type Reader interface {
 	Descend(bucket, before string) iter.Seq2[string, []byte]
 }
 
-// Tx implements [storage.Tx] over a Reader.
+// Tx implements [storage.Tx] on top of a [Reader].
 type Tx struct {
 	ctx      context.Context
 	tables   Tables
@@ -35,15 +34,15 @@ type Tx struct {
 	closed   bool
 }
 
-// overlay is what a transaction has written to a bucket; nil is deleted.
+// overlay is what a transaction has written to a bucket; a nil value is a deletion.
 type overlay = btree.Map[string, []byte]
 
-// NewTx begins a transaction.
+// NewTx begins a transaction, which the caller has to end by calling Finish.
 func NewTx(ctx context.Context, tables Tables, base Reader, writable bool) *Tx {
 	return &Tx{ctx: ctx, tables: tables, base: base, writable: writable}
 }
 
-// Finish ends the transaction and returns the error that dooms it, if any.
+// Finish ends the transaction, and returns the error that dooms it, or that of its context.
 func (tx *Tx) Finish() error {
 	tx.closed = true
 	if tx.doom != nil {
@@ -55,8 +54,7 @@ func (tx *Tx) Finish() error {
 // Dirty reports whether the transaction has written anything.
 func (tx *Tx) Dirty() bool { return len(tx.written) > 0 }
 
-// Writes yields what was written, by bucket and in the order of the keys; a nil
-// value is a deletion.
+// Writes yields the writes to each bucket, in the order of the keys; a nil value is a deletion.
 func (tx *Tx) Writes() iter.Seq2[string, *btree.Map[string, []byte]] {
 	return func(yield func(string, *overlay) bool) {
 		for bucket, o := range tx.written {
@@ -147,7 +145,7 @@ func (tx *Tx) GetBy(table, index, val string) ([]byte, error) {
 	}
 	b, ok := tx.get(table, key)
 	if !ok {
-		return nil, fmt.Errorf("storage: index %s of table %s leads to a document that is not there", index, table)
+		return nil, fmt.Errorf("storage: index %s of table %s leads to a document that does not exist", index, table)
 	}
 	return value(b)
 }
@@ -182,7 +180,7 @@ func (tx *Tx) put(table string, doc storage.Document, insert bool) error {
 	if err != nil {
 		return err
 	}
-	if doc, err = normal(t, doc); err != nil {
+	if doc, err = Check(t, doc); err != nil {
 		return err
 	}
 	if old, ok := tx.get(table, doc.Key); ok {
@@ -262,12 +260,12 @@ func (tx *Tx) Scan(table string, r storage.Range) iter.Seq2[storage.Record, erro
 				yield(storage.Record{}, err)
 				return
 			}
-			rec := storage.Record{Key: pos, Cursor: cursor(r.Index, pos)}
+			rec := storage.Record{Key: pos, Cursor: Cursor(r.Index, pos)}
 			if r.Index != "" {
 				rec.Key = pos[strings.IndexByte(pos, 0)+1:]
 				var ok bool
 				if stored, ok = docs(rec.Key); !ok {
-					yield(storage.Record{}, fmt.Errorf("storage: index %s of table %s leads to a document that is not there", r.Index, table))
+					yield(storage.Record{}, fmt.Errorf("storage: index %s of table %s leads to a document that does not exist", r.Index, table))
 					return
 				}
 			}
@@ -284,7 +282,8 @@ func (tx *Tx) Scan(table string, r storage.Range) iter.Seq2[storage.Record, erro
 	}
 }
 
-// frozen returns a function that gets documents of a table as they are now.
+// frozen returns a function that returns the documents of a table as they are now, whatever is
+// written later.
 func (tx *Tx) frozen(table string) func(key string) ([]byte, bool) {
 	o := tx.written[table]
 	if o != nil {
@@ -300,8 +299,8 @@ func (tx *Tx) frozen(table string) func(key string) ([]byte, bool) {
 	}
 }
 
-// bounds translates a range into a bucket and positions in it: from (inclusive) and to
-// (exclusive), empty for none.
+// bounds converts a range to a bucket and positions in it: from (inclusive) and to (exclusive),
+// which are empty for no bound.
 func (tx *Tx) bounds(table string, r storage.Range) (bucket, from, to string, err error) {
 	if err = tx.ready(); err != nil {
 		return
@@ -318,7 +317,7 @@ func (tx *Tx) bounds(table string, r storage.Range) (bucket, from, to string, er
 	}
 	for _, b := range []string{r.From, r.To, r.Prefix} {
 		if !utf8.ValidString(b) || strings.IndexByte(b, 0) >= 0 {
-			err = fmt.Errorf("%w: the bound of a scan is not UTF-8 or holds a NUL", storage.ErrInvalid)
+			err = fmt.Errorf("%w: the bound of a scan is not UTF-8 or contains NUL", storage.ErrInvalid)
 			return
 		}
 	}
@@ -328,7 +327,7 @@ func (tx *Tx) bounds(table string, r storage.Range) (bucket, from, to string, er
 	}
 	if r.After != "" {
 		var pos string
-		if pos, err = position(r.Index, r.After); err != nil {
+		if pos, err = Position(r.Index, r.After); err != nil {
 			return
 		}
 		if r.Reverse {
@@ -340,7 +339,7 @@ func (tx *Tx) bounds(table string, r storage.Range) (bucket, from, to string, er
 	return
 }
 
-// lower is the lower of two upper bounds, of which empty is none.
+// lower returns the lower of two upper bounds; empty means no bound.
 func lower(a, b string) string {
 	if a == "" || b != "" && b < a {
 		return b
@@ -348,34 +347,15 @@ func lower(a, b string) string {
 	return a
 }
 
-// after is the first string behind all that start with a prefix.
+// after returns the first string after all strings that start with a prefix.
 func after(prefix string) string {
 	b := []byte(prefix)
 	b[len(b)-1]++ // never 0xff in UTF-8
 	return string(b)
 }
 
-func cursor(index, pos string) string {
-	return base64.RawURLEncoding.EncodeToString([]byte(index + ":" + pos))
-}
-
-func position(index, cursor string) (string, error) {
-	b, err := base64.RawURLEncoding.DecodeString(cursor)
-	pos, ok := strings.CutPrefix(string(b), index+":")
-	key := pos
-	if index != "" && ok {
-		var val string
-		val, key, ok = strings.Cut(pos, "\x00")
-		ok = ok && storage.ValidKey(val) == nil
-	}
-	if err != nil || !ok || storage.ValidKey(key) != nil {
-		return "", fmt.Errorf("%w: cursor", storage.ErrInvalid)
-	}
-	return pos, nil
-}
-
-// scan merges a bucket with what was written to it so far. Later writes don't change what it
-// yields.
+// scan yields a bucket with what the transaction has written to it so far. Later writes don't
+// change what it yields.
 func (tx *Tx) scan(bucket, from, to string, reverse bool) iter.Seq2[string, []byte] {
 	base := bounded(tx.base, bucket, from, to, reverse)
 	o := tx.written[bucket]
@@ -406,8 +386,8 @@ func bounded(r Reader, bucket, from, to string, reverse bool) iter.Seq2[string, 
 	}
 }
 
-// merge yields both sequences in order; where both have a key the second's value
-// counts, and nil leaves the key out.
+// merge yields two sequences in order. If both have a key, the value of the second is used. Keys
+// with a nil value in the second are left out.
 func merge(a, b iter.Seq2[string, []byte], reverse bool) iter.Seq2[string, []byte] {
 	return func(yield func(string, []byte) bool) {
 		next, stop := iter.Pull2(b)
@@ -439,7 +419,7 @@ func merge(a, b iter.Seq2[string, []byte], reverse bool) iter.Seq2[string, []byt
 	}
 }
 
-// overlaid reads an overlay as if it were a bucket.
+// overlaid implements [Reader] with an overlay in place of all buckets.
 type overlaid struct{ m *overlay }
 
 func (o overlaid) Get(_, key string) ([]byte, bool) { return o.m.Get(key) }

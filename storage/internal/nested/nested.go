@@ -39,8 +39,8 @@ func New() *Guard {
 	return &Guard{id: goid.Get}
 }
 
-// slowID returns the ID of the calling goroutine from its stack trace, which begins with
-// "goroutine 123 [running]". That takes microseconds.
+// slowID returns the ID of the calling goroutine from its stack trace, which begins with "goroutine
+// 123 [running]". That takes microseconds.
 func slowID() int64 {
 	var buf [64]byte
 	trace := buf[:runtime.Stack(buf[:], false)]
