@@ -1,13 +1,16 @@
 # The commands of the README, by name.
-.PHONY: run test race lint fuzz bench interop compare vuln ci
+.PHONY: run short test race lint fuzz bench interop compare vuln ci
 
 run:            ## run the server on http://127.0.0.1:2583
 	go run ./examples/standalone
 
-test:           ## run the tests
+short:          ## run the tests that need no other programs, in less than a minute
+	go test -short ./...
+
+test:           ## run all tests
 	go test ./...
 
-race:           ## run them with the race detector
+race:           ## run all tests with the race detector
 	go test -race ./...
 
 lint:           ## check formatting and code

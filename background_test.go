@@ -10,6 +10,7 @@ import (
 	"github.com/gatehouse-at/gatehouse"
 	"github.com/gatehouse-at/gatehouse/accounts"
 	"github.com/gatehouse-at/gatehouse/accounts/mail"
+	"github.com/gatehouse-at/gatehouse/storage"
 	"github.com/gatehouse-at/gatehouse/storage/memory"
 )
 
@@ -50,6 +51,57 @@ func TestBackgroundWork(t *testing.T) {
 		}
 		if err := srv.Close(); err != nil {
 			t.Errorf("the second time: %v", err)
+		}
+		if err := store.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestNoMaintenance lets time pass over a server whose background work is the program's to start:
+// nothing is done until the program does, and no lease is taken that would keep other processes from
+// doing it.
+func TestNoMaintenance(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx := t.Context()
+		store := memory.New()
+		srv, err := gatehouse.New(ctx, store, gatehouse.Config{
+			Hostname: "localhost", HandleDomains: []string{".test"}, Passwords: gatehouse.Passwords{Memory: 8, Time: 1},
+			Mail: gatehouse.Mail{Mailer: mail.NewMemory()}, Logger: slog.New(slog.DiscardHandler), NoMaintenance: true,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		alice, err := srv.Accounts.Create(ctx, accounts.CreateParams{Handle: "alice.test", Email: "alice@example.com", Password: "correct horse"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		later := time.Now().Add(4 * 24 * time.Hour)
+		if err := srv.Accounts.Deactivate(ctx, alice.DID, &later); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(5 * 24 * time.Hour)
+		if _, err := srv.Accounts.Get(ctx, alice.DID); err != nil {
+			t.Errorf("before the program maintains the server: %v", err)
+		}
+		leases, err := storage.NewLeases(ctx, store, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if held, err := leases.Acquire(ctx, "maintenance", "another process", time.Minute); err != nil || !held {
+			t.Errorf("another process acquires the lease: %v, %v", held, err)
+		}
+		if err := srv.Maintain(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := srv.Accounts.Get(ctx, alice.DID); !errors.Is(err, accounts.ErrNotFound) {
+			t.Errorf("after Maintain: %v", err)
+		}
+		if err := srv.Close(); err != nil {
+			t.Error(err)
+		}
+		if held, err := leases.Acquire(ctx, "maintenance", "a third process", time.Second); err != nil || held {
+			t.Errorf("Close released the lease of another process: %v, %v", held, err)
 		}
 		if err := store.Close(); err != nil {
 			t.Error(err)

@@ -98,6 +98,11 @@ type Config struct {
 	// authorizes nor limits calls of these.
 	LeaveToFallback []string
 
+	// NoMaintenance leaves the background work to the program, which calls [Server.Maintain]
+	// periodically, by a scheduler of its own or from a test. Default: the Server calls it once a
+	// minute, in one of the processes on a store at a time.
+	NoMaintenance bool
+
 	// Logger receives request lines and what operators should know. Default [slog.Default].
 	Logger *slog.Logger
 	// Now returns the time. Default [time.Now].

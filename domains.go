@@ -62,8 +62,9 @@ func hooks(embedders []accounts.Hook) []accounts.Hook {
 }
 
 // Maintain does one round of background work: it finishes or undoes sign-ups and changes of handles
-// and keys that were cut short, and removes what has expired. The Server does it by itself, once a
-// minute.
+// and keys that were interrupted, and removes what has expired. The Server does it by itself, once a
+// minute, unless NoMaintenance of the [Config] leaves it to the program. It is safe for concurrent
+// use, also by several processes on one store.
 func (s *Server) Maintain(ctx context.Context) error {
 	var failed error
 	for _, d := range domains {

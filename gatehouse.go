@@ -70,8 +70,10 @@ func New(ctx context.Context, store storage.Store, cfg Config) (*Server, error) 
 	set.warnOfNames(ctx)
 	background, stop := context.WithCancel(context.Background())
 	s.stop = stop
-	s.running.Add(1)
-	go s.maintain(background)
+	if !set.NoMaintenance {
+		s.running.Add(1)
+		go s.maintain(background)
+	}
 	return s, nil
 }
 
@@ -115,7 +117,9 @@ func (s *Server) Close() error {
 	s.closing.Do(func() {
 		s.stop()
 		s.running.Wait()
-		s.releaseLease()
+		if !s.cfg.NoMaintenance {
+			s.releaseLease()
+		}
 		ctx, cancel := context.WithTimeout(context.Background(), s.cfg.Mail.Timeout)
 		defer cancel()
 		err = s.Accounts.Close(ctx)

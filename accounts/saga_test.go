@@ -28,11 +28,10 @@ func TestRecoveryLeavesWorkInProgressAlone(t *testing.T) {
 	clock := gatehousetest.NewClock()
 	cfg := gatehouse.Config{
 		Hostname: "pds.test", HandleDomains: []string{".test"}, Passwords: gatehouse.Passwords{Memory: 8, Time: 1},
-		Logger: slog.New(slog.DiscardHandler), Now: clock.Now, DIDs: gatehouse.DIDs{Directory: dir},
+		Logger: slog.New(slog.DiscardHandler), NoMaintenance: true, Now: clock.Now, DIDs: gatehouse.DIDs{Directory: dir},
 	}
 	store := memory.New()
 	defer store.Close()
-	holdMaintenance(t, store, clock)
 	start := func() *gatehouse.Server {
 		t.Helper()
 		srv, err := gatehouse.New(t.Context(), struct{ storage.Store }{store}, cfg) // several processes may have it open
@@ -83,18 +82,6 @@ func TestRecoveryLeavesWorkInProgressAlone(t *testing.T) {
 			t.Errorf("finished: %t, want %t (%v)", err == nil, want, err)
 		}
 		clock.Advance(time.Minute)
-	}
-}
-
-// holdMaintenance keeps servers from doing their background work, which the test does when it likes.
-func holdMaintenance(t *testing.T, store storage.Store, clock *gatehousetest.Clock) {
-	t.Helper()
-	leases, err := storage.NewLeases(ctx, store, clock.Now)
-	if err == nil {
-		_, err = leases.Acquire(ctx, maintenanceLease, "the test", 10_000*time.Hour)
-	}
-	if err != nil {
-		t.Fatal(err)
 	}
 }
 
@@ -226,7 +213,6 @@ func TestWhatAnEarlierVersionLeftIsRecovered(t *testing.T) {
 	store := memory.New()
 	defer store.Close()
 	clock := gatehousetest.NewClock()
-	holdMaintenance(t, store, clock)
 	key, err := did.ParseRotationKey("0101010101010101010101010101010101010101010101010101010101010101")
 	if err != nil {
 		t.Fatal(err)
@@ -295,7 +281,7 @@ func TestWhatAnEarlierVersionLeftIsRecovered(t *testing.T) {
 
 	srv, err := gatehouse.New(t.Context(), store, gatehouse.Config{
 		Hostname: "pds.test", HandleDomains: []string{".test"}, Passwords: gatehouse.Passwords{Memory: 8, Time: 1}, DIDs: gatehouse.DIDs{Directory: dir, RotationKey: key},
-		Logger: slog.New(slog.DiscardHandler), Now: clock.Now,
+		Logger: slog.New(slog.DiscardHandler), NoMaintenance: true, Now: clock.Now,
 	})
 	if err != nil {
 		t.Fatal(err)

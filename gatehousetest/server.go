@@ -56,7 +56,8 @@ func WithStore(s storage.Store) Option { return func(o *options) { o.store = s }
 
 // WithConfig changes the configuration: host name "localhost", handle domain
 // ".test", rate limits off, an admin password of [AdminPassword], passwords of any length, handles
-// that are free as soon as an account has another.
+// that are free as soon as an account has another, and no background work: a test that wants it
+// calls Gatehouse.Maintain.
 func WithConfig(change func(*gatehouse.Config)) Option {
 	return func(o *options) { o.configure = append(o.configure, change) }
 }
@@ -93,6 +94,7 @@ func NewServer(t testing.TB, opts ...Option) *Server {
 		Limits:        gatehouse.Limits{Limiter: ratelimit.Off{}},
 		Logger:        slog.New(slog.DiscardHandler),
 		Now:           s.Clock.Now,
+		NoMaintenance: true,
 	}
 	for _, change := range o.configure {
 		change(&cfg)
@@ -159,12 +161,15 @@ type Mailbox struct {
 	t testing.TB
 }
 
+// patience is how long a test waits for an e-mail, on a machine that does other things too.
+const patience = time.Minute
+
 // Code returns the code of the last e-mail with one to an address, and forgets it and the codes
 // before. Notices that came after it don't matter, and stay. It waits for the e-mail if there is
 // none yet, and fails the test if none comes.
 func (m *Mailbox) Code(to string) string {
 	m.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	msg, err := m.TakeCode(ctx, to)
 	if err != nil {
@@ -177,7 +182,7 @@ func (m *Mailbox) Code(to string) string {
 // waits for the e-mail if there is none yet, and fails the test if none comes.
 func (m *Mailbox) Notice(kind mail.Kind, to string) mail.Message {
 	m.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	msg, err := m.TakeOf(ctx, kind, to)
 	if err != nil {

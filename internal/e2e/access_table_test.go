@@ -283,6 +283,7 @@ func told(a *answer) string {
 // TestEveryMethodAnswersEveryToken goes through all methods with all kinds of credentials. A method
 // that is added needs its row here, and its row in docs/methods.md.
 func TestEveryMethodAnswersEveryToken(t *testing.T) {
+	t.Parallel()
 	served := newAPI(t)
 	rows := documentedMethods(t)
 	for _, nsid := range served.lexicons.Methods("com.atproto.") {
@@ -330,6 +331,7 @@ func TestEveryMethodAnswersEveryToken(t *testing.T) {
 // that has an id by which to know; what only reads takes any. No token is good for longer than an
 // hour.
 func TestAModeratorsTokenActsOnce(t *testing.T) {
+	t.Parallel()
 	plc := newDirectory(t)
 	moderator := outsiderIn(t, plc)
 	onEach(t, func(t *testing.T, s *api) {

@@ -12,6 +12,7 @@ import (
 
 // TestActivationLooksAtTheDID changes a DID behind the server's back.
 func TestActivationLooksAtTheDID(t *testing.T) {
+	t.Parallel()
 	rotationKey := privateKey(t)
 	onEach(t, func(t *testing.T, s *api) {
 		alice := s.signUp("alice.test")

@@ -19,6 +19,7 @@ import (
 )
 
 func TestAdmin(t *testing.T) {
+	t.Parallel()
 	onEach(t, func(t *testing.T, s *api) {
 		code := s.newCode(2)
 		alice := s.signUp("alice.test", object{"inviteCode": code})
@@ -191,6 +192,7 @@ func TestAdmin(t *testing.T) {
 }
 
 func TestSeveralAdminsAndAModerationService(t *testing.T) {
+	t.Parallel()
 	moderator := newAPI(t, config(func(c *gatehouse.Config) { c.Hostname = "mod.test" }))
 	labeler := moderator.signUp("watcher.test") // its account's key stands for the service's
 	onEach(t, func(t *testing.T, s *api) {
@@ -249,6 +251,7 @@ func TestSeveralAdminsAndAModerationService(t *testing.T) {
 }
 
 func TestHandles(t *testing.T) {
+	t.Parallel()
 	resolver := handles{"alice.example.com": "", "other.example.com": "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa"}
 	onEach(t, func(t *testing.T, s *api) {
 		alice := s.signUp("alice.test")
@@ -367,6 +370,7 @@ func TestHandles(t *testing.T) {
 // of its own. Where that host leads here, resolving it would ask this server again, which would
 // resolve it, and so on.
 func TestForeignDocumentsAreNotServed(t *testing.T) {
+	t.Parallel()
 	const id = syntax.DID("did:web:alice.example.org")
 	var resolved atomic.Int32
 	s := newAPI(t, config(func(c *gatehouse.Config) {
@@ -392,6 +396,7 @@ func TestForeignDocumentsAreNotServed(t *testing.T) {
 
 // TestIdentityWithoutAStore: "not found" would be taken for the end of a handle or of a DID.
 func TestIdentityWithoutAStore(t *testing.T) {
+	t.Parallel()
 	s := newAPI(t, config(func(c *gatehouse.Config) {
 		c.DIDs.Resolver = func(context.Context, syntax.DID) (json.RawMessage, error) {
 			return json.RawMessage(`{"id":"did:web:alice.example.org","alsoKnownAs":["at://alice.test"]}`), nil
@@ -423,6 +428,7 @@ var serversRotationKey = func() did.Signer {
 
 // TestEveryMethodIsServed goes through the lexicons.
 func TestEveryMethodIsServed(t *testing.T) {
+	t.Parallel()
 	s := newAPI(t)
 	for _, nsid := range s.lexicons.Methods("com.atproto.server.", "com.atproto.admin.", "com.atproto.identity.") {
 		name := nsid[len("com.atproto."):]

@@ -12,6 +12,7 @@ import (
 
 // TestOfficialClient drives all methods of the first edition with indigo's client.
 func TestOfficialClient(t *testing.T) {
+	t.Parallel()
 	onEach(t, func(t *testing.T, s *api) {
 		ctx := context.Background()
 		text := func(s string) *string { return &s }

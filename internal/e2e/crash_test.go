@@ -19,39 +19,9 @@ import (
 	"time"
 
 	"github.com/gatehouse-at/gatehouse"
-	"github.com/gatehouse-at/gatehouse/internal/pgcluster"
 	"github.com/gatehouse-at/gatehouse/storage"
 	"github.com/gatehouse-at/gatehouse/storage/bolt"
 )
-
-// binDir holds the server that the tests build, and goes when they end.
-var binDir string
-
-func TestMain(m *testing.M) {
-	var err error
-	if binDir, err = os.MkdirTemp("", "gatehouse-e2e-"); err != nil {
-		panic(err)
-	}
-	defer os.RemoveAll(binDir)
-	pgcluster.Main(m)
-	if whole() {
-		if missing := provoked.missing(); len(missing) > 0 {
-			fmt.Println("FAIL: declared errors that no test provokes:", missing)
-			os.RemoveAll(binDir)
-			os.Exit(1)
-		}
-	}
-}
-
-// standalone builds the operator's server once.
-var standalone = sync.OnceValues(func() (string, error) {
-	path := filepath.Join(binDir, "standalone")
-	out, err := exec.Command("go", "build", "-o", path, "../../examples/standalone").CombinedOutput()
-	if err != nil {
-		return "", fmt.Errorf("building the server: %w: %s", err, out)
-	}
-	return path, nil
-})
 
 // process is a running standalone server.
 type process struct {
@@ -63,11 +33,7 @@ type process struct {
 // start runs the server on a free port and waits until it says where it listens.
 func start(t *testing.T, flags ...string) *process {
 	t.Helper()
-	path, err := standalone()
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := &process{cmd: exec.Command(path, append([]string{"-addr", "127.0.0.1:0", "-rate-limits", "off"}, flags...)...)}
+	p := &process{cmd: exec.Command(standalone(t), append([]string{"-addr", "127.0.0.1:0", "-rate-limits", "off"}, flags...)...)}
 	p.cmd.Dir = t.TempDir()
 	p.cmd.Stderr = &p.log
 	stdout, err := p.cmd.StdoutPipe()
@@ -133,9 +99,7 @@ func (p *process) call(method, token string, input object) (int, object) {
 // out, several times over on one database: whatever was acknowledged is there, what was ended stays
 // ended, and the file is consistent.
 func TestKillUnderLoad(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes some seconds")
-	}
+	t.Parallel()
 	data := t.TempDir()
 	// What a client was told: an empty app password or a false ended says nothing.
 	type account struct {
@@ -201,7 +165,7 @@ func TestKillUnderLoad(t *testing.T) {
 		}
 		select {
 		case <-enough:
-		case <-time.After(time.Minute):
+		case <-time.After(5 * patience):
 			t.Errorf("too slow: %s", &p.log)
 		}
 		p.kill() // in the midst of requests
@@ -250,19 +214,17 @@ func TestKillUnderLoad(t *testing.T) {
 }
 
 func TestStandaloneRefusesASecondProcess(t *testing.T) {
+	t.Parallel()
 	data := t.TempDir()
 	start(t, "-data", data)
-	path, err := standalone()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := exec.Command(path, "-addr", "127.0.0.1:0", "-data", data).CombinedOutput()
+	out, err := exec.Command(standalone(t), "-addr", "127.0.0.1:0", "-data", data).CombinedOutput()
 	if err == nil || !strings.Contains(string(out), "in use by another process") {
 		t.Errorf("a second process on one file: %v, %s", err, out)
 	}
 }
 
 func TestStandaloneStopsCleanly(t *testing.T) {
+	t.Parallel()
 	for _, signal := range []os.Signal{os.Interrupt, syscall.SIGTERM} {
 		t.Run(signal.String(), func(t *testing.T) { stopsCleanly(t, signal) })
 	}
@@ -293,10 +255,8 @@ func stopsCleanly(t *testing.T, signal os.Signal) {
 }
 
 func TestStandaloneRefusesBadFlags(t *testing.T) {
-	path, err := standalone()
-	if err != nil {
-		t.Fatal(err)
-	}
+	t.Parallel()
+	path := standalone(t)
 	for _, c := range []struct{ flags, want string }{
 		{"-store nonsense", "neither bolt nor memory"},
 		{"-hostname under_score", "Hostname"},

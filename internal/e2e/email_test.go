@@ -9,6 +9,7 @@ import (
 )
 
 func TestEmail(t *testing.T) {
+	t.Parallel()
 	onEach(t, func(t *testing.T, s *api) {
 		s.signUp("bob.test")
 		alice := s.signUp("alice.test")
@@ -102,6 +103,7 @@ func TestEmail(t *testing.T) {
 }
 
 func TestDeactivationAndDeletionInTime(t *testing.T) {
+	t.Parallel()
 	onEach(t, func(t *testing.T, s *api) {
 		alice := s.signUp("alice.test")
 		me := bearer(alice.AccessJWT)

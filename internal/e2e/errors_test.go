@@ -13,6 +13,7 @@ import (
 )
 
 func TestCreateAccountErrors(t *testing.T) {
+	t.Parallel()
 	onEach(t, func(t *testing.T, s *api) {
 		ctx := context.Background()
 		s.CreateAccount("taken.test")
@@ -87,6 +88,7 @@ func TestCreateAccountErrors(t *testing.T) {
 }
 
 func TestTakedown(t *testing.T) {
+	t.Parallel()
 	onEach(t, func(t *testing.T, s *api) {
 		ctx := context.Background()
 		alice := s.signUp("alice.test")
@@ -129,6 +131,7 @@ func TestTakedown(t *testing.T) {
 }
 
 func TestDeactivated(t *testing.T) {
+	t.Parallel()
 	onEach(t, func(t *testing.T, s *api) {
 		alice := s.signUp("alice.test")
 		if err := s.Gatehouse.Accounts.Deactivate(context.Background(), syntax.DID(alice.DID), nil); err != nil {
@@ -147,6 +150,7 @@ func TestDeactivated(t *testing.T) {
 }
 
 func TestCodesOfMails(t *testing.T) {
+	t.Parallel()
 	onEach(t, func(t *testing.T, s *api) {
 		alice, bob := s.signUp("alice.test"), s.signUp("bob.test")
 		reset := func(code string) *answer {
@@ -200,6 +204,7 @@ func TestCodesOfMails(t *testing.T) {
 }
 
 func TestTokens(t *testing.T) {
+	t.Parallel()
 	onEach(t, func(t *testing.T, s *api) {
 		alice := s.signUp("alice.test")
 		get := func(authorization string) *answer {
@@ -249,6 +254,7 @@ func TestTokens(t *testing.T) {
 }
 
 func TestAdminAuth(t *testing.T) {
+	t.Parallel()
 	onEach(t, func(t *testing.T, s *api) {
 		alice := s.signUp("alice.test")
 		for _, method := range []string{"server.createInviteCode", "server.createInviteCodes"} {
@@ -277,32 +283,36 @@ func TestAdminAuth(t *testing.T) {
 
 // TestDuplicateCreate makes a second call earn the codes while the first is about to.
 func TestDuplicateCreate(t *testing.T) {
-	onEach(t, func(t *testing.T, s *api) {
-		alice := s.CreateAccount("alice.test")
-		s.Clock.Advance(48 * time.Hour)
-		alice.AccessJWT = s.Login(alice).AccessJWT
-		rival := true
-		interleave = func() {
-			if rival {
-				rival = false
-				if got := s.do(bearer(alice.AccessJWT), "server.getAccountInviteCodes", nil).ok()["codes"].([]any); len(got) != 2 {
+	t.Parallel()
+	for _, b := range backends {
+		t.Run(b.name, func(t *testing.T) {
+			store := &rivalled{Store: b.open(t)}
+			s := newAPI(t, withStore(store), config(func(c *gatehouse.Config) {
+				c.SignUp.Mode, c.SignUp.InviteInterval = gatehouse.SignUpInvites, 24*time.Hour
+			}))
+			alice := s.CreateAccount("alice.test")
+			s.Clock.Advance(48 * time.Hour)
+			alice.AccessJWT = s.Login(alice).AccessJWT
+			earn := func() *answer {
+				t.Helper()
+				return s.do(bearer(alice.AccessJWT), "server.getAccountInviteCodes", nil)
+			}
+			rival := func() {
+				if got := earn().ok()["codes"].([]any); len(got) != 2 {
 					t.Errorf("the rival got %d codes, want 2", len(got))
 				}
 			}
-		}
-		defer func() { interleave = func() {} }()
-		s.do(bearer(alice.AccessJWT), "server.getAccountInviteCodes", nil).
-			refused(400, "DuplicateCreate", "attempted to create additional codes in another request")
-		if got := s.do(bearer(alice.AccessJWT), "server.getAccountInviteCodes", nil).ok()["codes"].([]any); len(got) != 2 {
-			t.Errorf("%d codes in the end, want 2", len(got))
-		}
-	}, config(func(c *gatehouse.Config) {
-		c.SignUp.Mode, c.SignUp.InviteInterval = gatehouse.SignUpInvites, 24*time.Hour
-		c.Rand = interleaving{}
-	}))
+			store.before.Store(&rival)
+			earn().refused(400, "DuplicateCreate", "attempted to create additional codes in another request")
+			if got := earn().ok()["codes"].([]any); len(got) != 2 {
+				t.Errorf("%d codes in the end, want 2", len(got))
+			}
+		})
+	}
 }
 
 func TestMailServerDown(t *testing.T) {
+	t.Parallel()
 	onEach(t, func(t *testing.T, s *api) {
 		alice := s.signUp("alice.test")
 		s.Mail.Fail(errMailDown)

@@ -95,6 +95,7 @@ func codesAreSentAgain(t *testing.T, s *api) {
 
 // TestCodesAreNotLostInAFlood of requests for more of them.
 func TestCodesAreNotLostInAFlood(t *testing.T) {
+	t.Parallel()
 	onEachStage(t, []scene{
 		{"a reset is not blocked by strangers", aResetIsNotBlockedByStrangers},
 		{"codes are sent again", codesAreSentAgain},
@@ -104,6 +105,7 @@ func TestCodesAreNotLostInAFlood(t *testing.T) {
 // TestResetsOfARecipientAreFew: ten in an hour, and five of those for one address. The answer stays
 // the same, since it tells nothing.
 func TestResetsOfARecipientAreFew(t *testing.T) {
+	t.Parallel()
 	s := newAPI(t, limited)
 	alice, bob := s.CreateAccount("alice.test"), s.CreateAccount("bob.test")
 	flood := func(first int) {
@@ -139,6 +141,7 @@ func TestResetsOfARecipientAreFew(t *testing.T) {
 // TestEmailsToARecipientAreFew: 15 in an hour, of all kinds together but for resets, which have ten
 // of their own, and for whoever signs up with the address again.
 func TestEmailsToARecipientAreFew(t *testing.T) {
+	t.Parallel()
 	s := newAPI(t, limited)
 	alice := s.CreateAccount("alice.test")
 	me, visitor := bearer(alice.AccessJWT), s.from(hers)
@@ -184,6 +187,7 @@ func TestEmailsToARecipientAreFew(t *testing.T) {
 
 // TestEmailsByAnAddressAreFew: one address has 30 sent in an hour, to whomever.
 func TestEmailsByAnAddressAreFew(t *testing.T) {
+	t.Parallel()
 	s := newAPI(t, limited)
 	thief := s.from(theThiefs)
 	var all []*gatehousetest.Account
@@ -262,6 +266,7 @@ func sessionsOfThePasswordAreBounded(t *testing.T, s *api) {
 // TestWhatAnAccountHasIsBounded has the bounds in one place. In memory the last of them too, which
 // takes long elsewhere.
 func TestWhatAnAccountHasIsBounded(t *testing.T) {
+	t.Parallel()
 	onEachStage(t, []scene{
 		{"app passwords", appPasswordsAreBounded},
 		{"sessions of an app password", sessionsAreBounded},
@@ -271,6 +276,7 @@ func TestWhatAnAccountHasIsBounded(t *testing.T) {
 
 // TestReservedKeysAreBounded: an address reserves 100 in a day.
 func TestReservedKeysAreBounded(t *testing.T) {
+	t.Parallel()
 	s := newAPI(t, limited)
 	reserve := func(address string) *answer {
 		t.Helper()
@@ -291,6 +297,7 @@ func TestReservedKeysAreBounded(t *testing.T) {
 // TestSignUpsInADayAreBounded, and operations of the local directory, which are rows of its log:
 // 300 by an address.
 func TestSignUpsInADayAreBounded(t *testing.T) {
+	t.Parallel()
 	s := newAPI(t, limited)
 	signUp := func(address string) *answer {
 		t.Helper()
@@ -328,6 +335,7 @@ func TestSignUpsInADayAreBounded(t *testing.T) {
 
 // TestTheLimitersRowsAreBounded: an address that makes up names makes no more rows than it may try.
 func TestTheLimitersRowsAreBounded(t *testing.T) {
+	t.Parallel()
 	forEachStore(t, func(t *testing.T, store storage.Store) {
 		shared, err := ratelimit.NewShared(t.Context(), store, ratelimit.NewMemory(0, nil), nil)
 		if err != nil {
@@ -406,6 +414,7 @@ func (tx countingTx) Scan(table string, r storage.Range) iter.Seq2[storage.Recor
 // TestAnyonesQuestionsAreCached: _health and the well-known documents read the store once a second
 // at most, though anyone may ask for them without limit.
 func TestAnyonesQuestionsAreCached(t *testing.T) {
+	t.Parallel()
 	for _, b := range backends {
 		t.Run(b.name, func(t *testing.T) {
 			store := &countingStore{Store: b.open(t), reads: map[string]int{}}
@@ -439,6 +448,7 @@ func TestAnyonesQuestionsAreCached(t *testing.T) {
 // TestCachedAnswersAreExactAfterAChange of this process: nobody may be told for a second what was
 // true before.
 func TestCachedAnswersAreExactAfterAChange(t *testing.T) {
+	t.Parallel()
 	onEach(t, func(t *testing.T, s *api) {
 		answers := func(host string, want int, body ...string) {
 			t.Helper()
@@ -516,6 +526,7 @@ func (d *askedDirectory) total() (n int) {
 // TestJunkTokensAskTheDirectoryOnce: a service token that can't be good costs the directory
 // nothing, and badly signed ones of one DID have its document read anew once.
 func TestJunkTokensAskTheDirectoryOnce(t *testing.T) {
+	t.Parallel()
 	asked := asked(newDirectory(t))
 	s := newAPI(t, config(func(c *gatehouse.Config) { c.DIDs.Directory = asked }))
 	outsider := outsiderIn(t, asked.Directory)
@@ -555,6 +566,7 @@ func TestJunkTokensAskTheDirectoryOnce(t *testing.T) {
 // may be: after many fewer than the 10,000 entries of the cache, the first are not in it any more.
 // The cache is in memory, whatever the store is.
 func TestStrangersDocumentsAreForgotten(t *testing.T) {
+	t.Parallel()
 	const (
 		size = 60 << 10
 		many = 36 << 20 / size // of 32 MiB that are kept

@@ -42,6 +42,7 @@ func methodsFor(class string) []string {
 // has an effect, counts as a guess at the admin's password, or is a warning in the log. (What each
 // method answers to each kind of token is in TestEveryMethodAnswersEveryToken.)
 func TestAUserIsNoAdmin(t *testing.T) {
+	t.Parallel()
 	methods := methodsFor("admin")
 	if len(methods) < 10 {
 		t.Fatalf("only %v are for admins", methods)
@@ -151,6 +152,7 @@ func TestAUserIsNoAdmin(t *testing.T) {
 // TestEvery401SaysWhatItAsksFor: the challenge goes by the method, whatever credentials were sent.
 // That each 401 has a challenge, and no other answer, is checked for every request of these tests.
 func TestEvery401SaysWhatItAsksFor(t *testing.T) {
+	t.Parallel()
 	plc := newDirectory(t)
 	moderator := outsiderIn(t, plc)
 	s := newAPI(t, config(func(c *gatehouse.Config) { c.DIDs.Directory, c.ModService = plc, moderator.id.String() }))
@@ -201,6 +203,7 @@ func TestEvery401SaysWhatItAsksFor(t *testing.T) {
 
 // TestRoutesOfEmbeddersAskForATokenToo: what RequireAuth and RequireActive refuse.
 func TestRoutesOfEmbeddersAskForATokenToo(t *testing.T) {
+	t.Parallel()
 	onEach(t, func(t *testing.T, s *api) {
 		alice, carol := s.CreateAccount("alice.test"), s.CreateAccount("carol.test")
 		s.deactivate(alice.AccessJWT, s.Clock.Now().Add(240*time.Hour)).ok()
@@ -240,6 +243,7 @@ func TestRoutesOfEmbeddersAskForATokenToo(t *testing.T) {
 // TestModeratorsMethodsKeepTheirAnswers: a user's token is taken for one of a service there, with
 // or without a moderation service.
 func TestModeratorsMethodsKeepTheirAnswers(t *testing.T) {
+	t.Parallel()
 	s := newAPI(t)
 	alice := s.CreateAccount("alice.test")
 	for _, method := range methodsFor("moderator") {
@@ -254,6 +258,7 @@ func TestModeratorsMethodsKeepTheirAnswers(t *testing.T) {
 // TestAClientGoesOnAfterA403: indigo's client refreshes a token that has expired, is refused, and
 // still has its session.
 func TestAClientGoesOnAfterA403(t *testing.T) {
+	t.Parallel()
 	onEach(t, func(t *testing.T, s *api) {
 		ctx, alice, refreshes := context.Background(), s.CreateAccount("alice.test"), 0
 		c, err := atclient.LoginWithPasswordHost(ctx, s.URL, alice.Handle, alice.Password, "", func(context.Context, atclient.PasswordSessionData) { refreshes++ })

@@ -42,6 +42,7 @@ func remaining(a *answer) int {
 // TestOneBudgetOfGuesses: whatever an account is called by and wherever its password is tried, from
 // one address there are 30 guesses in five minutes.
 func TestOneBudgetOfGuesses(t *testing.T) {
+	t.Parallel()
 	onEach(t, func(t *testing.T, s *api) {
 		alice, bob := s.CreateAccount("alice.test"), s.CreateAccount("bob.test")
 		thief := s.from(theThiefs)
@@ -81,6 +82,7 @@ func TestOneBudgetOfGuesses(t *testing.T) {
 // TestOneBudgetForAllSpellings: however an account or an unknown name is spelt, from one address
 // there are 30 guesses at it in five minutes, of which each login says how many are left.
 func TestOneBudgetForAllSpellings(t *testing.T) {
+	t.Parallel()
 	onEach(t, func(t *testing.T, s *api) {
 		alice, bob := s.CreateAccount("alice.test"), s.CreateAccount("bob.test")
 		for i, name := range []string{alice.Handle, alice.DID, "unknown.test", noSuchDID, "did:web:unknown.test"} {
@@ -107,6 +109,7 @@ func TestOneBudgetForAllSpellings(t *testing.T) {
 
 // TestGuessesInADay: 300.
 func TestGuessesInADay(t *testing.T) {
+	t.Parallel()
 	s := newAPI(t, limited)
 	alice := s.CreateAccount("alice.test")
 	thief := s.from(theThiefs)
@@ -125,6 +128,7 @@ func TestGuessesInADay(t *testing.T) {
 
 // TestGuessesAtUnknownNamesAreLimitedAlike, so that the limit doesn't tell who has an account.
 func TestGuessesAtUnknownNamesAreLimitedAlike(t *testing.T) {
+	t.Parallel()
 	s := newAPI(t, limited)
 	s.CreateAccount("alice.test")
 	for i, name := range []string{"alice.test", "unknown.test"} {
@@ -140,6 +144,7 @@ func TestGuessesAtUnknownNamesAreLimitedAlike(t *testing.T) {
 // TestHashingIsLimitedByAddress: whatever has the server hash a password counts, whoever it is
 // about, 100 times in five minutes. A login with an app password, which costs nothing, doesn't.
 func TestHashingIsLimitedByAddress(t *testing.T) {
+	t.Parallel()
 	s := newAPI(t, limited)
 	alice := s.CreateAccount("alice.test")
 	app := s.do(bearer(alice.AccessJWT), "server.createAppPassword", object{"name": "app"}).text("password")
@@ -161,6 +166,7 @@ func TestHashingIsLimitedByAddress(t *testing.T) {
 // TestDeadTokensChargeTheAddress: what proves no living session costs its account nothing. An app
 // that goes on with a token that was revoked, a year later still, locks nobody out but itself.
 func TestDeadTokensChargeTheAddress(t *testing.T) {
+	t.Parallel()
 	onEach(t, func(t *testing.T, s *api) {
 		alice := s.CreateAccount("alice.test")
 		dead := map[string]string{"expired access": alice.AccessJWT, "expired refresh": alice.RefreshJWT}
@@ -204,6 +210,7 @@ func TestDeadTokensChargeTheAddress(t *testing.T) {
 // TestAnAppDoesNotUseUpWhatIsTheOwners: the sessions of an app password have an allowance of their
 // own, which they share.
 func TestAnAppDoesNotUseUpWhatIsTheOwners(t *testing.T) {
+	t.Parallel()
 	s := newAPI(t, limited)
 	alice := s.CreateAccount("alice.test")
 	me := s.from(hers)
@@ -244,6 +251,7 @@ func basicAuth(name, password string) string {
 // TestAdminGuesses: after ten failures an address isn't believed to be an admin's for five minutes.
 // Each is in the log and in the audit log.
 func TestAdminGuesses(t *testing.T) {
+	t.Parallel()
 	var log logbook
 	onEach(t, func(t *testing.T, s *api) {
 		thief := s.from(theThiefs)
@@ -305,6 +313,7 @@ func entries(p audit.Page) (all []audit.Entry) {
 // TestUpdateEmailTellsAFewAddresses: whoever has a session can find out which addresses have
 // accounts, two dozen in an hour.
 func TestUpdateEmailTellsAFewAddresses(t *testing.T) {
+	t.Parallel()
 	s := newAPI(t, limited)
 	s.CreateAccount("bob.test")
 	alice := s.CreateAccount("alice.test")
@@ -326,6 +335,7 @@ func TestUpdateEmailTellsAFewAddresses(t *testing.T) {
 // TestCreateAccountTellsAFewAddresses: sign-ups tell the same, and are limited as soon as they have
 // been refused for it.
 func TestCreateAccountTellsAFewAddresses(t *testing.T) {
+	t.Parallel()
 	s := newAPI(t, limited)
 	s.CreateAccount("bob.test")
 	n := 0
@@ -349,6 +359,7 @@ func TestCreateAccountTellsAFewAddresses(t *testing.T) {
 // TestSignUpsThatSucceedTellNothing: an address may sign up more than two dozen accounts, as that
 // of a school does.
 func TestSignUpsThatSucceedTellNothing(t *testing.T) {
+	t.Parallel()
 	s := newAPI(t, limited)
 	var last *gatehousetest.Account
 	for i := range 30 {
@@ -362,6 +373,7 @@ func TestSignUpsThatSucceedTellNothing(t *testing.T) {
 // TestAdminPasswordsAreNotShort: nothing but its length keeps an admin's password from being
 // guessed, so it has twelve characters at least.
 func TestAdminPasswordsAreNotShort(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		change func(*gatehouse.Config)
 		field  string // that is at fault
@@ -401,6 +413,7 @@ func (exhausted) Peek(ctx context.Context, key string, w ...ratelimit.Window) (r
 
 // TestAnExhaustedCallerChangesNothing: a call that is answered 429 has not happened.
 func TestAnExhaustedCallerChangesNothing(t *testing.T) {
+	t.Parallel()
 	s := newAPI(t, config(func(c *gatehouse.Config) { c.Limits.Limiter = exhausted{} }))
 	alice := s.CreateAccount("alice.test")
 	s.do(bearer(alice.RefreshJWT), "server.deleteSession", nil).refused(429, "RateLimitExceeded")
@@ -413,6 +426,7 @@ func TestAnExhaustedCallerChangesNothing(t *testing.T) {
 // TestAppPasswordsShareTheLimitsOfMethods: many app passwords may change a handle no more often
 // than one, and leave the owner a share.
 func TestAppPasswordsShareTheLimitsOfMethods(t *testing.T) {
+	t.Parallel()
 	s := newAPI(t, limited)
 	alice := s.CreateAccount("alice.test")
 	changed := 0

@@ -30,6 +30,7 @@ func handlesOf(t *testing.T, s *api, directory did.Directory, id string) (here, 
 // TestHandleChangeWithAFaultyDirectory cuts handle changes short in every way: in the end the
 // account and its DID have the same handle, and no other is kept from anybody.
 func TestHandleChangeWithAFaultyDirectory(t *testing.T) {
+	t.Parallel()
 	for _, b := range backends {
 		t.Run(b.name, func(t *testing.T) {
 			directory := newFaulty(t)
@@ -117,6 +118,7 @@ func TestHandleChangeWithAFaultyDirectory(t *testing.T) {
 
 // TestRaceForOneHandleByChanges has accounts change to a handle that others sign up with.
 func TestRaceForOneHandleByChanges(t *testing.T) {
+	t.Parallel()
 	onEach(t, func(t *testing.T, s *api) {
 		const changing = racers / 2
 		var all []*gatehousetest.Account
@@ -144,6 +146,7 @@ func TestRaceForOneHandleByChanges(t *testing.T) {
 
 // TestRacingHandleChangesOfOneAccount leaves the account and its DID with the same handle.
 func TestRacingHandleChangesOfOneAccount(t *testing.T) {
+	t.Parallel()
 	onEach(t, func(t *testing.T, s *api) {
 		alice := s.signUp("alice.test")
 		counts := tally(race(func(i int) *answer {

@@ -71,6 +71,7 @@ func (s *api) leadsNowhere(handle string) {
 }
 
 func TestAHandleGivenUpIsHeldForItsOwner(t *testing.T) {
+	t.Parallel()
 	for _, method := range []gatehouse.DIDMethod{gatehouse.DIDPLC, gatehouse.DIDWeb} {
 		t.Run(string(method), func(t *testing.T) {
 			onEach(t, func(t *testing.T, s *api) {
@@ -121,6 +122,7 @@ func TestAHandleGivenUpIsHeldForItsOwner(t *testing.T) {
 }
 
 func TestAHeldHandleIsNotSuggested(t *testing.T) {
+	t.Parallel()
 	onEach(t, func(t *testing.T, s *api) {
 		s.signUp("wanted.test")
 		if _, suggestions := s.offered("wanted.test"); !contains(suggestions, "wanted-1.test") {
@@ -139,6 +141,7 @@ func TestAHeldHandleIsNotSuggested(t *testing.T) {
 }
 
 func TestAnAdminGivesAHeldHandleAway(t *testing.T) {
+	t.Parallel()
 	onEach(t, func(t *testing.T, s *api) {
 		alice, bob, mallory := s.signUp("alice.test"), s.signUp("bob.test"), s.signUp("mallory.test")
 		s.rename(alice, "alicia.test").ok()
@@ -163,6 +166,7 @@ func TestAnAdminGivesAHeldHandleAway(t *testing.T) {
 // TestWhatEndedTakesNoHandleBack: neither a session that has ended nor the token of an account that
 // is taken down takes back a handle, which stays held for its owner.
 func TestWhatEndedTakesNoHandleBack(t *testing.T) {
+	t.Parallel()
 	onEach(t, func(t *testing.T, s *api) {
 		mallory := s.signUp("mallory.test")
 		for _, e := range append([]ending{revocation}, endings...) {
@@ -195,6 +199,7 @@ func TestWhatEndedTakesNoHandleBack(t *testing.T) {
 }
 
 func TestHandlesOnForeignDomainsAreNotHeld(t *testing.T) {
+	t.Parallel()
 	network := handles{}
 	onEach(t, func(t *testing.T, s *api) {
 		alice, bob := s.signUp("alice.test"), s.signUp("bob.test")
@@ -209,6 +214,7 @@ func TestHandlesOnForeignDomainsAreNotHeld(t *testing.T) {
 
 // TestHoldsAreTheOperators: the operator can switch holds off, or change their length.
 func TestHoldsAreTheOperators(t *testing.T) {
+	t.Parallel()
 	for hold, want := range map[time.Duration]time.Duration{-1: 0, time.Hour: time.Hour, 0: handleHold} {
 		t.Run(hold.String(), func(t *testing.T) {
 			onEach(t, func(t *testing.T, s *api) {
@@ -229,6 +235,7 @@ func TestHoldsAreTheOperators(t *testing.T) {
 // TestAThiefDoesNotPushAHandleOut: a handle stays held for its owner, though a thief gives up more
 // handles than are held, or takes it back and gives it up again when all places are taken.
 func TestAThiefDoesNotPushAHandleOut(t *testing.T) {
+	t.Parallel()
 	const most = 10
 	onEach(t, func(t *testing.T, s *api) {
 		alice, mallory := s.signUp("alice.test"), s.signUp("mallory.test")
@@ -283,6 +290,7 @@ func TestAThiefDoesNotPushAHandleOut(t *testing.T) {
 }
 
 func TestTheHandleOfADeletedAccount(t *testing.T) {
+	t.Parallel()
 	leave := func(s *api, a *gatehousetest.Account) {
 		s.t.Helper()
 		s.do(bearer(a.AccessJWT), "server.requestAccountDelete", nil).ok()
@@ -333,6 +341,7 @@ func TestTheHandleOfADeletedAccount(t *testing.T) {
 // TestWhoComesBackWithTheDIDHasTheHandleBack: an account that returns with its DID gets the handle
 // that is held for it.
 func TestWhoComesBackWithTheDIDHasTheHandleBack(t *testing.T) {
+	t.Parallel()
 	onEach(t, func(t *testing.T, s *api) {
 		alice, mallory, local := s.outsider(), s.outsider(), s.signUp("bob.test")
 		come := func(who *outsider) *answer {
@@ -358,6 +367,7 @@ func TestWhoComesBackWithTheDIDHasTheHandleBack(t *testing.T) {
 // TestRaceForAHandleWhoseHoldEnds: of many who want a handle exactly one gets it when the hold
 // ends, and nobody while its owner is giving it up.
 func TestRaceForAHandleWhoseHoldEnds(t *testing.T) {
+	t.Parallel()
 	const changing = racers / 2
 	onEach(t, func(t *testing.T, s *api) {
 		alice := s.signUp("alice.test")
@@ -398,6 +408,7 @@ func TestRaceForAHandleWhoseHoldEnds(t *testing.T) {
 // TestAHandleChangeCutShortHoldsOnce: a change that was cut short holds the old handle once,
 // whoever completes it; one that fails holds nothing.
 func TestAHandleChangeCutShortHoldsOnce(t *testing.T) {
+	t.Parallel()
 	for _, b := range backends {
 		t.Run(b.name, func(t *testing.T) {
 			directory := newFaulty(t)

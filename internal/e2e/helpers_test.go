@@ -2,13 +2,13 @@ package e2e
 
 import (
 	"context"
-	"crypto/rand"
 	"encoding/base64"
 	"fmt"
 	"io"
 	"net/http"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
@@ -31,7 +31,7 @@ func claimsOf(t testing.TB, token string) []byte {
 	t.Helper()
 	parts := strings.Split(token, ".")
 	if len(parts) != 3 {
-		t.Fatalf("%q is no token", token)
+		t.Fatalf("not a token: %q", token)
 	}
 	b, err := base64.RawURLEncoding.DecodeString(parts[1])
 	if err != nil {
@@ -40,17 +40,18 @@ func claimsOf(t testing.TB, token string) []byte {
 	return b
 }
 
-// interleave is called whenever the server with an interleaving source of randomness makes an
-// invite code, which is between its reading and its writing.
-var interleave = func() {}
+// rivalled is a store in which something may happen just before the next update, after whoever makes
+// it has read what it needs.
+type rivalled struct {
+	storage.Store
+	before atomic.Pointer[func()]
+}
 
-type interleaving struct{}
-
-func (interleaving) Read(b []byte) (int, error) {
-	if len(b) == 7 { // ten characters of five bits
-		interleave()
+func (r *rivalled) Update(ctx context.Context, fn func(storage.Tx) error) error {
+	if do := r.before.Swap(nil); do != nil {
+		(*do)()
 	}
-	return rand.Read(b)
+	return r.Store.Update(ctx, fn)
 }
 
 var errMailDown = fmt.Errorf("%w: in this test", mail.ErrDelivery)

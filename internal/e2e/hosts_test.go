@@ -53,7 +53,7 @@ func (s *api) raw(text string) reply {
 		s.t.Fatal(err)
 	}
 	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(30 * time.Second))
+	_ = conn.SetDeadline(time.Now().Add(patience))
 	if _, err := io.WriteString(conn, text); err != nil {
 		s.t.Fatal(err)
 	}
@@ -79,6 +79,7 @@ func (s *api) at(host, verb, target string, headers ...string) reply {
 // TestHandleHostsLeadToAccountsAndServeNothingElse: at the name of an account, however it is
 // written, there is the account's DID, and nothing else of the server.
 func TestHandleHostsLeadToAccountsAndServeNothingElse(t *testing.T) {
+	t.Parallel()
 	for _, method := range []gatehouse.DIDMethod{gatehouse.DIDPLC, gatehouse.DIDWeb} {
 		t.Run(string(method), func(t *testing.T) {
 			onEach(t, func(t *testing.T, s *api) {
@@ -133,6 +134,7 @@ func TestHandleHostsLeadToAccountsAndServeNothingElse(t *testing.T) {
 // TestTheHostIsWhatTheRequestIsMadeTo: no header but Host counts, and not even that if the request
 // line names the host.
 func TestTheHostIsWhatTheRequestIsMadeTo(t *testing.T) {
+	t.Parallel()
 	s := newAPI(t)
 	alice := s.signUp("alice.test")
 	forged := func(host string) []string {
@@ -177,6 +179,7 @@ func TestTheHostIsWhatTheRequestIsMadeTo(t *testing.T) {
 // TestTheServersDocumentIsAtItsOwnName: the server's did.json is at its own name, and those of
 // accounts at theirs.
 func TestTheServersDocumentIsAtItsOwnName(t *testing.T) {
+	t.Parallel()
 	s := newAPI(t, config(func(c *gatehouse.Config) {
 		c.Hostname, c.ExtraHostnames, c.DIDs.Method = "pds.test", []string{"door.test"}, gatehouse.DIDWeb
 	}))
@@ -203,6 +206,7 @@ func TestTheServersDocumentIsAtItsOwnName(t *testing.T) {
 // TestExtraHostnamesAreTheServers: everything is served at ExtraHostnames, even on a handle domain,
 // and nobody gets one as a handle.
 func TestExtraHostnamesAreTheServers(t *testing.T) {
+	t.Parallel()
 	s := newAPI(t, config(func(c *gatehouse.Config) {
 		c.Hostname, c.ExtraHostnames = "pds.test", []string{"Api.test.", "elsewhere.example.org"}
 	}))
@@ -228,6 +232,7 @@ func TestExtraHostnamesAreTheServers(t *testing.T) {
 // TestEachHandlerRefusesHandleHosts: each handler refuses the names of accounts, however an
 // embedder mounts it, and HandleHosts guards the embedder's own routes.
 func TestEachHandlerRefusesHandleHosts(t *testing.T) {
+	t.Parallel()
 	s := newAPI(t, config(func(c *gatehouse.Config) {
 		c.Fallback = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "the fallback") })
 	}))
@@ -274,6 +279,7 @@ func TestEachHandlerRefusesHandleHosts(t *testing.T) {
 // TestBrowsersAreRedirected: browsers are redirected from the names of accounts to where the
 // operator says, and nowhere else.
 func TestBrowsersAreRedirected(t *testing.T) {
+	t.Parallel()
 	const page = "https://app.example.com/profile/{handle}?from={handle}"
 	s := newAPI(t, config(func(c *gatehouse.Config) { c.Handles.HostRedirect = page }))
 	alice := s.signUp("alice.test")
@@ -331,6 +337,7 @@ func (s *api) tlsCheck(domain string, headers ...string) reply {
 
 // TestTLSCheck: a proxy may get certificates for the names at which something is served.
 func TestTLSCheck(t *testing.T) {
+	t.Parallel()
 	for _, method := range []gatehouse.DIDMethod{gatehouse.DIDPLC, gatehouse.DIDWeb} {
 		t.Run(string(method), func(t *testing.T) {
 			onEach(t, func(t *testing.T, s *api) {
@@ -409,6 +416,7 @@ func TestTLSCheck(t *testing.T) {
 // TestTLSCheckWithoutAStore: a failure isn't answered as a refusal, after which a proxy may drop a
 // certificate.
 func TestTLSCheckWithoutAStore(t *testing.T) {
+	t.Parallel()
 	s := newAPI(t)
 	if err := s.Store.Close(); err != nil {
 		t.Fatal(err)
@@ -438,6 +446,7 @@ func (f *fewPoints) Take(_ context.Context, key string, windows ...ratelimit.Win
 // TestTLSCheckIsLimitedButForTheProxy: anybody can call it, and each name costs a lookup; the proxy
 // calls it for each connection at a name without a certificate.
 func TestTLSCheckIsLimitedButForTheProxy(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		peer    string
 		trusted []netip.Prefix
@@ -485,6 +494,7 @@ func TestTLSCheckIsLimitedButForTheProxy(t *testing.T) {
 
 // TestTLSCheckIsRemembered: a flood of connections at one name costs one look at the store.
 func TestTLSCheckIsRemembered(t *testing.T) {
+	t.Parallel()
 	for _, b := range backends {
 		t.Run(b.name, func(t *testing.T) {
 			store := &countingStore{Store: b.open(t), reads: map[string]int{}}
@@ -510,6 +520,7 @@ func TestTLSCheckIsRemembered(t *testing.T) {
 // TestTheDirectoryHasNothingButDIDs: at the root and below /plc/ the directory answers only for
 // DIDs.
 func TestTheDirectoryHasNothingButDIDs(t *testing.T) {
+	t.Parallel()
 	s := newAPI(t)
 	alice := s.signUp("alice.test")
 	const unknown = "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa"
@@ -555,6 +566,7 @@ func TestTheDirectoryHasNothingButDIDs(t *testing.T) {
 
 // TestTheServersPage: the home page tells a person what the server is.
 func TestTheServersPage(t *testing.T) {
+	t.Parallel()
 	configured := config(func(c *gatehouse.Config) {
 		c.ServiceName, c.Description.ContactEmail = `Alice & <script>alert("x")</script> "Co"`, `"><b>@example.com`
 		c.Description.PrivacyPolicyURL, c.Description.TermsOfServiceURL = `https://example.com/privacy?a="b"&c`, "https://example.com/terms"
@@ -607,6 +619,7 @@ func TestTheServersPage(t *testing.T) {
 
 // TestHandlerWithoutTheTestServer: a program that serves only Handler is a whole server.
 func TestHandlerWithoutTheTestServer(t *testing.T) {
+	t.Parallel()
 	store := memory.New()
 	defer store.Close()
 	srv, err := gatehouse.New(t.Context(), store, gatehouse.Config{Hostname: "localhost", HandleDomains: []string{".test"}, Logger: slog.New(slog.DiscardHandler)})

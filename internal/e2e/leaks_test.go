@@ -46,6 +46,7 @@ func (s *api) audited(t *testing.T, subject, action string) bool {
 // TestTheAuditLogHasAllThatWasDoneToAnAccount, by whatever name the admin knew it, and with however
 // many others.
 func TestTheAuditLogHasAllThatWasDoneToAnAccount(t *testing.T) {
+	t.Parallel()
 	onEach(t, func(t *testing.T, s *api) {
 		alice := s.signUp("alice.test")
 		for method, input := range map[string]object{
@@ -96,6 +97,7 @@ func TestTheAuditLogHasAllThatWasDoneToAnAccount(t *testing.T) {
 // TestOneRuleForTheDocumentsOfHostedDIDs: while there is the account its document is served, in
 // both places, whatever became of the account; and its handle doesn't resolve unless it is active.
 func TestOneRuleForTheDocumentsOfHostedDIDs(t *testing.T) {
+	t.Parallel()
 	onEach(t, func(t *testing.T, s *api) {
 		alice := s.signUp("alice.test")
 		agree := func(when string, document, handle bool) {
@@ -137,6 +139,7 @@ func TestOneRuleForTheDocumentsOfHostedDIDs(t *testing.T) {
 // TestAProxyThatIsNotTrustedIsWarnedAbout: behind it all visitors count as one, and the first who
 // fails too often locks everybody out.
 func TestAProxyThatIsNotTrustedIsWarnedAbout(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		peer, forwarded string
 		trusted         []netip.Prefix
@@ -182,6 +185,7 @@ func TestAProxyThatIsNotTrustedIsWarnedAbout(t *testing.T) {
 // TestLookalikeHandles: a label of punycode is shown as other letters, which can be made to look
 // like somebody else's name.
 func TestLookalikeHandles(t *testing.T) {
+	t.Parallel()
 	s := newAPI(t)
 	alice := s.signUp("alice.test")
 	for _, handle := range []string{"xn--80ak6aa92e.test", "XN--80AK6AA92E.test", "xn--a-0ga.test"} {
@@ -201,6 +205,7 @@ func TestLookalikeHandles(t *testing.T) {
 // Whether or not there is an account, and whatever its own hash costs, a wrong login costs what the
 // dearest hash in use does, also after new hashes have become dearer, or cheaper.
 func TestEveryWrongLoginCostsTheSame(t *testing.T) {
+	t.Parallel()
 	for _, b := range backends {
 		t.Run(b.name, func(t *testing.T) {
 			ctx, hasher := t.Context(), &domaintest.PricedHasher{Cost: 5}

@@ -13,6 +13,7 @@ import (
 )
 
 func TestLifeOfAnAccount(t *testing.T) {
+	t.Parallel()
 	onEach(t, func(t *testing.T, s *api) {
 		about := s.do(nobody, "server.describeServer", nil).ok()
 		if about["inviteCodeRequired"] != true || about["did"] != "did:web:localhost" {
@@ -151,6 +152,7 @@ func jti(t testing.TB, token string) string {
 }
 
 func TestInviteCodesOfAccounts(t *testing.T) {
+	t.Parallel()
 	const week = 7 * 24 * time.Hour
 	onEach(t, func(t *testing.T, s *api) {
 		alice := s.CreateAccount("alice.test")
@@ -214,6 +216,7 @@ func TestInviteCodesOfAccounts(t *testing.T) {
 }
 
 func TestSessionsSurviveARestart(t *testing.T) {
+	t.Parallel()
 	for _, b := range backends {
 		t.Run(b.name, func(t *testing.T) {
 			store := b.open(t)
@@ -229,6 +232,7 @@ func TestSessionsSurviveARestart(t *testing.T) {
 }
 
 func TestMountedUnderAPrefix(t *testing.T) {
+	t.Parallel()
 	onEach(t, func(t *testing.T, s *api) {
 		s.CreateAccount("alice.test")
 		s.URL += "/pds"

@@ -83,6 +83,7 @@ func leadsTo(t *testing.T, m mail.Message, page string) string {
 // TestMailsLeadToTheOperatorsPages asks for each e-mail with a code, and uses the code as the page
 // gets it.
 func TestMailsLeadToTheOperatorsPages(t *testing.T) {
+	t.Parallel()
 	pages := []mail.Kind{mail.ResetPassword, mail.DeleteAccount, mail.ConfirmEmail, mail.UpdateEmail, mail.PLCOperation, mail.SignIn}
 	for name, c := range map[string]struct {
 		page  func(mail.Kind) string
@@ -127,6 +128,7 @@ func TestMailsLeadToTheOperatorsPages(t *testing.T) {
 
 // TestEachKindHasAPageOfItsOwn: each kind of e-mail has its own page, or none.
 func TestEachKindHasAPageOfItsOwn(t *testing.T) {
+	t.Parallel()
 	onEach(t, func(t *testing.T, s *api) {
 		alice := s.signUp("alice.test")
 		me := bearer(alice.AccessJWT)
@@ -140,6 +142,7 @@ func TestEachKindHasAPageOfItsOwn(t *testing.T) {
 // TestNoticesHaveNoLink: notices have no link whatever pages there are, since forged ones have.
 // What an admin writes isn't changed.
 func TestNoticesHaveNoLink(t *testing.T) {
+	t.Parallel()
 	onEach(t, func(t *testing.T, s *api) {
 		alice := s.signUp("alice.test")
 		me := bearer(alice.AccessJWT)

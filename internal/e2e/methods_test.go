@@ -84,6 +84,7 @@ func policyOf(limit string) string {
 // The tables of docs/methods.md list exactly the methods that are served, who may call them, the limits, and
 // the errors that the lexicons declare.
 func TestTheDocsListTheMethods(t *testing.T) {
+	t.Parallel()
 	s := newAPI(t, config(func(c *gatehouse.Config) { c.Limits.Limiter = nil }))
 	ctx := context.Background()
 	alice, carol := s.CreateAccount("alice.test"), s.CreateAccount("carol.test")

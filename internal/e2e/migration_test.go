@@ -47,6 +47,7 @@ func (d directory) Lookup(ctx context.Context, id syntax.AtIdentifier) (*identit
 func (d directory) Purge(context.Context, syntax.AtIdentifier) error { return nil }
 
 func TestServiceAuth(t *testing.T) {
+	t.Parallel()
 	onEach(t, func(t *testing.T, s *api) {
 		alice := s.signUp("alice.test")
 		me := bearer(alice.AccessJWT)
@@ -108,6 +109,7 @@ func TestServiceAuth(t *testing.T) {
 
 // TestMigration moves an account from one server to another over HTTP, its DID included.
 func TestMigration(t *testing.T) {
+	t.Parallel()
 	for _, b := range backends {
 		t.Run(b.name, func(t *testing.T) {
 			plc := newDirectory(t)

@@ -21,13 +21,17 @@ import (
 // TestAccountsAgainstAModel has a few people do whatever comes to mind, in any order, and compares
 // each answer, and all that can be seen after it, with a model of what the documents say. Give it
 // more time with -rapid.checks=1000 (sequences) and -rapid.steps=80 (about so many calls in each),
-// and another -rapid.seed.
+// and another -rapid.seed. No other test of this package may use rapid, whose flags it changes.
 func TestAccountsAgainstAModel(t *testing.T) {
+	t.Parallel()
 	for _, b := range backends {
 		t.Run(b.name, func(t *testing.T) {
 			checks := "20"
 			if b.name != "memory" {
 				checks = "2"
+				if testing.Short() {
+					checks = "5" // rapid makes a fifth of it
+				}
 			}
 			byDefault(t, "rapid.checks", "RAPID_CHECKS", checks)
 			byDefault(t, "rapid.steps", "RAPID_STEPS", "50")

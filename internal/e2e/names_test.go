@@ -71,6 +71,7 @@ func endpointOf(t *testing.T, doc any) string {
 // TestNamesHaveOneForm: however its names are written in the configuration, what the server says
 // and publishes has one form.
 func TestNamesHaveOneForm(t *testing.T) {
+	t.Parallel()
 	for name, c := range spellings {
 		t.Run(name, func(t *testing.T) {
 			onEach(t, func(t *testing.T, s *api) {
@@ -129,6 +130,7 @@ func TestNamesHaveOneForm(t *testing.T) {
 // TestHostedWebDIDsNameTheNormalEndpoint: documents of hosted did:webs are made from the normalised
 // endpoint.
 func TestHostedWebDIDsNameTheNormalEndpoint(t *testing.T) {
+	t.Parallel()
 	onEach(t, func(t *testing.T, s *api) {
 		alice := s.signUp("alice.test")
 		for _, host := range []string{"alice.test", "Alice.TEST", "alice.test:443"} {
@@ -170,6 +172,7 @@ func atPDSTest(c *gatehouse.Config) {
 // TestEndpointsCompareByWhatTheyMean: the server knows its endpoint in a DID document in all
 // spellings, and lookalikes from it.
 func TestEndpointsCompareByWhatTheyMean(t *testing.T) {
+	t.Parallel()
 	onEach(t, func(t *testing.T, s *api) {
 		alice := s.signUp("alice.test")
 		id := syntax.DID(alice.DID)
@@ -231,6 +234,7 @@ func TestEndpointsCompareByWhatTheyMean(t *testing.T) {
 // TestADocumentWithAMixedCaseEndpointStaysGood: a DID that names the endpoint as an older version
 // wrote it, in mixed case, still names this server.
 func TestADocumentWithAMixedCaseEndpointStaysGood(t *testing.T) {
+	t.Parallel()
 	for _, b := range backends {
 		t.Run(b.name, func(t *testing.T) {
 			store := b.open(t)
@@ -263,6 +267,7 @@ func TestADocumentWithAMixedCaseEndpointStaysGood(t *testing.T) {
 // TestAnAccountMovesToAnEndpointAsTyped moves an account here with a DID in which its owner's
 // client wrote the endpoint in its own way.
 func TestAnAccountMovesToAnEndpointAsTyped(t *testing.T) {
+	t.Parallel()
 	for _, b := range backends {
 		t.Run(b.name, func(t *testing.T) {
 			plc := newDirectory(t)
@@ -292,6 +297,7 @@ func TestAnAccountMovesToAnEndpointAsTyped(t *testing.T) {
 
 // TestAForeignDIDNamesTheEndpointAsTyped: did:web documents are written by hand.
 func TestAForeignDIDNamesTheEndpointAsTyped(t *testing.T) {
+	t.Parallel()
 	var published atomic.Pointer[did.Data]
 	resolve := func(context.Context, syntax.DID) (json.RawMessage, error) {
 		return json.Marshal(published.Load().Document())
@@ -320,6 +326,7 @@ func TestAForeignDIDNamesTheEndpointAsTyped(t *testing.T) {
 
 // TestAPublicURLBesideALocalNameIsSaidAloud: the log warns of it at start.
 func TestAPublicURLBesideALocalNameIsSaidAloud(t *testing.T) {
+	t.Parallel()
 	for publicURL, want := range map[string]bool{"https://PDS.example.com": true, "http://LocalHost:2583": false} {
 		var log strings.Builder
 		s := newAPI(t, config(func(c *gatehouse.Config) {

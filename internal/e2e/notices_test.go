@@ -27,6 +27,7 @@ var (
 // TestTheOwnerIsTold of whatever somebody with a stolen session, or an admin, would do to keep the
 // account.
 func TestTheOwnerIsTold(t *testing.T) {
+	t.Parallel()
 	onEach(t, func(t *testing.T, s *api) {
 		type sent struct {
 			to    string
@@ -131,6 +132,7 @@ func (m *slowMailer) Send(ctx context.Context, msg mail.Message) error {
 // TestNoticesDelayNoAnswer: whoever changes something doesn't wait for the mail server, however
 // many wait already.
 func TestNoticesDelayNoAnswer(t *testing.T) {
+	t.Parallel()
 	mailer := &slowMailer{released: make(chan struct{})}
 	s := newAPI(t, config(func(c *gatehouse.Config) { mailer.Mailer, c.Mail.Mailer = c.Mail.Mailer, mailer }))
 	var all []*gatehousetest.Account
@@ -146,6 +148,7 @@ func TestNoticesDelayNoAnswer(t *testing.T) {
 // TestNoticesAreBounded: whoever has a session can't fill the owner's mailbox by what the owner is
 // told: 20 in an hour.
 func TestNoticesAreBounded(t *testing.T) {
+	t.Parallel()
 	s := newAPI(t, limited)
 	alice, bob := s.CreateAccount("alice.test"), s.CreateAccount("bob.test")
 	for i := range 30 {

@@ -15,6 +15,7 @@ import (
 // TestOddInputs puts what nobody would type into each text of each method, with the rest as it
 // should be: whatever it is, no answer is an internal error.
 func TestOddInputs(t *testing.T) {
+	t.Parallel()
 	catalog, err := lexicons.Load()
 	if err != nil {
 		t.Fatal(err)

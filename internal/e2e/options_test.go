@@ -11,6 +11,7 @@ import (
 
 // TestTheLeastTimeToDeletionIsTheOperators, who may make it longer than three days, or shorter.
 func TestTheLeastTimeToDeletionIsTheOperators(t *testing.T) {
+	t.Parallel()
 	for _, least := range []time.Duration{time.Hour, 10 * 24 * time.Hour} {
 		s := newAPI(t, config(func(c *gatehouse.Config) { c.MinDeletionDelay = least }))
 		alice := s.signUp("alice.test")
@@ -30,12 +31,14 @@ func TestTheLeastTimeToDeletionIsTheOperators(t *testing.T) {
 
 // TestPunycodeHandlesAreTheOperatorsChoice: they can be signed up where the operator allows them.
 func TestPunycodeHandlesAreTheOperatorsChoice(t *testing.T) {
+	t.Parallel()
 	s := newAPI(t, config(func(c *gatehouse.Config) { c.Handles.AllowPunycode = true }))
 	s.signUp("xn--80ak6aa92e.test")
 }
 
 // TestMutedNotices are not sent, and the others are.
 func TestMutedNotices(t *testing.T) {
+	t.Parallel()
 	s := newAPI(t, config(func(c *gatehouse.Config) { c.Mail.MuteNotices = []mail.Kind{mail.AppPasswordCreated} }))
 	alice := s.signUp("alice.test")
 	s.do(bearer(alice.AccessJWT), "server.createAppPassword", object{"name": "app"}).ok()
@@ -48,6 +51,7 @@ func TestMutedNotices(t *testing.T) {
 
 // TestNoticesHaveTheirKinds, which the other tests know by their subjects.
 func TestNoticesHaveTheirKinds(t *testing.T) {
+	t.Parallel()
 	s := newAPI(t)
 	alice := s.signUp("alice.test")
 	s.do(bearer(alice.AccessJWT), "server.createAppPassword", object{"name": "app"}).ok()

@@ -586,6 +586,7 @@ func (s *api) directory(id string, op object) (int, string) {
 
 // TestOwnersOfTheirKeys goes through all that such owners do, on one server, which logs no errors.
 func TestOwnersOfTheirKeys(t *testing.T) {
+	t.Parallel()
 	log := new(logbook)
 	onEachStage(t, []scene{
 		{"an owner moves in and comes back", anOwnerMovesInAndComesBack},
@@ -602,6 +603,7 @@ func TestOwnersOfTheirKeys(t *testing.T) {
 // TestAVetoOfWhatAnOwnerPublished: a hook refuses a change that the owner has published. The server
 // can't revert that, and doesn't try.
 func TestAVetoOfWhatAnOwnerPublished(t *testing.T) {
+	t.Parallel()
 	log, vetoed := new(logbook), new(atomic.Bool)
 	onEach(t, func(t *testing.T, s *api) {
 		o := s.movedIn()
@@ -661,6 +663,7 @@ func TestAVetoOfWhatAnOwnerPublished(t *testing.T) {
 // TestOwnersOfTheirKeysWithAFaultyDirectory: while the directory can't be reached codes are mailed
 // all the same, and what was begun then is completed later.
 func TestOwnersOfTheirKeysWithAFaultyDirectory(t *testing.T) {
+	t.Parallel()
 	for _, b := range backends {
 		t.Run(b.name, func(t *testing.T) {
 			directory := newFaulty(t)
@@ -712,6 +715,7 @@ func TestOwnersOfTheirKeysWithAFaultyDirectory(t *testing.T) {
 // TestRacingTakeovers asks at the same time for the handle that the DID names and for others, which
 // may block it only while they are checked.
 func TestRacingTakeovers(t *testing.T) {
+	t.Parallel()
 	onEach(t, func(t *testing.T, s *api) {
 		o := s.movedIn()
 		o.publish(func(op *did.Operation) { op.SetHandle("wanted.test") })

@@ -77,7 +77,7 @@ func (s *api) park(l *lot, variant, who, method string, input object) *parkedReq
 		s.t.Fatal(err)
 	}
 	s.t.Cleanup(func() { conn.Close() })
-	_ = conn.SetDeadline(time.Now().Add(20 * time.Second)) // against a server that hangs
+	_ = conn.SetDeadline(time.Now().Add(patience)) // against a server that hangs
 	var body []byte
 	if req.Body != nil {
 		if body, err = io.ReadAll(req.Body); err != nil {
@@ -105,7 +105,7 @@ func (s *api) park(l *lot, variant, who, method string, input object) *parkedReq
 	}
 	select {
 	case <-l.reading:
-	case <-time.After(10 * time.Second):
+	case <-time.After(patience):
 		s.t.Fatalf("%s: the server doesn't read the body", nsid)
 	}
 	return &parkedRequest{s, nsid, conn, rest}
@@ -338,6 +338,7 @@ func parkedCases(t *testing.T) []parkedCase {
 // nothing. In memory each method meets each ending; the other backends, which take longer, have
 // every fourth of these meetings.
 func TestParkedRequestsEndWithWhatAllowedThem(t *testing.T) {
+	t.Parallel()
 	cases := parkedCases(t)
 	l := newLot()
 	onEach(t, func(t *testing.T, s *api) {
@@ -353,6 +354,7 @@ func TestParkedRequestsEndWithWhatAllowedThem(t *testing.T) {
 
 // TestEveryWayOfParking holds the body of each procedure back in each way.
 func TestEveryWayOfParking(t *testing.T) {
+	t.Parallel()
 	l := newLot()
 	s := newAPI(t, withHandler(l.around))
 	for _, method := range slices.Sorted(maps.Keys(parked)) {
@@ -365,6 +367,7 @@ func TestEveryWayOfParking(t *testing.T) {
 // TestAParkedRequestDoesNotReachWhoComesAfter parks a request of an account with a did:web, whose
 // name, and so whose DID, somebody else takes before the body comes.
 func TestAParkedRequestDoesNotReachWhoComesAfter(t *testing.T) {
+	t.Parallel()
 	l := newLot()
 	onEach(t, func(t *testing.T, s *api) {
 		thief := s.signUp("alice.test")
@@ -383,6 +386,7 @@ func TestAParkedRequestDoesNotReachWhoComesAfter(t *testing.T) {
 
 // TestTheExampleSetsTimeouts: how long a body may be held back is up to the embedder's server.
 func TestTheExampleSetsTimeouts(t *testing.T) {
+	t.Parallel()
 	for _, file := range []string{"../../examples/embed/main.go", "../../README.md"} {
 		b, err := os.ReadFile(file)
 		if err != nil {

@@ -17,6 +17,7 @@ import (
 // TestIdentifiersAsPasted: wherever an owner or an admin is asked for a handle, a DID or an
 // address, it is understood as people paste and type it.
 func TestIdentifiersAsPasted(t *testing.T) {
+	t.Parallel()
 	onEachStage(t, []scene{
 		{"logins", loginsAsPasted},
 		{"new handles", newHandlesAsPasted},
@@ -159,6 +160,7 @@ func machinesMethodsStayStrict(t *testing.T, s *api) {
 // TestNoSpellingMakesASecondAccount: a name that is taken is taken in all its spellings, and so is
 // an address.
 func TestNoSpellingMakesASecondAccount(t *testing.T) {
+	t.Parallel()
 	onEach(t, func(t *testing.T, s *api) {
 		s.signUp("alice.test")
 		bob := s.signUp("bob.test")
@@ -231,6 +233,7 @@ func notCodes(code string) []string {
 // TestCodesAsPasted: an e-mailed code is understood as people paste and type it, wherever one is
 // taken, and what isn't one is no guess.
 func TestCodesAsPasted(t *testing.T) {
+	t.Parallel()
 	scenes := []scene{{"a sign-in", signInCodesAsPasted}}
 	for name, use := range codeUses {
 		scenes = append(scenes, scene{name, func(t *testing.T, s *api) { codesAsPasted(t, s, use) }})
@@ -365,6 +368,7 @@ func signInCodesAsPasted(t *testing.T, s *api) {
 // TestInviteCodesAsPasted: spaces, invisible characters, capitals and dashes don't matter, and all
 // spellings are one code.
 func TestInviteCodesAsPasted(t *testing.T) {
+	t.Parallel()
 	onEach(t, func(t *testing.T, s *api) {
 		code := s.newCode(3)
 		spellings := []string{" " + code + "\r\n", "\u202A" + strings.ToUpper(code) + "\u202C", strings.ReplaceAll(code, "-", "\u2011")}
@@ -399,6 +403,7 @@ func TestInviteCodesAsPasted(t *testing.T) {
 // TestAppPasswordsAsPasted: a password that has the form of an app password, but for case, spaces
 // and dashes, is tried as one, and then literally, since account passwords are exact.
 func TestAppPasswordsAsPasted(t *testing.T) {
+	t.Parallel()
 	onEach(t, func(t *testing.T, s *api) {
 		alice, bob := s.signUp("alice.test"), s.signUp("bob.test")
 		app, _ := s.appLogin(alice, "app", false)
@@ -447,6 +452,7 @@ func TestAppPasswordsAsPasted(t *testing.T) {
 // TestResetByHandle: an owner who doesn't know the address names the account by its handle or DID.
 // The code goes to the account's own address, and the answer is always the same.
 func TestResetByHandle(t *testing.T) {
+	t.Parallel()
 	onEachStage(t, []scene{
 		{"any name of the account", resetByAnyName},
 		{"the answer tells nothing", resetByHandleTellsNothing},
@@ -577,6 +583,7 @@ func resetByHandleIsNoWayBack(t *testing.T, s *api) {
 // TestResetsByHandleAreOfTheRecipientsBudget: a stranger who knows only the handle gets no more
 // e-mails sent than one who knows the address, and doesn't use up the owner's.
 func TestResetsByHandleAreOfTheRecipientsBudget(t *testing.T) {
+	t.Parallel()
 	s := newAPI(t, limited)
 	alice, bob := s.CreateAccount("alice.test"), s.CreateAccount("bob.test")
 	thief := s.from(theThiefs)
@@ -597,6 +604,7 @@ func TestResetsByHandleAreOfTheRecipientsBudget(t *testing.T) {
 // TestResetsByNameLeaveSomeToTheAddress: everybody knows the handle, so that what is asked for by it
 // doesn't use up the resets of who knows the address.
 func TestResetsByNameLeaveSomeToTheAddress(t *testing.T) {
+	t.Parallel()
 	s := newAPI(t, limited)
 	alice, bob := s.CreateAccount("alice.test"), s.CreateAccount("bob.test")
 	for i := range 14 { // from many addresses

@@ -102,9 +102,12 @@ func run(t *testing.T, up string, cmd *exec.Cmd) {
 	}
 }
 
-// program returns a proxy's program, or skips the test.
+// program returns a proxy's program. It skips the test if that isn't there, and in short mode.
 func program(t *testing.T, name string) string {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("skipped: no other programs in short mode")
+	}
 	if runtime.GOOS != "linux" {
 		t.Skip("skipped: only on Linux all of 127.0.0.0/8 is loopback")
 	}
@@ -221,6 +224,7 @@ func (p *proxy) client(t *testing.T) *http.Client {
 // TestTheDocumentedProxies runs Caddy and nginx with the configurations of docs/operations.md
 // before a server.
 func TestTheDocumentedProxies(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		start func(*testing.T, *api) *proxy
 		// onDemand: names that lead to nothing have no certificate.

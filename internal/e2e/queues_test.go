@@ -26,6 +26,7 @@ func (m stuckMailer) Send(ctx context.Context, _ mail.Message) error {
 // TestAStuckMailServerTellsNothing: a request for a password reset is answered, however many are
 // waiting to be mailed, so that it takes the same time whether or not there is an account.
 func TestAStuckMailServerTellsNothing(t *testing.T) {
+	t.Parallel()
 	onEach(t, func(t *testing.T, s *api) {
 		stuck := stuckMailer{make(chan struct{})}
 		defer close(stuck.release)
@@ -42,6 +43,7 @@ func TestAStuckMailServerTellsNothing(t *testing.T) {
 // TestPasswordsThatWaitAreBounded: beyond the queue a login is answered 503, and told to come
 // again.
 func TestPasswordsThatWaitAreBounded(t *testing.T) {
+	t.Parallel()
 	s := newAPI(t, config(func(c *gatehouse.Config) {
 		c.Passwords.Workers, c.Passwords.Queue = 1, 1
 		c.Passwords.Memory, c.Passwords.Time = 64<<10, 4 // some tenths of a second

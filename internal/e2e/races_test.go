@@ -44,6 +44,7 @@ func tally(answers []*answer) map[string]int {
 }
 
 func TestRaceForOneInviteCode(t *testing.T) {
+	t.Parallel()
 	onEach(t, func(t *testing.T, s *api) {
 		owner := s.CreateAccount("owner.test")
 		code := s.do(admin, "server.createInviteCode", object{"useCount": 1, "forAccount": owner.DID}).text("code")
@@ -64,6 +65,7 @@ func TestRaceForOneInviteCode(t *testing.T) {
 }
 
 func TestRaceForOneHandle(t *testing.T) {
+	t.Parallel()
 	onEach(t, func(t *testing.T, s *api) {
 		counts := tally(race(func(i int) *answer {
 			return s.do(nobody, "server.createAccount", object{
@@ -77,6 +79,7 @@ func TestRaceForOneHandle(t *testing.T) {
 }
 
 func TestRaceForOneEmail(t *testing.T) {
+	t.Parallel()
 	onEach(t, func(t *testing.T, s *api) {
 		counts := tally(race(func(i int) *answer {
 			return s.do(nobody, "server.createAccount", object{
@@ -90,6 +93,7 @@ func TestRaceForOneEmail(t *testing.T) {
 }
 
 func TestRaceToRefresh(t *testing.T) {
+	t.Parallel()
 	onEach(t, func(t *testing.T, s *api) {
 		alice := s.signUp("alice.test")
 		successors := map[string]bool{}
@@ -103,6 +107,7 @@ func TestRaceToRefresh(t *testing.T) {
 }
 
 func TestRaceToEarnInviteCodes(t *testing.T) {
+	t.Parallel()
 	onEach(t, func(t *testing.T, s *api) {
 		alice := s.CreateAccount("alice.test")
 		s.Clock.Advance(3 * 24 * time.Hour)
@@ -120,6 +125,7 @@ func TestRaceToEarnInviteCodes(t *testing.T) {
 }
 
 func TestRaceToUseOneCode(t *testing.T) {
+	t.Parallel()
 	onEach(t, func(t *testing.T, s *api) {
 		alice := s.signUp("alice.test")
 		s.do(nobody, "server.requestPasswordReset", object{"email": alice.Email}).ok()

@@ -36,6 +36,7 @@ func move(from, to *api, id, access string, input object, change ...func(credent
 // TestAnAccountComesBack moves an account away, deletes what it left, and moves it back, with the
 // code by which it came the first time.
 func TestAnAccountComesBack(t *testing.T) {
+	t.Parallel()
 	for _, b := range backends {
 		t.Run(b.name, func(t *testing.T) {
 			plc := newDirectory(t)
@@ -72,6 +73,7 @@ func TestAnAccountComesBack(t *testing.T) {
 // document of its DID, and logs in at the server in that. The handle of an account that is taken
 // down doesn't resolve.
 func TestADeactivatedOwnerComesBack(t *testing.T) {
+	t.Parallel()
 	for _, method := range []gatehouse.DIDMethod{gatehouse.DIDPLC, gatehouse.DIDWeb} {
 		t.Run(string(method), func(t *testing.T) {
 			onEach(t, func(t *testing.T, s *api) {
@@ -142,6 +144,7 @@ func TestADeactivatedOwnerComesBack(t *testing.T) {
 // TestAForeignHandleOfADeactivatedAccountIsItsDomains: the account may have moved away, and the
 // domain may lead to somebody else by now.
 func TestAForeignHandleOfADeactivatedAccountIsItsDomains(t *testing.T) {
+	t.Parallel()
 	network := handles{}
 	onEach(t, func(t *testing.T, s *api) {
 		alice, bob := s.signUp("alice.test"), s.signUp("bob.test")

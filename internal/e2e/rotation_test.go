@@ -13,6 +13,7 @@ import (
 // TestKeyRotationCutShort has the directory take a new key and die: the private half is there all
 // the same, and doing it again puts it to use.
 func TestKeyRotationCutShort(t *testing.T) {
+	t.Parallel()
 	for _, b := range backends {
 		t.Run(b.name, func(t *testing.T) {
 			ctx, directory := context.Background(), newFaulty(t)

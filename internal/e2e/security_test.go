@@ -9,7 +9,6 @@ import (
 	"maps"
 	"net/http"
 	"net/netip"
-	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -66,14 +65,18 @@ func (a *answer) limitedNow() {
 	}
 }
 
+// patience is how long tests wait for what takes some milliseconds, on a machine that does other things
+// too.
+const patience = time.Minute
+
 // eventually waits for what the server does in the background. After it has waited in vain once it
 // waits no more: a test that has failed should end.
 func (s *api) eventually(what string, is func() bool) bool {
 	s.t.Helper()
-	for began := time.Now(); !is(); runtime.Gosched() {
-		if s.waited || time.Since(began) > 10*time.Second {
+	for deadline := time.Now().Add(patience); !is(); time.Sleep(time.Millisecond) {
+		if s.waited || time.Now().After(deadline) {
 			s.waited = true
-			s.t.Errorf("not after ten seconds: %s", what)
+			s.t.Errorf("not after %v: %s", patience, what)
 			return false
 		}
 	}
@@ -101,6 +104,7 @@ func onEachStage(t *testing.T, scenes []scene, opts ...gatehousetest.Option) {
 	}, opts...)
 }
 
+// names counts the names of all tests, which may run in parallel.
 var names atomic.Int64
 
 // someone signs up with a name that nobody had before.
@@ -375,10 +379,7 @@ func (s *api) serviceToken(key signing, iss, method string, changes ...object) s
 		}
 		return base64.RawURLEncoding.EncodeToString(b)
 	}
-	serviceTokens.Lock()
-	serviceTokens.n++
-	id := fmt.Sprint("token-", serviceTokens.n)
-	serviceTokens.Unlock()
+	id := fmt.Sprint("token-", serviceTokens.Add(1))
 	now := s.Clock.Now().Unix()
 	claims := object{
 		"iss": iss, "aud": s.Gatehouse.ServiceDID(), "lxm": "com.atproto." + method, "iat": now, "exp": now + 3600, "jti": id,
@@ -394,10 +395,8 @@ func (s *api) serviceToken(key signing, iss, method string, changes ...object) s
 	return text + "." + base64.RawURLEncoding.EncodeToString(signature)
 }
 
-var serviceTokens struct {
-	sync.Mutex
-	n int
-}
+// serviceTokens counts the service tokens of all tests, which may run in parallel.
+var serviceTokens atomic.Int64
 
 // logbook is a log that can be read while it is written.
 type logbook struct {

@@ -99,6 +99,7 @@ func (s *api) rowsOf(tables ...string) (all []int) {
 // TestServiceTokenSignsUpOnce signs up with a token: a sign-up that is refused leaves it good, one
 // that isn't uses it up, in all its spellings, until it is forgotten.
 func TestServiceTokenSignsUpOnce(t *testing.T) {
+	t.Parallel()
 	const method = "server.createAccount"
 	plc, issuers := newIssuers(t, 2)
 	alice, bob := issuers[0], issuers[1]
@@ -163,6 +164,7 @@ func TestServiceTokenSignsUpOnce(t *testing.T) {
 }
 
 func TestRaceToSignUpWithOneToken(t *testing.T) {
+	t.Parallel()
 	const method = "server.createAccount"
 	plc, issuers := newIssuers(t, 1)
 	mover := issuers[0]
@@ -188,6 +190,7 @@ func TestRaceToSignUpWithOneToken(t *testing.T) {
 // TestModeratorsTokensWorkOnce uses tokens of a moderation service again: those for what changes
 // anything work once, those for what doesn't until they end.
 func TestModeratorsTokensWorkOnce(t *testing.T) {
+	t.Parallel()
 	plc, issuers := newIssuers(t, 1)
 	mod := issuers[0]
 	onEach(t, func(t *testing.T, s *api) {
@@ -219,6 +222,7 @@ func TestModeratorsTokensWorkOnce(t *testing.T) {
 // TestLabelerIsNotTheAccount has a DID whose document has a key for labels: that key speaks for the
 // labeler where the method names services, and never for the account; nor the other way round.
 func TestLabelerIsNotTheAccount(t *testing.T) {
+	t.Parallel()
 	plc, issuers := newIssuers(t, 1)
 	mod := issuers[0]
 	onEach(t, func(t *testing.T, s *api) {
@@ -247,6 +251,7 @@ func TestLabelerIsNotTheAccount(t *testing.T) {
 
 // TestNoTokenToSignUpHere asks for a token with which the account could come back to where it is.
 func TestNoTokenToSignUpHere(t *testing.T) {
+	t.Parallel()
 	onEach(t, func(t *testing.T, s *api) {
 		alice := s.signUp("alice.test")
 		made := s.do(bearer(alice.AccessJWT), "server.createAppPassword", object{"name": "app", "privileged": true}).text("password")

@@ -66,6 +66,7 @@ func (f *faulty) Log(ctx context.Context, id syntax.DID) ([]*did.Operation, erro
 // TestSignUpWithAFaultyDirectory cuts sign-ups short in every way: no invite is
 // burnt, no handle stays taken, and no DID is lost.
 func TestSignUpWithAFaultyDirectory(t *testing.T) {
+	t.Parallel()
 	for _, b := range backends {
 		t.Run(b.name, func(t *testing.T) {
 			directory := newFaulty(t)
@@ -133,6 +134,7 @@ func TestSignUpWithAFaultyDirectory(t *testing.T) {
 // TestSignUpCutShortByACrash leaves a sign-up as a crash would, before and after its operation
 // was submitted, and starts a server on what is left.
 func TestSignUpCutShortByACrash(t *testing.T) {
+	t.Parallel()
 	for _, b := range backends {
 		t.Run(b.name, func(t *testing.T) {
 			directory, store := newFaulty(t), b.open(t)
@@ -158,6 +160,7 @@ func TestSignUpCutShortByACrash(t *testing.T) {
 }
 
 func TestWebDIDs(t *testing.T) {
+	t.Parallel()
 	onEach(t, func(t *testing.T, s *api) {
 		alice := s.signUp("alice.test")
 		if alice.DID != "did:web:alice.test" {
@@ -174,6 +177,7 @@ func TestWebDIDs(t *testing.T) {
 // TestAHandleWhoseDIDIsTaken has an account with a did:web take another handle: its first one is
 // still in its DID.
 func TestAHandleWhoseDIDIsTaken(t *testing.T) {
+	t.Parallel()
 	onEach(t, func(t *testing.T, s *api) {
 		alice := s.signUp("alice.test")
 		available := func() bool {
@@ -196,6 +200,7 @@ func TestAHandleWhoseDIDIsTaken(t *testing.T) {
 }
 
 func TestRecoveryKeyComesFirst(t *testing.T) {
+	t.Parallel()
 	const users = "did:key:zDnaembgSGUhZULN2Caob4HLJPaxBh92N7rtH21TErzqf8HQo"
 	const operators = "did:key:zQ3shqwJEJyMBsBXCWyCBpUBMqxcon9oHB7mCvx4sSpMdLJwc"
 	onEach(t, func(t *testing.T, s *api) {

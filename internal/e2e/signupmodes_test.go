@@ -62,6 +62,7 @@ func withMode(mode gatehouse.SignUpMode) func(*gatehouse.Config) {
 
 // TestEveryModeOfSignUp: who is taken, and what describeServer says before.
 func TestEveryModeOfSignUp(t *testing.T) {
+	t.Parallel()
 	const taken = ""
 	all := func(said string) map[string]string {
 		return map[string]string{"new": said, "new, with a code": said, "moving": said, "moving, with a code": said}
@@ -168,6 +169,7 @@ func waysIn(t *testing.T, s *api, mover, other *issuer) map[string]func() *answe
 // TestAClosedServerIsClosed: a closed server refuses every sign-up, tells nothing, and looks
 // nothing up.
 func TestAClosedServerIsClosed(t *testing.T) {
+	t.Parallel()
 	local, issuers := newIssuers(t, 2)
 	plc := asked(local)
 	onEach(t, func(t *testing.T, s *api) {
@@ -207,6 +209,7 @@ func TestAClosedServerIsClosed(t *testing.T) {
 // TestOnlyWhoMovesIsTaken: in the mode migrations a sign-up without a DID is refused before
 // anything else is checked, and so is one whose DID isn't proved.
 func TestOnlyWhoMovesIsTaken(t *testing.T) {
+	t.Parallel()
 	plc, issuers := newIssuers(t, 2)
 	mover, other := issuers[0], issuers[1]
 	onEach(t, func(t *testing.T, s *api) {
@@ -266,6 +269,7 @@ func TestOnlyWhoMovesIsTaken(t *testing.T) {
 
 // TestJunkForInviteCodes: nothing but a code lets anybody in, in whatever form it comes.
 func TestJunkForInviteCodes(t *testing.T) {
+	t.Parallel()
 	onEach(t, func(t *testing.T, s *api) {
 		used, disabled := s.newCode(1), s.newCode(1)
 		s.do(nobody, "server.createAccount", applicant("alice", object{"inviteCode": used})).ok()
@@ -342,6 +346,7 @@ func (s sentence) PublicMessage() string { return string(s) }
 
 // TestTheGateSeesWhoApplies: the gate gets everything that the applicant sent, and their address.
 func TestTheGateSeesWhoApplies(t *testing.T) {
+	t.Parallel()
 	plc, movers := newIssuers(t, 1)
 	mover := movers[0]
 	var g gate
@@ -377,6 +382,7 @@ func TestTheGateSeesWhoApplies(t *testing.T) {
 // TestARefusalOfTheGateLeavesNothing: after a refusal the code, the handle, the address and the
 // service token can still be used, and no DID was made.
 func TestARefusalOfTheGateLeavesNothing(t *testing.T) {
+	t.Parallel()
 	local, movers := newIssuers(t, 1)
 	mover := movers[0]
 	plc := asked(local)
@@ -452,6 +458,7 @@ func TestARefusalOfTheGateLeavesNothing(t *testing.T) {
 // TestTheGateIsAskedLast: the gate, which may take a payment or use up a captcha, isn't called for
 // a sign-up that is refused anyway.
 func TestTheGateIsAskedLast(t *testing.T) {
+	t.Parallel()
 	plc, issuers := newIssuers(t, 2)
 	mover, stays := issuers[0], issuers[1]
 	for _, method := range []gatehouse.DIDMethod{gatehouse.DIDPLC, gatehouse.DIDWeb} {
@@ -533,6 +540,7 @@ func TestTheGateIsAskedLast(t *testing.T) {
 // its hashes, or has been told often enough that an e-mail address is free, as a refusal by the
 // gate does.
 func TestTheGateIsNotAskedBeyondTheLimits(t *testing.T) {
+	t.Parallel()
 	var g gate
 	s := newAPI(t, limited, config(g.config))
 	for i := range 100 {
@@ -556,6 +564,7 @@ func TestTheGateIsNotAskedBeyondTheLimits(t *testing.T) {
 // TestAtTheGateAtOnce: of many applicants whom the gate admits at the same time only one gets what
 // only one can have. The gate may use the store, since no transaction is open.
 func TestAtTheGateAtOnce(t *testing.T) {
+	t.Parallel()
 	plc, movers := newIssuers(t, 1)
 	mover := movers[0]
 	const n = 8
@@ -609,6 +618,7 @@ func TestAtTheGateAtOnce(t *testing.T) {
 // TestAnAdminInThisProgramLetsAnybodyIn: Admit makes an account in every mode, without a code and
 // without the gate. Invalid parameters are refused all the same.
 func TestAnAdminInThisProgramLetsAnybodyIn(t *testing.T) {
+	t.Parallel()
 	plc, movers := newIssuers(t, 1)
 	for _, mode := range gatehouse.SignUpModes() {
 		var g gate
@@ -652,6 +662,7 @@ func TestAnAdminInThisProgramLetsAnybodyIn(t *testing.T) {
 // TestAnOpenServerSaysSo: a public server that is open to everybody warns in its log at start, and
 // says what to do.
 func TestAnOpenServerSaysSo(t *testing.T) {
+	t.Parallel()
 	anybody := func(context.Context, accounts.Applicant) error { return nil }
 	for name, c := range map[string]struct {
 		change func(*gatehouse.Config)

@@ -61,6 +61,7 @@ func (s *api) statusOf(id string) object {
 // TestRepositoriesFollowTheAccounts: repositories are listed with the states of their accounts,
 // page by page.
 func TestRepositoriesFollowTheAccounts(t *testing.T) {
+	t.Parallel()
 	onEach(t, func(t *testing.T, s *api) {
 		if all, _ := s.repos(10); len(all) != 0 {
 			t.Errorf("nobody has signed up: %v", all)
@@ -126,6 +127,7 @@ func TestRepositoriesFollowTheAccounts(t *testing.T) {
 // TestAPageHasAsManyAsAreAskedFor: a page has as many accounts as were asked for, up to the 1000 of
 // the lexicon.
 func TestAPageHasAsManyAsAreAskedFor(t *testing.T) {
+	t.Parallel()
 	s := newAPI(t)
 	const many = 503
 	for i := range many {
@@ -145,6 +147,7 @@ const noCommit = "bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku"
 
 // TestSyncRefusesWhatItCantRead.
 func TestSyncRefusesWhatItCantRead(t *testing.T) {
+	t.Parallel()
 	onEach(t, func(t *testing.T, s *api) {
 		s.signUp("alice.test")
 		for _, input := range []object{{"limit": 0}, {"limit": 1001}, {"limit": -1}, {"limit": "x"}, {"cursor": "nonsense"}, {"cursor": "%00"}} {
@@ -164,6 +167,7 @@ func TestSyncRefusesWhatItCantRead(t *testing.T) {
 
 // TestPendingSignUpsAreNotListed: a sign-up that hasn't ended isn't an account.
 func TestPendingSignUpsAreNotListed(t *testing.T) {
+	t.Parallel()
 	directory := newFaulty(t)
 	directory.mode.Store(unreachable)
 	onEach(t, func(t *testing.T, s *api) {
@@ -181,6 +185,7 @@ func TestPendingSignUpsAreNotListed(t *testing.T) {
 
 // TestRepoStatusFillsInWhatItKnows: head and rev are the embedder's, where it has them.
 func TestRepoStatusFillsInWhatItKnows(t *testing.T) {
+	t.Parallel()
 	const commit, rev = "bafyreigbtj4x7ip5legnfznufuopl4sg4knzc2cof6duas4b3q2fy6swua", "3kabcdefghijk"
 	var vanished, failing string
 	status := func(_ context.Context, id syntax.DID) (xrpc.RepoStatus, error) {
@@ -216,6 +221,7 @@ func TestRepoStatusFillsInWhatItKnows(t *testing.T) {
 
 // TestAnEmbeddersSync: an embedder's Fallback can serve these methods in place of Gatehouse.
 func TestAnEmbeddersSync(t *testing.T) {
+	t.Parallel()
 	s := newAPI(t, config(func(c *gatehouse.Config) {
 		c.LeaveToFallback = []string{"com.atproto.sync.listRepos"}
 		c.Fallback = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -234,6 +240,7 @@ func TestAnEmbeddersSync(t *testing.T) {
 
 // TestListingIsLimited: a page can be long, and anybody may ask.
 func TestListingIsLimited(t *testing.T) {
+	t.Parallel()
 	s := newAPI(t, config(func(c *gatehouse.Config) { c.Limits.Limiter = nil }))
 	for range 300 {
 		s.do(nobody, "sync.listRepos", nil).ok()
@@ -245,6 +252,7 @@ func TestListingIsLimited(t *testing.T) {
 // TestWhatGoatAsks makes the calls of `goat pds account list`, `goat pds admin account list` and
 // `goat account status` with goat's client, also with an admin's password.
 func TestWhatGoatAsks(t *testing.T) {
+	t.Parallel()
 	onEach(t, func(t *testing.T, s *api) {
 		alice, carol := s.signUp("alice.test"), s.signUp("carol.test")
 		s.takeDown(carol.DID, "case 1")

@@ -381,6 +381,7 @@ func comingBackDoesNotWashATakedownOff(t *testing.T, s *api) {
 
 // TestTakeoversFail has all of it on one server.
 func TestTakeoversFail(t *testing.T) {
+	t.Parallel()
 	onEachStage(t, []scene{
 		{"a stolen token does not take the DID", aStolenTokenDoesNotTakeTheDID},
 		{"a privileged app password does not outlive the account", aPrivilegedAppPasswordDoesNotOutliveTheAccount},
@@ -398,6 +399,7 @@ func TestTakeoversFail(t *testing.T) {
 
 // TestTakedownsStick tries to get rid of a takedown by having the account deleted and coming back.
 func TestTakedownsStick(t *testing.T) {
+	t.Parallel()
 	onEachStage(t, []scene{
 		{"who is taken down may not ask for deletion", whoIsTakenDownMayNotAskForDeletion},
 		{"by a deletion that was due", aScheduledDeletionDoesNotWashATakedownOff},
@@ -409,6 +411,7 @@ func TestTakedownsStick(t *testing.T) {
 // TestATakedownKeepsTheNameOfAWebDID: where the DID follows from the handle, whoever takes the
 // handle has the DID.
 func TestATakedownKeepsTheNameOfAWebDID(t *testing.T) {
+	t.Parallel()
 	onEach(t, func(t *testing.T, s *api) {
 		alice := s.signUp("alice.test")
 		s.takeDown(alice.DID, "case 1")

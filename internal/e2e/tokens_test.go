@@ -13,6 +13,7 @@ import (
 
 // Tokens with a good signature that are not what the server issues.
 func TestTokensOfAnotherShape(t *testing.T) {
+	t.Parallel()
 	secret := []byte("a secret of thirty-two characters")
 	onEach(t, func(t *testing.T, s *api) {
 		alice := s.signUp("alice.test")
@@ -46,6 +47,7 @@ func TestTokensOfAnotherShape(t *testing.T) {
 }
 
 func TestServiceTokenOfAnUnknownIssuer(t *testing.T) {
+	t.Parallel()
 	onEach(t, func(t *testing.T, s *api) {
 		const issuer, method = "did:plc:iowu64gp7dw45k7uky3m3yos", "com.atproto.server.createAccount"
 		token := domaintest.SignToken(t, privateKey(t), object{

@@ -11,8 +11,8 @@ import (
 	"testing"
 )
 
-// binaries finds the directory of PostgreSQL's server binaries: that of Debian's newest
-// version, or of what is on the PATH. It is empty if there are none.
+// binaries finds the directory of PostgreSQL's server binaries: that of Debian's newest version, or
+// of what is on the PATH. It is empty if there are none.
 func binaries() string {
 	dirs, _ := filepath.Glob("/usr/lib/postgresql/*/bin")
 	sort.Slice(dirs, func(i, j int) bool { return version(dirs[i]) > version(dirs[j]) })
@@ -32,9 +32,13 @@ func version(dir string) int {
 	return v
 }
 
-// need returns the directory of the server binaries, or skips the test.
+// need returns the directory of the server binaries. It skips the test if there are none, and in
+// short mode.
 func need(t testing.TB) string {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("skipped: no PostgreSQL in short mode")
+	}
 	dir := binaries()
 	if dir == "" {
 		t.Skip("skipped: no PostgreSQL server on this machine (apt-get install postgresql), and GATEHOUSE_TEST_POSTGRES is not set")

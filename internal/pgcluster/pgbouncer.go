@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-// StartPgbouncer starts pgbouncer in transaction mode before a server, while the test runs, and
+// StartPgbouncer starts pgbouncer in transaction mode in front of a server, while the test runs, and
 // returns the address that it listens on. It skips the test if pgbouncer is not there.
 func StartPgbouncer(t testing.TB, s *Server) (addr string) {
 	t.Helper()

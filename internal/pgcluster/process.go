@@ -11,8 +11,7 @@ import (
 	"syscall"
 )
 
-// startTied starts a command that is told to stop (SIGINT) when this process dies,
-// however it does.
+// startTied starts a command that is told to stop (SIGINT) when this process dies, however it does.
 func startTied(cmd *exec.Cmd) error {
 	cmd.SysProcAttr.Pdeathsig = syscall.SIGINT
 	started := make(chan error)

@@ -48,10 +48,10 @@ func NewProxy(t testing.TB, target string) *Proxy {
 	return p
 }
 
-// Addr is where the proxy listens.
+// Addr returns the address that the proxy listens on.
 func (p *Proxy) Addr() string { return p.listener.Addr().String() }
 
-// Cut breaks all connections. New ones are welcome.
+// Cut breaks all connections. New ones are accepted.
 func (p *Proxy) Cut() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -60,8 +60,8 @@ func (p *Proxy) Cut() {
 	}
 }
 
-// LoseNextReply lets the next thing that a client says reach the server, and breaks the connection
-// instead of passing on the answer.
+// LoseNextReply passes the next message of a client on to the server, and breaks the connection
+// instead of passing on the reply.
 func (p *Proxy) LoseNextReply() {
 	p.mu.Lock()
 	defer p.mu.Unlock()

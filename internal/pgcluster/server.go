@@ -44,19 +44,29 @@ func Start(t testing.TB, settings ...string) *Server {
 	return s
 }
 
+// start starts a server in a directory of its own.
 func start(bin string, settings ...string) (*Server, error) {
-	cred, err := account()
-	if err != nil {
-		return nil, fmt.Errorf("pgcluster: finding a user to run PostgreSQL: %w", err)
-	}
 	dir, err := os.MkdirTemp("", "gatehouse-postgres-")
 	if err != nil {
 		return nil, err
 	}
+	s, err := startIn(bin, dir, settings...)
+	if err != nil {
+		return nil, errors.Join(err, os.RemoveAll(dir))
+	}
+	return s, nil
+}
+
+// startIn starts a server in an empty directory. Of a setting that is given twice the last counts.
+func startIn(bin, dir string, settings ...string) (*Server, error) {
+	cred, err := account()
+	if err != nil {
+		return nil, fmt.Errorf("pgcluster: finding a user to run PostgreSQL: %w", err)
+	}
 	s := &Server{bin: bin, dir: dir, cred: cred}
 	if cred != nil {
 		if err := os.Chown(dir, int(cred.Uid), int(cred.Gid)); err != nil {
-			return nil, errors.Join(err, os.RemoveAll(dir))
+			return nil, err
 		}
 	}
 	s.args = []string{"-D", s.data(), "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=", "-c", "max_connections=200", "-c", "logging_collector=off"}
@@ -64,7 +74,7 @@ func start(bin string, settings ...string) (*Server, error) {
 		s.args = append(s.args, "-c", set)
 	}
 	if err := s.initialize(); err != nil {
-		return nil, errors.Join(err, os.RemoveAll(dir))
+		return nil, err
 	}
 	for range 5 { // another program may take the port before the server does
 		if s.port, err = FreePorts(0); err == nil {
@@ -73,7 +83,7 @@ func start(bin string, settings ...string) (*Server, error) {
 			}
 		}
 	}
-	return nil, errors.Join(err, os.RemoveAll(dir))
+	return nil, err
 }
 
 // initialize makes the server's files. The database sorts text as a dictionary does, where

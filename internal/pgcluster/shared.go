@@ -12,44 +12,36 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// shared is the server of this test binary.
-var shared struct {
-	once   sync.Once
-	main   bool
-	server *Server
-	err    error
-}
+// shared joins the server of this checkout once, until this process ends.
+var shared = sync.OnceValues(func() (string, error) {
+	c, err := checkoutControl()
+	if err != nil {
+		return "", err
+	}
+	// The lease is never given back: the kernel does that when this process ends, however it does.
+	url, lease, err := c.join()
+	theLease = lease
+	return url, err
+})
 
-// Main runs the tests of a package that uses [URL], and stops the shared server afterwards. Call it
-// from TestMain.
-func Main(m *testing.M) {
-	shared.main = true
-	defer func() {
-		if s := shared.server; s != nil {
-			_ = s.remove()
-		}
-	}()
-	m.Run()
-}
+// theLease keeps the file of the lease from being closed by the garbage collector.
+var theLease *os.File
 
-// URL returns the URL of a database for [postgres.Open], with a schema that is new and that
-// is dropped when the test ends. It skips the test if there is no PostgreSQL.
+// URL returns the URL of a database for [postgres.Open], with a schema that is new and that is
+// dropped when the test ends. It skips the test if there is no PostgreSQL, and in short mode.
+//
+// The first test binary that asks for one starts a keeper, which is a detached process that runs the
+// server. The keeper stops it when no test binary of this checkout has used it for some seconds,
+// whether they ended or were killed.
 func URL(t testing.TB) string {
 	t.Helper()
 	base := os.Getenv("GATEHOUSE_TEST_POSTGRES")
-	if base == "" {
-		bin := need(t)
-		if !shared.main {
-			t.Fatal("pgcluster.URL without pgcluster.Main in TestMain")
+	if base == "" || testing.Short() {
+		need(t)
+		var err error
+		if base, err = shared(); err != nil {
+			t.Fatal(err)
 		}
-		shared.once.Do(func() {
-			// What these tests write may be lost in a power cut.
-			shared.server, shared.err = start(bin, "fsync=off", "synchronous_commit=off", "full_page_writes=off")
-		})
-		if shared.err != nil {
-			t.Fatal(shared.err)
-		}
-		base = shared.server.URL()
 	}
 	return WithSchema(t, base)
 }

@@ -11,8 +11,6 @@ import (
 	"github.com/gatehouse-at/gatehouse/storage/storagetest"
 )
 
-func TestMain(m *testing.M) { pgcluster.Main(m) }
-
 func open(t testing.TB, url string, opts ...postgres.Option) *postgres.Store {
 	t.Helper()
 	s, err := postgres.Open(context.Background(), url, opts...)

@@ -1,0 +1,109 @@
+package pgcluster
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+)
+
+// init makes a keeper of a program that was started as one: see control.startKeeper.
+func init() {
+	dir := os.Getenv(keeperVariable)
+	if dir == "" {
+		return
+	}
+	const descriptor = 3 // the first of exec.Cmd.ExtraFiles
+	answer := os.NewFile(descriptor, "answer")
+	syscall.CloseOnExec(descriptor) // not for PostgreSQL, which would keep it open
+	if err := keep(dir, answer); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		fmt.Fprint(answer, err)
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+// What a keeper says: that its server takes connections, or that there is another keeper.
+const (
+	keeperReady = "ready"
+	keeperBusy  = "busy"
+)
+
+// keep runs the server of a control until it hasn't been used for the control's linger time, or
+// until the server or this process is told to end.
+func keep(dir string, answer *os.File) error {
+	linger, err := time.ParseDuration(os.Getenv(lingerVariable))
+	if err != nil {
+		return err
+	}
+	c := &control{dir, linger}
+	stop := make(chan os.Signal, 1)
+	signal.Notify(stop, syscall.SIGTERM, syscall.SIGINT)
+	keeper, err := c.lock(keeperLock, syscall.LOCK_EX|syscall.LOCK_NB)
+	if errors.Is(err, syscall.EWOULDBLOCK) {
+		_, err = answer.WriteString(keeperBusy)
+		return err
+	}
+	if err != nil {
+		return err
+	}
+	defer keeper.Close()
+	if err := os.Mkdir(c.cluster(), 0o700); err != nil {
+		return err
+	}
+	// What these tests write may be lost in a power cut.
+	s, err := startIn(binaries(), c.cluster(), "max_connections=500", "fsync=off", "synchronous_commit=off", "full_page_writes=off")
+	if err != nil {
+		return errors.Join(err, c.remove())
+	}
+	err = os.WriteFile(c.urlFile(), []byte(s.URL()), 0o600)
+	if err == nil {
+		// Whoever started this process may be gone, and others may have come.
+		_, _ = answer.WriteString(keeperReady)
+		_ = answer.Close()
+		var guard *os.File
+		guard, err = c.untilUnused(s, stop)
+		defer guard.Close() // which a nil file takes
+	}
+	return errors.Join(err, s.Stop(), c.remove())
+}
+
+// untilUnused returns when a server hasn't been used for the linger time, with the guard locked so
+// that nobody joins while it stops. It also returns, without the guard, when the server has ended or
+// there is a signal.
+func (c *control) untilUnused(s *Server, stop <-chan os.Signal) (guard *os.File, err error) {
+	tick := time.NewTicker(min(time.Second, c.linger/4+time.Millisecond))
+	defer tick.Stop()
+	last := time.Now() // when it was in use
+	for {
+		select {
+		case <-stop:
+			return nil, nil
+		case <-s.exited:
+			return nil, nil
+		case <-tick.C:
+		}
+		if used, err := c.held(usersLock); err != nil {
+			return nil, err
+		} else if used {
+			last = time.Now()
+		}
+		if time.Since(last) < c.linger {
+			continue
+		}
+		guard, err := c.lock(guardLock, syscall.LOCK_EX|syscall.LOCK_NB)
+		if errors.Is(err, syscall.EWOULDBLOCK) {
+			continue // somebody is joining
+		}
+		if err != nil {
+			return nil, err
+		}
+		if used, err := c.held(usersLock); err == nil && !used {
+			return guard, nil
+		}
+		guard.Close()
+	}
+}
