@@ -52,7 +52,7 @@ func (s *settings) checkHostname() string {
 		s.mistake("Hostname", "%q is not a host name", raw)
 		return ""
 	}
-	id, err := did.WebDID(raw)
+	id, err := hostname.WebDID(raw)
 	if err != nil { // of an IPv6 address, for one
 		s.mistake("Hostname", "there is no did:web of %q", raw)
 		return ""

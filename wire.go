@@ -9,13 +9,14 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/gatehouse-at/gatehouse/accounts"
-	"github.com/gatehouse-at/gatehouse/accounts/audit"
 	"github.com/gatehouse-at/gatehouse/accounts/codes"
 	"github.com/gatehouse-at/gatehouse/accounts/did"
 	"github.com/gatehouse-at/gatehouse/accounts/handle"
 	"github.com/gatehouse-at/gatehouse/accounts/keys"
 	"github.com/gatehouse-at/gatehouse/accounts/ratelimit"
 	"github.com/gatehouse-at/gatehouse/apppasswords"
+	"github.com/gatehouse-at/gatehouse/audit"
+	"github.com/gatehouse-at/gatehouse/internal/k256"
 	"github.com/gatehouse-at/gatehouse/internal/password"
 	"github.com/gatehouse-at/gatehouse/internal/secrets"
 	"github.com/gatehouse-at/gatehouse/invites"
@@ -214,7 +215,7 @@ func (s *Server) keyStore(ctx context.Context) (keys.Store, error) {
 }
 
 // identity makes the registrar and the resolver of DIDs.
-func (s *Server) identity(ctx context.Context) (did.Registrar, *did.Resolver, error) {
+func (s *Server) identity(ctx context.Context) (*did.Registrar, *did.Resolver, error) {
 	cfg := s.cfg
 	directory, err := s.directory(ctx)
 	if err != nil {
@@ -229,11 +230,10 @@ func (s *Server) identity(ctx context.Context) (did.Registrar, *did.Resolver, er
 	if err != nil {
 		return nil, nil, err
 	}
-	plc := did.PLC{Directory: directory, Signer: signer, RecoveryKey: cfg.DIDs.RecoveryKey, Endpoint: cfg.PublicURL}
-	if cfg.DIDs.Method == DIDWeb {
-		return &did.Web{PLC: plc}, resolver, nil
-	}
-	return &plc, resolver, nil
+	return &did.Registrar{
+		Directory: directory, Signer: signer, RecoveryKey: cfg.DIDs.RecoveryKey, PublicURL: cfg.PublicURL,
+		Web: cfg.DIDs.Method == DIDWeb, Resolver: resolver,
+	}, resolver, nil
 }
 
 // directory returns the directory of did:plc.
@@ -255,7 +255,7 @@ func (s *Server) rotationKey(ctx context.Context) (did.Signer, error) {
 		return s.cfg.DIDs.RotationKey, nil
 	}
 	raw, err := secrets.Load(ctx, s.store, "plc-rotation-key", func() ([]byte, error) {
-		key, err := keys.GenerateK256(s.cfg.Rand)
+		key, err := k256.Generate(s.cfg.Rand)
 		if err != nil {
 			return nil, err
 		}
@@ -286,7 +286,7 @@ func (s *Server) limiter() ratelimit.Limiter {
 	if s.cfg.Limits.Limiter != nil {
 		return s.cfg.Limits.Limiter
 	}
-	return ratelimit.NewMemory(0, s.cfg.Now)
+	return ratelimit.NewMemory(ratelimit.Config{Now: s.cfg.Now})
 }
 
 // The background work is done in one process at a time, by whoever holds the lease, which it renews

@@ -104,6 +104,6 @@ func (s *Service) identity(ctx context.Context, id syntax.DID) (*identity.Identi
 	if s.cfg.Resolver == nil {
 		return nil, did.ErrNotFound
 	}
-	s.forget(id)
+	s.cfg.Resolver.Forget(id)
 	return s.cfg.Resolver.Identity(ctx, id)
 }

@@ -43,7 +43,7 @@ func bare(t *testing.T, change func(*accounts.Config)) (*accounts.Service, *coun
 		t.Fatal(err)
 	}
 	cfg := accounts.Config{
-		Handles: handle.Config{Domains: []string{".test"}}, DIDs: &did.Web{}, Keys: sealed, Passwords: hasher, Mailer: mail.NewMemory(), Codes: book,
+		Handles: handle.Config{Domains: []string{".test"}}, DIDs: &did.Registrar{Web: true}, Keys: sealed, Passwords: hasher, Mailer: mail.NewMemory(), Codes: book,
 	}
 	change(&cfg)
 	s, err := accounts.New(ctx, store, cfg)

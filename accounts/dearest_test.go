@@ -30,7 +30,7 @@ func TestAWrongLoginCostsWhatTheDearestHashDoes(t *testing.T) {
 		t.Fatal(err)
 	}
 	s, err := accounts.New(ctx, store, accounts.Config{
-		Handles: handle.Config{Domains: []string{".test"}}, DIDs: &did.Web{}, Keys: sealed, Passwords: hasher, Mailer: mail.NewMemory(),
+		Handles: handle.Config{Domains: []string{".test"}}, DIDs: &did.Registrar{Web: true}, Keys: sealed, Passwords: hasher, Mailer: mail.NewMemory(),
 		Codes: book, Now: func() time.Time { return now },
 	})
 	if err != nil {

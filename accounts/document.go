@@ -39,12 +39,7 @@ func (s *Service) HostedDocument(a *Account) json.RawMessage {
 	if !s.hostedWeb(a.DID) {
 		return nil
 	}
-	doc, err := json.Marshal(did.AtprotoData(a.DID, a.Handle.String(), a.SigningKey, s.cfg.Endpoint).Document())
-	if err != nil {
-		s.cfg.Logger.Error("DID document not encoded", "did", a.DID, "error", err)
-		return nil
-	}
-	return doc
+	return did.AtprotoData(a.DID, a.Handle.String(), a.SigningKey, s.cfg.Endpoint).Document()
 }
 
 // hostedWeb reports whether a DID is a did:web on one of the server's handle

@@ -43,7 +43,7 @@ func TestHooksOfAHandleChange(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		op, err := did.Last(ctx, s.Directory, alice)
+		op, err := (&did.Registrar{Directory: s.Directory}).Data(ctx, alice)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -15,7 +15,7 @@ import (
 func (s *Service) Handles() *handle.Service { return s.handles }
 
 // handleOwners tells the handle service who has which handle. It implements [handle.Accounts].
-type handleOwners struct{ dids did.Registrar }
+type handleOwners struct{ dids *did.Registrar }
 
 // HandleOwner implements [handle.Accounts].
 func (handleOwners) HandleOwner(tx storage.Tx, h syntax.Handle) (syntax.DID, error) {
@@ -37,13 +37,12 @@ func (handleOwners) HandleRefs(h syntax.Handle) []storage.Ref {
 // DIDFree implements [handle.Accounts]. A DID isn't free if an account has it, or if the account that
 // had it was taken down and deleted.
 func (o handleOwners) DIDFree(tx storage.Tx, h syntax.Handle) (bool, error) {
-	namer, ok := o.dids.(did.Namer)
-	if !ok {
-		return true, nil
-	}
-	id, err := namer.Name(h)
+	id, err := o.dids.Name(h)
 	if err != nil {
 		return false, err
+	}
+	if id == "" {
+		return true, nil
 	}
 	if _, err = accountsTable.Get(tx, id.String()); err == nil {
 		return false, nil

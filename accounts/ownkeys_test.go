@@ -21,11 +21,11 @@ import (
 // the directory fails before the server can revert it, and then the owner removes the server's key
 // from the DID, or tombstones it. The revert, which can't succeed any more, isn't tried for a day.
 func TestARevertEndsWhenTheOwnerTakesTheKeyOut(t *testing.T) {
-	for name, end := range map[string]func(owner *did.PLC, id syntax.DID) error{
-		"the key is taken out": func(owner *did.PLC, id syntax.DID) error {
+	for name, end := range map[string]func(owner *did.Registrar, id syntax.DID) error{
+		"the key is taken out": func(owner *did.Registrar, id syntax.DID) error {
 			return owner.Change(ctx, id, func(op *did.Operation) { op.RotationKeys = op.RotationKeys[:1] })
 		},
-		"the DID is tombstoned": func(owner *did.PLC, id syntax.DID) error { return owner.Tombstone(ctx, id) },
+		"the DID is tombstoned": func(owner *did.Registrar, id syntax.DID) error { return owner.Tombstone(ctx, id) },
 	} {
 		dir := watch(t)
 		s := domaintest.New(t, dir.in)
@@ -33,7 +33,7 @@ func TestARevertEndsWhenTheOwnerTakesTheKeyOut(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		owner := &did.PLC{Directory: dir.Directory, Signer: key}
+		owner := &did.Registrar{Directory: dir.Directory, Signer: key}
 		p := params("alice")
 		p.RecoveryKey = owner.RotationKey()
 		alice, err := s.Accounts.Create(ctx, p)
@@ -122,7 +122,7 @@ func TestAForeignWebDIDHasToNameTheKey(t *testing.T) {
 	var named string
 	s := domaintest.New(t, func(c *gatehouse.Config) {
 		c.DIDs.Resolver = func(context.Context, syntax.DID) (json.RawMessage, error) {
-			return json.Marshal(did.AtprotoData(id, "alice.test", named, "https://localhost").Document())
+			return did.AtprotoData(id, "alice.test", named, "https://localhost").Document(), nil
 		}
 	})
 	p := params("alice")

@@ -33,7 +33,7 @@ func (s *Service) Recommend(ctx context.Context, id syntax.DID) (*RecommendedCre
 	}
 	data := did.AtprotoData(id, a.Handle.String(), a.SigningKey, s.cfg.Endpoint)
 	c := &RecommendedCredentials{AlsoKnownAs: data.AlsoKnownAs, VerificationMethods: data.VerificationMethods, Services: data.Services}
-	if key := s.cfg.DIDs.RecoveryDIDKey(); key != "" {
+	if key := s.cfg.DIDs.RecoveryKey; key != "" {
 		c.RotationKeys = append(c.RotationKeys, key)
 	}
 	if key := s.cfg.DIDs.RotationKey(); key != "" {
@@ -194,7 +194,6 @@ func (s *Service) SubmitPLCOperation(ctx context.Context, id syntax.DID, op *did
 		return err
 	}
 	err = s.cfg.DIDs.Submit(ctx, id, op)
-	s.forget(id)
 	switch {
 	case errors.Is(err, did.ErrRefused):
 		return invalidOperation(err)

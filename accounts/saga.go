@@ -198,7 +198,7 @@ func (s *Service) begin(tx storage.Tx, c *didChange) error {
 func (s *Service) carryOut(ctx context.Context, g saga, c *didChange) (*Account, error) {
 	ctx, cancel := context.WithTimeout(uninterrupted(ctx), submitTimeout)
 	defer cancel()
-	err := s.publish(ctx, g, c)
+	err := g.publish(ctx, c)
 	switch {
 	case lost(err):
 		return nil, errors.Join(err, s.leave(ctx, c))
@@ -212,13 +212,6 @@ func (s *Service) carryOut(ctx context.Context, g saga, c *didChange) (*Account,
 // that hangs up nor the end of its session ends it.
 func uninterrupted(ctx context.Context) context.Context {
 	return storage.WithoutPrecondition(context.WithoutCancel(ctx))
-}
-
-// publish is the second step of a change.
-func (s *Service) publish(ctx context.Context, g saga, c *didChange) error {
-	err := g.publish(ctx, c)
-	s.forget(c.DID) // also after an error: the DID may have changed all the same
-	return err
 }
 
 // lost reports whether an error of publish leaves open what has happened in the directory.
@@ -320,7 +313,7 @@ func (s *Service) revert(ctx context.Context, g saga, c *didChange) error {
 
 // insist publishes a change that has been made in the account, and finishes it.
 func (s *Service) insist(ctx context.Context, g saga, c *didChange) error {
-	err := s.publish(ctx, g, c)
+	err := g.publish(ctx, c)
 	switch {
 	case errors.Is(err, did.ErrNotController), errors.Is(err, did.ErrTombstoned): // it never will be
 		return s.undo(ctx, g, c)
@@ -419,10 +412,3 @@ func (s *Service) recover(ctx context.Context, c *didChange) error {
 }
 
 func (s *Service) age(c *didChange) time.Duration { return s.now().Sub(c.Since) }
-
-// forget makes the next lookup of a DID's document ask for it again.
-func (s *Service) forget(id syntax.DID) {
-	if s.cfg.Resolver != nil {
-		s.cfg.Resolver.Forget(id)
-	}
-}

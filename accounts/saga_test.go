@@ -186,7 +186,7 @@ func TestADirectoryThatIsGoneForDays(t *testing.T) {
 	if err := s.Accounts.Recover(ctx); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := did.Last(ctx, dir.Directory, id); !errors.Is(err, did.ErrTombstoned) {
+	if _, err := (&did.Registrar{Directory: dir.Directory}).Data(ctx, id); !errors.Is(err, did.ErrTombstoned) {
 		t.Errorf("the DID: %v", err)
 	}
 	if n := records(t, s, "did_changes"); n != 0 {
@@ -217,14 +217,14 @@ func TestWhatAnEarlierVersionLeftIsRecovered(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	plc := &did.PLC{Directory: dir, Signer: key, Endpoint: "https://pds.test"}
+	plc := &did.Registrar{Directory: dir, Signer: key, PublicURL: "https://pds.test"}
 	mint := func(label string) (syntax.DID, *did.Operation) {
 		t.Helper()
-		m, err := plc.Mint(ctx, did.MintParams{Handle: syntax.Handle(label + ".test"), SigningKey: "did:key:zQ3shqwJEJyMBsBXCWyCBpUBMqxcon9oHB7mCvx4sSpMdLJwc"})
+		id, op, err := plc.Mint(ctx, did.MintParams{Handle: syntax.Handle(label + ".test"), SigningKey: "did:key:zQ3shqwJEJyMBsBXCWyCBpUBMqxcon9oHB7mCvx4sSpMdLJwc"})
 		if err != nil {
 			t.Fatal(err)
 		}
-		return m.DID, m.Operation
+		return id, op
 	}
 	accountsBefore := storage.NewCollection("accounts", func(e *earlier) string { return e.key },
 		storage.Unique("handle", func(e *earlier) string { return e.values["handle"] }),
@@ -297,7 +297,7 @@ func TestWhatAnEarlierVersionLeftIsRecovered(t *testing.T) {
 	if page, err := srv.Accounts.List(ctx, "", 10); err != nil || len(page.Accounts) != 1 || page.Accounts[0].Handle != "alice.test" {
 		t.Errorf("after the recovery: %v, %v", page, err)
 	}
-	if _, err := did.Last(ctx, dir, id); !errors.Is(err, did.ErrTombstoned) {
+	if _, err := (&did.Registrar{Directory: dir}).Data(ctx, id); !errors.Is(err, did.ErrTombstoned) {
 		t.Errorf("the DID that was to be tombstoned: %v", err)
 	}
 	if _, err := srv.Accounts.Create(ctx, params("bob")); err != nil {

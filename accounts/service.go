@@ -85,7 +85,7 @@ type Config struct {
 	ServiceName string
 
 	// DIDs makes and changes the DIDs of accounts.
-	DIDs did.Registrar
+	DIDs *did.Registrar
 	// Resolver finds their documents. Without it sessions come without one.
 	Resolver *did.Resolver
 	// Endpoint is the URL of the server, as DID documents name it.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/bluesky-social/indigo/atproto/atcrypto"
 	"github.com/bluesky-social/indigo/atproto/syntax"
 
 	"github.com/gatehouse-at/gatehouse/accounts/did"
@@ -181,15 +182,15 @@ func (s *Service) identify(ctx context.Context, r *record, p CreateParams) (*did
 		r.DID, r.DeactivatedAt, r.Brought, r.NotYetActivated = p.DID, &r.CreatedAt, true, true
 		return nil, nil
 	}
-	minted, err := s.cfg.DIDs.Mint(ctx, did.MintParams{Handle: r.Handle, SigningKey: key.Public, RecoveryKey: p.RecoveryKey})
+	id, op, err := s.cfg.DIDs.Mint(ctx, did.MintParams{Handle: r.Handle, SigningKey: key.Public, RecoveryKey: p.RecoveryKey})
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrDirectory, err)
 	}
-	r.DID = minted.DID
-	if minted.Operation == nil {
+	r.DID = id
+	if op == nil {
 		return nil, nil
 	}
-	raw, err := json.Marshal(minted.Operation)
+	raw, err := json.Marshal(op)
 	if err != nil {
 		return nil, fmt.Errorf("accounts: %w", err)
 	}
@@ -207,7 +208,7 @@ func (s *Service) checkProof(ctx context.Context, p CreateParams) error {
 			return err
 		}
 	}
-	if err := did.CheckRecoveryKey(p.RecoveryKey); err != nil {
+	if _, err := atcrypto.ParsePublicDIDKey(p.RecoveryKey); p.RecoveryKey != "" && err != nil {
 		return refusal.New(ErrInvalidRequest, "Invalid recovery key: recoveryKey must be a K-256 or P-256 did:key")
 	}
 	return nil

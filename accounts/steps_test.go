@@ -307,7 +307,7 @@ func (w *world) problems() (all []string) {
 	for id := range rows[any](w, w.plcData, "plc_directory") {
 		_, known := here[id]
 		known = known || slices.Contains(append(w.strays, w.script.undead...), syntax.DID(id))
-		if _, err := did.Last(ctx, w.plc, syntax.DID(id)); !known && !errors.Is(err, did.ErrTombstoned) {
+		if _, err := (&did.Registrar{Directory: w.plc}).Data(ctx, syntax.DID(id)); !known && !errors.Is(err, did.ErrTombstoned) {
 			problem("the DID %s has no account", id)
 		}
 	}
@@ -347,9 +347,9 @@ func (w *world) problems() (all []string) {
 // published is what the directory says of a DID.
 func (w *world) published(id syntax.DID) *did.Data {
 	w.t.Helper()
-	last, err := did.Last(ctx, w.plc, id)
+	data, err := (&did.Registrar{Directory: w.plc}).Data(ctx, id)
 	w.ok(err)
-	return last.Data(id)
+	return data
 }
 
 // account is the account of an identifier, or nil.

@@ -58,11 +58,11 @@ func (w *watched) Log(ctx context.Context, id syntax.DID) ([]*did.Operation, err
 
 func (w *watched) data(t *testing.T, id syntax.DID) *did.Data {
 	t.Helper()
-	op, err := did.Last(ctx, w.Directory, id)
+	data, err := (&did.Registrar{Directory: w.Directory}).Data(ctx, id)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return op.Data(id)
+	return data
 }
 
 // hookOnce has the next change of a kind fail.
@@ -237,7 +237,7 @@ func TestASignUpThatRecoveryFinishedKeepsItsDID(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if op, err := did.Last(ctx, dir.Directory, a.DID); err != nil {
+	if op, err := (&did.Registrar{Directory: dir.Directory}).Data(ctx, a.DID); err != nil {
 		t.Errorf("the DID of an account that exists: %v, %v", op, err)
 	}
 }

@@ -352,19 +352,19 @@ func (w *world) free(handle, email string) error {
 }
 
 // owner controls the DIDs that come from elsewhere.
-func (w *world) owner() *did.PLC {
+func (w *world) owner() *did.Registrar {
 	key, err := did.ParseRotationKey("0101010101010101010101010101010101010101010101010101010101010101")
 	w.ok(err)
-	return &did.PLC{Directory: w.plc, Signer: key, Endpoint: "https://elsewhere.example.com"}
+	return &did.Registrar{Directory: w.plc, Signer: key, PublicURL: "https://elsewhere.example.com"}
 }
 
 // moving makes a DID that is of another server yet, and reserves a key for it.
 func (w *world) moving() {
 	const elsewhere = "did:key:zQ3shqwJEJyMBsBXCWyCBpUBMqxcon9oHB7mCvx4sSpMdLJwc"
-	m, err := w.owner().Mint(ctx, did.MintParams{Handle: "alice.example.com", SigningKey: elsewhere})
+	id, op, err := w.owner().Mint(ctx, did.MintParams{Handle: "alice.example.com", SigningKey: elsewhere})
 	w.ok(err)
-	w.ok(w.plc.Submit(ctx, m.DID, m.Operation))
-	w.id = m.DID
+	w.ok(w.plc.Submit(ctx, id, op))
+	w.id = id
 	w.strays = append(w.strays, w.id)
 	w.key, err = w.srv.Accounts.ReserveSigningKey(ctx, w.id)
 	w.ok(err)

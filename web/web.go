@@ -68,7 +68,7 @@ func New(cfg Config) (*Server, error) {
 		return nil, errors.New("web: Config.Accounts and Config.Errors are required")
 	}
 	if cfg.Limiter == nil {
-		cfg.Limiter = ratelimit.NewMemory(0, cfg.Now)
+		cfg.Limiter = ratelimit.NewMemory(ratelimit.Config{Now: cfg.Now})
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)

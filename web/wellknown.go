@@ -13,6 +13,7 @@ import (
 	"github.com/gatehouse-at/gatehouse/accounts/handle"
 	"github.com/gatehouse-at/gatehouse/internal/briefly"
 	"github.com/gatehouse-at/gatehouse/internal/handlehost"
+	"github.com/gatehouse-at/gatehouse/internal/hostname"
 )
 
 // wellKnown caches the answers below /.well-known/ and of the TLS check for a second, by what was
@@ -123,12 +124,12 @@ func (s *Server) briefAnswer(r *http.Request, key string, find func() wellKnownA
 func (s *Server) documentOfHost(ctx context.Context, host string) (json.RawMessage, error) {
 	for _, host := range []string{host, handlehost.Name(host)} {
 		// A port is part of the server's own DID where its host name has one.
-		if id, err := did.WebDID(host); err == nil && id.String() == s.cfg.ServiceDID {
+		if id, err := hostname.WebDID(host); err == nil && id.String() == s.cfg.ServiceDID {
 			data := did.Data{DID: id, Services: map[string]did.Service{did.AtprotoPDS: {Type: did.AtprotoPDSType, Endpoint: s.cfg.Accounts.Endpoint()}}}
-			return json.Marshal(data.Document())
+			return data.Document(), nil
 		}
 	}
-	id, err := did.WebDID(handlehost.Name(host))
+	id, err := hostname.WebDID(handlehost.Name(host))
 	if err != nil {
 		return nil, accounts.ErrNotFound
 	}

@@ -12,8 +12,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/gatehouse-at/gatehouse/accounts/audit"
 	"github.com/gatehouse-at/gatehouse/accounts/ratelimit"
+	"github.com/gatehouse-at/gatehouse/audit"
 	"github.com/gatehouse-at/gatehouse/sessions"
 )
 
@@ -67,7 +67,7 @@ type adminGuard struct {
 
 func newAdminGuard(now func() time.Time) *adminGuard {
 	g := &adminGuard{seed: maphash.MakeSeed(), failures: sync.OnceValue(func() ratelimit.Meter {
-		return ratelimit.Meter{Limiter: ratelimit.NewMemory(1, now)}
+		return ratelimit.Meter{Limiter: ratelimit.NewMemory(ratelimit.Config{Size: 1, Now: now})}
 	})}
 	for i := range g.turns {
 		g.turns[i] = make(chan struct{}, 1)

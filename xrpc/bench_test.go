@@ -20,7 +20,7 @@ func (d discard) WriteHeader(int)             {}
 // BenchmarkOverhead is what the machinery adds to a handler: a row that does nothing, with rate
 // limits on, without a network.
 func BenchmarkOverhead(b *testing.B) {
-	s := sampleServer(b, func(c *Config) { c.Limiter = generous{ratelimit.NewMemory(0, nil)} })
+	s := sampleServer(b, func(c *Config) { c.Limiter = generous{ratelimit.NewMemory(ratelimit.Config{})} })
 	for name, path := range map[string]string{"query": "/xrpc/com.example.plain", "params": "/xrpc/com.example.search?q=a&limit=7"} {
 		b.Run(name, func(b *testing.B) {
 			r := httptest.NewRequest(http.MethodGet, path, nil)
@@ -35,7 +35,7 @@ func BenchmarkOverhead(b *testing.B) {
 // BenchmarkAgainstAnEmptyHandler asks a row that does nothing and a handler that does nothing in
 // turns, over loopback, and reports how many times as long the row takes.
 func BenchmarkAgainstAnEmptyHandler(b *testing.B) {
-	row := httptest.NewServer(sampleServer(b, func(c *Config) { c.Limiter = generous{ratelimit.NewMemory(0, nil)} }))
+	row := httptest.NewServer(sampleServer(b, func(c *Config) { c.Limiter = generous{ratelimit.NewMemory(ratelimit.Config{})} }))
 	defer row.Close()
 	empty := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")

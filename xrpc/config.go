@@ -11,10 +11,10 @@ import (
 	"time"
 
 	"github.com/gatehouse-at/gatehouse/accounts"
-	"github.com/gatehouse-at/gatehouse/accounts/audit"
 	"github.com/gatehouse-at/gatehouse/accounts/did"
 	"github.com/gatehouse-at/gatehouse/accounts/ratelimit"
 	"github.com/gatehouse-at/gatehouse/apppasswords"
+	"github.com/gatehouse-at/gatehouse/audit"
 	"github.com/gatehouse-at/gatehouse/internal/briefly"
 	"github.com/gatehouse-at/gatehouse/internal/clientip"
 	"github.com/gatehouse-at/gatehouse/internal/handlehost"
@@ -103,7 +103,7 @@ func New(cfg Config) (*Server, error) {
 // newServer returns a Server with any table of methods, and the schemas of their inputs by NSID.
 func newServer(cfg Config, table func(*Server) []*method, schemas map[string]*schema) (*Server, error) {
 	if cfg.Limiter == nil {
-		cfg.Limiter = ratelimit.NewMemory(0, cfg.Now)
+		cfg.Limiter = ratelimit.NewMemory(ratelimit.Config{Now: cfg.Now})
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)

@@ -41,7 +41,7 @@ func FuzzSampleTable(f *testing.F) {
 	made := map[string]bool{"/xrpc/com.example.fails": true, "/xrpc/com.example.panics": true, "/xrpc/com.example.unencodable": true}
 	s := sampleServer(f, func(c *Config) {
 		c.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}
-		c.Limiter = ratelimit.NewMemory(1000, nil)
+		c.Limiter = ratelimit.NewMemory(ratelimit.Config{Size: 1000})
 	})
 	f.Fuzz(func(t *testing.T, verb, path, contentType, encoding, forwarded string, body []byte) {
 		u, err := url.Parse(path)

@@ -482,7 +482,7 @@ func TestHeadersOfLimits(t *testing.T) {
 	now := time.Unix(1_800_000_000, 1) // a little after the full second
 	s := sampleServer(t, func(c *Config) {
 		c.Now = func() time.Time { return now }
-		c.Limiter = ratelimit.NewMemory(0, c.Now)
+		c.Limiter = ratelimit.NewMemory(ratelimit.Config{Now: c.Now})
 	})
 	login := func() *httptest.ResponseRecorder {
 		return ask(s, "POST", "/xrpc/com.example.login", `{"name":"alice"}`)

@@ -8,27 +8,27 @@ import (
 	"github.com/hashicorp/golang-lru/v2/simplelru"
 )
 
-// bounded remembers values of DIDs, up to a number of entries and a number of bytes. When it is
-// full, the entry that was used the longest ago makes room. It is not safe for concurrent use.
+// bounded is a cache of values by DID, bounded in entries and in bytes. When it is full, it evicts
+// the least recently used entry. It is not safe for concurrent use.
 type bounded[V any] struct {
 	lru   *simplelru.LRU[syntax.DID, entry[V]]
 	bytes int // of all entries
-	limit int // of bytes
+	limit int // the most bytes of all entries
 }
 
-// entry is a value with what it costs in bytes, its key and the cache's own share included.
+// entry is a cached value.
 type entry[V any] struct {
 	value V
-	cost  int
-	drop  time.Time // when it is of no use any more
+	cost  int       // in bytes, including the key and the overhead of the cache
+	drop  time.Time // when the entry expires
 }
 
 const (
-	// overhead is what an entry costs besides its key and what its value refers to: the places in
-	// the list and in the map of the cache, and the value itself.
+	// overhead is the size of an entry besides its key and what its value refers to, in bytes: its
+	// places in the list and in the map of the cache, and the value itself.
 	overhead = 512
-	// sweep is how many entries are looked at, for each new one, to see whether they are of no use
-	// any more. More than one, so that they go faster than new ones come.
+	// sweep is how many entries are checked for expiry whenever one is added. It is more than one,
+	// so that expired entries are removed faster than new ones are added.
 	sweep = 2
 )
 
@@ -39,7 +39,7 @@ func newBounded[V any](entries, limit int) (*bounded[V], error) {
 	return b, err
 }
 
-// get returns a value that is of use, and marks it as used.
+// get returns a value that hasn't expired, and marks it as used.
 func (b *bounded[V]) get(id syntax.DID, now time.Time) (value V, found bool) {
 	e, found := b.lru.Get(id)
 	if found && !now.Before(e.drop) {
@@ -49,8 +49,9 @@ func (b *bounded[V]) get(id syntax.DID, now time.Time) (value V, found bool) {
 	return e.value, found
 }
 
-// put remembers a value until a time. The cost is that of what the value refers to. A value that
-// would take more than an eighth of the bytes isn't remembered: it would push out too much.
+// put caches a value until the time drop. The cost is the size of what the value refers to. A value
+// that would take more than an eighth of the bytes isn't cached, since it would evict too many
+// others.
 func (b *bounded[V]) put(id syntax.DID, value V, cost int, now, drop time.Time) {
 	b.lru.Remove(id)
 	b.sweep(now)
@@ -61,13 +62,13 @@ func (b *bounded[V]) put(id syntax.DID, value V, cost int, now, drop time.Time) 
 	for b.bytes+cost > b.limit {
 		b.lru.RemoveOldest()
 	}
-	// The key may be a part of something large, as of a URL, which would stay in memory with it.
+	// The key may be a part of a larger string, such as a URL, which would stay in memory with it.
 	b.lru.Add(syntax.DID(strings.Clone(id.String())), entry[V]{value, cost, drop})
 	b.bytes += cost
 }
 
-// sweep drops entries that are of no use any more. It looks where those are that were used the
-// longest ago, since to be used is to be fetched anew, but for the time of an outage.
+// sweep removes expired entries among the least recently used ones. Those are the first to expire,
+// since an entry that is used is also refreshed, except during an outage.
 func (b *bounded[V]) sweep(now time.Time) {
 	for range sweep {
 		_, e, found := b.lru.GetOldest()

@@ -13,17 +13,17 @@ import (
 	"github.com/bluesky-social/indigo/atproto/syntax"
 )
 
-// held is how much memory is in use.
+// held returns how much memory is in use.
 func held() int {
 	var m runtime.MemStats
 	runtime.GC()
-	runtime.GC() // for what the first made ready to be freed
+	runtime.GC() // the first may only have found what can be freed
 	runtime.ReadMemStats(&m)
 	return int(m.HeapAlloc)
 }
 
-// TestResolverMemory looks up documents that were made to take much memory, by names that are parts
-// of something large.
+// TestResolverMemory looks up documents that are made to take much memory, by names that are parts
+// of larger strings.
 func TestResolverMemory(t *testing.T) {
 	const size, limit = 16 << 10, 2 << 20
 	fill := func(item string) string { return strings.Repeat(item+",", size/(len(item)+1)) + item }
@@ -82,8 +82,8 @@ func TestResolverMemory(t *testing.T) {
 	})
 }
 
-// TestWhatIsOfNoUseLeaves lets documents and errors expire.
-func TestWhatIsOfNoUseLeaves(t *testing.T) {
+// TestExpiredAnswersAreRemoved lets documents and errors expire.
+func TestExpiredAnswersAreRemoved(t *testing.T) {
 	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	r, err := NewResolver(ResolverConfig{Now: func() time.Time { return now }, Foreign: func(_ context.Context, id syntax.DID) (json.RawMessage, error) {
 		if strings.HasPrefix(id.String(), "did:web:not") {
@@ -115,8 +115,8 @@ func TestWhatIsOfNoUseLeaves(t *testing.T) {
 	}
 }
 
-// TestADocumentThatIsTooLarge must not push out the others.
-func TestADocumentThatIsTooLarge(t *testing.T) {
+// TestALargeDocumentIsNotCached looks up a document that would evict the others.
+func TestALargeDocumentIsNotCached(t *testing.T) {
 	asked := map[syntax.DID]int{}
 	r, err := NewResolver(ResolverConfig{Bytes: 64 << 10, Foreign: func(_ context.Context, id syntax.DID) (json.RawMessage, error) {
 		asked[id]++
@@ -141,7 +141,7 @@ func TestADocumentThatIsTooLarge(t *testing.T) {
 	}
 }
 
-// BenchmarkResolverHit looks up what is remembered.
+// BenchmarkResolverHit looks up a cached document.
 func BenchmarkResolverHit(b *testing.B) {
 	var asked atomic.Int32
 	doc := json.RawMessage(`{"id":"did:web:example.com","service":[{"id":"#atproto_pds","serviceEndpoint":"https://example.com"}]}`)
@@ -164,7 +164,7 @@ func BenchmarkResolverHit(b *testing.B) {
 	}
 }
 
-// TestAHitAllocatesNothing is what the benchmark measures, as a test.
+// TestAHitAllocatesNothing looks up a cached document.
 func TestAHitAllocatesNothing(t *testing.T) {
 	r, err := NewResolver(ResolverConfig{Foreign: func(context.Context, syntax.DID) (json.RawMessage, error) {
 		return json.RawMessage(`{"id":"did:web:example.com"}`), nil

@@ -21,41 +21,42 @@ import (
 	"github.com/gatehouse-at/gatehouse/internal/hostname"
 )
 
-// PublicDirectory is the directory of the AT network.
+// PublicDirectory is the URL of the directory that the atproto network uses.
 const PublicDirectory = "https://plc.directory"
 
 // ClientConfig configures a [Client].
 type ClientConfig struct {
-	// URL is the directory's, with a path if it has one. Default [PublicDirectory].
+	// URL is the URL of the directory, which may have a path. Default [PublicDirectory].
 	URL string
-	// Timeout bounds one request, its answer included. Default 10 seconds.
+	// Timeout bounds one request, including its answer. Default 10 seconds.
 	Timeout time.Duration
-	// Tries is how often a request is made before the directory counts as
-	// unavailable. Default 3.
+	// Tries is how often a request is tried before the directory counts as unavailable. Default 3.
 	Tries int
-	// Backoff is the pause after the first try; it doubles after each, up to 10
-	// seconds, and is jittered. Default 250 ms.
+	// Backoff is the pause after the first try. It doubles with each try, up to 10 seconds, and is
+	// randomized. Default 250 milliseconds.
 	Backoff time.Duration
-	// AllowPrivate lets the name of a directory lead to a private address. Without it, that
-	// is only let be where the URL says so itself: by an address, localhost, or http.
+	// AllowPrivate allows the directory's host name to resolve to a private address. Without it
+	// that is an error, unless the host of URL is itself a private address or localhost, or its
+	// scheme is http.
 	AllowPrivate bool
-	// Transport replaces the client's own, and its care about addresses.
+	// Transport makes the requests. The default checks addresses, which a Transport of your own has
+	// to do itself.
 	Transport http.RoundTripper
-	// UserAgent names the program. Default "gatehouse".
+	// UserAgent is sent with each request. Default "gatehouse".
 	UserAgent string
-	// Now tells the time. Default [time.Now].
+	// Now returns the time. Default [time.Now].
 	Now func() time.Time
 }
 
-// Client is a directory over HTTP (source: the did:plc specification, 0.1).
+// Client is a [Directory] over HTTP (source: the did:plc specification, 0.1).
 //
-// It honours the Retry-After header of the statuses 429 and 503. One read waits for that time and
-// is made again, if the time is a minute at most and within its context. Until then, for 5 minutes
-// at most, all other reads fail with [ErrUnavailable] without a request. A 429 without the header
-// means 5 seconds. Operations are submitted all the same.
+// It honors the Retry-After header of the statuses 429 and 503. One read waits as long as the
+// header says and is then tried again, if that takes no longer than a minute and its context allows
+// it. Until then, but at most for 5 minutes, all other reads fail with [ErrUnavailable] and without
+// a request. A 429 without the header means 5 seconds. Operations are submitted in any case.
 //
-// Of a long log it remembers the hash of what it has verified, so that it verifies what was
-// appended since, not all of it again.
+// It remembers the hash of the verified part of each long log, so that it has to verify only the
+// operations that were added since.
 type Client struct {
 	base     *url.URL
 	http     *http.Client
@@ -66,12 +67,12 @@ type Client struct {
 }
 
 const (
-	maxAnswer  = 4 << 20 // the most that is read of an answer, in bytes
+	maxAnswer  = 4 << 20 // the largest answer that is read, in bytes
 	maxBackoff = 10 * time.Second
 )
 
-// NewClient returns a client. It refuses a URL that is not http(s)://HOST[/PATH], and negative
-// numbers.
+// NewClient returns a Client. It returns an error if the URL is not of the form
+// http(s)://HOST[/PATH], or a number in the configuration is negative.
 func NewClient(cfg ClientConfig) (*Client, error) {
 	if cfg.URL == "" {
 		cfg.URL = PublicDirectory
@@ -82,7 +83,7 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 		return nil, fmt.Errorf("did: %q is not the URL of a directory", cfg.URL)
 	}
 	if cfg.Timeout < 0 || cfg.Tries < 0 || cfg.Backoff < 0 {
-		return nil, errors.New("did: a time-out, a number of tries or a backoff is negative")
+		return nil, errors.New("did: ClientConfig.Timeout, Tries and Backoff must not be negative")
 	}
 	if cfg.Timeout == 0 {
 		cfg.Timeout = 10 * time.Second
@@ -110,15 +111,15 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 		base: base, cfg: cfg, sleep: sleep, verified: verified,
 		http: &http.Client{
 			Transport: cfg.Transport, Timeout: cfg.Timeout,
-			// A directory has no reason to send us elsewhere.
+			// A directory has no reason to redirect.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
 	}, nil
 }
 
-// transportFor keeps DNS from leading a public directory's name to a private
-// address. A directory that is configured by a private address is meant, and so is one
-// without TLS. Where there is a proxy, it is the proxy that connects.
+// transportFor returns a transport that refuses to connect to a private address if the directory is
+// named by a public host name and has TLS. A directory that is configured by a private address or
+// without TLS is meant to be there. Where there is a proxy, the proxy makes the connection.
 func transportFor(base *url.URL, allowPrivate bool, proxy func(*http.Request) (*url.URL, error)) *http.Transport {
 	dialer := &net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}
 	ip, err := netip.ParseAddr(base.Hostname())
@@ -135,7 +136,7 @@ func transportFor(base *url.URL, allowPrivate bool, proxy func(*http.Request) (*
 
 func isPublic(ip netip.Addr) bool { return ssrf.IsPublicIPAddress(net.IP(ip.Unmap().AsSlice())) }
 
-// publicOnly looks at an address when it is about to be connected to, after DNS.
+// publicOnly refuses to connect to a private address. It is called after DNS resolution.
 func publicOnly(_, address string, _ syscall.RawConn) error {
 	to, err := netip.ParseAddrPort(address)
 	if err != nil {
@@ -158,11 +159,18 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
+// reply is a definite answer of a directory.
+type reply struct {
+	status int
+	body   []byte
+	first  bool // whether it answers the first try
+}
+
 // do makes a request until it gets a definite answer.
-func (c *Client) do(ctx context.Context, method string, id syntax.DID, suffix string, body []byte) (status int, answer []byte, err error) {
+func (c *Client) do(ctx context.Context, method string, id syntax.DID, suffix string, body []byte) (reply, error) {
 	target := c.base.JoinPath(id.String() + suffix).String()
 	reads := method == http.MethodGet
-	waits := false // for the time that the directory asked for
+	waits := false // whether this request is the one that waits until the directory can be asked again
 	defer func() {
 		if waits {
 			c.patience.leave()
@@ -170,11 +178,11 @@ func (c *Client) do(ctx context.Context, method string, id syntax.DID, suffix st
 	}()
 	for try := 1; ; try++ {
 		if until, hold := c.patience.left(c.cfg.Now()); reads && hold && !waits {
-			return 0, nil, fmt.Errorf("%w: %s wants no requests before %s", ErrUnavailable, c.base.Host, until.UTC().Format(time.RFC3339))
+			return reply{}, fmt.Errorf("%w: %s asks for no requests before %s", ErrUnavailable, c.base.Host, until.UTC().Format(time.RFC3339))
 		}
 		status, header, answer, err := c.once(ctx, method, target, body)
 		if err == nil && status < 500 && status != http.StatusTooManyRequests && status != http.StatusRequestTimeout {
-			return status, answer, nil
+			return reply{status, answer, try == 1}, nil
 		}
 		var wait time.Duration
 		if err == nil {
@@ -192,10 +200,10 @@ func (c *Client) do(ctx context.Context, method string, id syntax.DID, suffix st
 			waits = again
 		}
 		if !again {
-			return 0, nil, fmt.Errorf("%w: %s: %w", ErrUnavailable, c.base.Host, err)
+			return reply{}, fmt.Errorf("%w: %s: %w", ErrUnavailable, c.base.Host, err)
 		}
 		if err := c.sleep(ctx, pause); err != nil {
-			return 0, nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+			return reply{}, fmt.Errorf("%w: %w", ErrUnavailable, err)
 		}
 	}
 }
@@ -240,32 +248,35 @@ func (c *Client) Submit(ctx context.Context, id syntax.DID, op *Operation) error
 	if err != nil {
 		return fmt.Errorf("did: %w", err)
 	}
-	status, answer, err := c.do(ctx, http.MethodPost, id, "", body)
+	answer, err := c.do(ctx, http.MethodPost, id, "", body)
 	if err != nil {
 		return err
 	}
-	if status == http.StatusOK {
+	if answer.status == http.StatusOK {
+		if answer.first { // else an earlier try may have added it, and others may have followed
+			confirmAdded(ctx)
+		}
 		return nil
 	}
-	// A directory refuses what it has already, and an answer to an earlier try may have got lost.
-	// Nor is every refusal the directory's: its log tells what has come of the operation.
+	// A directory refuses an operation that it has already, as when the answer to an earlier try
+	// was lost, and not every refusal comes from the directory itself. The log shows which it is.
 	log, err := c.Log(ctx, id)
 	switch {
 	case err == nil && contains(log, op):
 		return nil
 	case err != nil && !errors.Is(err, ErrNotFound):
 		return err
-	case status >= 300 && status < 400:
+	case answer.status >= 300 && answer.status < 400:
 		return fmt.Errorf("%w: %s redirects", ErrUnavailable, c.base.Host)
 	}
 	if reason := fault(id, log, op); reason != nil {
-		return fmt.Errorf("%w (%s: status %d: %s)", reason, c.base.Host, status, excerpt(answer))
+		return fmt.Errorf("%w (%s: status %d: %s)", reason, c.base.Host, answer.status, excerpt(answer.body))
 	}
-	return refused("%s: status %d: %s", c.base.Host, status, excerpt(answer))
+	return refused("%s: status %d: %s", c.base.Host, answer.status, excerpt(answer.body))
 }
 
 // fault returns what is wrong with an operation that the directory refused, as far as the log of
-// its DID shows, or nil. The directory words its reasons differently, and may have others.
+// its DID shows, or nil. The directory's own reason has other words, and may be another one.
 func fault(id syntax.DID, log []*Operation, op *Operation) error {
 	logged := make([]*Logged, len(log))
 	for i, o := range log {
@@ -282,7 +293,7 @@ func fault(id syntax.DID, log []*Operation, op *Operation) error {
 	return err
 }
 
-// excerpt is the beginning of an answer, for an operator.
+// excerpt returns the beginning of an answer, for operators.
 func excerpt(b []byte) string {
 	var m struct {
 		Message string `json:"message"`
@@ -293,22 +304,22 @@ func excerpt(b []byte) string {
 	return fmt.Sprintf("%.200q", b)
 }
 
-// Log implements [Directory]. It checks the log, so that a directory can't pass off
-// another DID's, or one of its own making.
+// Log implements [Directory]. It verifies the log, so that a directory can't pass off the log of
+// another DID or a forged one.
 func (c *Client) Log(ctx context.Context, id syntax.DID) ([]*Operation, error) {
 	if !isPLC(id) {
 		return nil, fmt.Errorf("%w: %s", ErrNotFound, id)
 	}
-	status, answer, err := c.do(ctx, http.MethodGet, id, "/log", nil)
+	answer, err := c.do(ctx, http.MethodGet, id, "/log", nil)
 	switch {
 	case err != nil:
 		return nil, err
-	case (status == http.StatusNotFound || status == http.StatusGone) && isObject(answer):
+	case (answer.status == http.StatusNotFound || answer.status == http.StatusGone) && isObject(answer.body):
 		return nil, ErrNotFound
-	case status != http.StatusOK:
-		return nil, fmt.Errorf("%w: %s: status %d: %s", ErrUnavailable, c.base.Host, status, excerpt(answer))
+	case answer.status != http.StatusOK:
+		return nil, fmt.Errorf("%w: %s: status %d: %s", ErrUnavailable, c.base.Host, answer.status, excerpt(answer.body))
 	}
-	log, written, err := parseLog(answer)
+	log, written, err := parseLog(answer.body)
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("%w: %s: the log of %s can't be read: %w", ErrUnavailable, c.base.Host, id, err)
@@ -324,7 +335,7 @@ func (c *Client) Log(ctx context.Context, id syntax.DID) ([]*Operation, error) {
 	return log, nil
 }
 
-// parseLog reads a log, and returns also how each operation is written.
+// parseLog parses a log, and also returns each operation as the directory wrote it.
 func parseLog(answer []byte) (log []*Operation, written []json.RawMessage, err error) {
 	if err := json.Unmarshal(answer, &written); err != nil {
 		return nil, nil, err
@@ -338,8 +349,8 @@ func parseLog(answer []byte) (log []*Operation, written []json.RawMessage, err e
 	return log, written, nil
 }
 
-// isObject tells a directory's own answer from that of a proxy before it, whose "not found"
-// says nothing about a DID.
+// isObject reports whether an answer is a JSON object, as the directory's own answers are. The "not
+// found" of a proxy in between says nothing about a DID.
 func isObject(answer []byte) bool {
 	var m map[string]json.RawMessage
 	return json.Unmarshal(answer, &m) == nil && m != nil

@@ -89,7 +89,7 @@ func TestClientWithAFaultyDirectory(t *testing.T) {
 			_, _ = io.Copy(w, io.LimitReader(neverEnding{}, 64<<20))
 			return true
 		}, did.ErrUnavailable},
-		{"takes the operation and loses the answer", func(n int32, w http.ResponseWriter, r *http.Request) bool {
+		{"accepts the operation and loses the answer", func(n int32, w http.ResponseWriter, r *http.Request) bool {
 			if r.Method != "POST" || n > 1 {
 				return false
 			}
@@ -109,7 +109,7 @@ func TestClientWithAFaultyDirectory(t *testing.T) {
 			m := ids.mint()
 			var n atomic.Int32
 			server := serve(t, l, func(w http.ResponseWriter, r *http.Request) bool {
-				if test.name == "takes the operation and loses the answer" && r.Method == "POST" && n.Load() == 0 {
+				if test.name == "accepts the operation and loses the answer" && r.Method == "POST" && n.Load() == 0 {
 					if err := l.Submit(r.Context(), m.DID, m.Operation); err != nil {
 						t.Error(err)
 					}
@@ -130,8 +130,8 @@ func (neverEnding) Read(b []byte) (int, error) {
 	return copy(b, bytes.Repeat([]byte(" "), len(b))), nil
 }
 
-// TestClientAnswers tells what a directory says from what something between says, and a log from a
-// forged one.
+// TestClientAnswers gives the client answers of directories and of proxies in between, and genuine
+// and forged logs.
 func TestClientAnswers(t *testing.T) {
 	l, _ := newLocal(t)
 	ids := newIdentities(t, l)
@@ -184,7 +184,8 @@ func TestClientAnswers(t *testing.T) {
 	}
 }
 
-// TestClientContinuesAnOldLog reads a log that begins with the first form of a genesis operation.
+// TestClientContinuesAnOldLog makes an operation that follows the first form of a genesis
+// operation.
 func TestClientContinuesAnOldLog(t *testing.T) {
 	v := loadVectors(t).Operations[4]
 	l, _ := newLocal(t)
@@ -192,17 +193,17 @@ func TestClientContinuesAnOldLog(t *testing.T) {
 		fmt.Fprintf(w, "[%s]", v.Op)
 		return true
 	})
-	last, err := did.Last(ctx, newClient(t, server.URL), v.DID)
+	log, err := newClient(t, server.URL).Log(ctx, v.DID)
 	if err != nil {
 		t.Fatal(err)
 	}
-	op, err := last.Next()
+	op, err := log[len(log)-1].Next()
 	if err != nil || op.Type != did.TypeOperation || op.Prev != v.CID || len(op.RotationKeys) != 2 || op.Data(v.DID).Handle() == "" {
-		t.Errorf("it goes on with %+v, %v", op, err)
+		t.Errorf("the next operation is %+v, %v", op, err)
 	}
 }
 
-func TestClientAsksForDIDsOnly(t *testing.T) {
+func TestClientRequestsOnlyDIDs(t *testing.T) {
 	l, _ := newLocal(t)
 	server := serve(t, l, func(_ http.ResponseWriter, r *http.Request) bool {
 		t.Errorf("%s %s was asked for", r.Method, r.URL)
@@ -223,7 +224,7 @@ func TestClientAsksForDIDsOnly(t *testing.T) {
 	}
 }
 
-// TestClientTimesOut has a directory that begins an answer and doesn't end it.
+// TestClientTimesOut uses a directory that begins an answer and doesn't end it.
 func TestClientTimesOut(t *testing.T) {
 	l, _ := newLocal(t)
 	m := newIdentities(t, l).mint()
@@ -246,7 +247,7 @@ func TestClientTimesOut(t *testing.T) {
 	}
 }
 
-func TestClientStaysWhereItIs(t *testing.T) {
+func TestClientFollowsNoRedirects(t *testing.T) {
 	l, _ := newLocal(t)
 	elsewhere := serve(t, l, func(http.ResponseWriter, *http.Request) bool {
 		t.Error("the redirect was followed")
@@ -265,7 +266,7 @@ func TestClientStaysWhereItIs(t *testing.T) {
 	}
 }
 
-func TestClientHonoursItsContext(t *testing.T) {
+func TestClientHonorsItsContext(t *testing.T) {
 	l, _ := newLocal(t)
 	release := make(chan struct{})
 	defer close(release)
@@ -285,12 +286,12 @@ func TestClientHonoursItsContext(t *testing.T) {
 func TestClientRefusesBadURLs(t *testing.T) {
 	for _, url := range []string{"plc.directory", "ftp://plc.directory", "https:///path", "https://user@plc.directory", "https://plc.directory?x", "https://plc.directory#x", "https://"} {
 		if _, err := did.NewClient(did.ClientConfig{URL: url}); err == nil {
-			t.Errorf("%q was taken", url)
+			t.Errorf("%q was accepted", url)
 		}
 	}
 	for _, cfg := range []did.ClientConfig{{Timeout: -1}, {Tries: -1}, {Backoff: -1}} {
 		if _, err := did.NewClient(cfg); err == nil {
-			t.Errorf("%+v was taken", cfg)
+			t.Errorf("%+v was accepted", cfg)
 		}
 	}
 }

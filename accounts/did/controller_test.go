@@ -11,10 +11,10 @@ import (
 	"github.com/gatehouse-at/gatehouse/accounts/did"
 )
 
-// nothing changes nothing.
+// nothing is a change that changes nothing.
 func nothing(*did.Operation) {}
 
-// TestADIDWithoutTheServersKey has its owner take the server's key out, and put it in again.
+// TestADIDWithoutTheServersKey has the owner of a DID remove the server's key, and add it again.
 func TestADIDWithoutTheServersKey(t *testing.T) {
 	l, ids, m := newDID(t)
 	mine := next(t, m.Operation, ids.owner, func(o *did.Operation) {
@@ -32,7 +32,7 @@ func TestADIDWithoutTheServersKey(t *testing.T) {
 	}
 	refused("another handle", ids.Change(ctx, m.DID, handle("bob.test")))
 	refused("a tombstone", ids.Tombstone(ctx, m.DID))
-	refused("the key by ourselves", ids.Change(ctx, m.DID, func(o *did.Operation) { o.RotationKeys = append(o.RotationKeys, ids.RotationKey()) }))
+	refused("adding the key ourselves", ids.Change(ctx, m.DID, func(o *did.Operation) { o.RotationKeys = append(o.RotationKeys, ids.RotationKey()) }))
 	op, err := ids.Sign(ctx, m.DID, handle("bob.test"))
 	refused("a signature", err)
 	if op != nil {
@@ -45,21 +45,22 @@ func TestADIDWithoutTheServersKey(t *testing.T) {
 		t.Errorf("%d operations, %v", len(log), err)
 	}
 
-	// Whatever its rank.
+	// The key may have any rank.
 	if err := l.Submit(ctx, m.DID, next(t, mine, ids.owner, func(o *did.Operation) { o.RotationKeys = append(o.RotationKeys, ids.RotationKey()) })); err != nil {
 		t.Fatal(err)
 	}
 	if err := ids.Change(ctx, m.DID, handle("bob.test")); err != nil {
 		t.Errorf("with the key: %v", err)
 	}
-	// It may take itself out.
+	// The server may remove its own key.
 	if op, err := ids.Sign(ctx, m.DID, func(o *did.Operation) { o.RotationKeys = []string{ids.ownerID} }); err != nil || ids.Submit(ctx, m.DID, op) != nil {
-		t.Errorf("the last operation by the server: %v", err)
+		t.Errorf("removing the server's key: %v", err)
 	}
 	refused("after that", ids.Change(ctx, m.DID, handle("carol.test")))
 }
 
-// overtaking has the owner of a DID submit an operation right before the server's.
+// overtaking is a directory in which the owner of a DID submits an operation right before the
+// server.
 type overtaking struct {
 	did.Directory
 	first func()
@@ -73,7 +74,7 @@ func (o *overtaking) Submit(ctx context.Context, id syntax.DID, op *did.Operatio
 	return o.Directory.Submit(ctx, id, op)
 }
 
-func TestTheKeyIsTakenOutMeanwhile(t *testing.T) {
+func TestTheKeyIsRemovedMeanwhile(t *testing.T) {
 	l, _ := newLocal(t)
 	dir := &overtaking{Directory: l}
 	ids := newIdentities(t, dir)
@@ -89,14 +90,14 @@ func TestTheKeyIsTakenOutMeanwhile(t *testing.T) {
 	}
 }
 
-// noKey is a signer whose key can't be had, as when a key management service is away.
+// noKey is a signer without a key, as when a key management service is unavailable.
 type noKey struct{ did.Signer }
 
 var errNoKey = errors.New("in this test")
 
 func (noKey) PublicKey() (atcrypto.PublicKey, error) { return nil, errNoKey }
 
-func TestASignerThatIsAwayIsNoOwner(t *testing.T) {
+func TestAnUnavailableSignerIsNotAMissingKey(t *testing.T) {
 	_, ids, m := newDID(t)
 	ids.Signer = noKey{ids.Signer}
 	if err := ids.Change(ctx, m.DID, handle("bob.test")); !errors.Is(err, errNoKey) || errors.Is(err, did.ErrNotController) {
@@ -104,8 +105,8 @@ func TestASignerThatIsAwayIsNoOwner(t *testing.T) {
 	}
 }
 
-// TestAnOperationThatChangesNothing is neither signed nor submitted. One that was submitted may be
-// submitted again.
+// TestAnOperationThatChangesNothing checks that such an operation is neither signed nor submitted.
+// An operation that was submitted before may be submitted again.
 func TestAnOperationThatChangesNothing(t *testing.T) {
 	l, ids, m := newDID(t)
 	const want = "it must change the DID"

@@ -8,36 +8,47 @@ import (
 	"github.com/bluesky-social/indigo/atproto/syntax"
 )
 
-// Errors of directories. Test for them with [errors.Is].
+// Errors of directories, registrars and resolvers. Test for them with [errors.Is].
 var (
-	// ErrNotFound says that the directory doesn't know the DID.
+	// ErrNotFound is returned when the directory, or the host of a did:web, doesn't know the DID.
+	// Clients are answered 400 DidNotFound by the methods that resolve identities, such as
+	// com.atproto.identity.resolveDid, and 400 InvalidRequest by others.
 	ErrNotFound = errors.New("did: not registered")
-	// ErrTombstoned says that the DID was given up for good.
+	// ErrTombstoned is returned when the last operation of the DID is a tombstone, which ends the
+	// DID. Clients are answered 400 DidDeactivated by the methods that resolve identities, such as
+	// com.atproto.identity.resolveDid, and 400 InvalidRequest by others.
 	ErrTombstoned = errors.New("did: tombstoned")
-	// ErrRefused says that an operation was looked at and will never be taken.
+	// ErrRefused is returned when the directory refused an operation and won't accept it later
+	// either. Clients who made the operation themselves (com.atproto.identity.signPlcOperation and
+	// submitPlcOperation) are answered 400 InvalidRequest with the reason, others 502
+	// UpstreamFailure.
 	ErrRefused = errors.New("did: operation refused")
-	// ErrNotController says that the server can't make an operation, since its rotation key is not
-	// among those of the DID: only the owner can change the DID.
+	// ErrNotController is returned when the server can't sign an operation, since its rotation key
+	// is not among those of the DID: only the owner can change the DID. Clients are answered 400
+	// InvalidRequest.
 	ErrNotController = errors.New("did: the server's rotation key is not among those of the DID")
-	// ErrUnavailable says that the directory could not be reached, or gave no
-	// sense. Whether an operation arrived is unknown.
+	// ErrUnavailable is returned when the directory or the host of a did:web could not be reached,
+	// or gave an answer that makes no sense. Whether a submitted operation arrived is then unknown.
+	// Clients are answered 502 UpstreamFailure.
 	ErrUnavailable = errors.New("did: directory unavailable")
 )
 
-// Directory keeps the logs of did:plc. Its methods are safe for concurrent use.
+// Directory keeps the logs of did:plc operations. Its methods are safe for concurrent use. A
+// Directory that wraps another one passes the context on: by it [Client] and [Local] tell the
+// [Registrar] when an operation was added by this very call.
 type Directory interface {
-	// Submit adds an operation to the log of a DID. An operation that is there
-	// already is no error. An [ErrRefused] is also an [InvalidError] if it is known what is wrong
-	// with the operation. Errors: [ErrRefused], [ErrUnavailable].
+	// Submit adds an operation to the log of a DID. Submitting an operation that is in the log
+	// already is not an error. If the reason for a refusal is known, the [ErrRefused] is also an
+	// [InvalidError]. Errors: [ErrRefused], [ErrUnavailable].
 	Submit(ctx context.Context, id syntax.DID, op *Operation) error
-	// Log returns the operations that are in force, oldest first.
-	// Errors: [ErrNotFound], [ErrUnavailable].
+	// Log returns the operations of a DID that are in force, oldest first. Errors: [ErrNotFound],
+	// [ErrUnavailable].
 	Log(ctx context.Context, id syntax.DID) ([]*Operation, error)
 }
 
-// Last returns the last operation in the log of a DID.
-// Errors: [ErrNotFound], [ErrTombstoned], [ErrUnavailable].
-func Last(ctx context.Context, dir Directory, id syntax.DID) (*Operation, error) {
+// last returns the last operation in the log of a DID. Errors: [ErrNotFound], [ErrTombstoned],
+// [ErrUnavailable].
+func last(ctx context.Context, dir Directory, id syntax.DID) (*Operation, error) {
 	log, err := dir.Log(ctx, id)
 	if err != nil {
 		return nil, err
@@ -45,11 +56,11 @@ func Last(ctx context.Context, dir Directory, id syntax.DID) (*Operation, error)
 	if len(log) == 0 {
 		return nil, fmt.Errorf("%w: the log of %s is empty", ErrUnavailable, id)
 	}
-	last := log[len(log)-1]
-	if last.Type == TypeTombstone {
+	op := log[len(log)-1]
+	if op.Type == TypeTombstone {
 		return nil, ErrTombstoned
 	}
-	return last, nil
+	return op, nil
 }
 
 // contains reports whether an operation is in a log.
@@ -64,4 +75,23 @@ func contains(log []*Operation, op *Operation) bool {
 		}
 	}
 	return false
+}
+
+// receipt confirms that a successful Submit has added the operation to the log, so that it is the
+// last one. Without the confirmation it may have been in the log before, with others after it.
+type receipt struct{ added bool }
+
+type receiptKey struct{}
+
+// withReceipt returns a context for one Submit, and the receipt that the directory fills in.
+func withReceipt(ctx context.Context) (context.Context, *receipt) {
+	r := new(receipt)
+	return context.WithValue(ctx, receiptKey{}, r), r
+}
+
+// confirmAdded fills in the receipt of a context, if it has one.
+func confirmAdded(ctx context.Context) {
+	if r, ok := ctx.Value(receiptKey{}).(*receipt); ok {
+		r.added = true
+	}
 }

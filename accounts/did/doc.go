@@ -1,15 +1,17 @@
-// Package did makes, changes and resolves the DIDs of accounts.
+// Package did creates, changes and resolves the DIDs of accounts.
 //
-// A did:plc is the hash of its first signed operation. Operations are kept by a
-// [Directory]: a real one over HTTP ([Client]), or one in a Gatehouse store ([Local]) for
-// tests and offline use, which checks operations as the real one does. A did:web
-// is a host name, and its document is served by that host.
+// A did:plc is the hash of its first signed operation. A [Directory] keeps the log of operations of
+// each did:plc: [Client] is a real directory over HTTP, and [Local] is one in a Gatehouse store for
+// tests and offline use, which checks operations as a real one does. A did:web is a host name, and
+// that host serves its document.
 //
-// A [Registrar] is what accounts need of either: minting a DID for a new account, and
-// keeping it up to date. A [Resolver] finds the documents of all DIDs, whoever made them.
+// A [Registrar] mints the DIDs of new accounts and changes those that the server controls. A
+// [Resolver] finds the documents of all DIDs and caches them; it learns of the Registrar's own
+// changes without asking the directory. A program can replace the Directory, and the [Signer] that
+// holds the server's rotation key.
 //
-// Anybody can have a server look up any DID, and strangers' hosts answer for some of them.
-// Therefore caches are bounded in bytes and lookups in number, equal lookups at the same time are
-// made once, "not found" is cached for some seconds, a directory that answers 429 is left alone for
-// as long as it asks, and of a long log only the operations are verified that are new.
+// Anybody can have a server look up any DID, and some of those documents are served by strangers'
+// hosts. Therefore caches are bounded in bytes, lookups are bounded in number, concurrent lookups
+// of one DID are merged, "not found" is cached for some seconds, a directory that answers 429 isn't
+// asked before the time that it names, and of a long log only the new operations are verified.
 package did

@@ -8,11 +8,11 @@ import (
 	"github.com/gatehouse-at/gatehouse/internal/hostname"
 )
 
-// NormalizeEndpoint returns the normal form of the URL of a server, as DID documents name it:
-// scheme and host in lower case, the host in ASCII and without a trailing dot, the port only if it
-// isn't the scheme's default, and no trailing slash. It is an error if the URL is not HTTP or
-// HTTPS, or has a user, a path, a query or a fragment (sources: RFC 3986, the atproto DID
-// specification).
+// NormalizeEndpoint returns the normal form of the URL of a server as it is in DID documents: the
+// scheme and the host are in lower case, the host is in ASCII and has no trailing dot, the port is
+// omitted if it is the default of the scheme, and there is no trailing slash. It returns an error
+// if the scheme is not http or https, or the URL has a user, a path, a query or a fragment
+// (sources: RFC 3986, the atproto DID specification).
 func NormalizeEndpoint(endpoint string) (string, error) {
 	u, err := url.Parse(endpoint)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil ||
@@ -29,8 +29,8 @@ func NormalizeEndpoint(endpoint string) (string, error) {
 	return u.Scheme + "://" + hostname.Join(name, port), nil
 }
 
-// SameEndpoint reports whether two URLs of servers have the same scheme, host and port, however
-// they are written. A URL that [NormalizeEndpoint] refuses is the same as no other.
+// SameEndpoint reports whether two URLs of servers have the same scheme, host and port. A URL that
+// [NormalizeEndpoint] doesn't accept is the same as no other.
 func SameEndpoint(a, b string) bool {
 	if a, err := NormalizeEndpoint(a); err == nil {
 		b, err := NormalizeEndpoint(b)

@@ -24,7 +24,7 @@ func TestNormalizeEndpoint(t *testing.T) {
 	}
 }
 
-// lookalikes are URLs that look like https://pds.example.com and mean something else, or nothing.
+// lookalikes are URLs that look like https://pds.example.com and are other endpoints, or not valid.
 var lookalikes = []string{
 	"", "https://", "pds.example.com", "//pds.example.com", "https:pds.example.com", "https:/pds.example.com", "ftp://pds.example.com",
 	"http://pds.example.com", "http://pds.example.com:443", "https://pds.example.com:80", "https://pds.example.com:8443",
@@ -46,11 +46,11 @@ func TestLookalikesAreOtherEndpoints(t *testing.T) {
 		}
 	}
 	if SameEndpoint("", "") || SameEndpoint("nonsense", "nonsense") {
-		t.Error("no endpoint is the same as no endpoint")
+		t.Error("two invalid endpoints are the same")
 	}
 }
 
-// FuzzSameEndpoint: URLs that are the same endpoint have the same host for net/url too.
+// FuzzSameEndpoint checks that URLs that are the same endpoint have the same host for net/url too.
 func FuzzSameEndpoint(f *testing.F) {
 	for _, other := range lookalikes {
 		f.Add(other)

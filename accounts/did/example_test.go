@@ -10,7 +10,7 @@ import (
 	"github.com/gatehouse-at/gatehouse/storage/memory"
 )
 
-func ExamplePLC() {
+func ExampleRegistrar() {
 	ctx := context.Background()
 	directory, err := did.NewLocal(ctx, memory.New(), nil)
 	if err != nil {
@@ -20,12 +20,12 @@ func ExamplePLC() {
 	server, _ := atcrypto.GeneratePrivateKeyK256()
 	account, _ := atcrypto.GeneratePrivateKeyK256()
 	public, _ := account.PublicKey()
-	plc := &did.PLC{Directory: directory, Signer: server, Endpoint: "https://pds.example.com"}
+	registrar := &did.Registrar{Directory: directory, Signer: server, PublicURL: "https://pds.example.com"}
 
-	minted, _ := plc.Mint(ctx, did.MintParams{Handle: "alice.example.com", SigningKey: public.DIDKey()})
-	fmt.Println(plc.Submit(ctx, minted.DID, minted.Operation))
-	fmt.Println(plc.Change(ctx, minted.DID, func(op *did.Operation) { op.SetHandle("alice2.example.com") }))
-	data, _ := plc.Data(ctx, minted.DID)
+	id, genesis, _ := registrar.Mint(ctx, did.MintParams{Handle: "alice.example.com", SigningKey: public.DIDKey()})
+	fmt.Println(registrar.Submit(ctx, id, genesis))
+	fmt.Println(registrar.Change(ctx, id, func(op *did.Operation) { op.SetHandle("alice2.example.com") }))
+	data, _ := registrar.Data(ctx, id)
 	fmt.Println(data.Handle())
 	// Output:
 	// <nil>

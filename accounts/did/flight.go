@@ -9,9 +9,9 @@ import (
 	"golang.org/x/sync/singleflight"
 )
 
-// merge makes a lookup, or waits for an equal one that is under way. The lookup goes on when its
-// first caller is gone, since others may wait for it, and has a time of its own; each caller waits
-// as long as its own context allows.
+// merge makes a lookup, or waits for one with the same key that is under way. The lookup has a
+// time-out of its own, and goes on if its first caller's context ends, since others may wait for
+// the result. Each caller waits as long as its own context allows.
 func merge[T any](
 	ctx context.Context, flights *singleflight.Group, key string, timeout time.Duration, look func(context.Context) (T, error),
 ) (T, error) {
@@ -20,7 +20,7 @@ func merge[T any](
 		return none, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	done := flights.DoChan(key, func() (result any, err error) {
-		// Nobody could recover from a panic of this goroutine.
+		// Callers can't recover from a panic in this goroutine.
 		defer func() {
 			if p := recover(); p != nil {
 				result = panicked(fmt.Sprintf("%v\n\n%s", p, debug.Stack()))
@@ -42,17 +42,17 @@ func merge[T any](
 	}
 }
 
-// panicked is the result of a lookup that panicked, which its callers do then as they would have
-// without being merged.
+// panicked is the result of a lookup that panicked. The callers panic with it, as they would have
+// if they had made the lookup themselves.
 type panicked string
 
-// slots bounds how many lookups are under way.
+// slots is a semaphore that bounds how many lookups are under way.
 type slots chan struct{}
 
-// errBusy says that a lookup never began.
+// errBusy is returned for a lookup that didn't get a slot before its context ended.
 var errBusy = fmt.Errorf("%w: too many lookups are under way", ErrUnavailable)
 
-// take waits for a slot.
+// take waits for a slot. Error: errBusy.
 func (s slots) take(ctx context.Context) error {
 	select {
 	case s <- struct{}{}:

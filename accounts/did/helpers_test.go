@@ -30,32 +30,37 @@ func newLocal(t testing.TB) (*did.Local, *clock) {
 	return l, c
 }
 
-// identities is a registrar over a directory, with the keys that it knows.
+// identities is a registrar with a directory, and the key of the owner of its DIDs.
 type identities struct {
-	did.PLC
+	*did.Registrar
 	t       testing.TB
-	dir     did.Directory
 	owner   did.Signer // ranks above the server's key
 	ownerID string
+}
+
+// minted is a new DID with its genesis operation.
+type minted struct {
+	DID       syntax.DID
+	Operation *did.Operation
 }
 
 func newIdentities(t testing.TB, dir did.Directory) *identities {
 	server, _ := newKey(t)
 	owner, ownerID := newKey(t)
-	return &identities{did.PLC{Directory: dir, Signer: server, Endpoint: "https://pds.example.com"}, t, dir, owner, ownerID}
+	return &identities{&did.Registrar{Directory: dir, Signer: server, PublicURL: "https://pds.example.com"}, t, owner, ownerID}
 }
 
-func (i *identities) mint() did.Minted {
+func (i *identities) mint() minted {
 	i.t.Helper()
 	_, signing := newKey(i.t)
-	m, err := i.Mint(ctx, did.MintParams{Handle: "alice.test", SigningKey: signing, RecoveryKey: i.ownerID})
+	id, op, err := i.Mint(ctx, did.MintParams{Handle: "alice.test", SigningKey: signing, RecoveryKey: i.ownerID})
 	if err != nil {
 		i.t.Fatal(err)
 	}
-	return m
+	return minted{id, op}
 }
 
-func (i *identities) submit(m did.Minted) {
+func (i *identities) submit(m minted) {
 	i.t.Helper()
 	if err := i.Submit(ctx, m.DID, m.Operation); err != nil {
 		i.t.Fatal(err)
@@ -63,7 +68,7 @@ func (i *identities) submit(m did.Minted) {
 }
 
 // newDID publishes a DID in a directory.
-func newDID(t testing.TB) (*did.Local, *identities, did.Minted) {
+func newDID(t testing.TB) (*did.Local, *identities, minted) {
 	t.Helper()
 	l, _ := newLocal(t)
 	ids := newIdentities(t, l)
@@ -88,7 +93,7 @@ func next(t testing.TB, op *did.Operation, key did.Signer, change func(*did.Oper
 
 func handle(h syntax.Handle) func(*did.Operation) { return func(o *did.Operation) { o.SetHandle(h) } }
 
-// serve runs a local directory behind HTTP; fault may answer in its place.
+// serve serves a local directory over HTTP. If fault isn't nil, it may answer requests instead.
 func serve(t *testing.T, l *did.Local, fault func(http.ResponseWriter, *http.Request) bool) *httptest.Server {
 	t.Helper()
 	handler := httpweb.PLCDirectory(l, nil)

@@ -12,15 +12,15 @@ import (
 	"github.com/gatehouse-at/gatehouse/storage"
 )
 
-// Local is a directory in a store, for tests and for use without a network. It checks operations
-// as the public directory does, but doesn't limit how many there are in an hour, a day or a week.
-// DIDs that are only known to it exist nowhere else.
+// Local is a [Directory] in a store, for tests and for use without a network. It checks operations
+// as the public directory does, but doesn't limit how many a DID may have in an hour, a day or a
+// week. DIDs that are published in a Local directory exist nowhere else.
 type Local struct {
 	store storage.Store
 	now   func() time.Time
 }
 
-// history is the whole log of a DID, nullified entries included.
+// history is the whole log of a DID, including nullified entries.
 type history struct {
 	DID syntax.DID `json:"did"`
 	Log []*Logged  `json:"log"`
@@ -28,10 +28,11 @@ type history struct {
 
 var histories = storage.NewCollection("plc_directory", func(h *history) string { return h.DID.String() }).OwnedBy(storage.OwnerGatehouse)
 
-// Tables are the collections of this package.
+// Tables returns the collections of this package, for [storage.Define].
 func Tables() []storage.Definer { return []storage.Definer{histories} }
 
-// NewLocal returns a directory in a store, whose table it defines. A nil now is [time.Now].
+// NewLocal returns a directory that is kept in a store, and defines its table there. If now is nil,
+// the directory uses [time.Now].
 func NewLocal(ctx context.Context, store storage.Store, now func() time.Time) (*Local, error) {
 	if now == nil {
 		now = time.Now
@@ -41,11 +42,18 @@ func NewLocal(ctx context.Context, store storage.Store, now func() time.Time) (*
 
 // Submit implements [Directory].
 func (l *Local) Submit(ctx context.Context, id syntax.DID, op *Operation) error {
-	err := l.store.Update(ctx, func(tx storage.Tx) error { return l.SubmitTx(tx, id, op) })
+	var added bool
+	err := l.store.Update(ctx, func(tx storage.Tx) (err error) {
+		added, err = l.submit(tx, id, op)
+		return err
+	})
+	if err == nil && added {
+		confirmAdded(ctx)
+	}
 	return unavailable(err)
 }
 
-// unavailable makes an error of the store one of a directory.
+// unavailable turns an error of the store into one of a directory.
 func unavailable(err error) error {
 	if err == nil || errors.Is(err, ErrRefused) || errors.Is(err, ErrNotFound) {
 		return err
@@ -53,44 +61,44 @@ func unavailable(err error) error {
 	return fmt.Errorf("%w: %w", ErrUnavailable, err)
 }
 
-// SubmitTx is Submit inside a transaction of the directory's store. Besides [ErrRefused] it
-// returns the errors of the store.
-func (l *Local) SubmitTx(tx storage.Tx, id syntax.DID, op *Operation) error {
+// submit adds an operation to the log of a DID, and reports whether it did: not if it is there
+// already. It returns an [ErrRefused] or an error of the store.
+func (l *Local) submit(tx storage.Tx, id syntax.DID, op *Operation) (added bool, err error) {
 	if !isPLC(id) {
-		return refused("%s is not a did:plc", id)
+		return false, refused("%s is not a did:plc", id)
 	}
 	c, err := op.CID()
 	if err != nil {
-		return invalid("it must be encodable as DAG-CBOR")
+		return false, invalid("it must be encodable as DAG-CBOR")
 	}
 	h, err := histories.Get(tx, id.String())
 	if errors.Is(err, storage.ErrNotFound) {
 		h, err = &history{DID: id}, nil
 	}
 	if err != nil {
-		return err
+		return false, err
 	}
 	inForce := h.inForce()
 	if slices.ContainsFunc(inForce, func(l *Logged) bool { return l.CID == c }) {
-		return nil
+		return false, nil
 	}
 	if err := op.Validate(); err != nil {
-		return err
+		return false, err
 	}
 	now := h.after(l.now())
 	keep, err := next(id, inForce, op, now)
 	if err != nil {
-		return err
+		return false, err
 	}
 	for _, undone := range inForce[keep:] {
 		undone.Nullified = true
 	}
 	h.Log = append(h.Log, &Logged{DID: id, Operation: op, CID: c, CreatedAt: now})
-	return histories.Put(tx, h)
+	return true, histories.Put(tx, h)
 }
 
-// after returns a time for the next entry, in whole milliseconds: times in a log increase, even if
-// a clock does not.
+// after returns the time of the next entry in whole milliseconds. The times in a log increase even
+// if the clock doesn't.
 func (h *history) after(now time.Time) time.Time {
 	now = now.UTC().Truncate(time.Millisecond)
 	if n := len(h.Log); n > 0 && !now.After(h.Log[n-1].CreatedAt) {
@@ -99,6 +107,7 @@ func (h *history) after(now time.Time) time.Time {
 	return now
 }
 
+// inForce returns the entries that aren't nullified.
 func (h *history) inForce() []*Logged {
 	var log []*Logged
 	for _, l := range h.Log {
@@ -109,25 +118,21 @@ func (h *history) inForce() []*Logged {
 	return log
 }
 
-func operations(log []*Logged) []*Operation {
-	out := make([]*Operation, len(log))
-	for i, l := range log {
-		out[i] = l.Operation
-	}
-	return out
-}
-
 // Log implements [Directory].
 func (l *Local) Log(ctx context.Context, id syntax.DID) ([]*Operation, error) {
 	audit, err := l.Audit(ctx, id)
 	if err != nil {
 		return nil, err
 	}
-	return operations((&history{Log: audit}).inForce()), nil
+	var ops []*Operation
+	for _, entry := range (&history{Log: audit}).inForce() {
+		ops = append(ops, entry.Operation)
+	}
+	return ops, nil
 }
 
-// Audit returns the whole log of a DID, with what was nullified, oldest first.
-// Errors: [ErrNotFound], [ErrUnavailable].
+// Audit returns the whole log of a DID, oldest first, including nullified entries. Errors:
+// [ErrNotFound], [ErrUnavailable].
 func (l *Local) Audit(ctx context.Context, id syntax.DID) ([]*Logged, error) {
 	if !isPLC(id) {
 		return nil, ErrNotFound

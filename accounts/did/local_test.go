@@ -20,11 +20,11 @@ import (
 	"github.com/gatehouse-at/gatehouse/storage/memory"
 )
 
-func TestLocalTakesTheReferencesLog(t *testing.T) {
+func TestLocalAcceptsTheLogOfTheReference(t *testing.T) {
 	l, _ := newLocal(t)
 	for _, v := range loadVectors(t).Operations {
 		op := parse(t, v.Op)
-		if op.Type == did.TypeCreate { // only found in old logs
+		if op.Type == "create" { // only found in old logs
 			continue
 		}
 		for range 2 { // the second time it is there already
@@ -48,7 +48,7 @@ func TestLocalChecksOperations(t *testing.T) {
 	}
 	refused("another's genesis", "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa", m.Operation)
 	refused("a did:web", "did:web:example.com", m.Operation)
-	refused("no DID", "did:plc:"+syntax.DID(strings.Repeat("x", 2000)), m.Operation)
+	refused("not a DID", "did:plc:"+syntax.DID(strings.Repeat("x", 2000)), m.Operation)
 	legacy := parse(t, loadVectors(t).Operations[4].Op)
 	refused("the first form of a genesis", loadVectors(t).Operations[4].DID, legacy)
 	second := next(t, m.Operation, ids.Signer, handle("bob.test"))
@@ -81,8 +81,8 @@ func TestLocalChecksOperations(t *testing.T) {
 		t.Fatal(err)
 	}
 	refused("after a tombstone", m.DID, tombstone(end))
-	if _, err := did.Last(ctx, l, m.DID); !errors.Is(err, did.ErrTombstoned) {
-		t.Errorf("Last after a tombstone: %v", err)
+	if _, err := ids.Data(ctx, m.DID); !errors.Is(err, did.ErrTombstoned) {
+		t.Errorf("Data after a tombstone: %v", err)
 	}
 }
 
@@ -94,10 +94,10 @@ func TestLocalRotatesKeys(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := l.Submit(ctx, m.DID, next(t, rotated, ids.Signer, handle("bob.test"))); !errors.Is(err, did.ErrRefused) {
-		t.Errorf("signed by the key that was: %v", err)
+		t.Errorf("signed by the old key: %v", err)
 	}
 	if err := l.Submit(ctx, m.DID, next(t, rotated, key, handle("bob.test"))); err != nil {
-		t.Errorf("signed by the key that is: %v", err)
+		t.Errorf("signed by the new key: %v", err)
 	}
 }
 
@@ -107,14 +107,14 @@ func TestLocalRecoveryUndoesATombstone(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := ids.Data(ctx, m.DID); !errors.Is(err, did.ErrTombstoned) {
-		t.Errorf("what is tombstoned: %v", err)
+		t.Errorf("Data of a tombstoned DID: %v", err)
 	}
 	back := next(t, m.Operation, ids.owner, handle("back.test"))
 	if err := l.Submit(ctx, m.DID, back); err != nil {
 		t.Fatal(err)
 	}
 	if d, err := ids.Data(ctx, m.DID); err != nil || d.Handle() != "back.test" {
-		t.Errorf("what was brought back: %v, %v", d, err)
+		t.Errorf("Data of a restored DID: %v, %v", d, err)
 	}
 	audit, err := l.Audit(ctx, m.DID)
 	if err != nil || len(audit) != 3 || !audit[1].Nullified || audit[2].Nullified {
@@ -127,7 +127,7 @@ func TestLocalRecoveryUndoesATombstone(t *testing.T) {
 	}
 	after := next(t, audit[1].Operation, ids.owner, func(o *did.Operation) { *o = *m.Operation; o.Prev = audit[1].CID })
 	if err := l.Submit(ctx, m.DID, after); !errors.Is(err, did.ErrRefused) {
-		t.Errorf("after what was undone: %v", err)
+		t.Errorf("an operation that follows a nullified one: %v", err)
 	}
 }
 
@@ -155,7 +155,7 @@ func TestLocalRecoveryWithinThreeDays(t *testing.T) {
 	for _, late := range []bool{false, true} {
 		m := ids.mint()
 		ids.submit(m)
-		// The server's key is misused; the owner's key, which ranks above it, takes it back.
+		// The server's key is misused, and the owner undoes that with a key that ranks above it.
 		stolen := next(t, m.Operation, ids.Signer, handle("mallory.test"))
 		if err := l.Submit(ctx, m.DID, stolen); err != nil {
 			t.Fatal(err)
@@ -183,9 +183,9 @@ func TestLocalRecoveryWithinThreeDays(t *testing.T) {
 	}
 }
 
-func TestLocalTakesOneOfTwoRivals(t *testing.T) {
+func TestLocalAcceptsOneOfSeveralRivals(t *testing.T) {
 	l, ids, m := newDID(t)
-	var taken atomic.Int32
+	var accepted atomic.Int32
 	var wg sync.WaitGroup
 	for i := range 8 {
 		op := next(t, m.Operation, ids.Signer, handle(syntax.Handle(fmt.Sprintf("rival%d.test", i))))
@@ -194,15 +194,15 @@ func TestLocalTakesOneOfTwoRivals(t *testing.T) {
 			defer wg.Done()
 			switch err := l.Submit(ctx, m.DID, op); {
 			case err == nil:
-				taken.Add(1)
+				accepted.Add(1)
 			case !errors.Is(err, did.ErrRefused):
 				t.Error(err)
 			}
 		}()
 	}
 	wg.Wait()
-	if taken.Load() != 1 {
-		t.Errorf("%d of 8 rivals were taken", taken.Load())
+	if accepted.Load() != 1 {
+		t.Errorf("%d of 8 rivals were accepted", accepted.Load())
 	}
 }
 
@@ -265,6 +265,6 @@ func TestDirectoryFormat(t *testing.T) {
 	}
 	resp, err = http.Post(server.URL+"/"+m.DID.String(), "application/json", strings.NewReader("{}"))
 	if err != nil || resp.StatusCode != 400 {
-		t.Errorf("no operation: %v, %v", resp, err)
+		t.Errorf("not an operation: %v, %v", resp, err)
 	}
 }

@@ -14,12 +14,12 @@ import (
 	"golang.org/x/sync/singleflight"
 )
 
-// Network resolves handles by DNS and HTTPS, and the did:web of others by HTTPS. It connects
-// to public addresses only, so that nobody's handle makes it call what is inside.
+// Network resolves handles by DNS and HTTPS, and did:web by HTTPS. It connects to public addresses
+// only, so that a handle or a DID can't make it call a host in the server's own network.
 //
-// It remembers nothing: a handle is looked up when somebody takes it, just after its DNS record or
-// its file was made, and an answer from before would be out of date. But equal lookups of a handle
-// at the same time are made once, and 64 different ones at most; further ones wait for their turn.
+// It has no cache: people take a handle right after they have published its DNS record or file, and
+// a cached answer would be from before. But concurrent lookups of one handle are merged, and at
+// most 64 lookups of different handles are under way; further ones wait for their turn.
 type Network struct {
 	base    *identity.BaseDirectory
 	flights singleflight.Group // of handles
@@ -28,29 +28,33 @@ type Network struct {
 
 const (
 	maxHandles    = 64
-	handleTimeout = 15 * time.Second // of a lookup of a handle, with the time that it waits to begin
+	handleTimeout = 15 * time.Second // of one lookup, including the time that it waits for its turn
 )
 
-// NewNetwork returns a Network. A nil transport is one that refuses private addresses.
+// NewNetwork returns a Network. If transport is nil, it uses one that refuses private addresses; a
+// transport of your own has to do that itself. An empty user agent is "gatehouse".
 func NewNetwork(transport http.RoundTripper, userAgent string) *Network {
 	if transport == nil {
 		transport = ssrf.PublicOnlyTransport()
+	}
+	if userAgent == "" {
+		userAgent = "gatehouse"
 	}
 	return &Network{slots: make(slots, maxHandles), base: &identity.BaseDirectory{
 		HTTPClient: http.Client{
 			Timeout:   10 * time.Second,
 			Transport: limited{transport},
-			// A well-known file is where it is.
+			// Well-known files are not looked for elsewhere.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
-		// A domain's own name servers aren't asked: their addresses are of its owner's choice, and
-		// can be inside.
+		// The name servers of a domain aren't asked directly: the owner of the domain chooses their
+		// addresses, which could be in the server's own network.
 		TryAuthoritativeDNS: false,
 		UserAgent:           userAgent,
 	}}
 }
 
-// limited bounds what is read of an answer.
+// limited is a transport that limits the size of answers.
 type limited struct{ next http.RoundTripper }
 
 func (l limited) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -61,8 +65,8 @@ func (l limited) RoundTrip(r *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
-// ResolveHandle returns the DID that a handle claims
-// (source: the atproto handle specification). Errors: [ErrNotFound], [ErrUnavailable].
+// ResolveHandle returns the DID that a handle resolves to (source: the atproto handle
+// specification). Errors: [ErrNotFound], [ErrUnavailable].
 func (n *Network) ResolveHandle(ctx context.Context, h syntax.Handle) (syntax.DID, error) {
 	h = h.Normalize()
 	return merge(ctx, &n.flights, h.String(), handleTimeout, func(ctx context.Context) (syntax.DID, error) {
@@ -85,9 +89,9 @@ func (n *Network) resolveHandle(ctx context.Context, h syntax.Handle) (syntax.DI
 	return id, nil
 }
 
-// ResolveDID returns the document of a did:web. It is for [ResolverConfig].Foreign: a [Resolver]
-// merges equal lookups, bounds their number and remembers their results. Errors: [ErrNotFound],
-// [ErrUnavailable].
+// ResolveDID returns the document of a did:web as JSON. It is meant for [ResolverConfig].Foreign,
+// since a [Resolver] merges concurrent lookups, bounds their number and caches the results. Errors:
+// [ErrNotFound], also for other DID methods, and [ErrUnavailable].
 func (n *Network) ResolveDID(ctx context.Context, id syntax.DID) (json.RawMessage, error) {
 	if id.Method() != "web" {
 		return nil, fmt.Errorf("%w: %s", ErrNotFound, id)

@@ -17,8 +17,8 @@ import (
 	"github.com/bluesky-social/indigo/atproto/syntax"
 )
 
-// withoutDNS runs a test in a bubble in which no DNS server can be dialed. A resolver has been used
-// before, so that what all resolvers share belongs to no bubble.
+// withoutDNS runs a test in a bubble in which no DNS server can be reached. It uses a resolver
+// before, so that what all resolvers share doesn't belong to the bubble.
 func withoutDNS(t *testing.T, test func(*testing.T)) {
 	_, _ = (&net.Resolver{PreferGo: true, Dial: undialable}).LookupTXT(t.Context(), "example.com")
 	synctest.Test(t, test)
@@ -28,7 +28,8 @@ func undialable(context.Context, string, string) (net.Conn, error) {
 	return nil, errors.New("no DNS here")
 }
 
-// slowNetwork returns a network whose hosts answer when they are told to, and how many were asked.
+// slowNetwork returns a network whose hosts answer when release is closed, and the number of
+// requests.
 func slowNetwork(answer *string, release <-chan struct{}) (*Network, *atomic.Int32) {
 	asked := new(atomic.Int32)
 	n := NewNetwork(roundTripper(func(r *http.Request) (*http.Response, error) {
@@ -45,7 +46,7 @@ func slowNetwork(answer *string, release <-chan struct{}) (*Network, *atomic.Int
 	return n, asked
 }
 
-// TestLookupsOfAHandleAreMerged makes many at once, and none of them later.
+// TestLookupsOfAHandleAreMerged makes many concurrent lookups, and another one after them.
 func TestLookupsOfAHandleAreMerged(t *testing.T) {
 	withoutDNS(t, func(t *testing.T) {
 		answer, release := "did:web:old.example.com", make(chan struct{})
@@ -81,7 +82,7 @@ func TestLookupsOfAHandleAreMerged(t *testing.T) {
 	})
 }
 
-// TestLookupsOfHandlesAreLimited has hosts that don't answer.
+// TestLookupsOfHandlesAreLimited looks up handles whose hosts don't answer.
 func TestLookupsOfHandlesAreLimited(t *testing.T) {
 	withoutDNS(t, func(t *testing.T) {
 		answer := ""

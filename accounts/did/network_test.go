@@ -13,7 +13,7 @@ import (
 	"github.com/gatehouse-at/gatehouse/accounts/did"
 )
 
-// web stands for all hosts of the web.
+// web is a transport that answers for all hosts.
 type web func(*http.Request) (status int, body string)
 
 func (w web) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -43,7 +43,7 @@ func TestNetworkResolvesWebDIDs(t *testing.T) {
 		{"a redirect", "did:web:alice.example.com", 302, "", did.ErrUnavailable},
 		{"too much", "did:web:alice.example.com", 200, document + strings.Repeat(" ", 64<<10), did.ErrUnavailable},
 		{"another method", "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa", 200, document, did.ErrNotFound},
-		{"no host name", "did:web:alice.example.com:path", 200, document, did.ErrUnavailable},
+		{"not a host name", "did:web:alice.example.com:path", 200, document, did.ErrUnavailable},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			n := did.NewNetwork(web(func(r *http.Request) (int, string) {
@@ -60,7 +60,7 @@ func TestNetworkResolvesWebDIDs(t *testing.T) {
 	}
 }
 
-// TestNetworkStaysOutside tries names that lead inside.
+// TestNetworkStaysOutside resolves names of hosts in the server's own network.
 func TestNetworkStaysOutside(t *testing.T) {
 	inside := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		t.Errorf("%s was asked for", r.URL)

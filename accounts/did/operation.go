@@ -23,71 +23,47 @@ import (
 const (
 	TypeOperation = "plc_operation"
 	TypeTombstone = "plc_tombstone"
-	// TypeCreate is the first form of a genesis operation; it is read, and no longer made.
-	TypeCreate = "create"
 )
 
-// The names that atproto uses in a DID document.
-const (
-	AtprotoKey     = "atproto"
-	AtprotoPDS     = "atproto_pds"
-	AtprotoPDSType = "AtprotoPersonalDataServer"
-)
+// typeCreate is the type of the first form of genesis operations. It is found in old logs, and no
+// directory accepts new ones.
+const typeCreate = "create"
 
-// Service is a service of a DID.
-type Service struct {
-	Type     string `json:"type"`
-	Endpoint string `json:"endpoint"`
-}
-
-// Data is what a DID stands for at some time.
-type Data struct {
-	DID                 syntax.DID         `json:"did"`
-	VerificationMethods map[string]string  `json:"verificationMethods"`
-	RotationKeys        []string           `json:"rotationKeys"`
-	AlsoKnownAs         []string           `json:"alsoKnownAs"`
-	Services            map[string]Service `json:"services"`
-}
-
-// Handle returns the first handle among AlsoKnownAs, or an empty string.
-func (d *Data) Handle() string {
-	for _, aka := range d.AlsoKnownAs {
-		if h, ok := strings.CutPrefix(aka, "at://"); ok {
-			return h
-		}
-	}
-	return ""
-}
-
-// Operation is one entry of a did:plc's log.
+// Operation is one operation in the log of a did:plc (source: the did:plc specification, 0.1).
 type Operation struct {
-	Type                string
-	RotationKeys        []string
+	// Type is [TypeOperation] or [TypeTombstone].
+	Type string
+	// RotationKeys are the keys that may sign the next operation, as did:keys in order of rank.
+	RotationKeys []string
+	// VerificationMethods are the keys in the DID document by name, as did:keys.
 	VerificationMethods map[string]string
-	AlsoKnownAs         []string
-	Services            map[string]Service
-	// Prev is the CID of the operation before; empty in the first.
+	// AlsoKnownAs are the names of the DID; a handle has the form at://HANDLE.
+	AlsoKnownAs []string
+	// Services are the services in the DID document by name.
+	Services map[string]Service
+	// Prev is the CID of the operation before this one. It is empty in a genesis operation.
 	Prev string
-	// Sig is the signature: base64url without padding.
+	// Sig is the signature in base64url without padding.
 	Sig string
 
-	legacy legacyCreate // of a TypeCreate
+	legacy legacyCreate // the contents of a typeCreate
 }
 
-// legacyCreate are the fields of the first form of a genesis operation.
+// legacyCreate has the contents of the first form of genesis operations.
 type legacyCreate struct {
 	SigningKey, RecoveryKey, Handle, Service string
 }
 
-// Signer signs operations with a rotation key. [atcrypto.PrivateKey] is one; a key
+// Signer signs operations with a rotation key. An [atcrypto.PrivateKey] is a Signer, and a key
 // management service may be another.
 type Signer interface {
+	// PublicKey returns the public key.
 	PublicKey() (atcrypto.PublicKey, error)
 	// HashAndSign returns the low-S ECDSA signature of the content's SHA-256.
 	HashAndSign(content []byte) ([]byte, error)
 }
 
-// fields returns the operation as the map that is signed and hashed.
+// fields returns the operation as the map that is encoded, signed and hashed.
 func (o *Operation) fields() map[string]any {
 	m := map[string]any{"type": o.Type, "prev": nil}
 	if o.Prev != "" {
@@ -98,7 +74,7 @@ func (o *Operation) fields() map[string]any {
 	}
 	switch o.Type {
 	case TypeTombstone:
-	case TypeCreate:
+	case typeCreate:
 		m["signingKey"], m["recoveryKey"] = o.legacy.SigningKey, o.legacy.RecoveryKey
 		m["handle"], m["service"] = o.legacy.Handle, o.legacy.Service
 	default:
@@ -139,7 +115,7 @@ func (o *Operation) unsigned() ([]byte, error) {
 	return c.bytes()
 }
 
-// CID returns the identifier by which the next operation names this one.
+// CID returns the identifier by which the next operation refers to this one.
 func (o *Operation) CID() (string, error) {
 	b, err := o.bytes()
 	if err != nil {
@@ -159,14 +135,13 @@ const (
 
 var base32Lower = base32.NewEncoding(plcAlphabet).WithPadding(base32.NoPadding)
 
-// isPLC reports whether a DID is a did:plc of the right form, which also makes it safe
-// in a URL or as a key.
+// isPLC reports whether a DID is a well-formed did:plc, so that it can be a part of a URL or a key.
 func isPLC(id syntax.DID) bool {
 	hash, ok := strings.CutPrefix(id.String(), "did:plc:")
 	return ok && len(hash) == plcLength && strings.Trim(hash, plcAlphabet) == ""
 }
 
-// DID returns the DID that a signed genesis operation makes.
+// DID returns the DID that a signed genesis operation creates.
 func (o *Operation) DID() (syntax.DID, error) {
 	b, err := o.bytes()
 	if err != nil {
@@ -176,7 +151,7 @@ func (o *Operation) DID() (syntax.DID, error) {
 	return syntax.DID("did:plc:" + base32Lower.EncodeToString(sum[:])[:plcLength]), nil
 }
 
-// Sign signs the operation.
+// Sign signs the operation and sets Sig.
 func (o *Operation) Sign(key Signer) error {
 	b, err := o.unsigned()
 	if err != nil {
@@ -190,11 +165,11 @@ func (o *Operation) Sign(key Signer) error {
 	return nil
 }
 
-// verify returns the first of some keys by which the operation is signed.
+// verify returns the first of the given keys that verifies the signature.
 func (o *Operation) verify(keys []string) (string, error) {
 	sig, err := base64.RawURLEncoding.Strict().DecodeString(o.Sig)
-	// The decoder skips line breaks. With them there would be several forms, and so several
-	// CIDs, of one signed operation.
+	// The decoder skips line breaks, with which one signed operation would have several forms and
+	// so several CIDs.
 	if err != nil || strings.ContainsAny(o.Sig, "\r\n") {
 		return "", errors.New("sig must be a signature in base64url without padding")
 	}
@@ -211,7 +186,7 @@ func (o *Operation) verify(keys []string) (string, error) {
 	return "", errors.New("sig must be a signature by one of the rotation keys")
 }
 
-// Next returns a new, unsigned operation that continues this one, with the same contents.
+// Next returns a new, unsigned operation that follows this one and has the same contents.
 func (o *Operation) Next() (*Operation, error) {
 	prev, err := o.CID()
 	if err != nil {
@@ -225,7 +200,7 @@ func (o *Operation) Next() (*Operation, error) {
 	}, nil
 }
 
-// repeats reports whether the operation follows another one and has the same contents.
+// repeats reports whether the operation follows the given one and has the same contents.
 func (o *Operation) repeats(last *Operation) bool {
 	same, err := last.Next()
 	if err != nil {
@@ -236,9 +211,10 @@ func (o *Operation) repeats(last *Operation) bool {
 	return err1 == nil && err2 == nil && bytes.Equal(a, b)
 }
 
-// normal brings the first form of a genesis operation into today's.
+// normal converts the first form of a genesis operation to today's form, and returns any other
+// operation as it is.
 func (o *Operation) normal() *Operation {
-	if o.Type != TypeCreate {
+	if o.Type != typeCreate {
 		return o
 	}
 	endpoint, handle := o.legacy.Service, o.legacy.Handle
@@ -257,7 +233,7 @@ func (o *Operation) normal() *Operation {
 	}
 }
 
-// Data returns what a DID stands for after the operation; nil after a tombstone.
+// Data returns the state of a DID after the operation, which is nil after a tombstone.
 func (o *Operation) Data(did syntax.DID) *Data {
 	if o.Type == TypeTombstone {
 		return nil
@@ -269,8 +245,8 @@ func (o *Operation) Data(did syntax.DID) *Data {
 	}
 }
 
-// SetHandle puts a handle in the place of the present one. It is there once, also if it was one of
-// several before.
+// SetHandle replaces the handle of the DID, which is the first one in AlsoKnownAs. If the new
+// handle was a further name of the DID before, it isn't repeated.
 func (o *Operation) SetHandle(h syntax.Handle) {
 	uri := "at://" + h.String()
 	at := slices.IndexFunc(o.AlsoKnownAs, func(aka string) bool { return strings.HasPrefix(aka, "at://") })
@@ -283,12 +259,12 @@ func (o *Operation) SetHandle(h syntax.Handle) {
 	o.AlsoKnownAs = o.AlsoKnownAs[:at+1+len(others)]
 }
 
-// MarshalJSON encodes the operation as a directory takes it.
+// MarshalJSON encodes the operation in the form that directories accept.
 func (o *Operation) MarshalJSON() ([]byte, error) { return json.Marshal(o.fields()) }
 
-// UnmarshalJSON decodes an operation. It refuses what is not exactly as MarshalJSON writes
-// it, but for the order of properties: what is signed has to be what was sent. Its error is an
-// [InvalidError], which names the property.
+// UnmarshalJSON decodes an operation. It accepts only what MarshalJSON would write, apart from the
+// order of properties, so that what is signed is what was sent. It returns an [InvalidError] that
+// names the property.
 func (o *Operation) UnmarshalJSON(b []byte) error {
 	sent, err := readJSON(b)
 	if err != nil {
@@ -322,7 +298,7 @@ func (o *Operation) UnmarshalJSON(b []byte) error {
 			return err
 		}
 		e.Apply(&read)
-	case TypeCreate:
+	case typeCreate:
 		for name, into := range map[string]*string{
 			"signingKey": &read.legacy.SigningKey, "recoveryKey": &read.legacy.RecoveryKey,
 			"handle": &read.legacy.Handle, "service": &read.legacy.Service,
@@ -338,9 +314,9 @@ func (o *Operation) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// operationProperties are the properties of operations of each type, beside type, prev and sig.
+// operationProperties are the properties of operations of each type besides type, prev and sig.
 var operationProperties = map[string][]string{
 	TypeOperation: contents,
 	TypeTombstone: nil,
-	TypeCreate:    {"signingKey", "recoveryKey", "handle", "service"},
+	typeCreate:    {"signingKey", "recoveryKey", "handle", "service"},
 }

@@ -21,7 +21,7 @@ import (
 	"github.com/gatehouse-at/gatehouse/accounts/did"
 )
 
-// vectors are operations that the reference implementation of did:plc made.
+// vectors are operations made by the reference implementation of did:plc.
 type vectors struct {
 	Operations []struct {
 		Name string          `json:"name"`
@@ -55,7 +55,7 @@ func parse(t testing.TB, raw []byte) *did.Operation {
 func TestOperationsOfTheReference(t *testing.T) {
 	for _, want := range loadVectors(t).Operations {
 		op := parse(t, want.Op)
-		if err := op.Validate(); (err == nil) != (op.Type != did.TypeCreate) {
+		if err := op.Validate(); (err == nil) != (op.Type != "create") {
 			t.Errorf("%s: %v", want.Name, err)
 		}
 		if got, err := op.CID(); err != nil || got != want.CID {
@@ -82,7 +82,7 @@ func sameJSON(t *testing.T, a, b []byte) bool {
 	return bytes.Equal(p, q)
 }
 
-func TestParseRefusesWhatIsNoOperation(t *testing.T) {
+func TestUnmarshalRefusesOtherJSON(t *testing.T) {
 	genesis := string(loadVectors(t).Operations[0].Op)
 	for name, text := range map[string]string{
 		"nothing":            ``,
@@ -104,7 +104,7 @@ func TestParseRefusesWhatIsNoOperation(t *testing.T) {
 	} {
 		var op did.Operation
 		if err := json.Unmarshal([]byte(text), &op); err == nil || text == genesis {
-			t.Errorf("%s was taken for an operation: %+v", name, op)
+			t.Errorf("%s was accepted as an operation: %+v", name, op)
 		}
 	}
 }
@@ -145,7 +145,7 @@ func TestValidate(t *testing.T) {
 		{"six rotation keys", func(o *did.Operation) { o.RotationKeys = many(6) }, false},
 		{"no rotation key", func(o *did.Operation) { o.RotationKeys = nil }, false},
 		{"a key twice", func(o *did.Operation) { o.RotationKeys = []string{name, name} }, false},
-		{"no did:key", func(o *did.Operation) { o.RotationKeys = []string{"did:plc:x"} }, false},
+		{"not a did:key", func(o *did.Operation) { o.RotationKeys = []string{"did:plc:x"} }, false},
 		{"a bad signing key", func(o *did.Operation) { o.VerificationMethods["atproto"] = "nonsense" }, false},
 		{"no signing key", func(o *did.Operation) { o.VerificationMethods = nil }, true},
 		{"eleven names", func(o *did.Operation) { o.AlsoKnownAs = many(11) }, false},
@@ -174,7 +174,7 @@ func TestValidate(t *testing.T) {
 		}, true},
 		{"a longer type of service", func(o *did.Operation) { o.Services["x"] = did.Service{Type: strings.Repeat("x", 257)} }, false},
 		{"another type", func(o *did.Operation) { o.Type = "plc_other" }, false},
-		{"the first form", func(o *did.Operation) { o.Type = did.TypeCreate }, false},
+		{"the first form", func(o *did.Operation) { o.Type = "create" }, false},
 		{"a tombstone", func(o *did.Operation) { *o = did.Operation{Type: did.TypeTombstone, Prev: "x", Sig: "x"} }, true},
 		{"a tombstone of nothing", func(o *did.Operation) { *o = did.Operation{Type: did.TypeTombstone, Sig: "x"} }, false},
 		{"a name twice", func(o *did.Operation) { o.AlsoKnownAs = []string{"at://a.test", "at://a.test"} }, false},
@@ -205,8 +205,8 @@ func TestValidate(t *testing.T) {
 	}
 }
 
-// TestOneFormOfASignature submits genesis operations whose signature is good, but written
-// otherwise. Each would be another DID for what was signed once.
+// TestOneFormOfASignature submits genesis operations whose signature is valid but written in
+// another form, so that one signed operation would make several DIDs.
 func TestOneFormOfASignature(t *testing.T) {
 	k256, k256Name := newKey(t)
 	p256, err := atcrypto.GeneratePrivateKeyP256()

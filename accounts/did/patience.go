@@ -9,28 +9,28 @@ import (
 	"time"
 )
 
-// How a directory's wish that its client wait is honoured.
+// How the Retry-After header is honored.
 const (
-	// maxWait is the longest that a request waits before it is made again; if it should wait
-	// longer, it fails.
+	// maxWait is the longest time that a request waits before it is tried again. If it would have
+	// to wait longer, it fails.
 	maxWait = time.Minute
-	// maxHold is how long, at most, no reading request is made.
+	// maxHold is the longest time for which no reads are made.
 	maxHold = 5 * time.Minute
-	// minHold is how long, at least, none is made after a 429.
+	// minHold is the shortest time for which no reads are made after a 429.
 	minHold = time.Second
-	// defaultHold is for a 429 that doesn't say how long.
+	// defaultHold is the time for which no reads are made after a 429 without the header.
 	defaultHold = 5 * time.Second
 )
 
-// patience remembers until when a directory wants to be left alone.
+// patience keeps the time until which a directory isn't to be asked.
 type patience struct {
 	mu      sync.Mutex
 	until   time.Time
-	waiting bool // whether a request waits for then, to see whether the directory answers again
+	waiting bool // whether a request waits for that time, to find out whether the directory answers again
 }
 
-// asked is how long a directory's answer asks its client to wait; 0 if it doesn't. To a request
-// that reads, a 429 always means some time.
+// asked returns how long an answer asks the client to wait, which is 0 if it doesn't. For a read, a
+// 429 always means some time.
 func asked(status int, header http.Header, now time.Time, reads bool) time.Duration {
 	if status != http.StatusTooManyRequests && status != http.StatusServiceUnavailable {
 		return 0
@@ -45,7 +45,7 @@ func asked(status int, header http.Header, now time.Time, reads bool) time.Durat
 	return max(wait, minHold)
 }
 
-// retryAfter reads a Retry-After header: a number of seconds or a date (source: RFC 9110, 10.2.3).
+// retryAfter parses a Retry-After header: a number of seconds or a date (source: RFC 9110, 10.2.3).
 func retryAfter(value string, now time.Time) (wait time.Duration, said bool) {
 	value = strings.TrimSpace(value)
 	if seconds, err := strconv.ParseUint(value, 10, 31); err == nil || errors.Is(err, strconv.ErrRange) {
@@ -57,14 +57,14 @@ func retryAfter(value string, now time.Time) (wait time.Duration, said bool) {
 	return 0, false
 }
 
-// left returns until when no reading request is to be made, if that isn't past.
+// left returns the time until which no reads are to be made, and whether it is in the future.
 func (p *patience) left(now time.Time) (until time.Time, hold bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.until, now.Before(p.until)
 }
 
-// hold lets no reading request be made for some time.
+// hold lets no reads be made for some time, at most maxHold.
 func (p *patience) hold(now time.Time, wait time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -73,8 +73,8 @@ func (p *patience) hold(now time.Time, wait time.Duration) {
 	}
 }
 
-// enter makes a request the one that waits, and reports whether it is: of all that were told to
-// wait only one does, since otherwise all would be made again at once.
+// enter makes a request the one that waits, and reports whether it could: of all requests that are
+// told to wait only one does, since otherwise all would be tried again at the same moment.
 func (p *patience) enter() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -85,6 +85,7 @@ func (p *patience) enter() bool {
 	return true
 }
 
+// leave ends the wait of the request that entered.
 func (p *patience) leave() {
 	p.mu.Lock()
 	defer p.mu.Unlock()

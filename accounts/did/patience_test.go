@@ -17,8 +17,8 @@ import (
 
 const somebody = syntax.DID("did:plc:aaaaaaaaaaaaaaaaaaaaaaaa")
 
-// busy is a directory that answers with a status and a header until it is told otherwise, and then
-// that it doesn't know the DID.
+// busy is a directory that answers with a status and a header until calm is called, and then that
+// it doesn't know the DID.
 type busy struct {
 	*Client
 	requests   atomic.Int32
@@ -65,7 +65,7 @@ func (b *busy) advance(d time.Duration) {
 	b.now = b.now.Add(d)
 }
 
-// pause takes the clock forward in place of time.
+// pause advances the clock instead of sleeping.
 func (b *busy) pause(ctx context.Context, d time.Duration) error {
 	b.advance(d)
 	b.slept = append(b.slept, d)
@@ -84,8 +84,8 @@ func (b *busy) lookUp(t *testing.T, want error, requests int32) {
 	}
 }
 
-// TestLookupsOfABusyDirectory makes one lookup after another: one waits and tries again, the others
-// make no request.
+// TestLookupsOfABusyDirectory makes one lookup after another: the first waits and tries again, the
+// others make no request.
 func TestLookupsOfABusyDirectory(t *testing.T) {
 	for _, c := range []struct {
 		status     int
@@ -97,7 +97,7 @@ func TestLookupsOfABusyDirectory(t *testing.T) {
 		{429, "", 5 * time.Second},
 		{429, "soon", 5 * time.Second},
 		{429, "-1", 5 * time.Second},
-		{429, "Thu, 01 Jan 2026 00:00:20 GMT", 20 * time.Second}, // as it is then, the second request is after it
+		{429, "Thu, 01 Jan 2026 00:00:20 GMT", 20 * time.Second}, // the second request comes after that time
 		{503, "7", 7 * time.Second},
 		{503, " 60 ", time.Minute},
 	} {
@@ -114,7 +114,7 @@ func TestLookupsOfABusyDirectory(t *testing.T) {
 	}
 }
 
-// TestABusyDirectoryIsAskedAgain once the time is over.
+// TestABusyDirectoryIsAskedAgain makes lookups after the time that the directory asked for.
 func TestABusyDirectoryIsAskedAgain(t *testing.T) {
 	t.Run("by the request that waited", func(t *testing.T) {
 		b := newBusy(t, 429, "7")
@@ -151,12 +151,12 @@ func TestABusyDirectoryIsAskedAgain(t *testing.T) {
 	})
 }
 
-// TestOnlyOneRequestWaits makes many requests at the same time, all of which are told to wait.
+// TestOnlyOneRequestWaits makes many concurrent requests, all of which are told to wait.
 func TestOnlyOneRequestWaits(t *testing.T) {
 	const many = 30
 	b := newBusy(t, 429, "7")
-	// All requests arrive before the first is answered, and all are answered before the one goes
-	// on.
+	// All requests arrive before the first is answered, and all are answered before the one that
+	// waits continues.
 	var arrived sync.WaitGroup
 	arrived.Add(many)
 	transport := b.http.Transport
@@ -192,8 +192,9 @@ func TestOnlyOneRequestWaits(t *testing.T) {
 	}
 }
 
-// TestNobodyWaitsLongerThanItsContext has less time than the directory asks for.
-func TestNobodyWaitsLongerThanItsContext(t *testing.T) {
+// TestRequestsWaitNoLongerThanTheirContexts has contexts that end before the time that the
+// directory asks for.
+func TestRequestsWaitNoLongerThanTheirContexts(t *testing.T) {
 	b := newBusy(t, 429, "30")
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
@@ -201,7 +202,7 @@ func TestNobodyWaitsLongerThanItsContext(t *testing.T) {
 		t.Errorf("%v after pauses of %v", err, b.slept)
 	}
 	b.advance(30 * time.Second)
-	// The place of the one that waits is free again after it gave up.
+	// After the request that waited gave up, another one may wait.
 	ctx, leave := context.WithCancel(context.Background())
 	b.woken = leave
 	if _, err := b.Log(ctx, somebody); !errors.Is(err, context.Canceled) {
@@ -211,7 +212,7 @@ func TestNobodyWaitsLongerThanItsContext(t *testing.T) {
 	b.lookUp(t, ErrNotFound, 4)
 }
 
-// TestOperationsAreSubmittedToABusyDirectory submits one while nothing is to be read.
+// TestOperationsAreSubmittedToABusyDirectory submits an operation while reads are held.
 func TestOperationsAreSubmittedToABusyDirectory(t *testing.T) {
 	b := newBusy(t, 429, "61")
 	b.lookUp(t, ErrUnavailable, 1)
@@ -225,8 +226,8 @@ func TestOperationsAreSubmittedToABusyDirectory(t *testing.T) {
 	}
 }
 
-// TestARefusedOperationLetsOthersRead has the directory refuse operations, which it may of one DID
-// alone.
+// TestARefusedOperationLetsOthersRead has the directory answer 429 to an operation, which may be a
+// limit of one DID.
 func TestARefusedOperationLetsOthersRead(t *testing.T) {
 	b := newBusy(t, 429, "7")
 	op, id := chain(t, 1).genesis()

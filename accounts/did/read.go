@@ -9,11 +9,11 @@ import (
 	"strings"
 )
 
-// The functions below read JSON, and refuse what isn't exactly of the expected form with an error
-// that names the property: what is signed has to be what was sent.
+// The functions below parse JSON, and refuse anything that isn't exactly of the expected form with
+// an error that names the property, since what is signed has to be what was sent.
 
-// readJSON reads one JSON value. It refuses a property that appears twice, since readers differ in
-// which of the two they take.
+// readJSON parses one JSON value. It refuses a property that appears twice, since parsers differ in
+// which of the two values they take.
 func readJSON(b []byte) (any, error) {
 	if !json.Valid(b) {
 		return nil, unreadable("it must be JSON")
@@ -21,7 +21,7 @@ func readJSON(b []byte) (any, error) {
 	return readValue("", json.NewDecoder(bytes.NewReader(b)), maxLevels)
 }
 
-// maxLevels bounds the nesting of objects and arrays. No operation has as many.
+// maxLevels bounds the nesting of objects and arrays. No operation has as many levels.
 const maxLevels = 8
 
 func readValue(path string, d *json.Decoder, levels int) (any, error) {
@@ -65,13 +65,14 @@ func readValue(path string, d *json.Decoder, levels int) (any, error) {
 	return token, nil
 }
 
-// text returns a value if it is a string, otherwise "".
+// text returns a value if it is a string, and otherwise an empty string.
 func text(v any) string {
 	s, _ := v.(string)
 	return s
 }
 
-// readObject reads an object that has all required properties, and beside them only optional ones.
+// readObject parses an object that has all required properties, and besides them only optional
+// ones.
 func readObject(path string, v any, required []string, optional ...string) (map[string]any, error) {
 	object, ok := v.(map[string]any)
 	if !ok {
@@ -90,7 +91,7 @@ func readObject(path string, v any, required []string, optional ...string) (map[
 	return object, nil
 }
 
-// subject returns how a message names a path; the empty path is the whole operation.
+// subject returns how a message refers to a path. The empty path is the whole operation.
 func subject(path string) string {
 	if path == "" {
 		return "it"
@@ -98,7 +99,8 @@ func subject(path string) string {
 	return path
 }
 
-// within returns the path of a property. The name is chosen by a client, so it is cut and cleaned.
+// within returns the path of a property. The name comes from a client, so it is shortened and
+// cleaned.
 func within(path, name string) string {
 	if len(name) > maxName {
 		name = name[:maxName] + "..."
@@ -139,7 +141,7 @@ func readStrings(path string, v any) ([]string, error) {
 	return out, nil
 }
 
-// readMap reads an object whose properties may have any name.
+// readMap parses an object whose properties may have any name.
 func readMap[V any](path string, v any, read func(path string, v any) (V, error)) (map[string]V, error) {
 	object, ok := v.(map[string]any)
 	if !ok {
@@ -168,10 +170,10 @@ func readService(path string, v any) (s Service, err error) {
 	return s, err
 }
 
-// contents are the properties of an operation that say what a DID stands for.
+// contents are the properties of an operation that make up the state of a DID.
 var contents = []string{"rotationKeys", "verificationMethods", "alsoKnownAs", "services"}
 
-// readContents reads those of the contents that an object has.
+// readContents parses the properties of contents that an object has.
 func readContents(object map[string]any) (e Edit, err error) {
 	if v, ok := object["rotationKeys"]; ok {
 		if e.RotationKeys, err = readStrings("rotationKeys", v); err != nil {
@@ -194,8 +196,8 @@ func readContents(object map[string]any) (e Edit, err error) {
 	return e, err
 }
 
-// Edit is a change of what a DID stands for (source: the input of
-// com.atproto.identity.signPlcOperation). What is nil stays as it is.
+// Edit is a change of the state of a DID. Fields that are nil stay as they are (source:
+// com.atproto.identity.signPlcOperation).
 type Edit struct {
 	RotationKeys        []string           `json:"rotationKeys,omitempty"`
 	VerificationMethods map[string]string  `json:"verificationMethods,omitempty"`
@@ -203,8 +205,8 @@ type Edit struct {
 	Services            map[string]Service `json:"services,omitempty"`
 }
 
-// UnmarshalJSON decodes an edit. Unknown properties and values of a wrong type are an
-// [InvalidError].
+// UnmarshalJSON decodes an edit. It returns an [InvalidError] for an unknown property and for a
+// value of the wrong type.
 func (e *Edit) UnmarshalJSON(b []byte) error {
 	sent, err := readJSON(b)
 	if err != nil {
@@ -222,7 +224,8 @@ func (e *Edit) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// Apply makes the edit in an operation.
+// Apply changes an operation as the edit says. It has the form of the functions that
+// [Registrar.Change] and [Registrar.Sign] take.
 func (e Edit) Apply(op *Operation) {
 	if e.RotationKeys != nil {
 		op.RotationKeys = slices.Clone(e.RotationKeys)

@@ -15,22 +15,21 @@ func reasonOf(t *testing.T, err error) string {
 	t.Helper()
 	var wrong *did.InvalidError
 	if !errors.As(err, &wrong) {
-		t.Errorf("%v names no reason", err)
+		t.Errorf("%v has no reason", err)
 		return ""
 	}
 	return wrong.Reason
 }
 
-// TestWhatIsNoOperationIsNamed: what can't be read as an operation is refused with an error that
-// names the property.
-func TestWhatIsNoOperationIsNamed(t *testing.T) {
+// TestReasonsOfMalformedOperations checks that the error for malformed JSON names the property.
+func TestReasonsOfMalformedOperations(t *testing.T) {
 	for name, c := range map[string]struct {
 		change func(o map[string]any)
 		want   string
 	}{
 		"no type":                 {func(o map[string]any) { delete(o, "type") }, `it must have the property "type"`},
 		"another type":            {func(o map[string]any) { o["type"] = "x" }, "type must be plc_operation or plc_tombstone"},
-		"a type that is no text":  {func(o map[string]any) { o["type"] = 1 }, "type must be plc_operation or plc_tombstone"},
+		"a type that is a number": {func(o map[string]any) { o["type"] = 1 }, "type must be plc_operation or plc_tombstone"},
 		"one letter less":         {func(o map[string]any) { o["verificationMethod"] = map[string]string{} }, `unknown property "verificationMethod"`},
 		"another case":            {func(o map[string]any) { o["Services"] = map[string]string{} }, `unknown property "Services"`},
 		"a long name":             {func(o map[string]any) { o[strings.Repeat("é", 9999)] = 1 }, `unknown property "????????????????..."`},
@@ -86,9 +85,8 @@ func TestWhatIsNoOperationIsNamed(t *testing.T) {
 	}
 }
 
-// TestWhatIsWrongAboutAnOperationIsNamed: Validate and directories say which field they refuse, and
-// why.
-func TestWhatIsWrongAboutAnOperationIsNamed(t *testing.T) {
+// TestReasonsOfRefusals checks that Validate and directories say which field they refuse, and why.
+func TestReasonsOfRefusals(t *testing.T) {
 	l, _ := newLocal(t)
 	ids := newIdentities(t, l)
 	stranger, _ := newKey(t)
@@ -102,14 +100,14 @@ func TestWhatIsWrongAboutAnOperationIsNamed(t *testing.T) {
 		"no rotation key":     {func(o *did.Operation) { o.RotationKeys = nil }, "rotationKeys must have 1 to 5 keys, and has 0"},
 		"another kind":        {func(o *did.Operation) { o.RotationKeys[1] = ed25519Key }, "rotationKeys/1 must be " + keys},
 		"a key twice":         {func(o *did.Operation) { o.RotationKeys[1] = o.RotationKeys[0] }, "rotationKeys/1 must not repeat a key"},
-		"no did:key":          {func(o *did.Operation) { o.VerificationMethods["atproto"] = "x" }, "verificationMethods/atproto must be a did:key of 256 bytes at most"},
+		"not a did:key":       {func(o *did.Operation) { o.VerificationMethods["atproto"] = "x" }, "verificationMethods/atproto must be a did:key of 256 bytes at most"},
 		"a long key's name":   {func(o *did.Operation) { o.VerificationMethods[strings.Repeat("x", 33)] = ids.ownerID }, "verificationMethods/" + strings.Repeat("x", 32) + "... must have a name of 32 bytes at most"},
 		"a long handle":       {func(o *did.Operation) { o.AlsoKnownAs = []string{strings.Repeat("x", 300)} }, "alsoKnownAs/0 must have 258 bytes at most"},
 		"a handle twice":      {func(o *did.Operation) { o.AlsoKnownAs = []string{"at://a.test", "at://a.test"} }, "alsoKnownAs/1 must not repeat a name"},
 		"many handles":        {func(o *did.Operation) { o.AlsoKnownAs = make([]string, 11) }, "alsoKnownAs must have 10 entries at most, and has 11"},
 		"a long type":         {func(o *did.Operation) { o.Services["x"] = did.Service{Type: strings.Repeat("x", 257)} }, "services/x/type must have 256 bytes at most"},
 		"a long endpoint":     {func(o *did.Operation) { o.Services["x"] = did.Service{Endpoint: strings.Repeat("x", 513)} }, "services/x/endpoint must have 512 bytes at most"},
-		"the first form":      {func(o *did.Operation) { o.Type = did.TypeCreate }, "type must be plc_operation or plc_tombstone"},
+		"the first form":      {func(o *did.Operation) { o.Type = "create" }, "type must be plc_operation or plc_tombstone"},
 		"another predecessor": {func(o *did.Operation) { o.Prev = "bafy" }, "prev must be the CID of the last operation of " + m.DID.String()},
 		"a stranger's key":    {func(o *did.Operation) { o.SetHandle("stranger.test") }, "sig must be a signature by one of the rotation keys"},
 		"no predecessor":      {func(o *did.Operation) { o.Prev = "" }, "prev must be the CID of the last operation of " + m.DID.String()},
@@ -122,7 +120,7 @@ func TestWhatIsWrongAboutAnOperationIsNamed(t *testing.T) {
 		if got := reasonOf(t, l.Submit(ctx, m.DID, op)); got != c.want {
 			t.Errorf("%s: %q; want %q", name, got, c.want)
 		}
-		// A directory elsewhere has other words.
+		// A directory over HTTP may give its reasons in other words.
 		elsewhere := newClient(t, serve(t, l, nil).URL)
 		err := elsewhere.Submit(ctx, m.DID, op)
 		if got := reasonOf(t, err); got != c.want || !errors.Is(err, did.ErrRefused) {

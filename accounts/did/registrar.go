@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/bluesky-social/indigo/atproto/atcrypto"
 	"github.com/bluesky-social/indigo/atproto/syntax"
@@ -15,119 +16,117 @@ import (
 	"github.com/gatehouse-at/gatehouse/internal/hostname"
 )
 
-// Registrar makes the DIDs of new accounts and keeps those up to date that the
-// server controls. Its methods are safe for concurrent use.
-type Registrar interface {
-	// Mint makes a DID. Nothing happens outside.
-	Mint(ctx context.Context, p MintParams) (Minted, error)
-	// Submit publishes an operation; doing it again changes nothing. A new operation that changes
-	// nothing of the last one is refused. Errors: [ErrRefused], [ErrUnavailable].
-	Submit(ctx context.Context, id syntax.DID, op *Operation) error
-	// Exists reports whether a DID is published. Error: [ErrUnavailable].
-	Exists(ctx context.Context, id syntax.DID) (bool, error)
-	// Change brings a DID to a new state; if it is in that already, nothing happens. Errors:
-	// [ErrNotFound], [ErrTombstoned], [ErrNotController], [ErrRefused], [ErrUnavailable].
-	Change(ctx context.Context, id syntax.DID, change func(*Operation)) error
-	// Tombstone gives a did:plc up for good. Errors as of Change.
-	Tombstone(ctx context.Context, id syntax.DID) error
-	// Sign makes the operation that follows the last one of a did:plc and signs it, without
-	// submitting it. An operation that changes nothing is an [ErrRefused]. Errors as of Change.
-	Sign(ctx context.Context, id syntax.DID, change func(*Operation)) (*Operation, error)
-	// Data returns what a did:plc stands for now. Errors: [ErrNotFound], [ErrTombstoned],
-	// [ErrUnavailable].
-	Data(ctx context.Context, id syntax.DID) (*Data, error)
-	// RotationKey is the server's rotation key, as a did:key.
-	RotationKey() string
-	// RecoveryDIDKey is the operator's own rotation key, or empty.
-	RecoveryDIDKey() string
+// Registrar mints the DIDs of new accounts and changes the DIDs that the server controls. Its
+// methods are safe for concurrent use. It must not be copied or changed after its first use.
+type Registrar struct {
+	// Directory keeps the operations of each did:plc. Required.
+	Directory Directory
+	// Signer holds the server's rotation key, and signs the server's operations. Required.
+	Signer Signer
+	// RecoveryKey is the operator's own rotation key as a did:key, which ranks above the server's
+	// in new DIDs. Optional.
+	RecoveryKey string
+	// PublicURL is the URL of this server, which new DIDs name as their PDS.
+	PublicURL string
+	// Web makes the DID of a new account a did:web with the account's handle as the host name,
+	// which is a subdomain of the server's; the server serves its document. Default: did:plc.
+	// Accounts that bring a did:plc from elsewhere are taken care of in either case.
+	Web bool
+	// Resolver is the resolver through which the documents of these DIDs are shown. It learns the
+	// state of a DID that the registrar has changed, so that it doesn't have to ask the directory,
+	// and doesn't return the state before the change. Optional.
+	Resolver *Resolver
+
+	signed signedOperations
 }
 
-// Namer is a [Registrar] whose new DIDs follow from handles, so that a handle is only free if its
-// DID is: an account keeps its DID when it changes its handle.
-type Namer interface {
-	// Name returns the DID of a new account with a handle.
-	Name(handle syntax.Handle) (syntax.DID, error)
-}
-
-// MintParams are what a DID is made of.
+// MintParams are what a new DID is made from.
 type MintParams struct {
 	Handle syntax.Handle
-	// SigningKey is the account's key, as a did:key.
+	// SigningKey is the account's signing key as a did:key.
 	SigningKey string
-	// RecoveryKey is the account owner's own rotation key, as a did:key. Optional.
+	// RecoveryKey is the owner's own rotation key as a did:key, which ranks above all others.
+	// Optional.
 	RecoveryKey string
 }
 
-// Minted is a new DID.
-type Minted struct {
-	DID syntax.DID
-	// Operation has to be submitted for the DID to exist. It is nil if nothing has to.
-	Operation *Operation
-}
-
-// CheckRecoveryKey refuses what is not a did:key of a supported kind; an empty
-// key is none, and fine.
-func CheckRecoveryKey(key string) error {
-	if key == "" {
-		return nil
+// Mint makes a DID and, for a did:plc, the signed genesis operation that has to be submitted for
+// the DID to exist. The operation of a did:web is nil. Mint publishes nothing. It returns an error
+// for a key or a handle that can't be part of a DID, and when the Signer fails.
+func (r *Registrar) Mint(ctx context.Context, p MintParams) (syntax.DID, *Operation, error) {
+	if r.Web {
+		id, err := r.Name(p.Handle)
+		return id, nil, err
 	}
-	if _, err := atcrypto.ParsePublicDIDKey(key); err != nil {
-		return fmt.Errorf("did: recovery key: %w", err)
-	}
-	return nil
-}
-
-// PLC is a [Registrar] for did:plc.
-type PLC struct {
-	// Directory keeps the operations.
-	Directory Directory
-	// Signer has the server's rotation key, and signs its operations.
-	Signer Signer
-	// RecoveryKey is the operator's own rotation key, as a did:key, which
-	// outranks the server's. Optional.
-	RecoveryKey string
-	// Endpoint is the URL of the server.
-	Endpoint string
-}
-
-// Mint implements [Registrar]: it makes and signs a genesis operation.
-func (p *PLC) Mint(ctx context.Context, m MintParams) (Minted, error) {
 	op := &Operation{
 		Type:                TypeOperation,
-		VerificationMethods: map[string]string{AtprotoKey: m.SigningKey},
-		AlsoKnownAs:         []string{"at://" + m.Handle.String()},
-		Services:            map[string]Service{AtprotoPDS: {Type: AtprotoPDSType, Endpoint: p.Endpoint}},
+		VerificationMethods: map[string]string{AtprotoKey: p.SigningKey},
+		AlsoKnownAs:         []string{"at://" + p.Handle.String()},
+		Services:            map[string]Service{AtprotoPDS: {Type: AtprotoPDSType, Endpoint: r.PublicURL}},
 	}
-	for _, key := range []string{m.RecoveryKey, p.RecoveryKey, p.RotationKey()} {
+	for _, key := range []string{p.RecoveryKey, r.RecoveryKey, r.RotationKey()} {
 		if key != "" && !slices.Contains(op.RotationKeys, key) {
 			op.RotationKeys = append(op.RotationKeys, key)
 		}
 	}
-	if err := op.Sign(p.Signer); err != nil {
-		return Minted{}, err
+	if err := op.Sign(r.Signer); err != nil {
+		return "", nil, err
 	}
 	if err := op.Validate(); err != nil {
-		return Minted{}, err
+		return "", nil, err
 	}
 	id, err := op.DID()
-	return Minted{DID: id, Operation: op}, err
+	return id, op, err
 }
 
-// Submit implements [Registrar].
-func (p *PLC) Submit(ctx context.Context, id syntax.DID, op *Operation) error {
-	if op.Prev != "" { // a genesis operation repeats nothing
-		if last, err := Last(ctx, p.Directory, id); err == nil && op.repeats(last) {
-			return errNoChange
+// Name returns the DID that Mint makes for a handle if it depends on nothing else, as with Web, and
+// an empty DID otherwise. Such a handle is free only if its DID is: an account keeps its DID when
+// it changes its handle.
+func (r *Registrar) Name(handle syntax.Handle) (syntax.DID, error) {
+	if !r.Web {
+		return "", nil
+	}
+	return hostname.WebDID(handle.String())
+}
+
+// Submit publishes an operation. Submitting an operation again changes nothing. A new operation
+// that has the same contents as the last one is an [ErrRefused]. Errors: [ErrRefused],
+// [ErrUnavailable].
+func (r *Registrar) Submit(ctx context.Context, id syntax.DID, op *Operation) error {
+	learned, err := r.checkAndSubmit(ctx, id, op)
+	if !learned {
+		r.Resolver.Forget(id) // even after an error, since the operation may have arrived
+	}
+	return err
+}
+
+func (r *Registrar) checkAndSubmit(ctx context.Context, id syntax.DID, op *Operation) (learned bool, err error) {
+	// A genesis operation has no predecessor to repeat, and Sign has checked its own operations.
+	if op.Prev != "" && !r.signed.has(op) {
+		if last, err := last(ctx, r.Directory, id); err == nil && op.repeats(last) {
+			return false, errNoChange
 		}
 	}
-	return p.Directory.Submit(ctx, id, op)
+	return r.submit(ctx, id, op)
 }
 
 var errNoChange = invalid("it must change the DID")
 
-// Exists implements [Registrar].
-func (p *PLC) Exists(ctx context.Context, id syntax.DID) (bool, error) {
-	switch _, err := Last(ctx, p.Directory, id); {
+// submit publishes an operation, and reports whether the resolver has learned the state of the DID
+// after it. It does if the operation is known to be the last one.
+func (r *Registrar) submit(ctx context.Context, id syntax.DID, op *Operation) (learned bool, err error) {
+	began := r.Resolver.begin(id)
+	ctx, receipt := withReceipt(ctx)
+	if err := r.Directory.Submit(ctx, id, op); err != nil {
+		return false, err
+	}
+	return receipt.added && r.Resolver.learn(began, op), nil
+}
+
+// Exists reports whether a DID is published. A tombstoned DID counts as published. Error:
+// [ErrUnavailable].
+func (r *Registrar) Exists(ctx context.Context, id syntax.DID) (bool, error) {
+	switch _, err := last(ctx, r.Directory, id); {
 	case err == nil, errors.Is(err, ErrTombstoned):
 		return true, nil
 	case errors.Is(err, ErrNotFound):
@@ -137,170 +136,170 @@ func (p *PLC) Exists(ctx context.Context, id syntax.DID) (bool, error) {
 	}
 }
 
-// Change implements [Registrar].
-func (p *PLC) Change(ctx context.Context, id syntax.DID, change func(*Operation)) error {
+// Data returns the present state of a did:plc. Errors: [ErrNotFound], [ErrTombstoned],
+// [ErrUnavailable].
+func (r *Registrar) Data(ctx context.Context, id syntax.DID) (*Data, error) {
+	op, err := last(ctx, r.Directory, id)
+	if err != nil {
+		return nil, err
+	}
+	return op.Data(id), nil
+}
+
+// Change submits the operation that follows the last one of a did:plc, as changed by the function.
+// It does nothing if the function changes nothing, and for a did:web. If another operation was
+// submitted first, it tries again with that one as the last, so the function may be called several
+// times. Errors: [ErrNotFound], [ErrTombstoned], [ErrNotController], [ErrRefused],
+// [ErrUnavailable].
+func (r *Registrar) Change(ctx context.Context, id syntax.DID, change func(*Operation)) error {
+	learned, err := r.change(ctx, id, change)
+	if !learned {
+		r.Resolver.Forget(id) // even after an error, since the operation may have arrived
+	}
+	return err
+}
+
+// maxTries is how often a change is tried when other operations are submitted first.
+const maxTries = 5
+
+func (r *Registrar) change(ctx context.Context, id syntax.DID, change func(*Operation)) (learned bool, err error) {
 	if id.Method() != "plc" {
-		return nil
+		return false, nil
+	}
+	before, err := last(ctx, r.Directory, id)
+	if err != nil {
+		return false, err
 	}
 	for try := 1; ; try++ {
-		op, changed, err := p.next(ctx, id, change)
+		op, changed, err := r.next(before, change)
 		if err != nil || !changed {
-			return err
+			return false, err
 		}
-		err = p.Directory.Submit(ctx, id, op)
+		learned, err := r.submit(ctx, id, op)
+		if err == nil {
+			return learned && try == 1, nil // rivals of this operation may have followed it
+		}
+		lost := errors.Is(err, ErrUnavailable) // the answer, and perhaps the operation
+		if !lost && (try == maxTries || !errors.Is(err, ErrRefused)) {
+			return false, err
+		}
+		now, readErr := last(ctx, r.Directory, id)
 		switch {
-		case errors.Is(err, ErrUnavailable) && p.arrived(ctx, id, op):
-			return nil
-		case try == maxRivals || !errors.Is(err, ErrRefused) || !p.overtaken(ctx, id, op):
-			return err
+		case readErr != nil:
+			return false, err
+		case lost && contains([]*Operation{now}, op):
+			return false, nil
+		case lost || contains([]*Operation{now}, before): // no other operation was in the way
+			return false, err
 		}
+		before = now
 	}
 }
 
-// arrived reports whether an operation is the last one, for when the directory's answer got lost.
-func (p *PLC) arrived(ctx context.Context, id syntax.DID, op *Operation) bool {
-	last, err := Last(ctx, p.Directory, id)
-	return err == nil && contains([]*Operation{last}, op)
-}
-
-// maxRivals is how often a change that another overtook is made.
-const maxRivals = 5
-
-// overtaken reports whether another operation came before one that was refused.
-func (p *PLC) overtaken(ctx context.Context, id syntax.DID, op *Operation) bool {
-	last, err := Last(ctx, p.Directory, id)
-	if err != nil {
-		return false
-	}
-	c, err := last.CID()
-	return err == nil && c != op.Prev
-}
-
-// Sign implements [Registrar].
-func (p *PLC) Sign(ctx context.Context, id syntax.DID, change func(*Operation)) (*Operation, error) {
-	op, changed, err := p.next(ctx, id, change)
-	switch {
-	case err != nil:
-		return nil, err
-	case !changed:
-		return nil, errNoChange
-	}
-	return op, op.Validate()
-}
-
-// next makes the operation that follows the last one, and reports whether it changes anything. If
-// it does, it is signed, which takes one of the last operation's rotation keys.
-func (p *PLC) next(ctx context.Context, id syntax.DID, change func(*Operation)) (op *Operation, changed bool, err error) {
-	last, err := Last(ctx, p.Directory, id)
-	if err != nil {
+// next makes the operation that follows another one, and reports whether it changes anything. If it
+// does, the operation is signed, for which the server's key has to be one of the rotation keys.
+func (r *Registrar) next(before *Operation, change func(*Operation)) (op *Operation, changed bool, err error) {
+	if op, err = before.Next(); err != nil {
 		return nil, false, err
 	}
-	if op, err = last.Next(); err != nil {
-		return nil, false, err
-	}
-	before, err := op.unsigned()
+	same, err := op.unsigned()
 	if err != nil {
 		return nil, false, err
 	}
 	keys := slices.Clone(op.RotationKeys)
 	change(op)
 	after, err := op.unsigned()
-	if err != nil || bytes.Equal(before, after) {
+	if err != nil || bytes.Equal(same, after) {
 		return op, false, err
 	}
-	key, err := p.Signer.PublicKey()
+	key, err := r.Signer.PublicKey()
 	if err != nil {
 		return nil, false, fmt.Errorf("did: the server's rotation key: %w", err)
 	}
 	if !slices.Contains(keys, key.DIDKey()) {
 		return nil, false, ErrNotController
 	}
-	return op, true, op.Sign(p.Signer)
+	return op, true, op.Sign(r.Signer)
 }
 
-// Tombstone implements [Registrar].
-func (p *PLC) Tombstone(ctx context.Context, id syntax.DID) error {
-	return p.Change(ctx, id, func(op *Operation) { *op = Operation{Type: TypeTombstone, Prev: op.Prev} })
-}
-
-// Data implements [Registrar].
-func (p *PLC) Data(ctx context.Context, id syntax.DID) (*Data, error) {
-	last, err := Last(ctx, p.Directory, id)
+// Sign makes and signs the operation that follows the last one of a did:plc, as changed by the
+// function, and doesn't submit it. An operation that changes nothing is an [ErrRefused]. The errors
+// are those of Change.
+func (r *Registrar) Sign(ctx context.Context, id syntax.DID, change func(*Operation)) (*Operation, error) {
+	last, err := last(ctx, r.Directory, id)
 	if err != nil {
 		return nil, err
 	}
-	return last.Data(id), nil
+	op, changed, err := r.next(last, change)
+	switch {
+	case err != nil:
+		return nil, err
+	case !changed:
+		return nil, errNoChange
+	}
+	if err := op.Validate(); err != nil {
+		return nil, err
+	}
+	r.signed.add(op)
+	return op, nil
 }
 
-// RotationKey implements [Registrar].
-func (p *PLC) RotationKey() string {
-	public, err := p.Signer.PublicKey()
+// Tombstone ends a did:plc with a last operation. Errors: [ErrNotFound], [ErrTombstoned],
+// [ErrNotController], [ErrRefused], [ErrUnavailable].
+func (r *Registrar) Tombstone(ctx context.Context, id syntax.DID) error {
+	return r.Change(ctx, id, func(op *Operation) { *op = Operation{Type: TypeTombstone, Prev: op.Prev} })
+}
+
+// RotationKey returns the server's rotation key as a did:key, or an empty string if the Signer
+// fails.
+func (r *Registrar) RotationKey() string {
+	public, err := r.Signer.PublicKey()
 	if err != nil {
 		return ""
 	}
 	return public.DIDKey()
 }
 
-// RecoveryDIDKey implements [Registrar].
-func (p *PLC) RecoveryDIDKey() string { return p.RecoveryKey }
-
-// Web is a [Registrar] whose new accounts get a did:web: the DID is the account's handle, a
-// subdomain of the server's, and the server answers for its document. It still takes care of
-// accounts that bring a did:plc.
-type Web struct{ PLC }
-
-// Mint implements [Registrar].
-func (w *Web) Mint(ctx context.Context, m MintParams) (Minted, error) {
-	id, err := w.Name(m.Handle)
-	return Minted{DID: id}, err
+// signedOperations remembers the CIDs of the latest operations that Sign made. The zero value is
+// ready for use.
+type signedOperations struct {
+	mu   sync.Mutex
+	cids [256]string
+	next int // the place of the next one
 }
 
-// Name implements [Namer].
-func (*Web) Name(handle syntax.Handle) (syntax.DID, error) { return WebDID(handle.String()) }
-
-// WebDID returns the did:web of a host name, which may have a port. It is the same however the name
-// is written: in any case, with a trailing dot, with the default port of HTTP or HTTPS, or as an
-// internationalised name outside ASCII (source: the did:web method specification).
-func WebDID(host string) (syntax.DID, error) {
-	normal, err := hostname.Normal(host)
+func (s *signedOperations) add(op *Operation) {
+	c, err := op.CID()
 	if err != nil {
-		return "", fmt.Errorf("did: %w", err)
+		return
 	}
-	id, err := syntax.ParseDID("did:web:" + strings.ReplaceAll(normal, ":", "%3A"))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.cids[s.next] = c
+	s.next = (s.next + 1) % len(s.cids)
+}
+
+// has reports whether an operation is remembered.
+func (s *signedOperations) has(op *Operation) bool {
+	c, err := op.CID()
 	if err != nil {
-		return "", fmt.Errorf("did: %q is not a host name: %w", host, err)
+		return false
 	}
-	return id, nil
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Contains(s.cids[:], c)
 }
 
-// AtprotoData is the state of an account's DID with one handle, one key and one server.
-func AtprotoData(id syntax.DID, handle, signingKey, endpoint string) *Data {
-	return &Data{
-		DID:                 id,
-		VerificationMethods: map[string]string{AtprotoKey: signingKey},
-		AlsoKnownAs:         []string{"at://" + handle},
-		Services:            map[string]Service{AtprotoPDS: {Type: AtprotoPDSType, Endpoint: endpoint}},
-	}
-}
-
-// ParseRotationKey reads a K-256 private key in hexadecimal, the form in which the
-// reference server has it.
+// ParseRotationKey parses a K-256 private key in hexadecimal, which is how the reference server is
+// configured with its rotation key. Its errors don't repeat the key.
 func ParseRotationKey(hexadecimal string) (*atcrypto.PrivateKeyK256, error) {
-	b, err := decodeHex(hexadecimal)
+	b, err := hex.DecodeString(strings.TrimSpace(hexadecimal))
 	if err != nil {
-		return nil, err
+		return nil, errors.New("did: the rotation key is not hexadecimal")
 	}
 	key, err := atcrypto.ParsePrivateBytesK256(b)
 	if err != nil {
 		return nil, errors.New("did: the rotation key is not the hexadecimal of a K-256 private key")
 	}
 	return key, nil
-}
-
-func decodeHex(s string) ([]byte, error) {
-	b, err := hex.DecodeString(strings.TrimSpace(s))
-	if err != nil {
-		return nil, errors.New("did: the rotation key is not hexadecimal")
-	}
-	return b, nil
 }

@@ -16,14 +16,14 @@ import (
 	"golang.org/x/sync/singleflight"
 )
 
-// Resolver finds the documents of DIDs and remembers them for a while, in a bounded amount of
-// memory. Its methods are safe for concurrent use.
+// Resolver finds the documents of DIDs and caches them in a bounded amount of memory. Its methods
+// are safe for concurrent use.
 //
-// Where a document can't be had anew it returns the one that it remembers, up to a day old, and
-// asks again only after some seconds, so that a directory's failure doesn't become its callers'.
-// That a DID isn't registered or is tombstoned it remembers for some seconds too. Equal lookups at
-// the same time are made once, with the values of the first caller's context; a caller whose
-// context ends doesn't end the lookup.
+// If a cached document has expired and the lookup fails, the resolver returns the expired document
+// for up to a day, and pauses for some seconds before it tries again, so that its callers don't
+// notice a failure of the directory. "Not registered" and "tombstoned" are cached for some seconds
+// too. Concurrent lookups of one DID are merged into one, which has the values of the first
+// caller's context and goes on if that context ends.
 type Resolver struct {
 	cfg                ResolverConfig
 	flights            singleflight.Group
@@ -32,63 +32,63 @@ type Resolver struct {
 	mu        sync.Mutex
 	documents *bounded[*answer]
 	refusals  *bounded[*answer]
-	underWay  map[syntax.DID]*flight // the lookups whose results are to be remembered
+	underWay  map[syntax.DID]*flight // the latest request for each DID, whose result is to be cached
 }
 
-// answer is the result of a lookup: a document, or an error. It isn't changed once it is
-// remembered.
+// answer is the result of a lookup: a document or an error. A cached answer isn't modified.
 type answer struct {
 	doc   json.RawMessage
-	ident *identity.Identity // what the document says, if it is of the usual form
+	ident *identity.Identity // the parsed document, nil if it isn't of the atproto form
 	err   error
 	cost  int       // of the document or the error, in bytes
-	asked time.Time // when it was had, or was last to be had anew
-	until time.Time // when it is to be had anew
-	drop  time.Time // until when it serves in an outage
-	// renewed is when Renew last had the document of the DID looked up anew.
+	asked time.Time // the time of the last lookup, whether or not it succeeded
+	until time.Time // when the answer expires
+	drop  time.Time // when the answer isn't used any longer even if lookups fail
+	// renewed is when Renew last made the document expire.
 	renewed time.Time
 }
 
-// flight is a lookup under way.
+// flight is a request that is under way: a lookup, or a request of a [Registrar].
 type flight struct{ id syntax.DID }
 
 // ResolverConfig configures a [Resolver].
 type ResolverConfig struct {
-	// Directory has the did:plc.
+	// Directory is where did:plc are looked up. Without one, Foreign resolves them too.
 	Directory Directory
-	// Foreign resolves all other DIDs. Optional. An error that is neither [ErrNotFound] nor
-	// [ErrTombstoned] counts as [ErrUnavailable].
+	// Foreign resolves all other DIDs. An error that is neither [ErrNotFound] nor [ErrTombstoned]
+	// counts as [ErrUnavailable]. Without Foreign, other DIDs are not found.
 	Foreign func(context.Context, syntax.DID) (json.RawMessage, error)
-	// TTL is how long a document is remembered. Default 5 minutes.
+	// TTL is how long a document is cached. Default 5 minutes.
 	TTL time.Duration
-	// Stale is how much longer a document is kept for when it can't be had anew. Default 24 hours.
+	// Stale is how much longer an expired document is used while lookups fail. Default 24 hours.
 	Stale time.Duration
-	// NegativeTTL is how long it is remembered that a DID isn't registered, or is tombstoned.
-	// Default 30 seconds.
+	// NegativeTTL is how long it is cached that a DID isn't registered, or is tombstoned. Default
+	// 30 seconds.
 	NegativeTTL time.Duration
-	// Retry is the pause after a resolution for which the directory was unavailable. Default 10
+	// Retry is the pause after a lookup for which the directory was unavailable. Default 10
 	// seconds.
 	Retry time.Duration
-	// MinRefresh is how often Renew has a document had anew at most. Default 30 seconds.
+	// MinRefresh is the least time between two refreshes of a document by Renew. Default 30
+	// seconds.
 	MinRefresh time.Duration
-	// Timeout bounds one resolution, with the time that it waits to begin. Default 5 seconds.
+	// Timeout bounds one lookup, including the time that it waits for its turn. Default 5 seconds.
 	Timeout time.Duration
-	// Concurrency is how many lookups are made at the same time at the directory, and how many at
-	// foreign hosts, which therefore can't keep the directory's from being made by being slow.
-	// Further ones wait for their turn. Default 32.
+	// Concurrency is the most lookups that are under way at the same time at the directory, and
+	// separately at foreign hosts, so that slow hosts don't hold up lookups at the directory.
+	// Further lookups wait for their turn. Default 32.
 	Concurrency int
-	// Size is how many documents are remembered. Default 10,000.
+	// Size is the most documents that are cached. Default 10,000.
 	Size int
-	// Bytes is how much memory the remembered documents take, their keys and their parsed forms
-	// included. A document that would take more than an eighth of it isn't remembered. Errors have
-	// a thirty-second of it besides, and 64 KiB at least, so that lookups of DIDs that don't exist
-	// push out no document. Default 32 MiB.
+	// Bytes is the most memory that cached documents take, including their keys and their parsed
+	// forms. A document that would take more than an eighth of it isn't cached. Errors are cached
+	// in a thirty-second of it besides (at least 64 KiB), so that lookups of DIDs that don't exist
+	// don't push out documents. Default 32 MiB.
 	Bytes int
-	// Now tells the time. Default [time.Now].
+	// Now returns the time. Default [time.Now].
 	Now func() time.Time
 }
 
-// NewResolver returns a Resolver. It refuses negative numbers.
+// NewResolver returns a Resolver. It returns an error if a number in the configuration is negative.
 func NewResolver(cfg ResolverConfig) (*Resolver, error) {
 	cfg.TTL = cmp.Or(cfg.TTL, 5*time.Minute)
 	cfg.Stale = cmp.Or(cfg.Stale, 24*time.Hour)
@@ -101,7 +101,7 @@ func NewResolver(cfg ResolverConfig) (*Resolver, error) {
 	cfg.Bytes = cmp.Or(cfg.Bytes, 32<<20)
 	if min(cfg.TTL, cfg.Stale, cfg.NegativeTTL, cfg.Retry, cfg.MinRefresh, cfg.Timeout) < 0 ||
 		min(cfg.Concurrency, cfg.Size, cfg.Bytes) < 0 {
-		return nil, errors.New("did: a time or a bound of the resolver is negative")
+		return nil, errors.New("did: times and bounds of a resolver must not be negative")
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
@@ -120,8 +120,8 @@ func NewResolver(cfg ResolverConfig) (*Resolver, error) {
 	}, nil
 }
 
-// Resolve returns the document of a DID as JSON, which must not be changed.
-// Errors: [ErrNotFound], [ErrTombstoned], [ErrUnavailable].
+// Resolve returns the document of a DID as JSON, which must not be modified. Errors: [ErrNotFound],
+// [ErrTombstoned], [ErrUnavailable].
 func (r *Resolver) Resolve(ctx context.Context, id syntax.DID) (json.RawMessage, error) {
 	a, err := r.resolve(ctx, id)
 	if err != nil {
@@ -130,8 +130,8 @@ func (r *Resolver) Resolve(ctx context.Context, id syntax.DID) (json.RawMessage,
 	return a.doc, nil
 }
 
-// Identity returns what the document of a DID says, which must not be changed.
-// Errors: those of Resolve; [ErrNotFound] also if the document isn't one of the atproto form.
+// Identity returns the parsed document of a DID, which must not be modified. The errors are those
+// of Resolve; a document that isn't of the atproto form is an [ErrNotFound].
 func (r *Resolver) Identity(ctx context.Context, id syntax.DID) (*identity.Identity, error) {
 	a, err := r.resolve(ctx, id)
 	switch {
@@ -154,7 +154,7 @@ func (r *Resolver) resolve(ctx context.Context, id syntax.DID) (*answer, error) 
 	return a, a.err
 }
 
-// recall returns what is remembered of a DID and needn't be had anew yet, or nil.
+// recall returns the cached answer for a DID if it hasn't expired, or nil.
 func (r *Resolver) recall(id syntax.DID) *answer {
 	now := r.cfg.Now()
 	r.mu.Lock()
@@ -168,10 +168,10 @@ func (r *Resolver) recall(id syntax.DID) *answer {
 	return nil
 }
 
-// ask looks a DID up and remembers the result. Its error is that the caller's context has ended.
+// ask looks a DID up and caches the result. It returns an error only if the caller's context ends.
 func (r *Resolver) ask(ctx context.Context, id syntax.DID) (*answer, error) {
 	return merge(ctx, &r.flights, id.String(), r.cfg.Timeout, func(ctx context.Context) (*answer, error) {
-		// An equal lookup may have ended after the caller looked, and before it could be joined.
+		// Another lookup of the DID may have ended after the caller found nothing in the cache.
 		if a := r.recall(id); a != nil {
 			return a, nil
 		}
@@ -182,7 +182,12 @@ func (r *Resolver) ask(ctx context.Context, id syntax.DID) (*answer, error) {
 	})
 }
 
+// begin registers a request for a DID. It takes the place of an earlier one, whose result isn't
+// cached any longer, since it may be out of date by now. A nil Resolver registers nothing.
 func (r *Resolver) begin(id syntax.DID) *flight {
+	if r == nil {
+		return nil
+	}
 	f := &flight{id}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -190,7 +195,11 @@ func (r *Resolver) begin(id syntax.DID) *flight {
 	return f
 }
 
+// end is called at the end of a request that begin registered.
 func (r *Resolver) end(f *flight) {
+	if r == nil {
+		return
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.underWay[f.id] == f {
@@ -198,43 +207,49 @@ func (r *Resolver) end(f *flight) {
 	}
 }
 
-// settle makes the answer of a lookup, and remembers it unless Forget was called meanwhile: what
-// was fetched before may be what was to be forgotten.
+// settle makes the answer of a lookup, and caches it unless the DID was forgotten, or another
+// request for it began meanwhile.
 func (r *Resolver) settle(f *flight, doc json.RawMessage, err error) *answer {
 	now := r.cfg.Now()
 	if err == nil {
-		a := newAnswer(doc)
-		a.asked, a.until, a.drop = now, now.Add(r.cfg.TTL), now.Add(r.cfg.TTL+r.cfg.Stale)
-		if old := r.last(f.id); old != nil {
+		a := r.fresh(doc, now)
+		if old := r.cached(f.id); old != nil {
 			a.renewed = old.renewed
 		}
-		r.remember(f, a)
+		r.cache(f, a)
 		return a
 	}
 	refusal := &answer{err: err, asked: now, drop: now.Add(r.cfg.NegativeTTL)}
 	if errors.Is(err, ErrNotFound) || errors.Is(err, ErrTombstoned) {
-		r.remember(f, refusal)
+		r.cache(f, refusal)
 		return refusal
 	}
 	if !errors.Is(err, ErrUnavailable) {
 		refusal.err = fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
-	if old := r.last(f.id); old != nil {
+	if old := r.cached(f.id); old != nil {
 		a := *old
 		a.asked, a.until = now, now.Add(r.cfg.Retry)
-		r.remember(f, &a)
+		r.cache(f, &a)
 		return &a
 	}
-	// That a lookup didn't get its turn says nothing about the DID.
+	// A lookup that didn't get its turn says nothing about the DID.
 	if !errors.Is(err, errBusy) {
 		refusal.drop = now.Add(r.cfg.Retry)
-		r.remember(f, refusal)
+		r.cache(f, refusal)
 	}
 	return refusal
 }
 
-// last returns the document that is remembered, however old, or nil.
-func (r *Resolver) last(id syntax.DID) *answer {
+// fresh makes the answer of a document that was just found.
+func (r *Resolver) fresh(doc json.RawMessage, now time.Time) *answer {
+	a := newAnswer(doc)
+	a.asked, a.until, a.drop = now, now.Add(r.cfg.TTL), now.Add(r.cfg.TTL+r.cfg.Stale)
+	return a
+}
+
+// cached returns the cached document, even if it has expired, or nil.
+func (r *Resolver) cached(id syntax.DID) *answer {
 	now := r.cfg.Now()
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -242,37 +257,56 @@ func (r *Resolver) last(id syntax.DID) *answer {
 	return a
 }
 
-// remember keeps an answer in the place of what was known before.
-func (r *Resolver) remember(f *flight, a *answer) {
+// cache replaces what is cached for a DID with the answer to a request, and reports whether it did:
+// not if the DID was forgotten, or another request for it began meanwhile.
+func (r *Resolver) cache(f *flight, a *answer) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.underWay[f.id] != f {
-		return
+		return false
 	}
 	r.documents.remove(f.id)
 	r.refusals.remove(f.id)
 	if a.err == nil {
 		r.documents.put(f.id, a, a.cost, a.asked, a.drop)
-		return
+		return true
 	}
-	// What the error refers to may be large, and somebody else's.
+	// The error may refer to something large that belongs to somebody else.
 	kept := *a
-	kept.err = remembered(a.err)
+	kept.err = detached(a.err)
 	r.refusals.put(f.id, &kept, len(kept.err.Error()), a.asked, a.drop)
+	return true
 }
 
-// fetch gets a document where it is.
+// learn ends a request of a [Registrar] that made an operation the last one of a did:plc: it caches
+// the document after that operation as if it had just been looked up, and reports whether it did.
+// It doesn't if the DID was forgotten or another request for it began meanwhile, since the
+// operation may not be the last one any longer. A nil Resolver learns nothing.
+func (r *Resolver) learn(f *flight, last *Operation) bool {
+	if r == nil {
+		return false
+	}
+	defer r.end(f)
+	data := last.Data(f.id)
+	if data == nil {
+		return false
+	}
+	r.flights.Forget(f.id.String()) // nobody is to join a lookup from before
+	return r.cache(f, r.fresh(data.Document(), r.cfg.Now()))
+}
+
+// fetch looks a document up where it is published.
 func (r *Resolver) fetch(ctx context.Context, id syntax.DID) (json.RawMessage, error) {
 	if id.Method() == "plc" && r.cfg.Directory != nil {
 		if err := r.directory.take(ctx); err != nil {
 			return nil, err
 		}
 		defer r.directory.free()
-		last, err := Last(ctx, r.cfg.Directory, id)
+		op, err := last(ctx, r.cfg.Directory, id)
 		if err != nil {
 			return nil, err
 		}
-		return json.Marshal(last.Data(id).Document())
+		return op.Data(id).Document(), nil
 	}
 	if r.cfg.Foreign == nil {
 		return nil, fmt.Errorf("%w: %s", ErrNotFound, id)
@@ -285,7 +319,7 @@ func (r *Resolver) fetch(ctx context.Context, id syntax.DID) (json.RawMessage, e
 	if err != nil {
 		return nil, err
 	}
-	// It goes into our answers, and may be anything.
+	// The host may have sent anything, and the document becomes a part of our answers.
 	var head struct {
 		ID syntax.DID `json:"id"`
 	}
@@ -295,9 +329,12 @@ func (r *Resolver) fetch(ctx context.Context, id syntax.DID) (json.RawMessage, e
 	return doc, nil
 }
 
-// Forget makes the next Resolve ask anew: for a DID that has changed. A lookup that is under way is
-// joined by nobody any more, and its result isn't remembered.
+// Forget removes a DID from the cache, because it may have changed, so that the next Resolve looks
+// it up. A lookup that is under way isn't joined by further callers, and its result isn't cached.
 func (r *Resolver) Forget(id syntax.DID) {
+	if r == nil {
+		return
+	}
 	r.mu.Lock()
 	delete(r.underWay, id)
 	r.documents.remove(id)
@@ -306,11 +343,12 @@ func (r *Resolver) Forget(id syntax.DID) {
 	r.flights.Forget(id.String())
 }
 
-// Renew makes the next Resolve of a DID ask anew, once in [ResolverConfig].MinRefresh, and reports
-// whether it does. It is for a signature that isn't by a key of the document: the key may have been
-// changed since, but badly signed tokens, of which anybody can send many, must not cause a lookup
-// each. That a DID isn't registered or is tombstoned is looked up anew once it has that age. Unlike
-// Forget, Renew keeps the document for when the directory is unavailable.
+// Renew makes the cached document of a DID expire, so that the next Resolve looks it up, and
+// reports whether it did. It does so at most once in [ResolverConfig].MinRefresh. It is called for
+// a signature that isn't by a key of the document: the key may have been changed since, but badly
+// signed tokens, of which anybody can send many, must not each cause a lookup. "Not registered" and
+// "tombstoned" expire if they are at least that old. Unlike after Forget, the expired document is
+// still used while lookups fail.
 func (r *Resolver) Renew(id syntax.DID) bool {
 	now := r.cfg.Now()
 	r.mu.Lock()
@@ -328,8 +366,8 @@ func (r *Resolver) Renew(id syntax.DID) bool {
 	return false
 }
 
-// newAnswer reads a document. It keeps copies, so that what it costs is known, and nothing larger
-// stays in memory because a part of it is used.
+// newAnswer parses a document. It copies everything that it keeps, so that the cost in memory is
+// known and no larger string stays in memory because a part of it is used.
 func newAnswer(doc json.RawMessage) *answer {
 	a := &answer{doc: bytes.Clone(doc)}
 	a.cost = cap(a.doc)
@@ -338,8 +376,8 @@ func newAnswer(doc json.RawMessage) *answer {
 		return a
 	}
 	full := identity.ParseIdentity(&parsed)
-	// The maps of the parsed form have room for all entries of the document, those that say nothing
-	// included.
+	// The maps that ParseIdentity makes have room for all entries of the document, including those
+	// that it ignores.
 	ident := identity.Identity{
 		DID: full.DID, Handle: full.Handle, AlsoKnownAs: append([]string(nil), full.AlsoKnownAs...),
 		Services: make(map[string]identity.ServiceEndpoint, len(full.Services)),
@@ -361,27 +399,28 @@ func newAnswer(doc json.RawMessage) *answer {
 	return a
 }
 
-// About what Go's own structures take, in bytes.
+// The approximate sizes of Go's own structures in bytes.
 const (
 	stringCost = 32  // a string in a slice, and what its memory is rounded up by
 	slotCost   = 160 // an entry of three strings in a map that may be half empty, and the same
-	mapCost    = 512 // a map with room for the first eight
+	mapCost    = 512 // a map with room for the first eight entries
 )
 
-// remembered is an error with its kind and its text, and nothing else.
-func remembered(err error) error {
+// detached returns an error that has the kind and the text of another one, and refers to nothing
+// else.
+func detached(err error) error {
 	for _, kind := range []error{ErrTombstoned, ErrNotFound, ErrUnavailable} {
 		if errors.Is(err, kind) {
-			return &rememberedError{kind, fmt.Sprintf("%.1000s", err)}
+			return &detachedError{kind, fmt.Sprintf("%.1000s", err)}
 		}
 	}
 	return err
 }
 
-type rememberedError struct {
+type detachedError struct {
 	kind error
 	text string
 }
 
-func (e *rememberedError) Error() string { return e.text }
-func (e *rememberedError) Unwrap() error { return e.kind }
+func (e *detachedError) Error() string { return e.text }
+func (e *detachedError) Unwrap() error { return e.kind }

@@ -17,7 +17,7 @@ import (
 	"github.com/gatehouse-at/gatehouse/accounts/did"
 )
 
-// reading is a directory that is only read.
+// reading is a directory that can only be read.
 type reading func(context.Context, syntax.DID) ([]*did.Operation, error)
 
 func (r reading) Log(ctx context.Context, id syntax.DID) ([]*did.Operation, error) { return r(ctx, id) }
@@ -32,7 +32,7 @@ func newResolver(t testing.TB, cfg did.ResolverConfig) *did.Resolver {
 	return r
 }
 
-// operation is one with a handle, of which nobody checks the signature.
+// operation returns a log with one operation that has a handle and no signature.
 func operation(handle string) []*did.Operation {
 	return []*did.Operation{{Type: did.TypeOperation, AlsoKnownAs: []string{"at://" + handle}}}
 }
@@ -41,7 +41,8 @@ func plc(i int) syntax.DID {
 	return syntax.DID("did:plc:" + strings.NewReplacer("0", "a", "1", "b", "8", "c", "9", "d").Replace(fmt.Sprintf("%024d", i)))
 }
 
-// TestManyLookupsOfOneUnknownDID looks up what doesn't exist, or does no more, again and again.
+// TestManyLookupsOfOneUnknownDID repeatedly looks up a DID that doesn't exist, or doesn't exist any
+// longer.
 func TestManyLookupsOfOneUnknownDID(t *testing.T) {
 	for name, want := range map[string]error{
 		"unknown": did.ErrNotFound, "tombstoned": did.ErrTombstoned, "without a directory": did.ErrUnavailable, "strange": did.ErrUnavailable,
@@ -107,7 +108,7 @@ func TestManyLookupsOfOneUnknownDID(t *testing.T) {
 	}
 }
 
-// TestADIDIsFoundOnceItIsPublished looks a DID up just before it is registered.
+// TestADIDIsFoundOnceItIsPublished looks a DID up right before it is published.
 func TestADIDIsFoundOnceItIsPublished(t *testing.T) {
 	l, c := newLocal(t)
 	ids := newIdentities(t, l)
@@ -132,8 +133,8 @@ func TestADIDIsFoundOnceItIsPublished(t *testing.T) {
 	}
 }
 
-// TestUnknownDIDsPushOutNoDocument looks up many that don't exist.
-func TestUnknownDIDsPushOutNoDocument(t *testing.T) {
+// TestUnknownDIDsEvictNoDocument looks up many DIDs that don't exist.
+func TestUnknownDIDsEvictNoDocument(t *testing.T) {
 	for _, failure := range []error{did.ErrNotFound, did.ErrTombstoned, did.ErrUnavailable} {
 		_, c := newLocal(t)
 		asked := 0
@@ -161,8 +162,8 @@ func TestUnknownDIDsPushOutNoDocument(t *testing.T) {
 	}
 }
 
-// TestAStaleDocumentServesForADay has an outage that doesn't end.
-func TestAStaleDocumentServesForADay(t *testing.T) {
+// TestAnExpiredDocumentIsUsedForADay has a directory whose outage doesn't end.
+func TestAnExpiredDocumentIsUsedForADay(t *testing.T) {
 	_, c := newLocal(t)
 	var down bool
 	r := newResolver(t, did.ResolverConfig{Now: c.Now, Directory: reading(func(context.Context, syntax.DID) ([]*did.Operation, error) {
@@ -187,7 +188,7 @@ func TestAStaleDocumentServesForADay(t *testing.T) {
 	}
 }
 
-// TestEqualLookupsAreMerged has many callers at once, of whom the first leaves.
+// TestEqualLookupsAreMerged has many concurrent callers, of whom the first leaves.
 func TestEqualLookupsAreMerged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var asked atomic.Int32
@@ -229,8 +230,8 @@ func TestEqualLookupsAreMerged(t *testing.T) {
 	})
 }
 
-// TestACallerWaitsAsLongAsItLikes has a directory that doesn't answer.
-func TestACallerWaitsAsLongAsItLikes(t *testing.T) {
+// TestCallersWaitAsLongAsTheirContexts has a directory that doesn't answer.
+func TestCallersWaitAsLongAsTheirContexts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newResolver(t, did.ResolverConfig{Directory: reading(func(ctx context.Context, _ syntax.DID) ([]*did.Operation, error) {
 			<-ctx.Done()
@@ -252,8 +253,8 @@ func TestACallerWaitsAsLongAsItLikes(t *testing.T) {
 	})
 }
 
-// TestForgetEndsTheMerging changes a DID while its old document is under way: nobody may join that
-// lookup then, and its result may not take the place of the new one, however late it is.
+// TestForgetEndsTheMerging changes a DID while a lookup of it is under way: nobody may join that
+// lookup any longer, and its result must not replace the new one, however late it comes.
 func TestForgetEndsTheMerging(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var asked atomic.Int32
@@ -275,7 +276,7 @@ func TestForgetEndsTheMerging(t *testing.T) {
 		wg.Go(func() { resolves("old.test") })
 		synctest.Wait()
 		r.Forget(plc(1))
-		r.Forget(plc(2)) // which is another's business
+		r.Forget(plc(2)) // another DID
 		resolves("new.test")
 		close(release)
 		wg.Wait()
@@ -286,7 +287,7 @@ func TestForgetEndsTheMerging(t *testing.T) {
 	})
 }
 
-// TestForgettingOneDIDKeepsAnother calls Forget all the time while another DID is looked up.
+// TestForgettingOneDIDKeepsAnother calls Forget during each lookup of another DID.
 func TestForgettingOneDIDKeepsAnother(t *testing.T) {
 	var r *did.Resolver
 	asked := 0
@@ -302,7 +303,7 @@ func TestForgettingOneDIDKeepsAnother(t *testing.T) {
 	}
 }
 
-// TestLookupsAreLimited has hosts and a directory that don't answer for long.
+// TestLookupsAreLimited has hosts and a directory that take long to answer.
 func TestLookupsAreLimited(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var hosts, directory atomic.Int32
@@ -355,8 +356,8 @@ func TestLookupsAreLimited(t *testing.T) {
 		}
 		close(slow)
 		callers.Wait()
-		// Those that got their turn are not asked again at once; the others are, since nothing is
-		// known of them.
+		// The lookups that had their turn have failed, which is cached. Of the others nothing is
+		// known.
 		lookUp(web)
 		if n := hosts.Load(); n != 4+96 {
 			t.Errorf("%d hosts were asked in all", n)
@@ -364,7 +365,7 @@ func TestLookupsAreLimited(t *testing.T) {
 	})
 }
 
-// TestALookupThatPanics keeps the panic where somebody can recover from it.
+// TestALookupThatPanics checks that the caller panics, which can recover.
 func TestALookupThatPanics(t *testing.T) {
 	r := newResolver(t, did.ResolverConfig{Concurrency: 1, Foreign: func(context.Context, syntax.DID) (json.RawMessage, error) { panic("oops") }})
 	for range 2 {
@@ -380,7 +381,7 @@ func TestALookupThatPanics(t *testing.T) {
 	}
 }
 
-// TestRenew sends what badly signed tokens cause.
+// TestRenew makes the lookups that badly signed tokens cause.
 func TestRenew(t *testing.T) {
 	_, c := newLocal(t)
 	var asked int
@@ -393,10 +394,10 @@ func TestRenew(t *testing.T) {
 		}),
 	})
 	if r.Renew(plc(1)) {
-		t.Error("what isn't remembered was renewed")
+		t.Error("a DID that isn't cached was renewed")
 	}
-	// badToken looks a key up, finds the signature bad, and looks again if there may be another
-	// key.
+	// badTokens looks a key up for each token, finds the signature invalid, and looks the key up
+	// again if it may have been changed.
 	badTokens := func(n, want int, fails error) {
 		t.Helper()
 		before := asked
@@ -414,14 +415,14 @@ func TestRenew(t *testing.T) {
 			t.Errorf("%d bad tokens caused %d lookups, want %d", n, asked-before, want)
 		}
 	}
-	badTokens(500, 2, nil) // the first is given the benefit of the doubt
+	badTokens(500, 2, nil) // the first one may be signed with a new key
 	c.now = c.now.Add(30*time.Second - 1)
 	badTokens(500, 0, nil)
 	c.now = c.now.Add(1)
-	badTokens(500, 1, nil) // the key may be a new one
+	badTokens(500, 1, nil) // the key may have been changed since
 	failure = did.ErrUnavailable
 	c.now = c.now.Add(30 * time.Second)
-	badTokens(500, 1, nil) // the document isn't lost
+	badTokens(500, 1, nil) // the expired document is still used
 	c.now = c.now.Add(9 * time.Second)
 	badTokens(500, 0, nil)
 	for _, failure = range []error{did.ErrNotFound, did.ErrTombstoned} {
@@ -439,7 +440,7 @@ func TestResolverRefusesNegativeNumbers(t *testing.T) {
 		{TTL: -1}, {Stale: -1}, {NegativeTTL: -1}, {Retry: -1}, {MinRefresh: -1}, {Timeout: -1}, {Concurrency: -1}, {Size: -1}, {Bytes: -1},
 	} {
 		if _, err := did.NewResolver(cfg); err == nil {
-			t.Errorf("%+v was taken", cfg)
+			t.Errorf("%+v was accepted", cfg)
 		}
 	}
 }

@@ -37,7 +37,7 @@ func TestResolver(t *testing.T) {
 	if err := ids.Change(ctx, m.DID, handle("alice2.test")); err != nil {
 		t.Fatal(err)
 	}
-	want("alice.test") // remembered
+	want("alice.test") // cached
 	r.Forget(m.DID)
 	want("alice2.test")
 	if err := ids.Change(ctx, m.DID, handle("alice3.test")); err != nil {
@@ -52,7 +52,7 @@ func TestResolver(t *testing.T) {
 		answer = other
 		r.Forget("did:web:example.com")
 		if doc, err := r.Resolve(ctx, "did:web:example.com"); !errors.Is(err, did.ErrUnavailable) {
-			t.Errorf("for a foreign DID there was %s: %s, %v", other, doc, err)
+			t.Errorf("for a foreign DID the host sent %s: %s, %v", other, doc, err)
 		}
 	}
 	if _, err := r.Resolve(ctx, "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa"); !errors.Is(err, did.ErrNotFound) {
@@ -65,7 +65,7 @@ type outage struct {
 	did.Directory
 	asked atomic.Int32
 	off   atomic.Bool
-	then  func() // runs after each question
+	then  func() // called after each request
 }
 
 func (o *outage) Log(ctx context.Context, id syntax.DID) ([]*did.Operation, error) {
@@ -95,14 +95,14 @@ func TestResolverInAnOutage(t *testing.T) {
 		t.Helper()
 		doc, err := r.Resolve(ctx, id)
 		if !errors.Is(err, want) || (err == nil) == (doc == nil) || dir.asked.Load() != asked {
-			t.Errorf("%s, %v after %d questions; want %v after %d", doc, err, dir.asked.Load(), want, asked)
+			t.Errorf("%s, %v after %d requests; want %v after %d", doc, err, dir.asked.Load(), want, asked)
 		}
 	}
 	resolve(m.DID, nil, 1)
 	resolve(m.DID, nil, 1)
 	dir.off.Store(true)
 	c.now = c.now.Add(time.Minute)
-	resolve(m.DID, nil, 2) // the old one is better than none
+	resolve(m.DID, nil, 2) // the expired document is used
 	resolve(m.DID, nil, 2)
 	resolve(unseen.DID, did.ErrUnavailable, 3)
 	resolve(unseen.DID, did.ErrUnavailable, 3)
@@ -123,14 +123,14 @@ func TestResolverInAnOutage(t *testing.T) {
 	dir.off.Store(true)
 	r.Forget(unseen.DID)
 	if _, err := r.Resolve(gone, unseen.DID); !errors.Is(err, did.ErrUnavailable) {
-		t.Errorf("a caller who is gone: %v", err)
+		t.Errorf("a caller whose context has ended: %v", err)
 	}
 	dir.off.Store(false)
-	resolve(unseen.DID, nil, 8) // for the caller who was gone nothing was asked
+	resolve(unseen.DID, nil, 8) // the caller whose context had ended caused no request
 }
 
-// TestResolverForgetsWhatIsOnItsWay changes a DID while its old document is under way.
-func TestResolverForgetsWhatIsOnItsWay(t *testing.T) {
+// TestForgetDuringALookup changes a DID while it is looked up.
+func TestForgetDuringALookup(t *testing.T) {
 	l, c := newLocal(t)
 	ids := newIdentities(t, l)
 	m := ids.mint()

@@ -12,8 +12,8 @@ import (
 	"testing"
 )
 
-// TestPublicDirectoryIsNotLedAstray dials what DNS may have made of a public
-// directory's name.
+// TestPublicDirectoryIsNotLedAstray dials private addresses to which the name of a public directory
+// could resolve.
 func TestPublicDirectoryIsNotLedAstray(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -51,8 +51,8 @@ func TestPublicDirectoryIsNotLedAstray(t *testing.T) {
 	}
 }
 
-// TestHandlesAreLookedUpWithTheConfiguredResolver answers that a handle doesn't exist. Its domain's
-// own name servers, which its owner can let be anything inside, must not be asked for then.
+// TestHandlesAreLookedUpWithTheConfiguredResolver answers that a handle doesn't exist. After that
+// the name servers of the domain must not be asked, since its owner chooses their addresses.
 func TestHandlesAreLookedUpWithTheConfiguredResolver(t *testing.T) {
 	dns, err := net.ListenPacket("udp", "127.0.0.1:0")
 	if err != nil {
@@ -93,9 +93,9 @@ func TestHandlesAreLookedUpWithTheConfiguredResolver(t *testing.T) {
 	}
 }
 
-// nowhere is a transport that reaches nobody.
+// nowhere is a transport that reaches no host.
 type nowhere struct{}
 
 func (nowhere) RoundTrip(*http.Request) (*http.Response, error) {
-	return nil, errors.New("nobody there")
+	return nil, errors.New("no such host")
 }

@@ -11,8 +11,8 @@ import (
 	"github.com/bluesky-social/indigo/atproto/syntax"
 )
 
-// The limits of the public directory and of the did:plc specification, where they
-// differ the stricter one: the public directory would take ten rotation keys, or none.
+// The limits of the public directory and of the did:plc specification. Where they differ, the
+// stricter one is used: the public directory accepts ten rotation keys, or none.
 const (
 	maxOperationBytes = 4000
 	maxRotationKeys   = 5
@@ -25,22 +25,24 @@ const (
 	recoveryWindow    = 72 * time.Hour
 )
 
-// Logged is an operation in a directory's log.
+// Logged is an operation in the audit log of a directory (source: the did:plc specification, 0.1).
 type Logged struct {
 	DID       syntax.DID `json:"did"`
 	Operation *Operation `json:"operation"`
 	CID       string     `json:"cid"`
-	Nullified bool       `json:"nullified"`
-	CreatedAt time.Time  `json:"createdAt"`
+	// Nullified is true if a rotation key of higher rank has undone the operation.
+	Nullified bool `json:"nullified"`
+	// CreatedAt is when the directory accepted the operation.
+	CreatedAt time.Time `json:"createdAt"`
 }
 
 func refused(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", ErrRefused, fmt.Sprintf(format, args...))
 }
 
-// Validate checks an operation that is to be submitted by itself: its form, its keys and
-// its size. Operations in logs may be older than these rules. Its error is an [ErrRefused] and an
-// [InvalidError].
+// Validate checks the form, the keys and the size of an operation that is to be submitted, without
+// looking at the log of its DID. Operations in logs may be older than these rules. It returns an
+// [InvalidError] that is also an [ErrRefused].
 func (o *Operation) Validate() error {
 	b, err := o.bytes()
 	switch {
@@ -63,6 +65,7 @@ func (o *Operation) Validate() error {
 	return invalid("type must be %s or %s", TypeOperation, TypeTombstone)
 }
 
+// validContents checks the contents of an operation.
 func (o *Operation) validContents() error {
 	if n := len(o.RotationKeys); n < 1 || n > maxRotationKeys {
 		return invalid("rotationKeys must have 1 to %d keys, and has %d", maxRotationKeys, n)
@@ -117,8 +120,8 @@ func (o *Operation) validContents() error {
 
 const base58Alphabet = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 
-// isDIDKey reports whether a string has the form of a did:key, of whatever kind. Only those
-// that sign operations have to be of a kind that we can verify.
+// isDIDKey reports whether a string has the form of a did:key of any kind. Only keys that sign
+// operations have to be of a kind that can be verified here.
 func isDIDKey(k string) bool {
 	encoded, ok := strings.CutPrefix(k, "did:key:z")
 	return ok && encoded != "" && len(k) <= maxKey && strings.Trim(encoded, base58Alphabet) == ""
@@ -145,9 +148,9 @@ func validGenesis(id syntax.DID, o *Operation) error {
 	return nil
 }
 
-// next checks an operation against the log of its DID, nullified entries left out, and returns how
-// many entries of that log it keeps: the rest it nullifies, as a rotation key of higher rank may
-// for 72 hours.
+// next checks an operation against the log of its DID, without nullified entries, and returns how
+// many entries of that log stay in force. The operation nullifies the others, which a rotation key
+// of higher rank may do for 72 hours.
 func next(id syntax.DID, log []*Logged, o *Operation, now time.Time) (keep int, err error) {
 	if len(log) == 0 {
 		return 0, validGenesis(id, o)
@@ -156,8 +159,8 @@ func next(id syntax.DID, log []*Logged, o *Operation, now time.Time) (keep int, 
 	if at < 0 || log[at].Operation.Type == TypeTombstone {
 		return 0, invalid("prev must be the CID of the last operation of %s", id)
 	}
-	if o.Type == TypeCreate {
-		return 0, invalid("type must not be %s in an operation that follows another", TypeCreate)
+	if o.Type == typeCreate {
+		return 0, invalid("type must not be %s in an operation that follows another", typeCreate)
 	}
 	keys := log[at].Operation.normal().RotationKeys
 	if at < len(log)-1 {

@@ -12,26 +12,26 @@ import (
 	"github.com/bluesky-social/indigo/atproto/syntax"
 )
 
-// verifiedLogs remembers of long logs how much of them was found to be genuine, so that when a log
-// is fetched again only the signatures are checked that were appended. It keeps a hash, not the
+// verifiedLogs caches how much of each long log has been verified, so that only the signatures of
+// new operations are verified when the log is fetched again. It keeps a hash of the log, not the
 // log.
 type verifiedLogs struct {
 	mu   sync.Mutex
 	logs *bounded[prefix]
 }
 
-// prefix is the beginning of a log: so many operations, and the hash of how the directory wrote
-// them.
+// prefix is the beginning of a log: a number of operations, and the hash of their JSON as the
+// directory wrote it.
 type prefix struct {
 	operations int
 	sum        [sha256.Size]byte
 }
 
 const (
-	// longLog is the number of operations from which on a log is remembered. Most have a few, which
-	// are checked in no time, and would push out the long ones.
+	// longLog is the least number of operations of a log that is cached. Most logs are shorter;
+	// they are verified quickly, and would evict the long ones.
 	longLog = 16
-	// maxLogs is the number of logs that are remembered, and logTTL for how long.
+	// maxLogs is the most logs that are cached, and logTTL is for how long.
 	maxLogs = 4096
 	logTTL  = 7 * 24 * time.Hour
 )
@@ -41,9 +41,9 @@ func newVerifiedLogs() (*verifiedLogs, error) {
 	return &verifiedLogs{logs: logs}, err
 }
 
-// verify checks that operations are the log of a DID. Written is how the directory wrote each of
-// them. When the check fails, or the context ends, what is genuine is remembered all the same, so
-// that the next goes on from there.
+// verify checks that operations are the log of a DID. The slice written has the JSON of each
+// operation as the directory wrote it. If the check fails or the context ends, the part that has
+// been verified is cached all the same, so that the next check continues from there.
 func (v *verifiedLogs) verify(ctx context.Context, id syntax.DID, ops []*Operation, written []json.RawMessage, now time.Time) error {
 	v.mu.Lock()
 	known, _ := v.logs.get(id, now)
@@ -76,10 +76,10 @@ func prefixOf(written []json.RawMessage) prefix {
 	return p
 }
 
-// verifyLog checks that operations are the log of a DID, of which the first so many are known to
-// be: the first makes the DID, and each one follows the one before. Operations that lack the right
-// signature can't be in it, wherever it comes from. It returns how many are genuine. What costs
-// little is checked before all signatures.
+// verifyLog checks that operations are the log of a DID: that the first one creates the DID, and
+// each other one follows the one before and is signed by one of its rotation keys. The first
+// operations, up to from, have been verified before. It returns how many operations are genuine.
+// Checks that cost little are made before any signature is verified.
 func verifyLog(ctx context.Context, id syntax.DID, ops []*Operation, from int) (genuine int, err error) {
 	logged := make([]*Logged, len(ops))
 	for i := max(from-1, 0); i < len(ops); i++ {

@@ -14,14 +14,14 @@ import (
 	"github.com/bluesky-social/indigo/atproto/syntax"
 )
 
-// log is one that was made for a test.
+// log is a log of a DID that was made for a test.
 type log struct {
 	t   testing.TB
 	key *atcrypto.PrivateKeyK256
 	ops []*Operation
 }
 
-// chain makes a log of so many operations.
+// chain makes a log of n operations.
 func chain(t testing.TB, n int) *log {
 	t.Helper()
 	key, err := atcrypto.GeneratePrivateKeyK256()
@@ -63,7 +63,7 @@ func (l *log) genesis() (*Operation, syntax.DID) {
 	return l.ops[0], id
 }
 
-// written is the log as a directory gives it.
+// written returns the log as a directory returns it.
 func (l *log) written() []byte {
 	l.t.Helper()
 	b, err := json.Marshal(l.ops)
@@ -73,7 +73,7 @@ func (l *log) written() []byte {
 	return b
 }
 
-// client returns a client of a directory that gives what answer is just then.
+// client returns a client of a directory that returns the current value of answer.
 func (l *log) client(answer *[]byte) (*Client, syntax.DID) {
 	l.t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(*answer) }))
@@ -86,8 +86,8 @@ func (l *log) client(answer *[]byte) (*Client, syntax.DID) {
 	return c, id
 }
 
-// verifying counts the operations that a client checks: before each it sees whether its context has
-// ended. It ends after so many, if that isn't 0.
+// verifying is a context that counts the operations that a client verifies, since it is checked
+// before each. It ends after a number of them, if that isn't 0.
 type verifying struct {
 	context.Context
 	asked, end int
@@ -101,7 +101,7 @@ func (v *verifying) Err() error {
 	return nil
 }
 
-// check verifies a log and returns how many signatures were checked for that.
+// check verifies a log and returns how many signatures were verified.
 func (l *log) check(v *verifiedLogs, end int) (checked int, err error) {
 	l.t.Helper()
 	ops, written, err := parseLog(l.written())
@@ -126,8 +126,8 @@ func newVerified(t *testing.T) *verifiedLogs {
 	return v
 }
 
-// TestOnlyWhatWasAppendedIsVerified fetches a long log again and again.
-func TestOnlyWhatWasAppendedIsVerified(t *testing.T) {
+// TestOnlyNewOperationsAreVerified fetches a long log repeatedly.
+func TestOnlyNewOperationsAreVerified(t *testing.T) {
 	l := chain(t, 60)
 	v := newVerified(t)
 	verify := func(what string, want int, good bool) {
@@ -146,7 +146,7 @@ func TestOnlyWhatWasAppendedIsVerified(t *testing.T) {
 	forged := *l.ops[10]
 	forged.AlsoKnownAs = []string{"at://mallory.test"}
 	l.ops[10] = &forged
-	verify("with a forged operation at the beginning", 0, false) // the next doesn't follow it
+	verify("with a forged operation at the beginning", 0, false) // the next one doesn't follow it
 	l.ops = slices.Clone(genuine)
 	verify("genuine again", 0, true)
 
@@ -173,7 +173,7 @@ func TestOnlyWhatWasAppendedIsVerified(t *testing.T) {
 	verify("cut short", 30, true)
 }
 
-// TestALogIsVerifiedStepByStep has too little time for all of it.
+// TestALogIsVerifiedStepByStep has contexts that end before the whole log is verified.
 func TestALogIsVerifiedStepByStep(t *testing.T) {
 	l := chain(t, 60)
 	v := newVerified(t)
@@ -185,8 +185,8 @@ func TestALogIsVerifiedStepByStep(t *testing.T) {
 	}
 }
 
-// TestShortLogsAreNotRemembered looks at many of them, and then at a long one again.
-func TestShortLogsAreNotRemembered(t *testing.T) {
+// TestShortLogsAreNotCached verifies a long log and many short ones.
+func TestShortLogsAreNotCached(t *testing.T) {
 	long := chain(t, longLog)
 	v := newVerified(t)
 	if checked, err := long.check(v, 0); err != nil || checked != longLog {
@@ -198,11 +198,11 @@ func TestShortLogsAreNotRemembered(t *testing.T) {
 		}
 	}
 	if n := v.logs.lru.Len(); n != 1 {
-		t.Errorf("%d logs are remembered", n)
+		t.Errorf("%d logs are cached", n)
 	}
 }
 
-// TestVerifiedLogsAreBounded has so many that none can be remembered for ever.
+// TestVerifiedLogsAreBounded adds more logs than the cache may hold.
 func TestVerifiedLogsAreBounded(t *testing.T) {
 	v := newVerified(t)
 	now := time.Now()
@@ -210,7 +210,7 @@ func TestVerifiedLogsAreBounded(t *testing.T) {
 		v.logs.put(syntax.DID(fmt.Sprintf("did:plc:%024d", i)), prefix{}, 0, now, now.Add(logTTL))
 	}
 	if n, bytes := v.logs.lru.Len(), v.logs.bytes; n != maxLogs || bytes > 4<<20 {
-		t.Errorf("%d logs are remembered in %d bytes", n, bytes)
+		t.Errorf("%d logs are cached in %d bytes", n, bytes)
 	}
 }
 
@@ -228,12 +228,12 @@ func TestALogThroughTheClient(t *testing.T) {
 		l.extend(2)
 	}
 	if known, _ := c.verified.logs.get(id, time.Now()); known.operations != 24 {
-		t.Errorf("%d operations are remembered as genuine", known.operations)
+		t.Errorf("%d operations are cached as genuine", known.operations)
 	}
 }
 
-// BenchmarkLongLog fetches a log of 1501 operations: for the first time, again, and with an
-// operation more.
+// BenchmarkLongLog fetches a log of 1501 operations: for the first time, again, and with one more
+// operation.
 func BenchmarkLongLog(b *testing.B) {
 	l := chain(b, 1500)
 	shorter := l.written()

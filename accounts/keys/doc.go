@@ -1,7 +1,7 @@
 // Package keys keeps the atproto signing keys of accounts.
 //
-// Each account has a key pair whose public half stands in its DID document and
-// whose private half signs its repository and its service-auth tokens. [Store] is
-// the interface behind which the private halves live; [Sealed] keeps them encrypted
-// in the accounts' own records.
+// Each account has a key pair. The public key is in the account's DID document; the private key
+// signs its repository and its service-auth tokens. [Store] is the interface behind which private
+// keys are kept, and [Sealed] its default implementation, which keeps them encrypted in the records
+// of the accounts.
 package keys

@@ -15,14 +15,14 @@ func sealed(t *testing.T) *keys.Sealed {
 	t.Helper()
 	secret := make([]byte, keys.KeySize)
 	_, _ = rand.Read(secret)
-	s, err := keys.NewSealed(secret, rand.Reader)
+	s, err := keys.NewSealed(secret, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return s
 }
 
-func TestSealedKeySignsForItsPublicHalf(t *testing.T) {
+func TestSealedKeySignsForItsPublicKey(t *testing.T) {
 	ctx, s := context.Background(), sealed(t)
 	k, err := s.Generate(ctx)
 	if err != nil {
@@ -45,7 +45,7 @@ func TestSealedKeySignsForItsPublicHalf(t *testing.T) {
 	}
 }
 
-func TestSealedKeyOpensOnlyUnderItsSecretAndName(t *testing.T) {
+func TestSealedKeyOpensOnlyWithItsSecretAndPublicKey(t *testing.T) {
 	ctx, s := context.Background(), sealed(t)
 	k, _ := s.Generate(ctx)
 	other, _ := s.Generate(ctx)
@@ -53,12 +53,12 @@ func TestSealedKeyOpensOnlyUnderItsSecretAndName(t *testing.T) {
 		s *keys.Sealed
 		k keys.Key
 	}{
-		"another secret":   {sealed(t), k},
-		"another account":  {s, keys.Key{Public: other.Public, Sealed: k.Sealed}},
-		"damaged":          {s, keys.Key{Public: k.Public, Sealed: append(bytes.Clone(k.Sealed[:len(k.Sealed)-1]), 0xa5, 1)}},
-		"too short":        {s, keys.Key{Public: k.Public, Sealed: []byte("x")}},
-		"nothing sealed":   {s, keys.Key{Public: k.Public}},
-		"nothing whatever": {s, keys.Key{}},
+		"another secret":  {sealed(t), k},
+		"another account": {s, keys.Key{Public: other.Public, Sealed: k.Sealed}},
+		"damaged":         {s, keys.Key{Public: k.Public, Sealed: append(bytes.Clone(k.Sealed[:len(k.Sealed)-1]), 0xa5, 1)}},
+		"too short":       {s, keys.Key{Public: k.Public, Sealed: []byte("x")}},
+		"nothing sealed":  {s, keys.Key{Public: k.Public}},
+		"an empty key":    {s, keys.Key{}},
 	} {
 		if _, err := try.s.Signer(ctx, try.k); !errors.Is(err, keys.ErrUnsealable) {
 			t.Errorf("%s: %v", name, err)
@@ -66,22 +66,22 @@ func TestSealedKeyOpensOnlyUnderItsSecretAndName(t *testing.T) {
 	}
 }
 
-func TestNoRandomnessIsAnError(t *testing.T) {
+func TestNewSealedErrors(t *testing.T) {
 	s, err := keys.NewSealed(make([]byte, keys.KeySize), bytes.NewReader(nil))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if _, err := s.Generate(context.Background()); err == nil {
-		t.Error("a key out of nothing")
+		t.Error("a key was made without randomness")
 	}
-	if _, err := keys.NewSealed([]byte("short"), rand.Reader); err == nil {
+	if _, err := keys.NewSealed([]byte("short"), nil); err == nil {
 		t.Error("a short secret was accepted")
 	}
 }
 
 func ExampleSealed() {
 	ctx := context.Background()
-	store, _ := keys.NewSealed(make([]byte, keys.KeySize), rand.Reader)
+	store, _ := keys.NewSealed(make([]byte, keys.KeySize), nil)
 	key, _ := store.Generate(ctx)
 	signer, _ := store.Signer(ctx, key)
 	sig, _ := signer.HashAndSign([]byte("content"))

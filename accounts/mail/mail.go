@@ -7,38 +7,37 @@ import (
 	"log/slog"
 )
 
-// ErrDelivery says that an e-mail was not delivered. What it wraps says why, and
-// is for operators, not for clients.
+// ErrDelivery is returned when an e-mail was not delivered. It wraps the reason, which is for
+// operators and not for clients. Clients are answered 502 UpstreamFailure.
 var ErrDelivery = errors.New("mail: not delivered")
 
 // Message is one e-mail.
 type Message struct {
-	// Kind is what the message is for, as [Templates.Render] made it. It isn't part of what is
-	// delivered.
+	// Kind is the kind of the message, which [Templates.Render] sets. It is not delivered.
 	Kind Kind
-	// To is the address of the one recipient.
+	// To is the address of the recipient.
 	To      string
 	Subject string
 	Text    string
 	HTML    string
-	// Code is the code that the message carries, for tests. Mailers don't look at it.
+	// Code is the code in the message, for tests. Mailers ignore it.
 	Code string
 }
 
 // Mailer delivers messages. Its methods are safe for concurrent use.
 type Mailer interface {
-	// Send delivers a message, or returns an [ErrDelivery], also when the context ends first.
+	// Send delivers a message. Error: [ErrDelivery], also if the context ends first.
 	Send(ctx context.Context, m Message) error
 }
 
-// Checker is implemented by mailers that can find out whether they would work.
+// Checker is implemented by mailers that can check their configuration.
 type Checker interface {
-	// Check tries everything but sending. Its error says what is wrong, and what
-	// might help.
+	// Check does everything that Send does except sending. Its error says what is wrong, and what
+	// may help.
 	Check(ctx context.Context) error
 }
 
-// Unconfigured is the mailer of a server that was given none: each Send is an
+// Unconfigured is the mailer of a server that was configured with none. Its Send always returns an
 // [ErrDelivery] that says so.
 type Unconfigured struct{}
 
@@ -47,10 +46,10 @@ func (Unconfigured) Send(context.Context, Message) error {
 	return fmt.Errorf("%w: no mailer is configured", ErrDelivery)
 }
 
-// Log is a mailer for development that writes messages, codes included, to a log.
+// Log is a mailer for development that logs messages, including their codes.
 type Log struct{ logger *slog.Logger }
 
-// NewLog returns a Log; a nil logger is the default one. Whoever reads that log can
+// NewLog returns a Log. If logger is nil, it uses [slog.Default]. Anybody who can read the log can
 // take over accounts.
 func NewLog(logger *slog.Logger) *Log {
 	if logger == nil {
@@ -59,7 +58,7 @@ func NewLog(logger *slog.Logger) *Log {
 	return &Log{logger}
 }
 
-// String says where messages go.
+// String describes where messages go.
 func (l *Log) String() string { return "the log, which reaches nobody" }
 
 // Send implements [Mailer].

@@ -11,7 +11,7 @@ import (
 
 var testMessage = Message{To: "alice@example.org", Subject: "Grüße", Text: "Hello\nCODE1-CODE2\n", HTML: "<p>CODE1-CODE2</p>"}
 
-func TestEveryMailerHonoursTheContext(t *testing.T) {
+func TestMailersHonorTheContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	for _, m := range []Mailer{NewMemory(), NewLog(slog.New(slog.DiscardHandler))} {
@@ -24,7 +24,7 @@ func TestEveryMailerHonoursTheContext(t *testing.T) {
 func TestMemoryKeepsMails(t *testing.T) {
 	m := NewMemory()
 	if _, ok := m.Last("alice@example.org"); ok {
-		t.Error("a mail out of nowhere")
+		t.Error("an empty Memory has a message")
 	}
 	for i, to := range []string{"alice@example.org", "bob@example.org", "alice@example.org"} {
 		if err := m.Send(t.Context(), Message{To: to, Code: string(rune('0' + i))}); err != nil {
@@ -34,7 +34,7 @@ func TestMemoryKeepsMails(t *testing.T) {
 	if got, ok := m.Last("Alice@Example.org"); !ok || got.Code != "2" {
 		t.Errorf("last to alice: %v, %t", got, ok)
 	}
-	if got, err := m.Take(t.Context(), "alice@example.org"); err != nil || got.Code != "2" {
+	if got, err := m.TakeCode(t.Context(), "alice@example.org"); err != nil || got.Code != "2" {
 		t.Errorf("taken for alice: %v, %v", got, err)
 	}
 	if all := m.Messages(); len(all) != 1 || all[0].To != "bob@example.org" {
@@ -46,7 +46,7 @@ func TestMemoryWaitsForMails(t *testing.T) {
 	m := NewMemory()
 	got := make(chan string)
 	go func() {
-		msg, err := m.Take(t.Context(), "alice@example.org")
+		msg, err := m.TakeCode(t.Context(), "alice@example.org")
 		if err != nil {
 			t.Error(err)
 		}
@@ -62,14 +62,14 @@ func TestMemoryWaitsForMails(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := m.Take(ctx, "alice@example.org"); !errors.Is(err, context.Canceled) {
+	if _, err := m.TakeCode(ctx, "alice@example.org"); !errors.Is(err, context.Canceled) {
 		t.Errorf("waiting with an ended context: %v", err)
 	}
 }
 
-// TestMemoryTellsCodesFromNotices lets a notice come after a code: it hides the code from nobody,
-// and stays.
-func TestMemoryTellsCodesFromNotices(t *testing.T) {
+// TestMemoryDistinguishesCodesFromNotices sends a notice after a code. TakeCode returns the code,
+// and keeps the notice.
+func TestMemoryDistinguishesCodesFromNotices(t *testing.T) {
 	m := NewMemory()
 	for _, msg := range []Message{
 		{Kind: SignIn, Code: "1"},

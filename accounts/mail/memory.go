@@ -8,7 +8,7 @@ import (
 	"sync"
 )
 
-// Memory is a mailer for tests that keeps messages.
+// Memory is a mailer for tests that keeps messages in memory.
 type Memory struct {
 	mu       sync.Mutex
 	messages []Message
@@ -35,21 +35,21 @@ func (m *Memory) Send(ctx context.Context, msg Message) error {
 	return nil
 }
 
-// Fail makes each Send return an [ErrDelivery] that wraps err from now on; nil ends that.
+// Fail makes each Send return an [ErrDelivery] that wraps err, until Fail(nil) is called.
 func (m *Memory) Fail(err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.fail = err
 }
 
-// Messages returns all messages so far.
+// Messages returns all messages, oldest first.
 func (m *Memory) Messages() []Message {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return slices.Clone(m.messages)
 }
 
-// Last returns the last message to an address.
+// Last returns the latest message to an address.
 func (m *Memory) Last(to string) (Message, bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -61,7 +61,7 @@ func (m *Memory) Last(to string) (Message, bool) {
 	return Message{}, false
 }
 
-// Of returns the messages of a kind to an address that are there now, the oldest first.
+// Of returns the messages of a kind to an address, oldest first.
 func (m *Memory) Of(kind Kind, to string) []Message {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -69,22 +69,12 @@ func (m *Memory) Of(kind Kind, to string) []Message {
 	return slices.DeleteFunc(slices.Clone(m.messages), func(msg Message) bool { return !wanted(msg) })
 }
 
-// Take returns the last message to an address and forgets all that were sent to it. If
-// there is none it waits for one, until ctx ends.
-func (m *Memory) Take(ctx context.Context, to string) (Message, error) {
-	return m.takeLast(ctx, func(msg Message) bool { return strings.EqualFold(msg.To, to) })
-}
-
-// TakeCode is Take for messages that carry a code: it returns the last of them and forgets them
-// all. Messages without a code, such as notices, stay.
+// TakeCode returns the latest message with a code to an address, and removes all messages with a
+// code to that address. If there is none it waits for one until ctx ends.
 func (m *Memory) TakeCode(ctx context.Context, to string) (Message, error) {
-	return m.takeLast(ctx, func(msg Message) bool { return msg.Code != "" && strings.EqualFold(msg.To, to) })
-}
-
-func (m *Memory) takeLast(ctx context.Context, wanted func(Message) bool) (Message, error) {
 	return m.wait(ctx, func() (msg Message, ok bool) {
 		m.messages = slices.DeleteFunc(m.messages, func(other Message) bool {
-			if !wanted(other) {
+			if other.Code == "" || !strings.EqualFold(other.To, to) {
 				return false
 			}
 			msg, ok = other, true
@@ -94,8 +84,8 @@ func (m *Memory) takeLast(ctx context.Context, wanted func(Message) bool) (Messa
 	})
 }
 
-// TakeOf returns the oldest message of a kind to an address, and forgets no other. If there is none
-// it waits for one, until ctx ends.
+// TakeOf returns the oldest message of a kind to an address, and removes it. If there is none it
+// waits for one until ctx ends.
 func (m *Memory) TakeOf(ctx context.Context, kind Kind, to string) (Message, error) {
 	return m.wait(ctx, func() (Message, bool) {
 		i := slices.IndexFunc(m.messages, of(kind, to))
@@ -108,12 +98,13 @@ func (m *Memory) TakeOf(ctx context.Context, kind Kind, to string) (Message, err
 	})
 }
 
-// of tells the messages of a kind to an address from others.
+// of returns a function that reports whether a message is of a kind and to an address.
 func of(kind Kind, to string) func(Message) bool {
 	return func(msg Message) bool { return msg.Kind == kind && strings.EqualFold(msg.To, to) }
 }
 
-// wait calls take, with m locked, now and after each arrival, until it has a message or ctx ends.
+// wait calls take with m locked, now and after each arrival, until it returns a message or ctx
+// ends.
 func (m *Memory) wait(ctx context.Context, take func() (Message, bool)) (Message, error) {
 	for {
 		m.mu.Lock()

@@ -6,10 +6,11 @@ import (
 	"strings"
 )
 
-// CheckPage refuses a URL that can't be the page where people enter the codes of a kind of e-mail.
-// The kind has to have a code, and the URL the form http(s)://HOST, with a path and a query if need
-// be. It may have no user and no fragment, which is where [Data.Link] puts the code. Characters
-// other than printable ASCII have to be percent-encoded, since the URL is shown in texts.
+// CheckPage returns an error if a URL can't be that of the page where people enter the codes of a
+// kind of e-mail. The kind must have a code, and the URL must be of the form http(s)://HOST, with
+// an optional path and query. It must not have a user, nor a fragment, which is where [Data.Link]
+// puts the code. Characters other than printable ASCII must be percent-encoded, since the URL is
+// shown in texts.
 func CheckPage(kind Kind, page string) error {
 	if !kind.HasCode() {
 		return fmt.Errorf("e-mails of the kind %q have no code, and so no page; the kinds with a code are %q", kind, codes)
@@ -26,13 +27,13 @@ func CheckPage(kind Kind, page string) error {
 	return nil
 }
 
-// needsEscape reports whether a character would end a URL in a text, or hide a part of it.
+// needsEscape reports whether a character would end a URL in a text or hide a part of it.
 func needsEscape(r rune) bool {
 	return r <= ' ' || r >= 0x7f || strings.ContainsRune(`"<>\^`+"`{|}", r)
 }
 
-// Link is Page with the code in its fragment, as #code=CODE, or empty without a Page. Browsers send
-// no fragments to servers, so the code gets into no log and no Referer header.
+// Link returns Page with the code in its fragment, as in #code=CODE, or an empty string without a Page.
+// Browsers don't send fragments to servers, so the code isn't in any log or Referer header.
 func (d Data) Link() string {
 	if d.Page == "" {
 		return ""

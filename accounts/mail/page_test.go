@@ -29,7 +29,7 @@ func TestCheckPage(t *testing.T) {
 	} {
 		switch err := CheckPage(ResetPassword, page); {
 		case err == nil:
-			t.Errorf("%q is taken", page)
+			t.Errorf("%q was accepted", page)
 		case strings.Contains(err.Error(), "sesame"):
 			t.Errorf("a password is shown: %v", err)
 		}
@@ -40,13 +40,13 @@ func TestCheckPage(t *testing.T) {
 		}
 	}
 	if err := CheckPage("birthday", testPage); err == nil {
-		t.Error("a kind that there isn't has a page")
+		t.Error("an unknown kind has a page")
 	}
 }
 
 var hrefs = regexp.MustCompile(`href="([^"]*)"`)
 
-// linksOf returns where the links of a page lead.
+// linksOf returns the targets of the links in an HTML page.
 func linksOf(page string) (links []string) {
 	for _, m := range hrefs.FindAllStringSubmatch(page, -1) {
 		links = append(links, html.UnescapeString(m[1]))
@@ -108,7 +108,8 @@ func TestMailsWithoutAPageHaveNoLink(t *testing.T) {
 	}
 }
 
-// TestOnlyCodesHaveAPage: notices have no links, since forged ones do.
+// TestOnlyCodesHaveAPage checks that notices have no links, so that those with links are recognized
+// as forged.
 func TestOnlyCodesHaveAPage(t *testing.T) {
 	templates := defaultTemplates(t)
 	for _, kind := range Kinds() {
@@ -137,8 +138,8 @@ func TestLinksEscapeTheCode(t *testing.T) {
 	}
 }
 
-// TestTemplatesFromBeforeThereWerePages: templates that don't mention pages go on working, and
-// others may put the link where they like.
+// TestTemplatesFromBeforeThereWerePages checks that templates that don't mention pages still work,
+// and that others may put the link anywhere.
 func TestTemplatesFromBeforeThereWerePages(t *testing.T) {
 	templates, err := NewTemplates(files(map[string]string{
 		"reset_password.txt":  "Hi\n\n{{.Code}}\n",
@@ -169,7 +170,7 @@ func TestTemplatesFromBeforeThereWerePages(t *testing.T) {
 		"page.txt": "{{.Pages}}", "page.html": "{{if .Page}}{{.Url}}{{end}}", "sign_in.txt": "Hi\n\n{{.Link}}", "sign_in.html": `<a href="{{.Link}}">in</a>`,
 	} {
 		if _, err := NewTemplates(files(map[string]string{name: content})); err == nil {
-			t.Errorf("%s with %s is taken", name, content)
+			t.Errorf("%s with %s was accepted", name, content)
 		}
 	}
 }

@@ -14,7 +14,8 @@ import (
 	"time"
 )
 
-// ErrBusy says that a message was turned away since too many are waiting already.
+// ErrBusy is returned when a message was not accepted since too many are waiting already. Clients
+// are answered 503 ServiceUnavailable.
 var ErrBusy = errors.New("mail: too many e-mails are waiting")
 
 var errClosed = fmt.Errorf("%w: the queue is closed", ErrDelivery)
@@ -25,56 +26,58 @@ type QueueConfig struct {
 	Mailer Mailer
 	// Timeout bounds each delivery. Default 15 seconds.
 	Timeout time.Duration
-	// Senders is how many deliveries and jobs are under way at the same time. Default 8.
+	// Senders is the most deliveries and jobs that are under way at the same time. Default 8.
 	Senders int
-	// Size is how many wait for a sender at most, in each of three lines: messages given to
-	// [Queue.Send]; messages given to [Queue.Post], and jobs for those without a code; other jobs.
-	// The lines take turns, so that a flood in one, such as strangers' requests for password
-	// resets, neither holds up the others nor fills them. Default 256.
+	// Size is the most messages and jobs that wait for a sender in each of three lines: messages
+	// given to [Queue.Send], jobs for e-mails without a code, and jobs for e-mails with a code. The
+	// lines take turns, so that a flood in one line, such as strangers' requests for password
+	// resets, neither holds up nor fills the others. Default 256.
 	Size int
-	// Logger receives what operators should know, never addresses, codes or texts. Default: none.
+	// Logger receives what operators should know, but never addresses, codes or texts. Default
+	// [slog.Default].
 	Logger *slog.Logger
 }
 
-// Queue is the one way by which a server's mail leaves, outside storage transactions. It is a
-// [Mailer] that bounds how much is under way and how much waits, and takes messages also from
+// Queue sends all e-mails of a server, outside of storage transactions. It is a [Mailer] that
+// bounds how many deliveries are under way and how many messages wait, and it also does jobs for
 // callers that can't wait. It has no goroutines while there is nothing to send. Its methods are
 // safe for concurrent use.
 type Queue struct {
 	cfg  QueueConfig
-	ctx  context.Context // ends when what is under way is given up
+	ctx  context.Context // ends when deliveries under way are to be aborted
 	stop context.CancelFunc
 
 	mu      sync.Mutex
 	lines   [3][]*task
-	turn    int // the line that is asked first for the next task
+	turn    int // the line from which the next task is taken, if it has one
 	senders int // at most cfg.Senders; if fewer, nothing waits
-	refused int // since there was last nothing to do
+	refused int // how many tasks were refused since the queue was last idle
 	closed  bool
-	idle    chan struct{} // closed when the queue is, and the last sender has ended
+	idle    chan struct{} // closed when the queue is closed and the last sender has ended
 }
 
 // The lines of a queue.
 const (
-	sent = iota
-	posted
-	jobs
+	lineSend        = iota // messages that a caller waits for
+	lineWithoutCode        // jobs for e-mails without a code
+	lineWithCode           // jobs for e-mails with a code
 )
 
-// task is something for a sender to do.
+// task is something that a sender does.
 type task struct {
 	kind   Kind
 	do     func()
-	giveUp func() // in place of do; may be nil
+	giveUp func() // called instead of do if the task is given up; may be nil
 }
 
-// NewQueue returns a queue.
+// NewQueue returns a Queue. Numbers in the configuration that aren't positive are replaced with the
+// defaults.
 func NewQueue(cfg QueueConfig) *Queue {
 	if cfg.Mailer == nil {
 		cfg.Mailer = Unconfigured{}
 	}
 	if cfg.Logger == nil {
-		cfg.Logger = slog.New(slog.DiscardHandler)
+		cfg.Logger = slog.Default()
 	}
 	cfg.Timeout = cmp.Or(max(cfg.Timeout, 0), 15*time.Second)
 	cfg.Senders = cmp.Or(max(cfg.Senders, 0), 8)
@@ -84,10 +87,11 @@ func NewQueue(cfg QueueConfig) *Queue {
 	return q
 }
 
-// Send implements [Mailer], for callers that have to know whether the message left: it waits for a
-// free sender, and for the delivery. Its error is an [ErrDelivery], which wraps [ErrBusy] if too
-// many are waiting already, and the error of ctx if that ended first. Its text names neither the
-// recipient nor the code. In a job (see [Queue.Do]) it uses the sender that runs the job.
+// Send implements [Mailer], for callers that have to know whether the message was delivered: it
+// waits for a free sender and for the delivery. Its error is an [ErrDelivery], which wraps
+// [ErrBusy] if too many messages are waiting already, and the error of ctx if that ended first. The
+// text of the error contains neither the address nor the code. In a job (see [Queue.Do]) Send uses
+// the sender that does the job.
 func (q *Queue) Send(ctx context.Context, m Message) error {
 	if ctx.Err() != nil {
 		return fmt.Errorf("%w: %w", ErrDelivery, ctx.Err())
@@ -101,7 +105,7 @@ func (q *Queue) Send(ctx context.Context, m Message) error {
 		do:     func() { done <- q.deliver(ctx, m) },
 		giveUp: func() { done <- errClosed },
 	}
-	if err := q.add(sent, t); err != nil {
+	if err := q.add(lineSend, t); err != nil {
 		return err
 	}
 	select {
@@ -109,7 +113,7 @@ func (q *Queue) Send(ctx context.Context, m Message) error {
 		return err
 	case <-ctx.Done():
 	}
-	q.remove(sent, t)
+	q.remove(lineSend, t)
 	select {
 	case err := <-done: // at the same time
 		return err
@@ -118,26 +122,16 @@ func (q *Queue) Send(ctx context.Context, m Message) error {
 	}
 }
 
-// Post takes a message to be delivered in the background, and reports whether it did: not if too
-// many are waiting already, or the queue is closed. It never blocks. What can't be delivered is
-// logged.
-func (q *Queue) Post(m Message) bool {
-	return q.add(posted, &task{kind: m.Kind, do: func() {
-		if err := q.deliver(q.ctx, m); err != nil {
-			q.cfg.Logger.ErrorContext(q.ctx, "e-mail not delivered", "kind", m.Kind, "error", err)
-		}
-	}}) == nil
-}
-
-// Do takes a job that finds out in the background whether there is a message to send, makes it and
-// hands it to [Queue.Send], so that the caller takes the same time in any case. It reports whether
-// it took the job: not if too many are waiting already, or the queue is closed. It never blocks.
-// The kind is for the log. The job's context ends after twice the time-out of a delivery, and when
-// the queue gives up what is under way. What becomes of the message is the job's to log.
+// Do accepts a job to be done in the background, and reports whether it did: not if too many are
+// waiting already, or the queue is closed. It never blocks. The job finds out whether there is a
+// message to send, makes it and passes it to [Queue.Send], so that the time that the caller takes
+// doesn't depend on it. The kind selects the line and is logged. The context of the job ends after
+// twice the time-out of a delivery, and when the queue gives up. If the message can't be delivered,
+// the job has to log that.
 func (q *Queue) Do(kind Kind, job func(ctx context.Context)) bool {
-	line := jobs
-	if !kind.HasCode() { // a flood of resets must not drop notices
-		line = posted
+	line := lineWithoutCode
+	if kind.HasCode() { // a flood of password resets must not keep notices from being sent
+		line = lineWithCode
 	}
 	return q.add(line, &task{kind: kind, do: func() {
 		ctx, cancel := context.WithTimeout(context.WithValue(q.ctx, jobOf{q}, true), 2*q.cfg.Timeout)
@@ -151,13 +145,12 @@ func (q *Queue) Do(kind Kind, job func(ctx context.Context)) bool {
 	}}) == nil
 }
 
-// jobOf is the key by which a context says that it belongs to a job of a queue, which holds one of
-// its senders.
+// jobOf is the key of a value in the contexts of a queue's jobs, each of which occupies a sender.
 type jobOf struct{ *Queue }
 
-// Close waits until what was taken is delivered, and takes no more. When ctx ends before, it gives
-// up what still waits, ends the contexts of what is under way, and returns the error of ctx once
-// that has ended too, or after a second if it doesn't heed its context.
+// Close stops accepting messages and jobs, and waits until those that were accepted are done. If
+// ctx ends first, it gives up those that still wait, ends the contexts of those under way, and
+// returns the error of ctx when these have ended too, but at most a second later.
 func (q *Queue) Close(ctx context.Context) error {
 	q.mu.Lock()
 	if !q.closed {
@@ -188,7 +181,7 @@ func (q *Queue) Close(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// giveUp drops what waits, and ends what is under way.
+// giveUp drops the tasks that wait, and ends the contexts of those under way.
 func (q *Queue) giveUp() {
 	q.mu.Lock()
 	waiting := slices.Concat(q.lines[:]...)
@@ -205,7 +198,8 @@ func (q *Queue) giveUp() {
 	}
 }
 
-// add has a task done by a free or a new sender, or puts it into a line.
+// add gives a task to a new sender if there are fewer than allowed, and otherwise puts it into a
+// line. Errors: errClosed, [ErrBusy].
 func (q *Queue) add(line int, t *task) error {
 	q.mu.Lock()
 	switch {
@@ -225,15 +219,14 @@ func (q *Queue) add(line int, t *task) error {
 	q.refused++
 	refused := q.refused
 	q.mu.Unlock()
-	// A line for the first, the tenth, the hundredth… is enough to see what is going on, and no
-	// flood itself.
+	// The first, tenth, hundredth and so on is logged, so that the log isn't flooded too.
 	if powerOfTen(refused) {
 		q.cfg.Logger.WarnContext(q.ctx, "e-mail dropped, since too many are waiting", "kind", t.kind, "dropped", refused)
 	}
 	return fmt.Errorf("%w: %w", ErrDelivery, ErrBusy)
 }
 
-// remove takes a task out of a line, if it is still there.
+// remove removes a task from a line if it is still there.
 func (q *Queue) remove(line int, t *task) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -242,7 +235,7 @@ func (q *Queue) remove(line int, t *task) {
 	}
 }
 
-// work is a sender: it does a task, and then others until there are none.
+// work is the goroutine of a sender: it does a task, and then others until there are none.
 func (q *Queue) work(t *task) {
 	for t != nil {
 		t.do()
@@ -250,7 +243,7 @@ func (q *Queue) work(t *task) {
 	}
 }
 
-// next returns the next task of a sender, or nil if it has to end.
+// next returns the next task for a sender, or nil if the sender has to end.
 func (q *Queue) next() *task {
 	q.mu.Lock()
 	for range q.lines {
@@ -279,7 +272,7 @@ func (q *Queue) next() *task {
 	return nil
 }
 
-// deliver gives a message to the mailer.
+// deliver passes a message to the mailer.
 func (q *Queue) deliver(ctx context.Context, m Message) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, q.cfg.Timeout)
 	defer cancel()
@@ -300,7 +293,7 @@ func (q *Queue) deliver(ctx context.Context, m Message) (err error) {
 	return &failure{redacted(err.Error(), m), err}
 }
 
-// failure is an error of a mailer whose text has been redacted.
+// failure is an error of a mailer with a redacted text.
 type failure struct {
 	text  string
 	cause error
@@ -310,8 +303,8 @@ func (f *failure) Error() string { return f.text }
 
 func (f *failure) Unwrap() error { return f.cause }
 
-// redacted leaves the address and the code of a message out of a text: mail servers like to repeat
-// them, and logs are no place for them.
+// redacted removes the address and the code of a message from a text. Mail servers often repeat
+// them, and they don't belong in logs.
 func redacted(text string, m Message) string {
 	for _, secret := range []string{m.To, m.Code} {
 		if secret != "" {
@@ -321,9 +314,8 @@ func redacted(text string, m Message) string {
 	return text
 }
 
-// logPanic logs a panic of a mailer or a job, which must not take the server down. Of what it
-// panicked with only the type is logged, unless it is a mistake that the runtime found: it may be
-// about the message.
+// logPanic logs a panic of a mailer or a job, which must not crash the server. Of the value only
+// the type is logged, since it may contain the message, unless it is a runtime error.
 func (q *Queue) logPanic(kind Kind, v any) {
 	what := fmt.Sprintf("%T", v)
 	if err, ok := v.(runtime.Error); ok {
@@ -332,6 +324,7 @@ func (q *Queue) logPanic(kind Kind, v any) {
 	q.cfg.Logger.ErrorContext(q.ctx, "panic while sending an e-mail", "kind", kind, "panic", what, "stack", string(debug.Stack()))
 }
 
+// powerOfTen reports whether a positive number is a power of ten.
 func powerOfTen(n int) bool {
 	for n >= 10 && n%10 == 0 {
 		n /= 10

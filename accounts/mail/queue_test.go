@@ -15,12 +15,14 @@ import (
 	"time"
 )
 
-// mailerFunc is a mailer in one function.
+var quiet = slog.New(slog.DiscardHandler)
+
+// mailerFunc is a mailer made from a function.
 type mailerFunc func(context.Context, Message) error
 
 func (f mailerFunc) Send(ctx context.Context, m Message) error { return f(ctx, m) }
 
-// stuck is a mailer that delivers nothing until it is let go, and heeds contexts.
+// stuck is a mailer that delivers nothing until letGo is closed, and honors contexts.
 type stuck struct {
 	Memory   *Memory
 	underWay atomic.Int32
@@ -40,7 +42,7 @@ func (s *stuck) Send(ctx context.Context, m Message) error {
 	}
 }
 
-// texts are those of the messages that were delivered.
+// texts returns the texts of the messages that were delivered.
 func (s *stuck) texts() []string {
 	var texts []string
 	for _, m := range s.Memory.Messages() {
@@ -49,7 +51,7 @@ func (s *stuck) texts() []string {
 	return texts
 }
 
-// journal is a log that is safe to write to and to read at the same time.
+// journal is a log that can be written and read concurrently.
 type journal struct {
 	mu  sync.Mutex
 	buf bytes.Buffer
@@ -83,7 +85,16 @@ func (j *journal) expect(t *testing.T, want ...string) {
 	}
 }
 
-// ended is a context that has ended.
+// post gives a queue a job that sends a message, and logs a failure.
+func post(q *Queue, m Message) (accepted bool) {
+	return q.Do(m.Kind, func(ctx context.Context) {
+		if err := q.Send(ctx, m); err != nil {
+			q.cfg.Logger.ErrorContext(ctx, "e-mail not delivered", "kind", m.Kind, "error", err)
+		}
+	})
+}
+
+// ended returns a context that has ended.
 func ended(t *testing.T) context.Context {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -100,7 +111,7 @@ func TestQueueDelivers(t *testing.T) {
 	if got := mails.Of(SignIn, "a@example.org"); len(got) != 1 || got[0].Code != "1" {
 		t.Errorf("when Send returns: %v", got)
 	}
-	if !q.Post(Message{Kind: KeysChanged, To: "b@example.org"}) {
+	if !post(q, Message{Kind: KeysChanged, To: "b@example.org"}) {
 		t.Error("not taken")
 	}
 	if !q.Do(ResetPassword, func(ctx context.Context) {
@@ -125,7 +136,7 @@ func TestQueueHasNoGoroutinesWhileIdle(t *testing.T) {
 		mails := NewMemory()
 		q := NewQueue(QueueConfig{Mailer: mails})
 		for i := range 20 {
-			if !q.Post(Message{Text: fmt.Sprint(i)}) {
+			if !post(q, Message{Text: fmt.Sprint(i)}) {
 				t.Error("not taken")
 			}
 		}
@@ -139,9 +150,9 @@ func TestQueueHasNoGoroutinesWhileIdle(t *testing.T) {
 	})
 }
 
-// TestQueueUnderAFlood posts a thousand messages while the mail server hangs: no caller waits, what
-// the queue may hold is kept, the rest is dropped, and the log says so without being flooded
-// itself.
+// TestQueueUnderAFlood gives the queue a thousand messages while the mail server hangs: no caller
+// waits, as many messages wait as the queue may hold, the others are dropped, and the log reports
+// that without being flooded itself.
 func TestQueueUnderAFlood(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log journal
@@ -149,7 +160,7 @@ func TestQueueUnderAFlood(t *testing.T) {
 		q := NewQueue(QueueConfig{Mailer: mailer, Logger: log.logger()})
 		began := time.Now()
 		for i := range 1000 {
-			if taken := q.Post(Message{Kind: KeysChanged, To: "alice@example.org", Text: fmt.Sprint(i)}); taken != (i < 8+256) {
+			if taken := post(q, Message{Kind: KeysChanged, To: "alice@example.org", Text: fmt.Sprint(i)}); taken != (i < 8+256) {
 				t.Errorf("message %d: taken %t", i, taken)
 			}
 		}
@@ -169,7 +180,7 @@ func TestQueueUnderAFlood(t *testing.T) {
 			t.Errorf("%d were delivered", n)
 		}
 		log.expect(t, line+"1", line+"10", line+"100", `level=WARN msg="no e-mails are waiting any more" dropped=736`)
-		if !q.Post(Message{}) {
+		if !post(q, Message{}) {
 			t.Error("the queue has not recovered")
 		}
 		if err := q.Close(t.Context()); err != nil {
@@ -178,12 +189,12 @@ func TestQueueUnderAFlood(t *testing.T) {
 	})
 }
 
-// TestQueueLinesTakeTurns floods the queue with jobs, as strangers can by asking for password
-// resets: messages that somebody waits for, and notices, are sent in between.
+// TestQueueLinesTakeTurns floods the queue with jobs, as strangers can by requesting password
+// resets. Messages that somebody waits for, and notices, are sent in between.
 func TestQueueLinesTakeTurns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		mailer := newStuck()
-		q := NewQueue(QueueConfig{Mailer: mailer, Senders: 1, Size: 5, Timeout: time.Hour})
+		q := NewQueue(QueueConfig{Mailer: mailer, Senders: 1, Size: 5, Timeout: time.Hour, Logger: quiet})
 		for i := range 10 {
 			taken := q.Do(ResetPassword, func(ctx context.Context) {
 				if err := q.Send(ctx, Message{Text: fmt.Sprint("job ", i)}); err != nil {
@@ -201,7 +212,7 @@ func TestQueueLinesTakeTurns(t *testing.T) {
 				}
 			}()
 			synctest.Wait()
-			if !q.Post(Message{Text: fmt.Sprint("notice ", i)}) {
+			if !post(q, Message{Text: fmt.Sprint("notice ", i)}) {
 				t.Errorf("notice %d was dropped", i)
 			}
 		}
@@ -291,7 +302,7 @@ func TestQueueBoundsDeliveries(t *testing.T) {
 			t.Errorf("Send took %v", took)
 		}
 		log.expect(t) // the caller knows, and says it
-		q.Post(Message{Kind: KeysChanged})
+		post(q, Message{Kind: KeysChanged})
 		q.Do(ResetPassword, func(ctx context.Context) {
 			began := time.Now()
 			<-ctx.Done()
@@ -306,8 +317,8 @@ func TestQueueBoundsDeliveries(t *testing.T) {
 	})
 }
 
-// TestJobsDontWaitForSenders fills all senders with jobs that send: they would wait for each other
-// for good if each needed another one.
+// TestJobsDontWaitForSenders occupies all senders with jobs that send messages. They would wait for
+// each other forever if each needed another sender.
 func TestJobsDontWaitForSenders(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		mails := NewMemory()
@@ -376,7 +387,7 @@ func TestQueueLogsNoAddressCodeOrText(t *testing.T) {
 			if strings.Contains(c.want, "error=") && !errors.Is(err, cause) {
 				t.Errorf("Send hides the cause: %v", err)
 			}
-			q.Post(secret)
+			post(q, secret)
 			q.Do(SignIn, func(ctx context.Context) { _ = c.mailer(ctx, secret) })
 			if err := q.Close(t.Context()); err != nil {
 				t.Error(err)
@@ -396,16 +407,16 @@ func TestQueueLogsNoAddressCodeOrText(t *testing.T) {
 	}
 }
 
-func TestPanicsTakeNothingDown(t *testing.T) {
+func TestPanicsDontCrash(t *testing.T) {
 	mails := NewMemory()
-	q := NewQueue(QueueConfig{Senders: 1, Mailer: mailerFunc(func(ctx context.Context, m Message) error {
+	q := NewQueue(QueueConfig{Senders: 1, Logger: quiet, Mailer: mailerFunc(func(ctx context.Context, m Message) error {
 		if m.Text == "panic" {
 			panic("at the mail server")
 		}
 		return mails.Send(ctx, m)
 	})})
 	q.Do(ResetPassword, func(context.Context) { panic("in a job") })
-	q.Post(Message{Text: "panic"})
+	post(q, Message{Text: "panic"})
 	if err := q.Send(t.Context(), Message{Text: "panic"}); !errors.Is(err, ErrDelivery) {
 		t.Error(err)
 	}
@@ -424,14 +435,14 @@ func TestQueueWithoutAMailer(t *testing.T) {
 	}
 }
 
-func TestAClosedQueueTakesNothing(t *testing.T) {
+func TestAClosedQueueAcceptsNothing(t *testing.T) {
 	q := NewQueue(QueueConfig{Mailer: NewMemory()})
 	for range 2 {
 		if err := q.Close(ended(t)); err != nil {
 			t.Errorf("with nothing to do: %v", err)
 		}
 	}
-	if q.Post(testMessage) || q.Do(ResetPassword, func(context.Context) { t.Error("a job was done") }) {
+	if post(q, testMessage) || q.Do(ResetPassword, func(context.Context) { t.Error("a job was done") }) {
 		t.Error("taken")
 	}
 	if err := q.Send(t.Context(), testMessage); !errors.Is(err, ErrDelivery) || errors.Is(err, ErrBusy) {
@@ -444,7 +455,7 @@ func TestCloseWaits(t *testing.T) {
 		mailer := newStuck()
 		q := NewQueue(QueueConfig{Mailer: mailer, Senders: 1, Timeout: time.Hour})
 		for i := range 3 {
-			q.Post(Message{Text: fmt.Sprint(i)})
+			post(q, Message{Text: fmt.Sprint(i)})
 		}
 		q.Do(ResetPassword, func(ctx context.Context) {
 			if err := q.Send(ctx, Message{Text: "of a job"}); err != nil {
@@ -456,7 +467,7 @@ func TestCloseWaits(t *testing.T) {
 			go func() { closed <- q.Close(t.Context()) }()
 		}
 		synctest.Wait()
-		if len(closed) != 0 || q.Post(Message{}) {
+		if len(closed) != 0 || post(q, Message{}) {
 			t.Error("closed too early, or still open")
 		}
 		close(mailer.letGo)
@@ -477,14 +488,14 @@ func TestCloseGivesUp(t *testing.T) {
 		mailer := newStuck()
 		q := NewQueue(QueueConfig{Mailer: mailer, Senders: 2, Timeout: time.Hour, Logger: log.logger()})
 		failed := make(chan error, 1)
-		q.Post(Message{Kind: KeysChanged})
+		post(q, Message{Kind: KeysChanged})
 		q.Do(ResetPassword, func(ctx context.Context) {
 			<-ctx.Done()
 			if err := q.Send(ctx, testMessage); !errors.Is(err, ErrDelivery) || !errors.Is(err, context.Canceled) {
 				t.Errorf("in a job: %v", err)
 			}
 		})
-		q.Post(Message{Kind: KeysChanged})
+		post(q, Message{Kind: KeysChanged})
 		q.Do(ResetPassword, func(context.Context) { t.Error("a job was done") })
 		go func() { failed <- q.Send(t.Context(), testMessage) }()
 		synctest.Wait()
@@ -514,12 +525,14 @@ func TestCloseGivesUp(t *testing.T) {
 	})
 }
 
-// TestCloseLeavesTheDeafBehind closes a queue whose mailer hangs and doesn't heed its context.
-func TestCloseLeavesTheDeafBehind(t *testing.T) {
+// TestCloseDoesntWaitForAMailerThatHangs closes a queue whose mailer ignores its context.
+func TestCloseDoesntWaitForAMailerThatHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		mailer := newStuck()
-		q := NewQueue(QueueConfig{Mailer: mailerFunc(func(_ context.Context, m Message) error { return mailer.Send(context.Background(), m) })})
-		q.Post(Message{})
+		hangs := mailerFunc(func(_ context.Context, m Message) error { return mailer.Send(context.Background(), m) })
+		q := NewQueue(QueueConfig{Mailer: hangs, Logger: quiet})
+		post(q, Message{})
+		synctest.Wait()
 		began := time.Now()
 		if err := q.Close(ended(t)); !errors.Is(err, context.Canceled) {
 			t.Error(err)
@@ -531,12 +544,12 @@ func TestCloseLeavesTheDeafBehind(t *testing.T) {
 	})
 }
 
-// TestQueueFromAllSides uses a small queue from many goroutines, of which some give up, and closes
-// it among them: what was taken is delivered or fails, once.
-func TestQueueFromAllSides(t *testing.T) {
+// TestQueueConcurrently uses a small queue from many goroutines, some of which give up, and closes
+// it meanwhile. What was accepted is delivered or fails once.
+func TestQueueConcurrently(t *testing.T) {
 	mails := NewMemory()
 	var deliveries atomic.Int64
-	q := NewQueue(QueueConfig{Senders: 3, Size: 4, Mailer: mailerFunc(func(ctx context.Context, m Message) error {
+	q := NewQueue(QueueConfig{Senders: 3, Size: 4, Logger: quiet, Mailer: mailerFunc(func(ctx context.Context, m Message) error {
 		deliveries.Add(1)
 		return mails.Send(ctx, m)
 	})})
@@ -547,7 +560,7 @@ func TestQueueFromAllSides(t *testing.T) {
 			for n := range 200 {
 				switch (i + n) % 4 {
 				case 0:
-					if q.Post(Message{Kind: KeysChanged}) {
+					if post(q, Message{Kind: KeysChanged}) {
 						taken.Add(1)
 					}
 				case 1:

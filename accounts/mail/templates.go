@@ -17,73 +17,75 @@ import (
 	"unicode/utf8"
 )
 
-// Data is what a template can name.
+// Data is what templates can refer to.
 type Data struct {
 	// To is the recipient's address.
 	To string
-	// Handle is the account's.
+	// Handle is the handle of the account.
 	Handle string
-	// ServiceName is what the server calls itself.
+	// ServiceName is the name of the server.
 	ServiceName string
-	// Code is to be copied by the recipient; see [Kind.HasCode].
+	// Code is the code that the recipient enters; see [Kind.HasCode].
 	Code string
-	// Page is the URL of a page where the recipient enters the code; see [CheckPage]. Without one
-	// the code is entered in the app that asked for it, and the message has no link.
+	// Page is the URL of a page where the recipient enters the code; see [CheckPage]. Without a
+	// Page the message has no link, and tells the recipient to enter the code in the app that asked
+	// for it.
 	Page string
-	// Expires is how long the code is good for.
+	// Expires is how long the code is valid.
 	Expires time.Duration
-	// Subject and Body are those of a [Notice].
+	// Subject and Body are the subject and the text of a [Notice].
 	Subject, Body string
 
-	// When is the time at which what a notice tells of happened. All of [Notices] but
-	// [DeletionReminder] need it.
+	// When is the time of the event that a notice reports. It is required for all [Notices] except
+	// [DeletionReminder].
 	When time.Time
 	// DeleteAfter is the time from which the account may be deleted, for [DeletionScheduled] and
 	// [DeletionReminder].
 	DeleteAfter time.Time
-	// OldEmail and NewEmail are the account's addresses before and after [EmailChanged]. Without an
-	// OldEmail the account had none. The default templates show neither in full, since the message
-	// goes to both, and one of them may be a stranger's.
+	// OldEmail and NewEmail are the addresses of the account before and after [EmailChanged].
+	// OldEmail is empty if the account had none. The default templates mask both, since the message
+	// goes to both addresses, and one of them may be a stranger's.
 	OldEmail, NewEmail string
-	// On says what a [FactorChanged] did: switch sign-in codes on, or off.
+	// On is true if [FactorChanged] reports that sign-in codes were switched on.
 	On bool
-	// Name is that of the app password of [AppPasswordCreated]. It may be any text; templates see
-	// it in one line of 64 characters at most, without control characters and without the marks of
-	// which URLs are made (: / \ @).
+	// Name is the name of the app password of [AppPasswordCreated]. It may be any text. Templates
+	// get it as one line of at most 64 characters, without control characters and without the
+	// characters that URLs consist of (: / \ @).
 	Name string
 }
 
-// Minutes is Expires in minutes, rounded up.
+// Minutes returns Expires in minutes, rounded up.
 func (d Data) Minutes() int { return int(math.Ceil(d.Expires.Minutes())) }
 
-// WhenUTC is When as people write it, in UTC.
+// WhenUTC returns When in UTC, in a form for people.
 func (d Data) WhenUTC() string { return timeText(d.When) }
 
-// DeleteAfterUTC is DeleteAfter as people write it, in UTC.
+// DeleteAfterUTC returns DeleteAfter in UTC, in a form for people.
 func (d Data) DeleteAfterUTC() string { return timeText(d.DeleteAfter) }
 
-// MaskedOldEmail is OldEmail with no more than the first letter of what comes before the @.
+// MaskedOldEmail returns OldEmail with only the first letter of the part before the @.
 func (d Data) MaskedOldEmail() string { return masked(d.OldEmail) }
 
-// MaskedNewEmail is NewEmail, masked in the same way.
+// MaskedNewEmail returns NewEmail, masked in the same way.
 func (d Data) MaskedNewEmail() string { return masked(d.NewEmail) }
 
 //go:embed templates
 var defaults embed.FS
 
-// Templates makes messages. For each kind there are KIND.txt, whose first line is the subject
-// and the rest the text, and KIND.html; the HTML ones are bodies for layout.html. Those of kinds
-// with a code include page.txt and page.html by {{template "page" .}}, which say where to enter the
-// code.
+// Templates makes messages. For each kind of e-mail there are two templates. KIND.txt has the
+// subject in its first line, and the text in the others. KIND.html is the body that layout.html
+// includes. The templates of kinds with a code include page.txt and page.html by {{template "page"
+// .}}, which say where to enter the code.
 type Templates struct {
 	text map[Kind]*texttemplate.Template
 	html map[Kind]*htmltemplate.Template
 }
 
-// NewTemplates returns the default templates, with those files in their place that overrides has (a
-// nil overrides has none). A mistake in one shows here rather than when a mail is due: each is
-// tried, codes have to appear in both bodies of the kinds that have one and in none of the others,
-// and a .txt or .html file in overrides whose name means nothing is an error.
+// NewTemplates returns the default templates, of which the files in overrides replace those with
+// the same names; overrides may be nil. So that mistakes show at once and not when an e-mail is
+// due, each template is tried. It is an error if a template of a kind with a code doesn't show it
+// in both bodies, if a template of another kind shows one, and if overrides has a .txt or .html
+// file with a name that no e-mail uses.
 func NewTemplates(overrides fs.FS) (*Templates, error) {
 	if overrides == nil {
 		return builtinTemplates()
@@ -91,7 +93,7 @@ func NewTemplates(overrides fs.FS) (*Templates, error) {
 	return newTemplates(overrides)
 }
 
-// builtinTemplates are parsed once: servers in tests start often.
+// builtinTemplates parses the default templates once, since tests start many servers.
 var builtinTemplates = sync.OnceValues(func() (*Templates, error) { return newTemplates(nil) })
 
 func newTemplates(overrides fs.FS) (*Templates, error) {
@@ -155,7 +157,7 @@ func newTemplates(overrides fs.FS) (*Templates, error) {
 	return t, nil
 }
 
-// try renders the e-mails of a kind, with both outcomes of what its templates can ask about.
+// try renders the e-mails of a kind with both outcomes of each condition in its templates.
 func (t *Templates) try(kind Kind) error {
 	d := Data{
 		To: "to@example.com", Handle: "handle.example.com", ServiceName: "Service", Code: "ABCDE-FGHIJ",
@@ -184,7 +186,7 @@ func (t *Templates) try(kind Kind) error {
 	return nil
 }
 
-// checkNames refuses overrides that would never be used, such as misspelt ones.
+// checkNames returns an error for an override that would never be used, such as a misspelled one.
 func checkNames(overrides, builtin fs.FS) error {
 	if overrides == nil {
 		return nil
@@ -204,13 +206,14 @@ func checkNames(overrides, builtin fs.FS) error {
 	return nil
 }
 
-// ErrInvalidData says that no message can be made of some data.
+// ErrInvalidData is returned when no message can be made from some data, which is a mistake of the
+// caller. Clients are answered 500 InternalServerError.
 var ErrInvalidData = errors.New("mail: invalid data")
 
-// Render makes the message of a kind. It is an [ErrInvalidData] if the data holds control
-// characters (but for line breaks and tabs in Body, and for Name), if there is no code for a kind
-// that has one or a code for another, if [CheckPage] refuses the page, if a notice lacks one of its
-// times, or if the subject is empty.
+// Render makes the message of a kind. It returns an [ErrInvalidData] if the data contains control
+// characters (except line breaks and tabs in Body, and any in Name), if there is no code for a kind
+// with a code or a code for another kind, if [CheckPage] doesn't accept the page, if a time that
+// the kind needs is zero, or if the subject is empty.
 func (t *Templates) Render(kind Kind, d Data) (Message, error) {
 	if t.text[kind] == nil {
 		return Message{}, fmt.Errorf("mail: no template for %q", kind)
@@ -221,7 +224,7 @@ func (t *Templates) Render(kind Kind, d Data) (Message, error) {
 	return t.render(kind, d)
 }
 
-// check refuses data of which no message of a kind can be made.
+// check returns an error if no message of a kind can be made from the data.
 func (d Data) check(kind Kind) error {
 	for _, field := range []string{d.To, d.Handle, d.ServiceName, d.Code, d.Subject, d.OldEmail, d.NewEmail} {
 		if strings.ContainsFunc(field, unicode.IsControl) {
@@ -240,11 +243,11 @@ func (d Data) check(kind Kind) error {
 	case kind.HasCode() && d.Code == "":
 		return fmt.Errorf("%w: there is no code for %s", ErrInvalidData, kind)
 	case !kind.HasCode() && d.Code != "":
-		return fmt.Errorf("%w: there is a code for %s, which has none", ErrInvalidData, kind)
+		return fmt.Errorf("%w: there is a code for %s, which doesn't have one", ErrInvalidData, kind)
 	case slices.Contains(notices, kind) && kind != DeletionReminder && d.When.IsZero():
-		return fmt.Errorf("%w: %s doesn't know when it happened", ErrInvalidData, kind)
+		return fmt.Errorf("%w: When is required for %s", ErrInvalidData, kind)
 	case deletion && d.DeleteAfter.IsZero():
-		return fmt.Errorf("%w: %s doesn't know the time of the deletion", ErrInvalidData, kind)
+		return fmt.Errorf("%w: DeleteAfter is required for %s", ErrInvalidData, kind)
 	}
 	return nil
 }
@@ -261,17 +264,17 @@ func (t *Templates) render(kind Kind, d Data) (Message, error) {
 	subject, body, _ := strings.Cut(text.String(), "\n")
 	subject = strings.TrimSpace(subject)
 	if subject == "" || strings.ContainsFunc(subject, unicode.IsControl) {
-		return Message{}, fmt.Errorf("%w: the subject of %s is no single line of text", ErrInvalidData, kind)
+		return Message{}, fmt.Errorf("%w: the subject of %s is not a single line of text", ErrInvalidData, kind)
 	}
 	return Message{
 		Kind: kind, To: d.To, Subject: subject, Text: strings.TrimLeft(body, "\n"), HTML: html.String(), Code: d.Code,
 	}, nil
 }
 
-// timeText shows a time to the minute.
+// timeText formats a time to the minute.
 func timeText(t time.Time) string { return t.UTC().Format("2 January 2006 at 15:04 UTC") }
 
-// masked shows enough of an address for its owner to recognise it, and too little to write to it.
+// masked returns enough of an address for its owner to recognize it, and too little to write to it.
 func masked(address string) string {
 	user, domain, ok := strings.Cut(address, "@")
 	if !ok || user == "" {
@@ -281,18 +284,18 @@ func masked(address string) string {
 	return user[:size] + "…@" + domain
 }
 
-// maxName is how many characters of a name are shown.
+// maxName is the most characters of a name that are shown.
 const maxName = 64
 
-// harmless makes one short line of a name. Otherwise whoever is signed in to an account could write
-// its owner a letter in the name of the server, with a link in it.
+// harmless makes a name one short line. Otherwise somebody who is signed in to an account could
+// send its owner a message of their own with a link in it, in the name of the server.
 func harmless(name string) string {
 	if name == "" {
 		return ""
 	}
 	name = strings.Map(func(r rune) rune {
 		switch {
-		case unicode.Is(unicode.Cf, r): // such as those that turn the direction of writing
+		case unicode.Is(unicode.Cf, r): // such as marks that change the direction of writing
 			return -1
 		case !unicode.IsPrint(r), strings.ContainsRune(`:/\@`, r):
 			return ' '

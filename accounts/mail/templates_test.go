@@ -125,7 +125,7 @@ func TestDataCantInject(t *testing.T) {
 	}
 }
 
-// noticeData is what a notice can tell.
+// noticeData has everything that notices use.
 var noticeData = Data{
 	To: "alice@example.org", Handle: "alice.pds.example.com", ServiceName: "Example PDS",
 	When:        time.Date(2026, 3, 4, 16, 6, 7, 0, time.FixedZone("CET", 3600)),
@@ -199,7 +199,7 @@ func TestNotices(t *testing.T) {
 
 var tags = regexp.MustCompile(`<[^>]*>`)
 
-// paragraphs is a text without its line breaks and its last line, which is the signature.
+// paragraphs returns a text without its line breaks and its last line, which is the signature.
 func paragraphs(text string) string {
 	lines := strings.Fields(strings.TrimSuffix(strings.TrimSpace(text), noticeData.ServiceName))
 	return strings.Join(lines, " ")
@@ -231,8 +231,8 @@ func TestKinds(t *testing.T) {
 	}
 }
 
-// TestNamesCantInject is about whoever may name an app password, and would like to write to its
-// owner in the name of the server.
+// TestNamesCantInject gives app passwords names by which a thief could write to the owner of an
+// account in the name of the server.
 func TestNamesCantInject(t *testing.T) {
 	templates := defaultTemplates(t)
 	for name, want := range map[string]string{

@@ -1,58 +1,62 @@
 package ratelimit
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"log/slog"
 )
 
-// Client is who makes a request, as far as it matters to limits. An adapter such as xrpc puts one
-// into the context of each request; the domains count what anybody may try by its address.
+// Client is what limits need to know about who makes a request. An adapter such as package xrpc
+// puts it into the context of each request, and the domain packages count what anybody may try by
+// its address.
 type Client struct {
-	// Address stands for the client's network address. It is empty for callers in this program,
-	// who then share one count.
+	// Address stands for the client's network address. It is empty for callers in this program, who
+	// share one count.
 	Address string
-	// Observe, if not nil, is told the state of each limit that the request meets.
+	// Observe, if not nil, is called with the state of each limit that the request is charged to.
 	Observe func(State)
 }
 
 type clientKey struct{}
 
-// NewContext returns a context for the requests of a client.
+// NewContext returns a context with a client.
 func NewContext(ctx context.Context, c Client) context.Context {
 	return context.WithValue(ctx, clientKey{}, c)
 }
 
-// FromContext returns the client of a context, or the zero Client.
+// FromContext returns the client of a context, or the zero Client if there is none.
 func FromContext(ctx context.Context) Client {
 	c, _ := ctx.Value(clientKey{}).(Client)
 	return c
 }
 
-// LimitedError is the refusal of a request beyond a limit. It is an [ErrLimited].
+// LimitedError is returned when a request exceeds a limit. It is an [ErrLimited]. Clients are
+// answered 429 RateLimitExceeded.
 type LimitedError struct{ State State }
 
 // Error implements error.
 func (e *LimitedError) Error() string { return ErrLimited.Error() }
 
-// Unwrap makes errors.Is(err, ErrLimited) true.
+// Unwrap returns [ErrLimited].
 func (e *LimitedError) Unwrap() error { return ErrLimited }
 
-// Meter charges limits to a [Limiter] as the domains do it: what can't be counted passes, and the
-// client of the context is told the state. The zero Meter limits nothing.
+// Meter charges requests to a [Limiter] in the way of the domain packages: it allows what can't be
+// counted, and tells the client of the context the state. The zero Meter limits nothing.
 type Meter struct {
+	// Limiter counts the requests. Default: none, so that nothing is limited.
 	Limiter Limiter
-	// Logger is told when limits can't be counted. Nil is none.
+	// Logger receives a warning if requests can't be counted. Default [slog.Default].
 	Logger *slog.Logger
 }
 
-// Charge takes a point of each window of a key, or returns a [*LimitedError].
+// Charge takes a point of each window of a key. Error: [*LimitedError].
 func (m Meter) Charge(ctx context.Context, key string, windows ...Window) error {
 	return m.ChargeFor(ctx, FromContext(ctx), key, windows...)
 }
 
-// ChargeFor is Charge for a client that isn't in the context.
+// ChargeFor is like Charge, for a client that isn't in the context.
 func (m Meter) ChargeFor(ctx context.Context, c Client, key string, windows ...Window) error {
 	if m.Limiter == nil {
 		return nil
@@ -61,8 +65,8 @@ func (m Meter) ChargeFor(ctx context.Context, c Client, key string, windows ...W
 	return m.judge(ctx, c, state, err, true)
 }
 
-// Check returns a [*LimitedError] if Charge would, and takes nothing. The client is only told if it
-// is refused.
+// Check returns a [*LimitedError] if Charge would, and takes nothing. The client is told the state
+// only if it is refused.
 func (m Meter) Check(ctx context.Context, key string, windows ...Window) error {
 	if m.Limiter == nil {
 		return nil
@@ -75,8 +79,8 @@ func (m Meter) judge(ctx context.Context, c Client, state State, err error, obse
 	switch {
 	case err != nil:
 		// Nobody is locked out because the counters can't be reached.
-		if ctx.Err() == nil && m.Logger != nil {
-			m.Logger.WarnContext(ctx, "rate limits can't be counted", "error", err)
+		if ctx.Err() == nil {
+			cmp.Or(m.Logger, slog.Default()).WarnContext(ctx, "rate limits can't be counted", "error", err)
 		}
 		return nil
 	case state.Points == 0: // limits are off
@@ -91,7 +95,7 @@ func (m Meter) judge(ctx context.Context, c Client, state State, err error, obse
 	return nil
 }
 
-// short bounds a key, parts of which clients choose.
+// short bounds the length of a key, parts of which are chosen by clients.
 func short(key string) string {
 	if len(key) <= 128 {
 		return key

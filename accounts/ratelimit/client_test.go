@@ -12,7 +12,7 @@ import (
 	"github.com/gatehouse-at/gatehouse/storage/memory"
 )
 
-// counting is a store that counts what it is asked.
+// counting is a store that counts its transactions.
 type counting struct {
 	storage.Store
 	asked int
@@ -32,12 +32,12 @@ func TestPeekTakesNothing(t *testing.T) {
 	c := &clock{time.Unix(1_000_000, 0)}
 	store := &counting{Store: memory.New()}
 	defer store.Close()
-	shared, err := ratelimit.NewShared(ctx, store, ratelimit.NewMemory(0, c.Now), c.Now)
+	shared, err := ratelimit.NewShared(ctx, store, ratelimit.Config{Now: c.Now})
 	if err != nil {
 		t.Fatal(err)
 	}
 	two := ratelimit.Window{Points: 2, Per: time.Minute}
-	for name, l := range map[string]ratelimit.Limiter{"memory": ratelimit.NewMemory(0, c.Now), "shared": shared} {
+	for name, l := range map[string]ratelimit.Limiter{"memory": ratelimit.NewMemory(ratelimit.Config{Now: c.Now}), "shared": shared} {
 		left := func(peek bool) (int, bool) {
 			t.Helper()
 			ask := l.Take
@@ -62,7 +62,7 @@ func TestPeekTakesNothing(t *testing.T) {
 			}
 		}
 	}
-	// The last refusals of the shared limiter came from memory.
+	// Further refusals of the shared limiter come from memory.
 	before := store.asked
 	for range 100 {
 		if s, _ := shared.Take(ctx, "key", two); s.Allowed || !s.Reset.Equal(c.now.Add(time.Minute)) {
@@ -87,7 +87,7 @@ func TestMeter(t *testing.T) {
 	if got := ratelimit.FromContext(ctx).Address; got != "192.0.2.1" {
 		t.Errorf("the address is %q", got)
 	}
-	m := ratelimit.Meter{Limiter: ratelimit.NewMemory(0, nil)}
+	m := ratelimit.Meter{Limiter: ratelimit.NewMemory(ratelimit.Config{})}
 	long := strings.Repeat("x", 100_000)
 	for i, want := range []error{nil, nil, ratelimit.ErrLimited, ratelimit.ErrLimited} {
 		ask := m.Charge

@@ -1,10 +1,11 @@
 // Package ratelimit counts requests against limits.
 //
-// A limit is one or several windows, each kept exactly: the first request of a
-// key begins a period, and when it ends the count begins anew. [Memory] is for one process,
-// [Shared] for several on one store; a program may bring a [Limiter] of its own.
+// A limit consists of one or more windows, each of which is kept exactly: the first request of a
+// key begins a period, and at its end the count starts again at zero. A [Limiter] counts:
+// [NewMemory] returns one for a single process, [NewShared] one for several processes on one store,
+// and [Off] allows everything. A program may bring its own.
 //
-// Requests are counted where they come in (package xrpc), and what anybody may try, such as
-// passwords, where it is tried (package accounts): a [Meter] does it for the [Client] of the
+// Package xrpc counts requests as they come in. What anybody may try, such as passwords, is counted
+// by the domain packages where it is tried: they use a [Meter], which charges the [Client] of the
 // context.
 package ratelimit

@@ -8,11 +8,11 @@ import (
 	"github.com/gatehouse-at/gatehouse/accounts/ratelimit"
 )
 
-// Two windows on one key are each kept exactly, and the state speaks of the one
-// that is nearest to exhaustion.
+// Two windows of one key are each kept exactly, and the state is that of the window that is nearest
+// to exhaustion.
 func Example() {
 	now := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
-	limiter := ratelimit.NewMemory(0, func() time.Time { return now })
+	limiter := ratelimit.NewMemory(ratelimit.Config{Now: func() time.Time { return now }})
 	windows := []ratelimit.Window{{Points: 2, Per: time.Minute}, {Points: 3, Per: time.Hour}}
 
 	for range 5 {

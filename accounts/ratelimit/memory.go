@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Memory is a limiter in this process's memory, of which it uses a bounded amount.
+// Memory is a [Limiter] for one process. It uses a bounded amount of memory.
 type Memory struct {
 	now    func() time.Time
 	seeds  [2]maphash.Seed
@@ -17,10 +17,10 @@ type Memory struct {
 
 const (
 	shards = 64
-	// sample is how many entries are looked at to make room for one.
+	// sample is among how many entries the one is chosen that is evicted from a full shard.
 	sample = 8
-	// sweep is how many entries are looked at, for each new one, to see whether
-	// they have expired. More than one, so that they go faster than new ones come.
+	// sweep is how many entries are checked for expiry whenever one is added. It is more than one,
+	// so that expired entries are removed faster than new ones are added.
 	sweep = 2
 )
 
@@ -29,8 +29,8 @@ type shard struct {
 	entries map[hash]*entry
 }
 
-// hash stands for a key, which may be as long as its sender likes. Its seeds are
-// secret, so nobody can choose keys that meet in one shard or in one entry.
+// hash identifies a key, which may be long. Its seeds are secret, so that nobody can choose keys
+// that fall into one shard or one entry.
 type hash [2]uint64
 
 // entry is the count of one key in each of its windows.
@@ -43,21 +43,18 @@ type count struct {
 	reset  time.Time
 }
 
-// NewMemory returns a limiter for so many keys, rounded down to a multiple of 64
-// (default 200,000, at some 200 bytes each, however long they are). A nil now is [time.Now].
+// NewMemory returns a limiter that keeps its counts in memory.
 //
-// Periods that are over are forgotten as new keys come. When it is full all the same, it
-// looks at a few keys at random and forgets the one that has used the smallest part of
-// its points: whoever floods it with new keys pushes out keys
-// that were hardly used, and not the count of somebody who guesses at a password.
-func NewMemory(size int, now func() time.Time) *Memory {
+// Expired periods are removed as new keys are added. When the limiter is full all the same, it
+// looks at a few keys at random and evicts the one that has used the smallest part of its points.
+// So a flood of new keys evicts keys that were hardly used, but not the count of somebody who
+// guesses passwords.
+func NewMemory(cfg Config) *Memory {
+	size := cfg.Size
 	if size <= 0 {
 		size = 200_000
 	}
-	if now == nil {
-		now = time.Now
-	}
-	m := &Memory{now: now, seeds: [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}, size: max(1, size/shards)}
+	m := &Memory{now: cfg.clock(), seeds: [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}, size: max(1, size/shards)}
 	for i := range m.shards {
 		m.shards[i].entries = map[hash]*entry{}
 	}
@@ -74,7 +71,7 @@ func (m *Memory) Peek(ctx context.Context, key string, windows ...Window) (State
 	return m.take(key, windows, 0), nil
 }
 
-// take takes so many points, one or none, of each window of a key.
+// take takes one point or none of each window of a key.
 func (m *Memory) take(key string, windows []Window, points int) State {
 	now := m.now()
 	h := hash{maphash.String(m.seeds[0], key), maphash.String(m.seeds[1], key)}
@@ -92,7 +89,7 @@ func (m *Memory) take(key string, windows []Window, points int) State {
 	return e.take(windows, now, points)
 }
 
-// take takes so many points, one or none, of each window.
+// take takes one point or none of each window.
 func (e *entry) take(windows []Window, now time.Time, points int) State {
 	if len(e.counts) != len(windows) {
 		e.counts = make([]count, len(windows))
@@ -125,8 +122,8 @@ func (e *entry) take(windows []Window, now time.Time, points int) State {
 
 func (c *count) over(now time.Time) bool { return !now.Before(c.reset) }
 
-// used is the part of the points that is used of the window that is nearest to exhaustion,
-// and -1 if all periods are over.
+// used returns the fraction of used points of the window that is nearest to exhaustion, or -1 if
+// all periods are over.
 func (e *entry) used(now time.Time) float64 {
 	most := -1.0
 	for i := range e.counts {
@@ -137,8 +134,8 @@ func (e *entry) used(now time.Time) float64 {
 	return most
 }
 
-// forget drops a few entries whose periods are over, if it meets some; if the shard is full,
-// one in any case.
+// forget removes expired entries among the few that it looks at. If the shard is full, it removes
+// at least one entry.
 func (s *shard) forget(now time.Time, full bool) {
 	look := sweep
 	if full {
@@ -162,15 +159,4 @@ func (s *shard) forget(now time.Time, full bool) {
 	if full && !dropped {
 		delete(s.entries, victim)
 	}
-}
-
-// Len returns the number of keys that are kept.
-func (m *Memory) Len() int {
-	n := 0
-	for i := range m.shards {
-		m.shards[i].mu.Lock()
-		n += len(m.shards[i].entries)
-		m.shards[i].mu.Unlock()
-	}
-	return n
 }

@@ -23,7 +23,7 @@ func (c *clock) Now() time.Time { return c.now }
 
 func TestSeveralWindowsAreKeptExactly(t *testing.T) {
 	c := &clock{time.Unix(1_000_000, 0)}
-	m := ratelimit.NewMemory(0, c.Now)
+	m := ratelimit.NewMemory(ratelimit.Config{Now: c.Now})
 	short, long := ratelimit.Window{Points: 2, Per: time.Minute}, ratelimit.Window{Points: 3, Per: time.Hour}
 	take := func() ratelimit.State {
 		s, err := m.Take(ctx, "key", short, long)
@@ -54,11 +54,11 @@ func TestSeveralWindowsAreKeptExactly(t *testing.T) {
 	}
 }
 
-// TestAgainstAModel compares with a list of all that was ever taken.
+// TestAgainstAModel compares the limiter with a simple model.
 func TestAgainstAModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		c := &clock{time.Unix(1_000_000, 0)}
-		m := ratelimit.NewMemory(0, c.Now)
+		m := ratelimit.NewMemory(ratelimit.Config{Now: c.Now})
 		windows := []ratelimit.Window{{Points: 3, Per: 10 * time.Second}, {Points: 5, Per: 25 * time.Second}}
 		type period struct {
 			used int
@@ -79,8 +79,8 @@ func TestAgainstAModel(t *testing.T) {
 				}
 				allowed = allowed && p.used < w.Points
 			}
-			// The nearest to exhaustion has the fewest points left; of two, the one that takes
-			// longer.
+			// The window that is nearest to exhaustion has the fewest points left, and of two the
+			// one that takes longer.
 			want := ratelimit.State{Allowed: allowed, Remaining: 1 << 30}
 			for i, w := range windows {
 				p := &model[key][i]
@@ -103,9 +103,9 @@ func TestAgainstAModel(t *testing.T) {
 
 func TestMemoryIsBounded(t *testing.T) {
 	c := &clock{time.Unix(1_000_000, 0)}
-	m := ratelimit.NewMemory(1000, c.Now)
+	m := ratelimit.NewMemory(ratelimit.Config{Size: 1000, Now: c.Now})
 	w := ratelimit.Window{Points: 10, Per: time.Minute}
-	// Somebody has used up their points before the flood.
+	// The guesser's points are used up before the flood.
 	for range 10 {
 		_, _ = m.Take(ctx, "guesser", w)
 	}
@@ -120,8 +120,8 @@ func TestMemoryIsBounded(t *testing.T) {
 	}
 }
 
-func TestConcurrentTakersGetNoPointTooMany(t *testing.T) {
-	m := ratelimit.NewMemory(0, nil)
+func TestConcurrentTakesAreExact(t *testing.T) {
+	m := ratelimit.NewMemory(ratelimit.Config{})
 	var wg sync.WaitGroup
 	var mu sync.Mutex
 	allowed := 0
@@ -144,9 +144,9 @@ func TestConcurrentTakersGetNoPointTooMany(t *testing.T) {
 	}
 }
 
-// TestLongKeysCostNoMemory has a client fill its requests to the brim.
+// TestLongKeysCostNoMemory uses keys of 100 KiB.
 func TestLongKeysCostNoMemory(t *testing.T) {
-	m := ratelimit.NewMemory(0, nil)
+	m := ratelimit.NewMemory(ratelimit.Config{})
 	heap := func() uint64 {
 		var stats runtime.MemStats
 		runtime.GC()
@@ -166,11 +166,11 @@ func TestLongKeysCostNoMemory(t *testing.T) {
 	}
 }
 
-// TestManyWindowsSurviveAFlood has a guesser whose short period is nearly unused,
-// and whose long one is not.
+// TestManyWindowsSurviveAFlood has a guesser who has used most points of the long window and few of
+// the short one.
 func TestManyWindowsSurviveAFlood(t *testing.T) {
 	c := &clock{time.Unix(1_000_000, 0)}
-	m := ratelimit.NewMemory(640, c.Now)
+	m := ratelimit.NewMemory(ratelimit.Config{Size: 640, Now: c.Now})
 	windows := []ratelimit.Window{{Points: 30, Per: 5 * time.Minute}, {Points: 60, Per: 24 * time.Hour}}
 	for range 2 {
 		for range 29 {
@@ -186,9 +186,9 @@ func TestManyWindowsSurviveAFlood(t *testing.T) {
 	}
 }
 
-func TestPeriodsThatAreOverAreForgotten(t *testing.T) {
+func TestExpiredPeriodsAreRemoved(t *testing.T) {
 	c := &clock{time.Unix(1_000_000, 0)}
-	m := ratelimit.NewMemory(0, c.Now)
+	m := ratelimit.NewMemory(ratelimit.Config{Now: c.Now})
 	w := ratelimit.Window{Points: 10, Per: time.Minute}
 	for i := range 10_000 {
 		_, _ = m.Take(ctx, fmt.Sprint("old ", i), w)
@@ -202,9 +202,10 @@ func TestPeriodsThatAreOverAreForgotten(t *testing.T) {
 	}
 }
 
-// TestChangedWindowsBeginAnew: points of one window mean nothing in another.
+// TestChangedWindowsBeginAnew changes the windows of a limit, whose points then don't count any
+// longer.
 func TestChangedWindowsBeginAnew(t *testing.T) {
-	m := ratelimit.NewMemory(0, nil)
+	m := ratelimit.NewMemory(ratelimit.Config{})
 	_, _ = m.Take(ctx, "key", ratelimit.Window{Points: 1, Per: time.Hour})
 	changed := ratelimit.Window{Points: 5, Per: time.Minute}
 	if s, _ := m.Take(ctx, "key", changed); !s.Allowed || s.Remaining != 4 || s.Window != changed {
@@ -224,7 +225,7 @@ func TestOffAllowsEverything(t *testing.T) {
 var twoWindows = []ratelimit.Window{{Points: 1 << 30, Per: 5 * time.Minute}, {Points: 1 << 30, Per: 24 * time.Hour}}
 
 func BenchmarkTake(b *testing.B) {
-	m := ratelimit.NewMemory(0, nil)
+	m := ratelimit.NewMemory(ratelimit.Config{})
 	b.ReportAllocs()
 	for b.Loop() {
 		_, _ = m.Take(ctx, "key", twoWindows...)
@@ -232,7 +233,7 @@ func BenchmarkTake(b *testing.B) {
 }
 
 func BenchmarkTakeOfManyInParallel(b *testing.B) {
-	m := ratelimit.NewMemory(0, nil)
+	m := ratelimit.NewMemory(ratelimit.Config{})
 	keys := make([]string, 10_000)
 	for i := range keys {
 		keys[i] = fmt.Sprint("key ", i)
@@ -245,9 +246,9 @@ func BenchmarkTakeOfManyInParallel(b *testing.B) {
 	})
 }
 
-// BenchmarkFlood has only new keys, and no room for them.
+// BenchmarkFlood adds new keys to a full limiter.
 func BenchmarkFlood(b *testing.B) {
-	m := ratelimit.NewMemory(10_000, nil)
+	m := ratelimit.NewMemory(ratelimit.Config{Size: 10_000})
 	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {
 		_, _ = m.Take(ctx, strconv.Itoa(i), twoWindows...)

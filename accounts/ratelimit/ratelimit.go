@@ -6,24 +6,27 @@ import (
 	"time"
 )
 
-// ErrLimited says that a limit is exhausted.
+// ErrLimited is returned when a limit is exhausted. Clients are answered 429 RateLimitExceeded.
 var ErrLimited = errors.New("ratelimit: limit exceeded")
 
-// ErrBusy says that too many requests are waiting already for what only so many can have at the
-// same time. Clients may try again in a moment.
+// ErrBusy is returned when too many requests are waiting already for something of which only a few
+// can have their turn at the same time, such as the hashing of passwords. Clients are answered 503
+// ServiceUnavailable, and may try again in a moment.
 var ErrBusy = errors.New("too many are waiting")
 
-// Window allows so many points in each period, which begins with the first
-// point taken.
+// Window allows a number of points in each period. A period begins when its first point is taken.
 type Window struct {
+	// Points is how many points may be taken in a period.
 	Points int
-	Per    time.Duration
+	// Per is the length of a period.
+	Per time.Duration
 }
 
-// State is what is left of the window that is nearest to exhaustion.
+// State is the state of the window of a key that is nearest to exhaustion.
 type State struct {
+	// Window is the window. It is zero if limits are off.
 	Window
-	// Allowed reports whether the points were taken. If not, none was, of any window.
+	// Allowed reports whether the points were taken. Otherwise none was taken of any window.
 	Allowed bool
 	// Remaining is how many points are left.
 	Remaining int
@@ -33,17 +36,34 @@ type State struct {
 
 // Limiter counts points. Its methods are safe for concurrent use.
 type Limiter interface {
-	// Take takes one point of each window of a key, or of none if one is exhausted.
-	// A key always comes with the same windows, is different for each method, and holds no
-	// secrets; it can contain any bytes, at most 256 of them. An error is for
-	// when the counters can't be reached; callers then let the request pass.
+	// Take takes one point of each window of a key, or none if one of the windows is exhausted. A
+	// key always comes with the same windows, and keys of different limits differ. Keys contain no
+	// secrets; they may contain any bytes, at most 256. An error means that the counters can't be
+	// reached, and callers then allow the request.
 	Take(ctx context.Context, key string, windows ...Window) (State, error)
-	// Peek reports what Take would, and takes nothing. If Take would be allowed, Remaining is
-	// what is left before it.
+	// Peek returns what Take would, and takes nothing. If Take would be allowed, Remaining is the
+	// number of points before it.
 	Peek(ctx context.Context, key string, windows ...Window) (State, error)
 }
 
-// Off is a limiter that allows everything.
+// Config configures the limiters of this package. Its zero value is a good choice for a server.
+type Config struct {
+	// Size is the most keys of a [Memory], rounded down to a multiple of 64. A key takes about 200
+	// bytes, however long it is. Default 200,000.
+	Size int
+	// Now returns the time. Default [time.Now].
+	Now func() time.Time
+}
+
+// clock returns the configured clock.
+func (c Config) clock() func() time.Time {
+	if c.Now == nil {
+		return time.Now
+	}
+	return c.Now
+}
+
+// Off is a [Limiter] that allows everything.
 type Off struct{}
 
 // Take implements [Limiter].

@@ -14,26 +14,26 @@ import (
 	"github.com/gatehouse-at/gatehouse/storage"
 )
 
-// Shared is a limiter of several processes on one store: they count together.
-// Counting costs a write to the store, so only windows of few points are shared, which
-// are those of logins, sign-ups and e-mails; wide ones, such as that of all
-// methods together, are counted in each process. A key that has used up its points is refused
-// without asking the store again until its period ends.
+// Shared is a [Limiter] for several processes on one store, which count together. Each count is a
+// write to the store. Therefore only windows of at most 1000 points are shared, such as those of
+// logins, sign-ups and e-mails; wider ones, such as the one for all methods together, are counted
+// in each process. A key that is exhausted is refused without asking the store until its period
+// ends.
 type Shared struct {
 	store   storage.Store
-	local   Limiter
+	local   *Memory // for wide windows
 	now     func() time.Time
 	refused *lru.Cache[string, State]
 }
 
-// refusals is how many keys that have used up their points are remembered.
+// refusals is the most exhausted keys that are remembered.
 const refusals = 10_000
 
 // sharedPoints is the most points of a window that is shared.
 const sharedPoints = 1000
 
-// stored is the entry of one key, which is hashed: it may hold any bytes, and says who made
-// requests.
+// stored is the entry of one key. The key is hashed, since it may contain any bytes and shows who
+// made requests.
 type stored struct {
 	Key    string        `json:"key"`
 	Counts []storedCount `json:"counts"`
@@ -53,15 +53,12 @@ var table = storage.NewCollection("rate_limits",
 	storage.Ordered("until", func(s *stored) string { return storage.TimeKey(s.Until) }),
 ).OwnedBy(storage.OwnerGatehouse)
 
-// Tables are the collections of this package.
+// Tables returns the collections of this package, for [storage.Define].
 func Tables() []storage.Definer { return []storage.Definer{table} }
 
-// NewShared returns a limiter on a store, whose table it defines. Wide windows are
-// left to local. A nil now is [time.Now].
-func NewShared(ctx context.Context, s storage.Store, local Limiter, now func() time.Time) (*Shared, error) {
-	if now == nil {
-		now = time.Now
-	}
+// NewShared returns a limiter that keeps its counts in a store, and defines its table there.
+// [Purge] has to be called periodically; a gatehouse.Server does that for its own store.
+func NewShared(ctx context.Context, s storage.Store, cfg Config) (*Shared, error) {
 	if err := storage.Define(ctx, s, Tables()...); err != nil {
 		return nil, fmt.Errorf("ratelimit: %w", err)
 	}
@@ -69,7 +66,7 @@ func NewShared(ctx context.Context, s storage.Store, local Limiter, now func() t
 	if err != nil {
 		return nil, fmt.Errorf("ratelimit: %w", err)
 	}
-	return &Shared{s, local, now, refused}, nil
+	return &Shared{s, NewMemory(cfg), cfg.clock(), refused}, nil
 }
 
 // Take implements [Limiter].
@@ -119,7 +116,7 @@ func (s *Shared) Peek(ctx context.Context, key string, windows ...Window) (State
 	return state, err
 }
 
-// wide reports whether one of some windows has too many points to be shared.
+// wide reports whether one of the windows has too many points to be shared.
 func wide(windows []Window) bool {
 	return slices.ContainsFunc(windows, func(w Window) bool { return w.Points > sharedPoints })
 }
@@ -129,8 +126,8 @@ func keyName(key string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// refusal returns the refusal of a key whose period goes on: until it ends, nothing gives points
-// back.
+// refusal returns the refusal of an exhausted key until its period ends. Before that, nothing gives
+// points back.
 func (s *Shared) refusal(name string) (State, bool) {
 	state, ok := s.refused.Get(name)
 	if ok && !s.now().Before(state.Reset) {
@@ -140,7 +137,7 @@ func (s *Shared) refusal(name string) (State, bool) {
 	return state, ok
 }
 
-// load returns the entry of a key, which may be empty.
+// load returns the entry of a key. It is empty if there is none in the store.
 func load(tx storage.Tx, name string) (*entry, error) {
 	d, err := table.Get(tx, name)
 	if errors.Is(err, storage.ErrNotFound) {
@@ -171,8 +168,7 @@ func storedEntry(key string, e *entry) *stored {
 	return s
 }
 
-// Purge removes counts of a [Shared] whose periods have ended. It is
-// housekeeping, to be run now and then.
+// Purge removes the counts of a [Shared] whose periods have ended. It is to be called periodically.
 func Purge(ctx context.Context, s storage.Store, now time.Time) error {
 	return table.Purge(ctx, s, storage.Range{Index: "until", To: storage.TimeKey(now)})
 }

@@ -17,7 +17,7 @@ func TestProcessesCountTogether(t *testing.T) {
 	store := memory.New()
 	defer store.Close()
 	process := func() ratelimit.Limiter {
-		l, err := ratelimit.NewShared(ctx, store, ratelimit.NewMemory(0, c.Now), c.Now)
+		l, err := ratelimit.NewShared(ctx, store, ratelimit.Config{Now: c.Now})
 		if err != nil {
 			t.Fatal(err)
 		}

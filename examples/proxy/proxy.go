@@ -57,7 +57,7 @@ type proxy struct {
 // newProxy returns a proxy of a server. An empty appView is none.
 func newProxy(srv *gatehouse.Server, appView string) (*proxy, error) {
 	p := &proxy{srv: srv, transport: publicTransport(), timeout: timeout}
-	p.meter.Limiter = ratelimit.NewMemory(0, nil)
+	p.meter.Limiter = ratelimit.NewMemory(ratelimit.Config{})
 	if appView != "" {
 		to, err := parseService(appView)
 		if err != nil {

@@ -13,7 +13,6 @@ import (
 	"strings"
 	"time"
 
-	"crypto/rand"
 	"net/netip"
 
 	"github.com/gatehouse-at/gatehouse"
@@ -321,7 +320,7 @@ func (s *Settings) keys(cfg *gatehouse.Config) error {
 		if err != nil {
 			return errors.New("-key-secret: not hexadecimal")
 		}
-		if cfg.Keys.Accounts, err = keys.NewSealed(secret, rand.Reader); err != nil {
+		if cfg.Keys.Accounts, err = keys.NewSealed(secret, nil); err != nil {
 			return fmt.Errorf("-key-secret: %w", err)
 		}
 	}
@@ -356,7 +355,7 @@ func (s *Settings) limiter(ctx context.Context, store storage.Store) (ratelimit.
 	case "off":
 		return ratelimit.Off{}, nil
 	case "shared":
-		return ratelimit.NewShared(ctx, store, ratelimit.NewMemory(0, nil), nil)
+		return ratelimit.NewShared(ctx, store, ratelimit.Config{})
 	}
 	return nil, nil
 }

@@ -27,7 +27,7 @@ func TestActivationLooksAtTheDID(t *testing.T) {
 			}
 		}
 		resolves(200)
-		plc := &did.PLC{Directory: s.Gatehouse.Directory, Signer: rotationKey}
+		plc := &did.Registrar{Directory: s.Gatehouse.Directory, Signer: rotationKey}
 		change := func(f func(*did.Operation)) {
 			t.Helper()
 			if err := plc.Change(context.Background(), syntax.DID(alice.DID), f); err != nil {

@@ -12,8 +12,8 @@ import (
 
 	"github.com/gatehouse-at/gatehouse"
 	"github.com/gatehouse-at/gatehouse/accounts"
-	"github.com/gatehouse-at/gatehouse/accounts/audit"
 	"github.com/gatehouse-at/gatehouse/accounts/did"
+	"github.com/gatehouse-at/gatehouse/audit"
 	"github.com/gatehouse-at/gatehouse/gatehousetest"
 	"github.com/gatehouse-at/gatehouse/xrpc"
 )
@@ -301,7 +301,7 @@ func TestHandles(t *testing.T) {
 			}
 		}
 		gone := s.signUp("gone.test")
-		err = (&did.PLC{Directory: s.Gatehouse.Directory, Signer: serversRotationKey}).Tombstone(t.Context(), syntax.DID(gone.DID))
+		err = (&did.Registrar{Directory: s.Gatehouse.Directory, Signer: serversRotationKey}).Tombstone(t.Context(), syntax.DID(gone.DID))
 		if err != nil {
 			t.Fatal(err)
 		}

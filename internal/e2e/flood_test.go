@@ -337,7 +337,7 @@ func TestSignUpsInADayAreBounded(t *testing.T) {
 func TestTheLimitersRowsAreBounded(t *testing.T) {
 	t.Parallel()
 	forEachStore(t, func(t *testing.T, store storage.Store) {
-		shared, err := ratelimit.NewShared(t.Context(), store, ratelimit.NewMemory(0, nil), nil)
+		shared, err := ratelimit.NewShared(t.Context(), store, ratelimit.Config{})
 		if err != nil {
 			t.Fatal(err)
 		}

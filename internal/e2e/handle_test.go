@@ -20,7 +20,7 @@ func handlesOf(t *testing.T, s *api, directory did.Directory, id string) (here, 
 	if err != nil {
 		t.Fatal(err)
 	}
-	op, err := did.Last(context.Background(), directory, syntax.DID(id))
+	op, err := (&did.Registrar{Directory: directory}).Data(context.Background(), syntax.DID(id))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -35,7 +35,7 @@ func TestHandleChangeWithAFaultyDirectory(t *testing.T) {
 		t.Run(b.name, func(t *testing.T) {
 			directory := newFaulty(t)
 			rotationKey := privateKey(t)
-			plc := &did.PLC{Directory: directory, Signer: rotationKey}
+			plc := &did.Registrar{Directory: directory, Signer: rotationKey}
 			s := newAPI(t, withStore(b.open(t)), config(func(c *gatehouse.Config) { c.DIDs.Directory, c.DIDs.RotationKey = directory, rotationKey }))
 			alice, bob := s.signUp("alice.test"), s.signUp("bob.test")
 			agree := func(want string) {

@@ -20,16 +20,12 @@ import (
 type directory struct{ did.Directory }
 
 func (d directory) LookupDID(ctx context.Context, id syntax.DID) (*identity.Identity, error) {
-	last, err := did.Last(ctx, d.Directory, id)
-	if err != nil {
-		return nil, err
-	}
-	raw, err := json.Marshal(last.Data(id).Document())
+	data, err := (&did.Registrar{Directory: d.Directory}).Data(ctx, id)
 	if err != nil {
 		return nil, err
 	}
 	var doc identity.DIDDocument
-	if err := json.Unmarshal(raw, &doc); err != nil {
+	if err := json.Unmarshal(data.Document(), &doc); err != nil {
 		return nil, err
 	}
 	ident := identity.ParseIdentity(&doc)

@@ -258,11 +258,11 @@ func (s *machine) leftBehind() {
 	if s.holdDeleted > 0 { // then for whom a handle is held
 		stays = append(stays, "held_handles")
 	}
-	err := s.store.View(context.Background(), func(tx storage.Tx) error {
-		tables, err := s.store.Tables(context.Background())
-		if err != nil {
-			return err
-		}
+	tables, err := s.store.Tables(context.Background())
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	err = s.store.View(context.Background(), func(tx storage.Tx) error {
 		for _, table := range tables {
 			for r, err := range tx.Scan(table.Name, storage.Range{}) {
 				if err != nil {

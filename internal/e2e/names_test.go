@@ -93,7 +93,7 @@ func TestNamesHaveOneForm(t *testing.T) {
 
 				alice := s.signUp("alice" + c.suffix)
 				me := bearer(alice.AccessJWT)
-				op, err := did.Last(context.Background(), s.Gatehouse.Directory, syntax.DID(alice.DID))
+				op, err := (&did.Registrar{Directory: s.Gatehouse.Directory}).Data(context.Background(), syntax.DID(alice.DID))
 				if err != nil || op.Services[did.AtprotoPDS].Endpoint != c.endpoint {
 					t.Errorf("the directory has %+v, %v; want %s", op, err, c.endpoint)
 				}
@@ -176,7 +176,7 @@ func TestEndpointsCompareByWhatTheyMean(t *testing.T) {
 	onEach(t, func(t *testing.T, s *api) {
 		alice := s.signUp("alice.test")
 		id := syntax.DID(alice.DID)
-		plc := &did.PLC{Directory: s.Gatehouse.Directory, Signer: serversRotationKey}
+		plc := &did.Registrar{Directory: s.Gatehouse.Directory, Signer: serversRotationKey}
 		naming := func(endpoint string) func(*did.Operation) {
 			return func(op *did.Operation) {
 				op.Services[did.AtprotoPDS] = did.Service{Type: did.AtprotoPDSType, Endpoint: endpoint}
@@ -213,7 +213,7 @@ func TestEndpointsCompareByWhatTheyMean(t *testing.T) {
 		}
 		for _, endpoint := range otherEndpoints {
 			submit(endpoint).refused(400, "InvalidRequest", "Incorrect endpoint on atproto_pds service")
-			if op, err := did.Last(context.Background(), s.Gatehouse.Directory, id); err != nil || op.Services[did.AtprotoPDS].Endpoint == endpoint {
+			if op, err := (&did.Registrar{Directory: s.Gatehouse.Directory}).Data(context.Background(), id); err != nil || op.Services[did.AtprotoPDS].Endpoint == endpoint {
 				t.Errorf("%q was submitted: %v", endpoint, err)
 			}
 		}
@@ -256,7 +256,7 @@ func TestADocumentWithAMixedCaseEndpointStaysGood(t *testing.T) {
 			}
 			s.do(me, "server.activateAccount", nil).ok()
 			s.do(me, "identity.updateHandle", object{"handle": "alicia.test"}).ok()
-			op, err := did.Last(context.Background(), s.Gatehouse.Directory, syntax.DID(alice.DID))
+			op, err := (&did.Registrar{Directory: s.Gatehouse.Directory}).Data(context.Background(), syntax.DID(alice.DID))
 			if err != nil || !slices.Equal(op.AlsoKnownAs, []string{"at://alicia.test"}) {
 				t.Errorf("the DID is %+v, %v", op, err)
 			}

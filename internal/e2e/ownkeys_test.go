@@ -61,11 +61,11 @@ func (o *owner) sign(change func(*did.Operation)) *did.Operation {
 // last is the last operation of the DID.
 func (o *owner) last() *did.Operation {
 	o.s.t.Helper()
-	last, err := did.Last(o.s.t.Context(), o.directory, syntax.DID(o.DID))
+	log, err := o.directory.Log(o.s.t.Context(), syntax.DID(o.DID))
 	if err != nil {
 		o.s.t.Fatal(err)
 	}
-	return last
+	return log[len(log)-1]
 }
 
 // comes signs up with a DID that has only its owner's rotation key. The account isn't activated.

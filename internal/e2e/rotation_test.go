@@ -21,7 +21,7 @@ func TestKeyRotationCutShort(t *testing.T) {
 			alice := syntax.DID(s.signUp("alice.test").DID)
 			published := func() string {
 				t.Helper()
-				op, err := did.Last(ctx, directory, alice)
+				op, err := (&did.Registrar{Directory: directory}).Data(ctx, alice)
 				if err != nil {
 					t.Fatal(err)
 				}

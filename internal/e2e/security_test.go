@@ -283,7 +283,7 @@ var withRotationKey = config(func(c *gatehouse.Config) { c.DIDs.RotationKey = se
 // document, which it remembers for some minutes.
 func (s *api) setDID(t *testing.T, id string, change func(*did.Operation)) {
 	t.Helper()
-	plc := &did.PLC{Directory: s.Gatehouse.Directory, Signer: serversRotationKey}
+	plc := &did.Registrar{Directory: s.Gatehouse.Directory, Signer: serversRotationKey}
 	if err := plc.Change(t.Context(), syntax.DID(id), change); err != nil {
 		t.Fatal(err)
 	}

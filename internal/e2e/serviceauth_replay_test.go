@@ -33,18 +33,18 @@ func newIssuers(t *testing.T, n int) (*did.Local, []*issuer) {
 	var all []*issuer
 	for i := range n {
 		key, label := privateKey(t), privateKey(t)
-		registrar := &did.PLC{Directory: plc, Signer: privateKey(t), Endpoint: "https://elsewhere.example.com"}
-		m, err := registrar.Mint(ctx, did.MintParams{Handle: syntax.Handle(fmt.Sprintf("issuer%d.example.com", i)), SigningKey: didKey(t, key)})
+		registrar := &did.Registrar{Directory: plc, Signer: privateKey(t), PublicURL: "https://elsewhere.example.com"}
+		id, op, err := registrar.Mint(ctx, did.MintParams{Handle: syntax.Handle(fmt.Sprintf("issuer%d.example.com", i)), SigningKey: didKey(t, key)})
 		if err == nil {
-			err = registrar.Submit(ctx, m.DID, m.Operation)
+			err = registrar.Submit(ctx, id, op)
 		}
 		if err == nil {
-			err = registrar.Change(ctx, m.DID, func(op *did.Operation) { op.VerificationMethods["atproto_label"] = didKey(t, label) })
+			err = registrar.Change(ctx, id, func(op *did.Operation) { op.VerificationMethods["atproto_label"] = didKey(t, label) })
 		}
 		if err != nil {
 			t.Fatal(err)
 		}
-		all = append(all, &issuer{t, m.DID.String(), key, label})
+		all = append(all, &issuer{t, id.String(), key, label})
 	}
 	return plc, all
 }

@@ -205,7 +205,7 @@ func TestRecoveryKeyComesFirst(t *testing.T) {
 	const operators = "did:key:zQ3shqwJEJyMBsBXCWyCBpUBMqxcon9oHB7mCvx4sSpMdLJwc"
 	onEach(t, func(t *testing.T, s *api) {
 		alice := s.signUp("alice.test", object{"recoveryKey": users})
-		op, err := did.Last(context.Background(), s.Gatehouse.Directory, syntax.DID(alice.DID))
+		op, err := (&did.Registrar{Directory: s.Gatehouse.Directory}).Data(context.Background(), syntax.DID(alice.DID))
 		if err != nil {
 			t.Fatal(err)
 		}

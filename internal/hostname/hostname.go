@@ -1,5 +1,5 @@
-// Package hostname brings host names into the one form in which DIDs, URLs and handles are
-// compared.
+// Package hostname normalizes host names, so that DIDs, URLs and handles can be compared, and makes
+// the did:web of a host.
 package hostname
 
 import (
@@ -9,15 +9,17 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/bluesky-social/indigo/atproto/syntax"
 	"golang.org/x/net/idna"
 )
 
-// maxName is the longest name that DNS has, without a trailing dot (source: RFC 1035).
+// maxName is the longest name that DNS allows, without a trailing dot (source: RFC 1035).
 const maxName = 253
 
 // Name returns the normal form of a host name without a port: in lower case, without a trailing
-// dot, an internationalised name in ASCII (xn--), as browsers do; an IP address in its
-// canonical form, an IPv6 address without brackets (sources: UTS #46, RFC 5891, RFC 5952).
+// dot, and in ASCII (xn--) if it is an internationalized name, as in browsers. The normal form of
+// an IP address is its canonical form, for IPv6 without brackets (sources: UTS #46, RFC 5891, RFC
+// 5952).
 func Name(raw string) (string, error) {
 	name := raw
 	if !isASCII(name) {
@@ -41,7 +43,7 @@ func Name(raw string) (string, error) {
 }
 
 // Split returns the normal form of a host name that may have a port, as in a URL or a Host header,
-// and the port, which is empty if there is none.
+// and the port. The port is empty if there is none.
 func Split(raw string) (name, port string, err error) {
 	name, port, _ = strings.Cut(raw, ":")
 	switch {
@@ -52,7 +54,7 @@ func Split(raw string) (name, port string, err error) {
 			return "", "", fmt.Errorf("%q is not a host name", raw)
 		}
 		name, port = inside, after
-	case strings.Contains(port, ":"): // an IPv6 address by itself
+	case strings.Contains(port, ":"): // an IPv6 address without brackets
 		name, port = raw, ""
 	}
 	if name, err = Name(name); err != nil {
@@ -68,8 +70,8 @@ func Split(raw string) (name, port string, err error) {
 	return name, strconv.FormatUint(n, 10), nil
 }
 
-// Normal returns the normal form of a host name that may have a port. The ports that HTTP and HTTPS
-// have by default, 80 and 443, are left out.
+// Normal returns the normal form of a host name that may have a port. It omits the default ports of
+// HTTP and HTTPS, 80 and 443.
 func Normal(raw string) (string, error) {
 	name, port, err := Split(raw)
 	if err != nil {
@@ -81,7 +83,21 @@ func Normal(raw string) (string, error) {
 	return Join(name, port), nil
 }
 
-// IsDefault reports whether a port is one that HTTP or HTTPS has by default.
+// WebDID returns the did:web of a host name that may have a port. It is the same for all spellings
+// that have the same normal form (source: the did:web method specification).
+func WebDID(host string) (syntax.DID, error) {
+	normal, err := Normal(host)
+	if err != nil {
+		return "", err
+	}
+	id, err := syntax.ParseDID("did:web:" + strings.ReplaceAll(normal, ":", "%3A"))
+	if err != nil {
+		return "", fmt.Errorf("%q is not a host name: %w", host, err)
+	}
+	return id, nil
+}
+
+// IsDefault reports whether a port is the default port of HTTP or HTTPS.
 func IsDefault(port string) bool { return port == "80" || port == "443" }
 
 // IsLoopback reports whether a host name without a port is "localhost" or a loopback address.
@@ -94,7 +110,7 @@ func IsLoopback(raw string) bool {
 	return name == "localhost" || err == nil && addr.IsLoopback()
 }
 
-// Join puts a name and a port together again, without a colon if there is no port.
+// Join is the reverse of Split.
 func Join(name, port string) string {
 	if strings.Contains(name, ":") {
 		name = "[" + name + "]"

@@ -3,6 +3,8 @@ package hostname
 import (
 	"strings"
 	"testing"
+
+	"github.com/bluesky-social/indigo/atproto/syntax"
 )
 
 func TestNormal(t *testing.T) {
@@ -33,7 +35,7 @@ func TestNormal(t *testing.T) {
 		"a\x00b", "a\xffb", "ex/ämple", "ä b.example", "ä\u2028.example", "pds：80.example", "xn--ä.example", strings.Repeat("a", 254),
 	} {
 		if got, err := Normal(raw); err == nil {
-			t.Errorf("%q is %q", raw, got)
+			t.Errorf("%q was accepted as %q", raw, got)
 		}
 	}
 }
@@ -44,6 +46,23 @@ func TestSplitKeepsDefaultPorts(t *testing.T) {
 	} {
 		if name, port, err := Split(raw); err != nil || [2]string{name, port} != want {
 			t.Errorf("%q: %q, %q, %v", raw, name, port, err)
+		}
+	}
+}
+
+func TestWebDID(t *testing.T) {
+	for host, want := range map[string]syntax.DID{
+		"alice.example.com": "did:web:alice.example.com", "LOCALHOST:2583": "did:web:localhost%3A2583",
+		"Example.com.": "did:web:example.com", "example.com:443": "did:web:example.com", "localhost:80": "did:web:localhost",
+		"example.com:": "did:web:example.com", "münchen.example.com": "did:web:xn--mnchen-3ya.example.com",
+	} {
+		if got, err := WebDID(host); err != nil || got != want {
+			t.Errorf("%s: %s, %v", host, got, err)
+		}
+	}
+	for _, host := range []string{"", "no host", "example.com/path", "example.com:port", "example.com%3A80", "[::1]:80", "a:1:2"} {
+		if got, err := WebDID(host); err == nil {
+			t.Errorf("%q: %s", host, got)
 		}
 	}
 }
@@ -59,7 +78,7 @@ func TestLoopback(t *testing.T) {
 	}
 }
 
-// FuzzNormal: a normal form stays as it is, and is ASCII without upper-case letters.
+// FuzzNormal checks that Normal is idempotent and returns ASCII without upper-case letters.
 func FuzzNormal(f *testing.F) {
 	for _, seed := range []string{"PDS.example.com.:443", "[::1]:2583", "münchen.example", "ｐｄｓ。test", "xn--a", "127.0.0.1:80"} {
 		f.Add(seed)

@@ -15,8 +15,8 @@ const (
 	hashSize = 32
 )
 
-// The most that a stored hash may ask for. A string that got into the store from
-// elsewhere must not be able to take the server's memory or time.
+// The highest costs of a stored hash that is accepted. A string from elsewhere that got into the
+// store must not be able to take up the server's memory or time.
 const (
 	maxMemory  = 1 << 20 // KiB: 1 GiB
 	maxWork    = 1 << 22 // KiB times passes: some ten seconds
@@ -25,24 +25,24 @@ const (
 	minSize    = 8
 )
 
-// minMemory is the least memory of a lane, in KiB (source: RFC 9106, section 3.1).
+// minMemory is the least memory of a lane in KiB (source: RFC 9106, section 3.1).
 const minMemory = 8
 
-// check refuses costs that argon2 can't do or that this package won't.
+// check returns an error for costs that argon2id doesn't allow, or that are too high.
 func (p Params) check() error {
 	switch {
 	case p.Time < 1 || p.Threads < 1 || p.Memory < minMemory*uint32(p.Threads):
-		return fmt.Errorf("%s is too little: argon2id needs t and p of at least 1, and m of at least 8 times p", p)
+		return fmt.Errorf("%s is too little: t and p must be at least 1, and m at least 8 times p", p)
 	case p.Memory > maxMemory, p.Threads > maxThreads, p.work() > maxWork:
 		return fmt.Errorf("%s is too much: at most m=%d, p=%d, and m times t of %d", p, maxMemory, maxThreads, maxWork)
 	}
 	return nil
 }
 
-// work is the passes over a KiB of memory.
+// work returns the cost as a number of passes over one KiB of memory.
 func (p Params) work() int64 { return int64(p.Memory) * int64(p.Time) }
 
-// String returns the parameters as they stand in a PHC string.
+// String returns the parameters in the form that they have in a PHC string.
 func (p Params) String() string {
 	return fmt.Sprintf("m=%d,t=%d,p=%d", p.Memory, p.Time, p.Threads)
 }
@@ -65,7 +65,7 @@ func (a *argon2Hash) String() string {
 	return fmt.Sprintf("$argon2id$v=%d$%s$%s$%s", argon2.Version, a.Params, b64.EncodeToString(a.salt), b64.EncodeToString(a.sum))
 }
 
-// parseArgon2 reads a PHC string. Its errors don't repeat the string.
+// parseArgon2 parses a PHC string. Its errors don't contain the string.
 func parseArgon2(s string) (*argon2Hash, error) {
 	parts := strings.Split(s, "$")
 	if len(parts) != 6 || parts[0] != "" || parts[1] != "argon2id" || parts[2] != "v="+strconv.Itoa(argon2.Version) {
@@ -90,7 +90,8 @@ func parseArgon2(s string) (*argon2Hash, error) {
 	return a, nil
 }
 
-// parseParams reads "m=19456,t=2,p=1", in this order as the PHC specification has it.
+// parseParams parses parameters such as "m=19456,t=2,p=1". The PHC specification prescribes the
+// order.
 func parseParams(s string) (Params, bool) {
 	var n [3]uint64
 	parts := strings.Split(s, ",")
@@ -116,7 +117,7 @@ func decode(s string) ([]byte, error) {
 		return nil, err
 	}
 	if len(b) < minSize || len(b) > maxSize {
-		return nil, fmt.Errorf("%d bytes; from %d to %d are possible", len(b), minSize, maxSize)
+		return nil, fmt.Errorf("it has %d bytes, and must have from %d to %d", len(b), minSize, maxSize)
 	}
 	return b, nil
 }

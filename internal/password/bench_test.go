@@ -9,8 +9,8 @@ import (
 	"github.com/gatehouse-at/gatehouse/accounts/ratelimit"
 )
 
-// BenchmarkScryptWork measures what scrypt costs: "units" is the median of how long scrypt takes
-// next to argon2id with [DefaultParams], times the work of that.
+// BenchmarkScryptWork measures the cost of scrypt. The metric "units" is the median ratio of the
+// times of scrypt and argon2id with [DefaultParams], times the work of the latter.
 func BenchmarkScryptWork(b *testing.B) {
 	argon2 := &argon2Hash{Params: DefaultParams, salt: make([]byte, saltSize), size: hashSize}
 	scrypt := &scryptHash{salt: "00112233445566778899aabbccddeeff"}
@@ -29,13 +29,13 @@ func BenchmarkScryptWork(b *testing.B) {
 	b.ReportMetric(units[len(units)/2], "units")
 }
 
-// BenchmarkWrongPassword measures that a login which fails takes as long whatever it fails for.
+// BenchmarkWrongPassword shows that failing logins take equally long whatever the reason.
 func BenchmarkWrongPassword(b *testing.B) {
 	h, err := New(Config{})
 	if err != nil {
 		b.Fatal(err)
 	}
-	dearest := h.Work(knownScrypt)
+	highest := h.Work(knownScrypt)
 	own, err := h.Hash(b.Context(), "pw")
 	if err != nil {
 		b.Fatal(err)
@@ -48,7 +48,7 @@ func BenchmarkWrongPassword(b *testing.B) {
 	} {
 		b.Run(c.name, func(b *testing.B) {
 			for b.Loop() {
-				if err := wrongPassword(b.Context(), h, c.encoded, dearest); err != nil {
+				if err := wrongPassword(b.Context(), h, c.encoded, highest); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -56,8 +56,8 @@ func BenchmarkWrongPassword(b *testing.B) {
 	}
 }
 
-// BenchmarkQueue measures what the queue adds to the cheapest hash: when a worker is free, and when
-// many wait for one.
+// BenchmarkQueue measures what the queue adds to the cheapest hash when a worker is free, and when
+// many callers wait for one.
 func BenchmarkQueue(b *testing.B) {
 	b.Run("alone", func(b *testing.B) {
 		q := newQueue(1, 1)

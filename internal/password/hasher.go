@@ -13,37 +13,37 @@ import (
 	"github.com/gatehouse-at/gatehouse/accounts/ratelimit"
 )
 
-// ErrUnknownFormat says that a stored hash is in no form that this package
-// knows, or asks for more work than it is willing to do.
+// ErrUnknownFormat is returned when a stored hash is not of a form that this package knows, or
+// would cost more than it accepts. Clients are answered 500 InternalServerError.
 var ErrUnknownFormat = errors.New("password: unknown hash format")
 
 // Params are the costs of an argon2id hash (source: RFC 9106).
 type Params struct {
 	// Time is the number of passes over the memory.
 	Time uint32
-	// Memory is in KiB.
+	// Memory is the memory in KiB.
 	Memory uint32
-	// Threads is how many lanes are filled at the same time.
+	// Threads is the number of lanes that are filled at the same time.
 	Threads uint8
 }
 
-// DefaultParams take 19 MiB and two passes in one thread: what OWASP recommends
-// for a server that is also doing other things. A hash takes some tens of milliseconds.
+// DefaultParams take 19 MiB and two passes in one thread, which OWASP recommends for a server that
+// also does other things. A hash takes some tens of milliseconds.
 var DefaultParams = Params{Time: 2, Memory: 19 * 1024, Threads: 1}
 
-// CheapParams hash in microseconds. They protect nothing: they are for tests.
+// CheapParams take microseconds. They are for tests, and don't protect passwords.
 var CheapParams = Params{Time: 1, Memory: 8, Threads: 1}
 
 // Config configures a [Hasher]. The zero value is a good choice for a server.
 type Config struct {
 	// Params are the costs of new hashes. Default [DefaultParams].
 	Params Params
-	// Workers is how many hashes are computed at once. Each takes a processor and the
-	// memory of Params. Default: one processor fewer than there are, so that
-	// a rush of logins leaves room for everything else; at least 1.
+	// Workers is how many hashes are computed at the same time. Each takes a processor and the
+	// memory of Params. Default: one less than the number of processors, so that many logins at
+	// once leave room for everything else; at least 1.
 	Workers int
-	// Queue is how many callers may wait for a worker. Beyond it those of the network addresses
-	// with the most waiters get [ErrBusy]. Default: 64 for each worker.
+	// Queue is how many callers may wait for a worker. Beyond that, callers of the network address
+	// with the most waiters get an [ErrBusy]. Default: 64 for each worker.
 	Queue int
 	// Rand is the source of salts. Default [rand.Reader].
 	Rand io.Reader
@@ -54,10 +54,11 @@ type Hasher struct {
 	params Params
 	rand   io.Reader
 	queue  *queue
-	spent  func(work int64) // told of each derivation; for tests
+	spent  func(work int64) // called with the cost of each derivation, for tests
 }
 
-// New returns a Hasher.
+// New returns a Hasher. It returns an error if a number in the configuration is negative, or Params
+// are not acceptable.
 func New(cfg Config) (*Hasher, error) {
 	if cfg.Params == (Params{}) {
 		cfg.Params = DefaultParams
@@ -87,7 +88,7 @@ func New(cfg Config) (*Hasher, error) {
 	}, nil
 }
 
-// Hash returns the encoded hash of a password, with a new salt. It returns [ErrBusy] if too many
+// Hash returns the encoded hash of a password with a new salt. Errors: [ErrBusy] if too many
 // callers wait, and the context's error if that ends before the work begins.
 func (h *Hasher) Hash(ctx context.Context, password string) (string, error) {
 	salt := make([]byte, saltSize)
@@ -107,13 +108,13 @@ func (h *Hasher) Hash(ctx context.Context, password string) (string, error) {
 }
 
 // Verify reports whether a password is the one that was hashed and, if so, whether the hash should
-// be replaced by a new one because it has another form or other costs than those of the
-// configuration. An encoded hash that can't be used is an [ErrUnknownFormat]; the other errors are
-// those of [Hasher.Hash].
+// be replaced by a new one because its form or its parameters differ from the configuration. An
+// encoded hash that can't be used is an [ErrUnknownFormat]; the other errors are those of
+// [Hasher.Hash].
 //
 // A wrong password costs at least the given work and that of the configuration, so that it takes as
-// long as one for an account that doesn't exist (see [Hasher.Dummy]); a right one costs what its
-// own hash does. The work to give is the most that [Hasher.Work] says of a hash in use.
+// long as for an account that doesn't exist (see [Hasher.Dummy]). A right one costs what its own
+// hash does. The work to give is the highest that [Hasher.Work] returns for a hash in use.
 func (h *Hasher) Verify(ctx context.Context, encoded, password string, work int64) (ok, rehash bool, err error) {
 	v, err := parse(encoded)
 	if err != nil {
@@ -134,8 +135,8 @@ func (h *Hasher) Dummy(ctx context.Context, password string, work int64) error {
 	return err
 }
 
-// Work returns what it costs to verify a password against an encoded hash, in passes over a KiB of
-// argon2id's memory, or 0 if the hash can't be used.
+// Work returns what it costs to verify a password against an encoded hash, as the number of passes
+// of argon2id over one KiB of memory. It is 0 if the hash can't be used.
 func (h *Hasher) Work(encoded string) int64 {
 	v, err := parse(encoded)
 	if err != nil {
@@ -146,11 +147,11 @@ func (h *Hasher) Work(encoded string) int64 {
 
 // verifier is a stored hash.
 type verifier interface {
-	// derive hashes a password as the stored one was.
+	// derive hashes a password in the way of the stored hash.
 	derive(password string) ([]byte, error)
-	// want is what derive should give.
+	// want returns what derive returns for the right password.
 	want() []byte
-	// work is what derive costs, as [Hasher.Work] has it.
+	// work returns the cost of derive in the unit of [Hasher.Work].
 	work() int64
 }
 
@@ -166,8 +167,8 @@ func (h *Hasher) enter(ctx context.Context) error {
 	return h.queue.enter(ctx, ratelimit.FromContext(ctx).Address)
 }
 
-// try reports whether a password is the one of a hash, when it is the caller's turn. If it isn't,
-// what is missing of the work is done too.
+// try waits for the caller's turn, and reports whether a password is the one of a hash. If it
+// isn't, the rest of the given work is done too.
 func (h *Hasher) try(ctx context.Context, v verifier, password string, work int64) (bool, error) {
 	if err := h.enter(ctx); err != nil {
 		return false, err
@@ -180,20 +181,22 @@ func (h *Hasher) try(ctx context.Context, v verifier, password string, work int6
 	if subtle.ConstantTimeCompare(sum, v.want()) == 1 {
 		return true, nil
 	}
-	// The context isn't looked at again: a caller who gives up must not learn either, from how long
-	// the worker stays busy, which hash it was.
+	// The context isn't checked again: a caller who gives up must not learn from how long the
+	// worker stays busy which hash it was either.
 	if rest := h.rest(h.missing(v.work(), work)); rest != nil {
 		_, err = h.derive(rest, password)
 	}
 	return false, err
 }
 
-// missing is what is still to be done after some work, to make it at least as much as the given
-// work and that of the configuration. No work makes it more than a stored hash may ask for.
+// missing returns how much work is left after some of it is done, so that it is at least the given
+// work and that of the configuration. The given work counts only up to the highest cost of a stored
+// hash.
 func (h *Hasher) missing(done, work int64) int64 {
 	return max(min(work, maxWork), h.params.work()) - done
 }
 
+// derive hashes a password in the way of a stored hash.
 func (h *Hasher) derive(v verifier, password string) ([]byte, error) {
 	if h.spent != nil {
 		h.spent(v.work())
@@ -201,10 +204,11 @@ func (h *Hasher) derive(v verifier, password string) ([]byte, error) {
 	return v.derive(password)
 }
 
-// rest returns a hash that costs so much work, or nil if that is too little for one. It takes the
-// memory of the configuration in several passes rather than more memory in one: a pass over memory
-// that was never used before costs more for each KiB than hashes in use do. The work is rounded
-// down, by less than a KiB for each pass, and argon2 rounds the memory to 4 KiB for each lane.
+// rest returns a verifier that costs about so much work, or nil if that is too little for a hash.
+// It uses the memory of the configuration in several passes rather than more memory in one pass: a
+// pass over memory that was never used before costs more for each KiB than that of hashes in use.
+// The work is rounded down by less than one KiB for each pass, and argon2 rounds the memory to 4
+// KiB for each lane.
 func (h *Hasher) rest(work int64) verifier {
 	if work < minMemory {
 		return nil

@@ -131,7 +131,7 @@ func TestUnusableHashesAreErrors(t *testing.T) {
 				t.Errorf("ok %t, rehash %t, %v", ok, rehash, err)
 			}
 			if err != nil && (strings.Contains(err.Error(), sum) || strings.Contains(err.Error(), "hunter2")) {
-				t.Errorf("the error tells the secret: %v", err)
+				t.Errorf("the error contains the secret: %v", err)
 			}
 		})
 	}
@@ -151,7 +151,7 @@ func TestBadConfigurations(t *testing.T) {
 	}
 }
 
-func TestZeroConfigMakesAWorkingHasher(t *testing.T) {
+func TestZeroConfigWorks(t *testing.T) {
 	h, err := New(Config{})
 	if err != nil {
 		t.Fatal(err)
@@ -178,7 +178,7 @@ func TestSaltsComeFromTheConfiguredSource(t *testing.T) {
 		t.Errorf("%q, %v", encoded, err)
 	}
 	if _, err := h.Hash(t.Context(), "pw"); err == nil {
-		t.Error("no error from a source that ran dry")
+		t.Error("no error from a source that is too short")
 	}
 }
 
@@ -219,7 +219,7 @@ func TestWaitingEndsWithTheContext(t *testing.T) {
 	}
 }
 
-// counting is a verifier that notes how many of it run at the same time.
+// counting is a verifier that records how many of them run at the same time.
 type counting struct {
 	mu           *sync.Mutex
 	running, top *int
@@ -244,7 +244,7 @@ func (c counting) derive(string) ([]byte, error) {
 	return nil, nil
 }
 
-func TestOnlySoManyHashesRunAtOnce(t *testing.T) {
+func TestConcurrentHashesAreBounded(t *testing.T) {
 	const workers, callers = 3, 20
 	h := cheap(t, workers)
 	c := counting{new(sync.Mutex), new(int), new(int), make(chan struct{}, callers), make(chan struct{})}
@@ -266,7 +266,7 @@ func TestOnlySoManyHashesRunAtOnce(t *testing.T) {
 	}
 }
 
-// blocking is a verifier that tells when it begins and goes on when it is let.
+// blocking is a verifier that reports when it begins, and continues when it is allowed to.
 type blocking struct {
 	name string
 	at   chan string
@@ -335,11 +335,11 @@ func TestClientsWaitInLinesByAddress(t *testing.T) {
 		b.on <- struct{}{}
 		wg.Wait()
 
-		// Callers without an address share a line, and leave it with their contexts.
+		// Callers without an address share a line, and leave it when their contexts end.
 		start("first", "", nil)
 		<-b.at
 		for range 4 {
-			start("nobody's", "", context.Canceled)
+			start("without an address", "", context.Canceled)
 		}
 		start("beyond the bound", "", ErrBusy)
 		cancel()

@@ -9,24 +9,25 @@ import (
 	"github.com/gatehouse-at/gatehouse/accounts/ratelimit"
 )
 
-// ErrBusy says that a password wasn't hashed because too many are waiting already. The caller may
-// try again in a few seconds. It is a [ratelimit.ErrBusy].
+// ErrBusy is returned when a password wasn't hashed because too many are waiting already. It is a
+// [ratelimit.ErrBusy]: clients are answered 503 ServiceUnavailable, and may try again in some
+// seconds.
 var ErrBusy = fmt.Errorf("password: %w to be hashed", ratelimit.ErrBusy)
 
-// queue lets so many callers work at once and makes the others wait in line, a line for each
-// address. The lines are served in turn, so that an address with many waiters delays the others by
-// one of its own each time and no more. A caller that leaves hands its slot to the next waiter.
+// queue is a semaphore with lines of waiters, one for each address. The lines are served in turn,
+// so that an address with many waiters delays each caller of another address by at most one of its
+// own. A caller that leaves hands its slot to the next waiter.
 type queue struct {
-	limit int // how many may wait
+	limit int // the most waiters
 
 	mu      sync.Mutex
-	free    int // slots that nobody has; none while anybody waits
+	free    int // slots that nobody holds; 0 while anybody waits
 	waiting int
-	lines   map[string]*line // by address; none is empty
-	turns   []*line          // the same lines, the one that is served next first
+	lines   map[string]*line // by address, without empty ones
+	turns   []*line          // the same lines in the order in which they are served next
 }
 
-// line is the waiters of an address, the oldest first.
+// line has the waiters of one address, oldest first.
 type line struct {
 	address string
 	waiters []*waiter
@@ -34,8 +35,8 @@ type line struct {
 
 type waiter struct {
 	line *line
-	// outcome gets one value when the waiter is taken out of its line by another: nil with a slot,
-	// or ErrBusy.
+	// outcome gets one value when the waiter is taken out of its line by another goroutine: nil
+	// with a slot, or ErrBusy.
 	outcome chan error
 }
 
@@ -43,8 +44,8 @@ func newQueue(slots, limit int) *queue {
 	return &queue{limit: limit, free: slots, lines: map[string]*line{}}
 }
 
-// enter waits for a slot. It returns nil with one, which leave gives back; [ErrBusy] if too many
-// wait; or the context's error if that ends first, in which case there is no slot to give back.
+// enter waits for a slot, which leave gives back. Errors: [ErrBusy] if too many callers wait, and
+// the context's error if that ends first. With an error there is no slot to give back.
 func (q *queue) enter(ctx context.Context, address string) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -60,7 +61,7 @@ func (q *queue) enter(ctx context.Context, address string) error {
 			if q.abandon(w) {
 				return ctx.Err()
 			}
-			err = <-w.outcome // it came at the same time
+			err = <-w.outcome // which it got at the same time
 		}
 		if err != nil {
 			return err
@@ -73,8 +74,8 @@ func (q *queue) enter(ctx context.Context, address string) error {
 	return nil
 }
 
-// join takes a slot if one is free, and then returns no waiter. Otherwise it returns a new waiter
-// at the end of its address's line, or [ErrBusy].
+// join takes a slot if one is free, and then returns no waiter. Otherwise it adds a waiter to the
+// line of the address, or returns an [ErrBusy].
 func (q *queue) join(address string) (*waiter, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -97,10 +98,11 @@ func (q *queue) join(address string) (*waiter, error) {
 	return w, nil
 }
 
-// makeRoom turns the newest waiter of the longest line away, if that line is longer than the
-// newcomer's would be. Of several longest lines, the one whose turn is the last gives way.
+// makeRoom rejects the newest waiter of the longest line if that line is longer than the newcomer's
+// would be, and reports whether it did. If several lines are the longest, it is the one that is
+// served last.
 func (q *queue) makeRoom(newcomers *line) bool {
-	n := 2 // the least length of a line that gives way: one more than the newcomer's will be
+	n := 2 // the least length of a line that loses a waiter: one more than the newcomer's would have
 	if newcomers != nil {
 		n += len(newcomers.waiters)
 	}
@@ -119,7 +121,7 @@ func (q *queue) makeRoom(newcomers *line) bool {
 	return true
 }
 
-// leave hands the caller's slot to the next waiter, or sets it free.
+// leave hands the caller's slot to the next waiter, or frees it.
 func (q *queue) leave() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -134,15 +136,16 @@ func (q *queue) leave() {
 	w.outcome <- nil
 }
 
-// abandon takes a waiter out of its line, unless it has an outcome already.
+// abandon takes a waiter out of its line, and reports whether it did: not if it has an outcome
+// already.
 func (q *queue) abandon(w *waiter) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.remove(w)
 }
 
-// remove takes a waiter out of its line, and the line out of the queue if it was the last in it.
-// It reports whether the waiter was there.
+// remove takes a waiter out of its line, and the line out of the queue if it is empty then. It
+// reports whether the waiter was in the line.
 func (q *queue) remove(w *waiter) bool {
 	l := w.line
 	i := slices.Index(l.waiters, w)

@@ -14,7 +14,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// desk is a queue whose waiters are looked at from outside, without goroutines.
+// desk is a queue whose waiters are controlled without goroutines.
 type desk struct {
 	t testing.TB
 	*queue
@@ -50,7 +50,7 @@ func (d *desk) find(name string) *waiter {
 	return d.waiters[i]
 }
 
-// outcomes returns the names of those who have got an outcome since they were asked last.
+// outcomes returns the names of the waiters that got an outcome since the last call.
 func (d *desk) outcomes() (served, turnedAway []string) {
 	for _, w := range d.waiters {
 		select {
@@ -66,7 +66,7 @@ func (d *desk) outcomes() (served, turnedAway []string) {
 	return served, turnedAway
 }
 
-// serve gives the slot back until nobody waits, and returns the order in which it was handed on.
+// serve gives the slot back until nobody waits, and returns the order in which waiters got it.
 func (d *desk) serve() string {
 	d.t.Helper()
 	var order []string
@@ -96,7 +96,7 @@ func TestAddressesAreServedInTurn(t *testing.T) {
 	}
 }
 
-func TestACrowdDelaysOthersByOneOfItsOwn(t *testing.T) {
+func TestManyWaitersDelayOthersByOne(t *testing.T) {
 	d := newDesk(t, 100)
 	for range 50 {
 		d.join("a1")
@@ -109,7 +109,7 @@ func TestACrowdDelaysOthersByOneOfItsOwn(t *testing.T) {
 	if got := d.serve(); !strings.HasPrefix(got, "a1 b1 a1") {
 		t.Errorf("served in the order %q", got)
 	}
-	// Who comes back when it was served is behind those who wait already.
+	// A caller that comes again after it was served waits behind those who wait already.
 	d.join("a1", "a2", "b1")
 	d.leave()
 	d.outcomes()
@@ -121,7 +121,7 @@ func TestACrowdDelaysOthersByOneOfItsOwn(t *testing.T) {
 	}
 }
 
-func TestAFullQueueTurnsTheHeaviestAddressAway(t *testing.T) {
+func TestAFullQueueRejectsTheAddressWithTheMostWaiters(t *testing.T) {
 	for _, c := range []struct {
 		joined, newcomer string
 		away             string // "" if it is the newcomer
@@ -157,7 +157,7 @@ func TestAFullQueueTurnsTheHeaviestAddressAway(t *testing.T) {
 	}
 }
 
-func TestACrowdCantFillTheQueue(t *testing.T) {
+func TestOneAddressCantFillTheQueue(t *testing.T) {
 	d := newDesk(t, 64)
 	for range 64 {
 		d.join("a1")
@@ -178,7 +178,7 @@ func TestACrowdCantFillTheQueue(t *testing.T) {
 	}
 }
 
-func TestWhoGivesUpLeavesItsPlace(t *testing.T) {
+func TestAWaiterThatGivesUpFreesItsPlace(t *testing.T) {
 	d := newDesk(t, 4)
 	d.join("a1", "a2", "b1", "c1")
 	for _, name := range []string{"a1", "b1"} {
@@ -205,7 +205,7 @@ func TestWhoGivesUpLeavesItsPlace(t *testing.T) {
 	}
 }
 
-func TestOfTwoThingsAtOnceAWaiterHasOneOutcome(t *testing.T) {
+func TestConcurrentEventsHaveOneOutcome(t *testing.T) {
 	ended, end := context.WithCancel(t.Context())
 	end()
 	q := newQueue(1, 1)
@@ -235,8 +235,9 @@ func TestOfTwoThingsAtOnceAWaiterHasOneOutcome(t *testing.T) {
 	})
 }
 
-// Random callers come, give up and leave; what must hold always is looked at after each.
-func TestQueueKeepsItsBoundsAndItsTurns(t *testing.T) {
+// TestQueueInvariants lets random callers join, give up and leave, and checks the invariants after
+// each step.
+func TestQueueInvariants(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		slots, limit := rapid.IntRange(1, 3).Draw(t, "slots"), rapid.IntRange(1, 8).Draw(t, "limit")
 		q := newQueue(slots, limit)
@@ -331,8 +332,8 @@ func TestQueueKeepsItsBoundsAndItsTurns(t *testing.T) {
 	})
 }
 
-// Many callers at once, of whom some give up.
-func TestEverybodyHasOneOutcome(t *testing.T) {
+// TestConcurrentCallersHaveOneOutcome has many concurrent callers, some of which give up.
+func TestConcurrentCallersHaveOneOutcome(t *testing.T) {
 	const slots, limit, callers, rounds = 3, 16, 40, 200
 	q := newQueue(slots, limit)
 	var working, served, busy, gaveUp atomic.Int64

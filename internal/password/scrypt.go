@@ -9,8 +9,8 @@ import (
 	"golang.org/x/crypto/scrypt"
 )
 
-// The costs of the reference PDS's hashes: the defaults of Node.js' crypto.scrypt,
-// with a key of 64 bytes.
+// The parameters of the reference PDS's hashes: the defaults of crypto.scrypt in Node.js, with a
+// key of 64 bytes.
 const (
 	scryptN       = 1 << 14
 	scryptR       = 8
@@ -18,16 +18,16 @@ const (
 	scryptKeySize = 64
 )
 
-// What the form costs in passes over a KiB of argon2id's memory, as BenchmarkScryptWork measures
-// it, rounded to thousands. Argon2 is written in assembly for amd64 only; scrypt is plain Go
-// everywhere. (The second number was measured on amd64 with the build tag purego.)
+// The cost of a scrypt hash in the unit of [Hasher.Work], as measured by BenchmarkScryptWork and
+// rounded to thousands. On amd64 argon2 is written in assembly; elsewhere both are plain Go. (The
+// second number was measured on amd64 with the build tag purego.)
 const (
 	scryptWorkAMD64 = 54_000
 	scryptWorkPlain = 40_000
 )
 
-// scryptHash is a hash of the reference PDS: salt and hash in hexadecimal, with a
-// colon between them. The salt is used as it is written, not decoded.
+// scryptHash is a hash of the reference PDS: the salt and the hash in hexadecimal, separated by a
+// colon. The salt is used as written, without decoding it.
 type scryptHash struct {
 	salt string
 	sum  []byte

@@ -36,7 +36,7 @@ func TestWorkOfHashes(t *testing.T) {
 	}
 }
 
-// spending returns the work of all derivations that a call makes.
+// spending returns the total work of the derivations that a call makes.
 func spending(h *Hasher, call func() error) (total int64, err error) {
 	h.spent = func(work int64) { total += work }
 	defer func() { h.spent = nil }()
@@ -44,7 +44,7 @@ func spending(h *Hasher, call func() error) (total int64, err error) {
 	return total, err
 }
 
-// wrongPassword tries a wrong password for a stored hash, or for nobody's if that is empty.
+// wrongPassword verifies a wrong password against a stored hash, or calls Dummy if that is empty.
 func wrongPassword(ctx context.Context, h *Hasher, encoded string, work int64) error {
 	if encoded == "" {
 		return h.Dummy(ctx, "wrong", work)
@@ -56,12 +56,12 @@ func wrongPassword(ctx context.Context, h *Hasher, encoded string, work int64) e
 	return err
 }
 
-func TestAllFailedLoginsCostTheSame(t *testing.T) {
+func TestFailedLoginsCostTheSame(t *testing.T) {
 	scrypt := cheap(t, 1).Work(knownScrypt)
 	for _, c := range []struct {
 		name   string
 		params Params
-		work   int64 // of the dearest hash in use
+		work   int64 // of the most expensive hash in use
 		want   int64
 		stored []string
 	}{
@@ -121,7 +121,7 @@ func TestARightPasswordCostsItsOwnHash(t *testing.T) {
 	}
 }
 
-// A context that ended costs nothing, whatever work is given.
+// TestAnEndedContextCostsNothing gives a context that has ended, with any amount of work.
 func TestAnEndedContextCostsNothing(t *testing.T) {
 	h := cheap(t, 1)
 	ctx, cancel := context.WithCancel(t.Context())

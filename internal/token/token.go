@@ -1,9 +1,10 @@
-// Package token makes the random strings that Gatehouse hands out, and the
-// keyed hashes under which it keeps them.
+// Package token makes the random strings that Gatehouse hands out as codes, passwords and token
+// identifiers, and the keyed hashes under which it stores them.
 package token
 
 import (
 	"crypto/hmac"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base32"
 	"encoding/base64"
@@ -14,18 +15,23 @@ import (
 
 var base32Lower = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
 
-// Base32 returns n random characters of a-z2-7: five bits each.
-func Base32(rand io.Reader, n int) (string, error) {
+// Base32 returns n random characters of a-z2-7, which carry five bits each. A nil source of
+// randomness is [rand.Reader].
+func Base32(source io.Reader, n int) (string, error) {
+	if source == nil {
+		source = rand.Reader
+	}
 	b := make([]byte, (n*5+7)/8)
-	if _, err := io.ReadFull(rand, b); err != nil {
+	if _, err := io.ReadFull(source, b); err != nil {
 		return "", fmt.Errorf("reading randomness: %w", err)
 	}
 	return base32Lower.EncodeToString(b)[:n], nil
 }
 
-// Grouped returns random characters of a-z2-7 in groups joined by dashes.
-func Grouped(rand io.Reader, groups, size int) (string, error) {
-	s, err := Base32(rand, groups*size)
+// Grouped returns random characters of a-z2-7 in groups of a size, joined by dashes. A nil source
+// of randomness is [rand.Reader].
+func Grouped(source io.Reader, groups, size int) (string, error) {
+	s, err := Base32(source, groups*size)
 	if err != nil {
 		return "", err
 	}
@@ -36,8 +42,8 @@ func Grouped(rand io.Reader, groups, size int) (string, error) {
 	return strings.Join(parts, "-"), nil
 }
 
-// Hash is the keyed hash (HMAC-SHA256) of parts, as 43 characters of base64url.
-// No two lists of parts give the same input to it.
+// Hash returns the keyed hash (HMAC-SHA256) of a list of parts as 43 characters of base64url.
+// Different lists are hashed as different inputs: "ab", "c" isn't the same as "a", "bc".
 func Hash(key []byte, parts ...string) string {
 	return base64.RawURLEncoding.EncodeToString(mac(key, parts))
 }
@@ -50,11 +56,11 @@ func mac(key []byte, parts []string) []byte {
 	return m.Sum(nil)
 }
 
-// Derive returns n characters of a-z2-7, 51 at most, that follow from a key and parts and can't be
-// told from random ones without the key.
+// Derive returns n characters of a-z2-7, at most 51, that are determined by a key and a list of
+// parts. Without the key they can't be told from random ones.
 func Derive(key []byte, n int, parts ...string) string {
 	return base32Lower.EncodeToString(mac(key, parts))[:n]
 }
 
-// Equal compares two hashes in constant time.
+// Equal compares two hashes in a time that doesn't depend on where they differ.
 func Equal(a, b string) bool { return hmac.Equal([]byte(a), []byte(b)) }

@@ -1,5 +1,5 @@
-// Package typed cleans up what people type and paste: it removes characters that they can't see,
-// and brings others into their ordinary forms.
+// Package typed normalizes what people type and paste: it removes invisible characters and replaces
+// variants of characters with their ordinary forms.
 package typed
 
 import (
@@ -9,9 +9,9 @@ import (
 	"golang.org/x/text/width"
 )
 
-// Name returns a name, such as a handle, without invisible characters and spaces outside ASCII
-// anywhere in it, without spaces around it, and with full-width forms as ordinary ones. The case of
-// letters stays. Applied again it changes nothing.
+// Name normalizes a name, such as a handle. It removes invisible characters and non-ASCII spaces
+// anywhere in the name, removes ASCII spaces around it, and replaces full-width forms with ordinary
+// ones. It keeps the case of letters. Name is idempotent.
 func Name(text string) string {
 	return strings.TrimSpace(fold(text, func(r rune) rune {
 		if invisible(r) || foreignSpace(r) {
@@ -21,7 +21,7 @@ func Name(text string) string {
 	}))
 }
 
-// Text is Name for a text of several words: spaces of any kind become ordinary ones.
+// Text is like Name for a text of several words: it replaces spaces of any kind with ordinary ones.
 func Text(text string) string {
 	return strings.TrimSpace(fold(text, func(r rune) rune {
 		switch {
@@ -34,13 +34,14 @@ func Text(text string) string {
 	}))
 }
 
-// Trim removes spaces and invisible characters around a text.
+// Trim removes spaces of any kind and invisible characters around a text.
 func Trim(text string) string {
 	return strings.TrimFunc(text, func(r rune) bool { return invisible(r) || unicode.IsSpace(r) })
 }
 
-// Lower writes the letters of ASCII in lower case. It leaves other letters alone: the lower case of
-// some is in ASCII (that of the Kelvin sign is k), so that a different name would become this one.
+// Lower returns a text with its ASCII letters in lower case. It doesn't change other letters, since
+// some have a lower case in ASCII (the Kelvin sign becomes k), so that two different names would
+// become the same.
 func Lower(text string) string {
 	return strings.Map(func(r rune) rune {
 		if 'A' <= r && r <= 'Z' {
@@ -50,7 +51,7 @@ func Lower(text string) string {
 	}, text)
 }
 
-// Upper writes the letters of ASCII in upper case.
+// Upper returns a text with its ASCII letters in upper case.
 func Upper(text string) string {
 	return strings.Map(func(r rune) rune {
 		if 'a' <= r && r <= 'z' {
@@ -60,12 +61,12 @@ func Upper(text string) string {
 	}, text)
 }
 
-// dashes are characters that look like dashes and aren't in Unicode's category Pd: the minus sign,
-// the hyphen bullet, the modifier minus, and the prolonged sound mark, which is on the key of the
+// dashes are characters that look like dashes but aren't in Unicode's category Pd: the minus sign,
+// the hyphen bullet, the modifier minus, and the prolonged sound mark, which shares a key with the
 // dash on Japanese keyboards.
 const dashes = "\u2212\u2043\u02D7\u30FC"
 
-// Dashes replaces dashes of any kind by the one of ASCII.
+// Dashes replaces dashes of any kind with the ASCII hyphen.
 func Dashes(text string) string {
 	return strings.Map(func(r rune) rune {
 		if unicode.Is(unicode.Pd, r) || strings.ContainsRune(dashes, r) {
@@ -75,8 +76,8 @@ func Dashes(text string) string {
 	}, text)
 }
 
-// fold applies mapping to each rune, and then to its ordinary form if it is a full-width or
-// half-width one.
+// fold applies mapping to each rune, and once more to the ordinary form of a full-width or
+// half-width rune.
 func fold(text string, mapping func(rune) rune) string {
 	return strings.Map(func(r rune) rune {
 		if r = mapping(r); r < 0 {
@@ -89,12 +90,12 @@ func fold(text string, mapping func(rune) rune) string {
 	}, text)
 }
 
-// invisible reports whether a rune isn't shown: zero width spaces and joiners, bidirectional marks,
-// the soft hyphen, the byte order mark, variation selectors, fillers (source: Unicode,
-// Default_Ignorable_Code_Point and the category Cf).
+// invisible reports whether a rune isn't displayed, such as zero width spaces and joiners,
+// bidirectional marks, the soft hyphen, the byte order mark, variation selectors and fillers
+// (source: Unicode, Default_Ignorable_Code_Point and the category Cf).
 func invisible(r rune) bool {
 	return r >= 0x80 && unicode.In(r, unicode.Cf, unicode.Variation_Selector, unicode.Other_Default_Ignorable_Code_Point)
 }
 
-// foreignSpace reports whether a rune is a space outside ASCII, such as the no-break space.
+// foreignSpace reports whether a rune is a non-ASCII space, such as the no-break space.
 func foreignSpace(r rune) bool { return r >= 0x80 && unicode.IsSpace(r) }

@@ -7,7 +7,7 @@ import (
 	"unicode/utf8"
 )
 
-// becomes checks what a function makes of texts.
+// becomes checks the results of a normalizing function.
 func becomes(t *testing.T, normal func(string) string, wants map[string]string) {
 	t.Helper()
 	for raw, want := range wants {
@@ -22,10 +22,10 @@ func TestName(t *testing.T) {
 		"":                        "",
 		"alice":                   "alice",
 		" \t\r\nalice\n":          "alice",
-		"al ice":                  "al ice", // a mistake that nobody can mend
+		"al ice":                  "al ice", // not a space that can be removed without guessing
 		"al\tice":                 "al\tice",
 		"Alice":                   "Alice",
-		"\u202Aalice\u202C":       "alice", // directions of writing, as iOS copies them
+		"\u202Aalice\u202C":       "alice", // bidirectional marks, as iOS copies them
 		"\u2068alice\u2069":       "alice",
 		"\u200E\u200Falice\u061C": "alice",
 		"al\u200Bi\u200C\u200Dce": "alice", // zero width
@@ -37,7 +37,7 @@ func TestName(t *testing.T) {
 		"alice\u180B\u034F":       "alice",
 		"alice\u3164\uFFA0":       "alice", // fillers
 		"\U000E0061alice":         "alice", // a tag
-		"\u00A0alice\u00A0":       "alice", // spaces that are none on a keyboard
+		"\u00A0alice\u00A0":       "alice", // spaces that keyboards don't have
 		"al\u202F\u2009ice":       "alice",
 		"al\u3000ice":             "alice",
 		"al\u2028\u2029\u0085ice": "alice",
@@ -45,7 +45,7 @@ func TestName(t *testing.T) {
 		"\uFF20\uFF1A\uFF0F":      "@:/",
 		"\u200B \u00A0 \u200B":    "",
 		"a\x00b":                  "a\x00b",
-		"å\u212A☃":                "å\u212A☃", // letters that are others stay
+		"å\u212A☃":                "å\u212A☃", // other letters are kept
 	})
 }
 
@@ -66,8 +66,9 @@ func TestTrim(t *testing.T) {
 }
 
 func TestDashes(t *testing.T) {
-	// A hyphen, one that doesn't break, a figure dash, an en dash, an em dash, a horizontal bar, a
-	// minus, and what stands on the dash's key in Japan.
+	// A hyphen, a non-breaking hyphen, a figure dash, an en dash, an em dash, a horizontal bar, a
+	// minus sign, and the prolonged sound mark, which shares a key with the dash on Japanese
+	// keyboards.
 	if got := Dashes("a\u2010b\u2011c\u2012d\u2013e\u2014f\u2015g\u2212h\u30FCi-j_k.l"); got != "a-b-c-d-e-f-g-h-i-j_k.l" {
 		t.Errorf("%+q", got)
 	}
@@ -91,18 +92,18 @@ func FuzzTyped(f *testing.F) {
 		for name, normal := range map[string]func(string) string{"Name": Name, "Text": Text, "Trim": Trim, "Lower": Lower, "Upper": Upper, "Dashes": Dashes} {
 			got := normal(raw)
 			if again := normal(got); again != got {
-				t.Fatalf("%s of %+q is %+q, of which it is %+q", name, raw, got, again)
+				t.Fatalf("%s is not idempotent: %+q becomes %+q, and then %+q", name, raw, got, again)
 			}
 			if utf8.ValidString(raw) && !utf8.ValidString(got) {
-				t.Fatalf("%s of %+q is %+q, which isn't UTF-8", name, raw, got)
+				t.Fatalf("%s of %+q is %+q, which isn't valid UTF-8", name, raw, got)
 			}
 		}
 		name := Name(raw)
 		if i := strings.IndexFunc(name, func(r rune) bool { return invisible(r) || r > 0x7f && unicode.IsSpace(r) }); i >= 0 {
-			t.Fatalf("%+q leaves %+q", raw, name)
+			t.Fatalf("Name of %+q is %+q, which has invisible characters or non-ASCII spaces", raw, name)
 		}
 		if seen := strings.IndexFunc(raw, func(r rune) bool { return r > 0x7f }) >= 0; !seen && name != strings.TrimSpace(raw) {
-			t.Fatalf("%q, which is ASCII, gives %q", raw, name)
+			t.Fatalf("Name of %q, which is ASCII, is %q", raw, name)
 		}
 	})
 }

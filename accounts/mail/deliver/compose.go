@@ -14,7 +14,7 @@ import (
 	"github.com/gatehouse-at/gatehouse/accounts/mail"
 )
 
-// compose makes the message as it goes over the wire (source: RFC 5322).
+// compose makes the message in the Internet Message Format (source: RFC 5322).
 func compose(from string, m mail.Message, date time.Time) (*gomail.Msg, error) {
 	sender, err := netmail.ParseAddress(from)
 	if err != nil {
@@ -32,7 +32,7 @@ func compose(from string, m mail.Message, date time.Time) (*gomail.Msg, error) {
 	msg.ToMailAddress(recipient)
 	msg.Subject(m.Subject)
 	msg.SetDateWithValue(date)
-	// In the sender's domain, so as not to tell this machine's name.
+	// The sender's domain is used, so that the message doesn't show the name of this machine.
 	_, domain, _ := strings.Cut(sender.Address, "@")
 	msg.SetMessageIDWithValue(rand.Text() + "@" + domain)
 	// Tells out-of-office programs not to answer (source: RFC 3834).
@@ -44,7 +44,7 @@ func compose(from string, m mail.Message, date time.Time) (*gomail.Msg, error) {
 	return msg, nil
 }
 
-// checkFrom refuses a sender's address that no message could have.
+// checkFrom returns an error if a sender's address is invalid.
 func checkFrom(from string) error {
 	if _, err := netmail.ParseAddress(from); err != nil {
 		return fmt.Errorf("deliver: the sender's address %q: %w", from, err)

@@ -19,7 +19,7 @@ import (
 // Stage is a step of a conversation with a mail server.
 type Stage string
 
-// The stages, in the order in which they are passed.
+// The stages in their order. Encryption comes after the greeting with STARTTLS.
 const (
 	StageConnect   Stage = "connecting"
 	StageEncrypt   Stage = "encrypting"
@@ -30,9 +30,9 @@ const (
 	StageContent   Stage = "handing over the message"
 )
 
-// conversation is one connection to the server. go-mail's own Client isn't used
-// since it doesn't tell at which stage it failed, stops listening to the context once it is
-// connected, and calls a message undelivered if the server stumbles after taking it.
+// conversation is one connection to the server. It doesn't use the Client of go-mail, which doesn't
+// say at which stage it failed, ignores the context once it is connected, and returns an error if
+// the server fails after it has accepted a message.
 type conversation struct {
 	*SMTP
 	conn   net.Conn
@@ -40,8 +40,8 @@ type conversation struct {
 	passed func(Stage)
 }
 
-// converse connects, logs in, does something and says good-bye. It is over when ctx ends
-// or the mailer's time-out is reached. Errors are of type [Failure].
+// converse connects, logs in, calls do and ends the connection. It returns when ctx ends or the
+// mailer's time-out is reached. Errors are of type [Failure].
 func (s *SMTP) converse(ctx context.Context, passed func(Stage), do func(*conversation) error) error {
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
@@ -51,7 +51,7 @@ func (s *SMTP) converse(ctx context.Context, passed func(Stage), do func(*conver
 		err = do(c)
 	}
 	if err == nil {
-		_ = c.client.Quit() // whatever the server thinks of that, the work is done
+		_ = c.client.Quit() // an error doesn't matter, since the work is done
 	}
 	if c.conn != nil {
 		_ = c.conn.Close()
@@ -67,8 +67,8 @@ func (s *SMTP) converse(ctx context.Context, passed func(Stage), do func(*conver
 	return err
 }
 
-// ended says how the context ended, if it did. A dialer meets the context's
-// deadline by a timer of its own, which may be the first to fire.
+// ended returns the error with which the context ended, or nil if it didn't. A dialer has its own
+// timer for the deadline of the context, which may fire first.
 func ended(ctx context.Context, err error) error {
 	if cause := ctx.Err(); cause != nil {
 		return cause
@@ -79,7 +79,7 @@ func ended(ctx context.Context, err error) error {
 	return nil
 }
 
-// step does what a stage is about.
+// step calls do for a stage. Its error is a [Failure].
 func (c *conversation) step(stage Stage, do func() error) error {
 	if err := do(); err != nil {
 		return &Failure{Stage: stage, Hint: c.hint(stage, err), err: err}
@@ -88,7 +88,7 @@ func (c *conversation) step(stage Stage, do func() error) error {
 	return nil
 }
 
-// open gets to where messages can be handed over.
+// open connects, encrypts and logs in, so that a message can be sent.
 func (c *conversation) open(ctx context.Context) error {
 	err := c.step(StageConnect, func() (err error) {
 		c.conn, err = new(net.Dialer).DialContext(ctx, "tcp", net.JoinHostPort(c.host, strconv.Itoa(c.port)))
@@ -97,7 +97,7 @@ func (c *conversation) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	// The end of the context ends every read and write.
+	// When the context ends, reads and writes end too.
 	raw := c.conn
 	context.AfterFunc(ctx, func() { _ = raw.SetDeadline(time.Unix(1, 0)) })
 
@@ -143,9 +143,9 @@ var (
 	errNoAuth     = errors.New("the server doesn't offer AUTH")
 )
 
-// login uses the first method that the server offers. On an encrypted connection those that work
-// everywhere come first: servers advertise others that they were never set up for. On an open one
-// those come first that don't show the password.
+// login uses the first method in our order that the server offers. On an encrypted connection the
+// methods that work everywhere come first, since servers advertise others that were never set up.
+// On an unencrypted one the methods that don't reveal the password come first.
 func (c *conversation) login() error {
 	_, offered := c.client.Extension("AUTH")
 	methods := map[string]smtp.Auth{
@@ -172,7 +172,7 @@ func (c *conversation) login() error {
 	return errNoAuth
 }
 
-// trySender asks whether the server would take a message from the sender.
+// trySender finds out whether the server accepts messages from the sender.
 func (c *conversation) trySender() error {
 	if err := c.nameSender(""); err != nil {
 		return err
@@ -181,21 +181,21 @@ func (c *conversation) trySender() error {
 	return nil
 }
 
-// nameSender begins a message.
+// nameSender begins a message to a recipient.
 func (c *conversation) nameSender(to string) error {
 	return c.step(StageSender, func() error {
 		sender, err := netmail.ParseAddress(c.from)
 		if err != nil {
 			return err
 		}
-		// A message marked as SMTPUTF8 gets stuck at relays that can't do that, so mark
-		// only those that need it.
+		// Relays without SMTPUTF8 don't pass on a message that is marked so, therefore only
+		// messages that need it are marked.
 		c.client.SkipSMTPUTF8(isASCII(sender.Address + to))
 		return c.client.Mail("<" + sender.Address + ">")
 	})
 }
 
-// deliver hands over a message. When it returns nil, the server has taken it.
+// deliver sends a message. When it returns nil, the server has accepted the message.
 func (c *conversation) deliver(msg *gomail.Msg) error {
 	to := msg.GetTo()[0].Address
 	if err := c.nameSender(to); err != nil {

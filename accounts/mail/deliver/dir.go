@@ -21,10 +21,11 @@ type Dir struct {
 	count atomic.Uint64
 }
 
-// NewDir returns a Dir, and makes the directory (mode 0700) if need be.
+// NewDir returns a Dir for the messages of a sender, whose address may include a name. It creates
+// the directory with mode 0700 if it doesn't exist.
 func NewDir(path, from string) (*Dir, error) {
 	if path == "" {
-		return nil, errors.New("deliver: dir: without a path")
+		return nil, errors.New("deliver: the path of dir: is required")
 	}
 	if err := checkFrom(from); err != nil {
 		return nil, err
@@ -35,7 +36,8 @@ func NewDir(path, from string) (*Dir, error) {
 	return &Dir{path: path, from: from, now: time.Now}, nil
 }
 
-// Send implements [mail.Mailer]. The names of files sort by time and show the recipient.
+// Send implements [mail.Mailer]. The names of files sort by time and contain the recipient's
+// address.
 func (d *Dir) Send(ctx context.Context, m mail.Message) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("%w: %w", mail.ErrDelivery, err)
@@ -46,7 +48,7 @@ func (d *Dir) Send(ctx context.Context, m mail.Message) error {
 		return fmt.Errorf("%w: %w", mail.ErrDelivery, err)
 	}
 	name := fmt.Sprintf("%s-%06d-%s.eml", now.Format("20060102T150405.000"), d.count.Add(1), fileName(m.To))
-	// A reader never meets half a file.
+	// The file is renamed when it is complete, so that nobody reads a part of it.
 	f, err := os.CreateTemp(d.path, ".new-*")
 	if err != nil {
 		return fmt.Errorf("%w: %w", mail.ErrDelivery, err)
@@ -62,10 +64,10 @@ func (d *Dir) Send(ctx context.Context, m mail.Message) error {
 	return nil
 }
 
-// String says where messages go.
+// String describes where messages go.
 func (d *Dir) String() string { return "files in " + d.path + ", which reach nobody" }
 
-// fileName keeps of an address what any file system takes.
+// fileName makes an address a part of a file name that all file systems accept.
 func fileName(address string) string {
 	address = address[:min(len(address), 64)]
 	return strings.Map(func(r rune) rune {

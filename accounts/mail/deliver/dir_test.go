@@ -109,7 +109,7 @@ func TestDirShowsOnlyWholeMails(t *testing.T) {
 	}
 }
 
-func TestMailsThatCantBe(t *testing.T) {
+func TestInvalidMails(t *testing.T) {
 	path := t.TempDir()
 	d, err := NewDir(path, testFrom)
 	if err != nil {
@@ -147,7 +147,7 @@ func TestFileNamesAreHarmless(t *testing.T) {
 	}
 }
 
-func TestDirHonoursTheContext(t *testing.T) {
+func TestDirHonorsTheContext(t *testing.T) {
 	d, err := NewDir(t.TempDir(), testFrom)
 	if err != nil {
 		t.Fatal(err)

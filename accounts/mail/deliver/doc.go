@@ -1,8 +1,8 @@
 // Package deliver has the mailers that deliver e-mails: [SMTP], and [Dir], which writes .eml files
 // into a directory for development. They are apart from package mail so that a program with a
-// mailer of its own doesn't pay for them.
+// mailer of its own doesn't depend on what they import.
 //
-// A server that is wrongly set up to send mail should find that out before its users do:
-// [SMTP.Check] goes as far as one can without sending and says at which [Stage] it failed and
-// what to change, and [Try] reports that step by step to an operator.
+// An operator should find a mistake in the configuration before users wait for a code. [SMTP.Check]
+// does everything except sending, and says at which [Stage] it failed and what to change. [Try]
+// reports that step by step.
 package deliver

@@ -15,11 +15,12 @@ import (
 	"unicode"
 )
 
-// Failure says at which stage a mail server was lost, why, and what to do about it. Its
-// text is for operators; it doesn't show the password.
+// Failure is returned when a message can't be sent or a check fails. It says at which stage, why,
+// and what may help. Its text is for operators, and doesn't contain the password.
 type Failure struct {
+	// Stage is the step that failed.
 	Stage Stage
-	// Hint says what is probably wrong, and what to change. It may be empty.
+	// Hint says what is probably wrong and what to change. It may be empty.
 	Hint string
 	err  error
 }
@@ -31,7 +32,7 @@ func (f *Failure) Error() string {
 	if errors.As(f.err, &answer) {
 		cause = fmt.Sprintf("the server says %d %s", answer.Code, answer.Msg)
 	}
-	// Servers answer in several lines too.
+	// The answer may have several lines.
 	cause = strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) {
 			return ' '
@@ -48,7 +49,7 @@ func (f *Failure) Error() string {
 // Unwrap returns the cause.
 func (f *Failure) Unwrap() error { return f.err }
 
-// hint says what an operator can do about an error.
+// hint returns what an operator can do about an error.
 func (s *SMTP) hint(stage Stage, err error) string {
 	var answer *textproto.Error
 	refused := errors.As(err, &answer)
@@ -151,7 +152,7 @@ func (s *SMTP) loginHint(err error, refused bool) string {
 	return lost(err, s.host)
 }
 
-// lost is the hint for a connection that ended in mid-conversation.
+// lost returns the hint for a connection that was lost.
 func lost(err error, host string) string {
 	switch {
 	case isTimeout(err):

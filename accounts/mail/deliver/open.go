@@ -8,15 +8,15 @@ import (
 	"github.com/gatehouse-at/gatehouse/accounts/mail"
 )
 
-// Open returns the mailer of a specification: "dir:PATH", "smtp://…", "smtps://…"
-// (see [NewSMTP]) or "log". From is the sender's address, which may carry a name.
+// Open returns the mailer that a specification describes: "dir:PATH", "smtp://…" or "smtps://…"
+// (see [NewSMTP]), or "log". The sender's address, from, may include a name.
 func Open(spec, from string) (mail.Mailer, error) {
 	path, isDir := strings.CutPrefix(spec, "dir:")
 	switch {
 	case isDir:
 		d, err := NewDir(path, from)
 		if err != nil {
-			return nil, err // not d: a nil *Dir is a mail.Mailer that isn't nil
+			return nil, err // d would be a nil *Dir in a non-nil mail.Mailer
 		}
 		return d, nil
 	case strings.HasPrefix(spec, "smtp://"), strings.HasPrefix(spec, "smtps://"):
@@ -34,7 +34,7 @@ func Open(spec, from string) (mail.Mailer, error) {
 	return nil, fmt.Errorf("deliver: %q is none of dir:PATH, smtp://USER:PASSWORD@HOST:PORT, smtps://…, log", redact(spec))
 }
 
-// redact leaves the scheme of what might hold a password.
+// redact returns only the scheme of a specification that may contain a password.
 func redact(spec string) string {
 	if scheme, _, ok := strings.Cut(spec, ":"); ok {
 		return scheme + ":…"

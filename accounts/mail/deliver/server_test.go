@@ -19,9 +19,9 @@ import (
 	"time"
 )
 
-// server is a mail server on loopback that accepts one kind of login and keeps what it is sent.
+// server is a mail server on loopback that accepts one kind of login and keeps the mails it gets.
 type server struct {
-	// How it behaves; to be set before start.
+	// How the server behaves, which is set before start.
 	implicit bool              // TLS from the first byte
 	starttls bool              // offers STARTTLS
 	auth     string            // the methods it offers, once encrypted or if openAuth
@@ -46,7 +46,7 @@ const (
 	serverPassword = "p@ss:w/rd?#%"
 )
 
-// start runs the server until the test's end.
+// start runs the server until the end of the test.
 func (s *server) start(t *testing.T) *server {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -213,7 +213,7 @@ func (s *server) serve(raw net.Conn, config *tls.Config) {
 	}
 }
 
-// login returns the user's name, or nothing.
+// login returns the name of the user, or an empty string if the login fails.
 func (s *server) login(text *textproto.Conn, rest string) string {
 	method, initial, _ := strings.Cut(rest, " ")
 	ask := func(challenge string) string {
@@ -236,7 +236,7 @@ func (s *server) login(text *textproto.Conn, rest string) string {
 	return ""
 }
 
-// garbage is a server that sends something else than SMTP and hangs up.
+// garbage runs a server that sends something other than SMTP and hangs up.
 func garbage(t *testing.T, says string) (addr string) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -26,15 +26,16 @@ type SMTP struct {
 	plain    bool // no TLS at all
 	hello    string
 	timeout  time.Duration
-	roots    *x509.CertPool // nil: those of the system; tests have their own
+	roots    *x509.CertPool // nil for those of the system; set by tests
 }
 
-// NewSMTP returns the mailer of a URL: smtp://USER:PASSWORD@HOST:PORT, which
-// encrypts with STARTTLS and whose port is 587 if none is given; or smtps://…,
-// which encrypts from the start and whose port is 465. A name or a password with
-// characters that mean something in a URL has them percent-encoded. Parameters: tls=none sends in
-// the clear (the default for loopback hosts) and tls=required never does, timeout=10s
-// bounds a delivery, hello=NAME is how this machine introduces itself (default: its host name).
+// NewSMTP returns the mailer that a URL describes. With smtp://USER:PASSWORD@HOST:PORT the
+// connection is encrypted by STARTTLS, and the default port is 587; with
+// smtps://USER:PASSWORD@HOST:PORT it is encrypted from the start, and the default port is 465.
+// Reserved characters in the user name and the password have to be percent-encoded. Parameters:
+// tls=none disables encryption (the default for loopback hosts) and tls=required enables it;
+// timeout=10s bounds a delivery; hello=NAME is how this machine introduces itself (default: its
+// host name). The sender's address, from, may include a name.
 func NewSMTP(rawURL, from string) (*SMTP, error) {
 	u, err := url.Parse(rawURL)
 	if err != nil {
@@ -86,12 +87,12 @@ func NewSMTP(rawURL, from string) (*SMTP, error) {
 			}
 		case "timeout":
 			if s.timeout, err = time.ParseDuration(value); err != nil || s.timeout <= 0 {
-				return nil, fmt.Errorf("deliver: timeout=%s is no time such as 10s", value)
+				return nil, fmt.Errorf("deliver: timeout=%s is not a duration such as 10s", value)
 			}
 		case "hello":
 			s.hello = value
 		default:
-			// Its name could be a part of the password.
+			// The name isn't shown, since it could be a part of the password.
 			return nil, errors.New("deliver: the SMTP URL has a parameter that is none of tls, timeout, hello; a ? in the name or the password has to be percent-encoded (%3F)")
 		}
 	}
@@ -101,7 +102,7 @@ func NewSMTP(rawURL, from string) (*SMTP, error) {
 	return s, nil
 }
 
-// Send implements [mail.Mailer]. What the [mail.ErrDelivery] wraps is a [Failure].
+// Send implements [mail.Mailer]. The [mail.ErrDelivery] wraps a [Failure].
 func (s *SMTP) Send(ctx context.Context, m mail.Message) error {
 	msg, err := compose(s.from, m, time.Now())
 	if err != nil {
@@ -114,16 +115,16 @@ func (s *SMTP) Send(ctx context.Context, m mail.Message) error {
 	return nil
 }
 
-// Check implements [mail.Checker]: it connects, encrypts, logs in and asks whether the
-// server takes mail from the sender. Its error is a [Failure].
+// Check implements [mail.Checker]: it connects, encrypts, logs in and finds out whether the server
+// accepts messages from the sender. Its error is a [Failure].
 func (s *SMTP) Check(ctx context.Context) error { return s.check(ctx, func(Stage) {}) }
 
-// check is Check that tells which stages were passed.
+// check is like Check, and calls passed after each stage.
 func (s *SMTP) check(ctx context.Context, passed func(Stage)) error {
 	return s.converse(ctx, passed, func(c *conversation) error { return c.trySender() })
 }
 
-// String describes the mailer without its password.
+// String describes the mailer, without the password.
 func (s *SMTP) String() string {
 	encryption := "STARTTLS"
 	if s.implicit {

@@ -20,7 +20,7 @@ import (
 
 const testFrom = "Gatehouse <noreply@pds.example.com>"
 
-// mailer returns the mailer of a server; the rest of the URL goes after its address.
+// mailer returns the mailer of a server. The query is the end of the URL.
 func (s *server) mailer(t *testing.T, scheme, userinfo, query string) *SMTP {
 	t.Helper()
 	m, err := NewSMTP(scheme+"://"+userinfo+s.addr+query, testFrom)
@@ -31,7 +31,7 @@ func (s *server) mailer(t *testing.T, scheme, userinfo, query string) *SMTP {
 	return m
 }
 
-// login is the right name and password as they stand in a URL.
+// login is the user info of a URL with the right name and password.
 var login = url.UserPassword(serverUser, serverPassword).String() + "@"
 
 var testMessage = mail.Message{To: "alice@example.org", Subject: "Grüße", Text: "Hello\n.\n..dots\nCODE1-CODE2\n", HTML: "<p>CODE1-CODE2</p>"}
@@ -84,7 +84,7 @@ func TestSMTPDelivers(t *testing.T) {
 	}
 }
 
-// checkWire reads testMessage back as a mail program would.
+// checkWire parses testMessage as a mail program would.
 func checkWire(t *testing.T, data string) {
 	t.Helper()
 	m, err := netmail.ReadMessage(strings.NewReader(data))
@@ -139,7 +139,7 @@ func checkWire(t *testing.T, data string) {
 	}
 }
 
-// unused is a loopback address where nothing listens.
+// unused returns a loopback address where nothing listens.
 func unused(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -221,7 +221,7 @@ func checkFailure(t *testing.T, err error, stage Stage, hint string) {
 	t.Helper()
 	var f *Failure
 	if !errors.As(err, &f) {
-		t.Errorf("%v is no Failure", err)
+		t.Errorf("%v is not a Failure", err)
 		return
 	}
 	if f.Stage != stage || !strings.Contains(f.Hint, hint) {
@@ -232,14 +232,14 @@ func checkFailure(t *testing.T, err error, stage Stage, hint string) {
 	}
 }
 
-func TestMailThatWasTakenCountsAsDelivered(t *testing.T) {
+func TestAcceptedMailCountsAsDelivered(t *testing.T) {
 	s := (&server{answers: map[string]string{"QUIT": "", "RSET": "451 no"}}).start(t)
 	if err := s.mailer(t, "smtp", "", "").Send(t.Context(), testMessage); err != nil {
 		t.Error(err)
 	}
 }
 
-func TestSMTPUTF8IsAskedForOnlyWhereNeeded(t *testing.T) {
+func TestSMTPUTF8IsUsedOnlyWhereNeeded(t *testing.T) {
 	s := (&server{}).start(t)
 	m := s.mailer(t, "smtp", "", "")
 	for _, to := range []string{"alice@example.org", "ålice@example.org"} {
@@ -253,7 +253,7 @@ func TestSMTPUTF8IsAskedForOnlyWhereNeeded(t *testing.T) {
 	}
 }
 
-// deadline is a context that passes its deadline when it is told to.
+// deadline is a context whose deadline passes when a test says so.
 type deadline struct {
 	context.Context
 	passed chan struct{}

@@ -8,8 +8,8 @@ import (
 	"github.com/gatehouse-at/gatehouse/accounts/mail"
 )
 
-// Try sends a test message to an address, and reports each step and what is wrong to w. It is for
-// operators, who otherwise learn of a mistake from users that wait for a code.
+// Try sends a test message to an address, and writes a report of each step and of the error to w.
+// It is meant for operators who set a server up.
 func Try(ctx context.Context, m mail.Mailer, to string, w io.Writer) error {
 	if s, ok := m.(fmt.Stringer); ok {
 		fmt.Fprintf(w, "mailer: %s\n", s)
@@ -27,7 +27,7 @@ func Try(ctx context.Context, m mail.Mailer, to string, w io.Writer) error {
 	return nil
 }
 
-// tryCheck reports the stages of those mailers that have some.
+// tryCheck checks a mailer if it can be checked, and reports the stages of an SMTP.
 func tryCheck(ctx context.Context, m mail.Mailer, w io.Writer) error {
 	switch m := m.(type) {
 	case *SMTP:

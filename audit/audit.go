@@ -11,21 +11,22 @@ import (
 	"github.com/gatehouse-at/gatehouse/storage"
 )
 
-// Entry is one action. It is written before the action, so that none can go unnoticed, and
-// completed after it.
+// Entry records one action on one subject. It is written before the action is taken, so that no
+// action goes unrecorded, and completed with the outcome afterwards.
 type Entry struct {
 	// ID is a UUIDv7.
-	ID string    `json:"id"`
+	ID string `json:"id"`
+	// At is when the action was logged, in UTC to the millisecond.
 	At time.Time `json:"at"`
-	// Admin names who acted: an admin, or the DID of a moderation service.
+	// Admin is the name of the admin who acted, or the DID of the moderation service.
 	Admin string `json:"admin"`
-	// Action is the NSID of the method.
+	// Action is the NSID of the method that was called.
 	Action string `json:"action"`
-	// Subject is what was acted on: the DID of an account, a handle or a code. An action on several
-	// has an entry for each.
+	// Subject is what was acted on: the DID of an account, a handle or an invite code. An action on
+	// several subjects has one entry for each.
 	Subject string `json:"subject,omitempty"`
-	// Outcome is empty while the action is under way (or was cut short), "ok", or the name of an
-	// error.
+	// Outcome is "ok" or the name of an error. It is empty while the action is under way, and stays
+	// empty if the process ended before the action did.
 	Outcome string `json:"outcome,omitempty"`
 }
 
@@ -35,16 +36,17 @@ var table = storage.NewCollection("audit_log",
 	storage.Ordered("subject", func(e *Entry) string { return e.Subject }),
 ).OwnedBy(storage.OwnerGatehouse)
 
-// Tables are the collections of this package.
+// Tables returns the collections of this package, for [storage.Define].
 func Tables() []storage.Definer { return []storage.Definer{table} }
 
-// Log is the log of a server. Its methods are safe for concurrent use.
+// Log is the audit log of a server. Its methods are safe for concurrent use.
 type Log struct {
 	store storage.Store
 	now   func() time.Time
 }
 
-// New returns the log in a store, whose table it defines. A nil now is [time.Now].
+// New returns the log that is kept in a store, and defines its table there. If now is nil, the log
+// uses [time.Now].
 func New(ctx context.Context, s storage.Store, now func() time.Time) (*Log, error) {
 	if now == nil {
 		now = time.Now
@@ -55,21 +57,22 @@ func New(ctx context.Context, s storage.Store, now func() time.Time) (*Log, erro
 	return &Log{s, now}, nil
 }
 
-// maxSubject is how much of a subject is kept, in bytes.
+// maxSubject is the most bytes of a subject that are kept.
 const maxSubject = 512
 
-// Action is what is about to be done, and to what.
+// Action describes an action that an admin is about to take.
 type Action struct {
-	// Admin names who acts.
+	// Admin is the name of the admin, or the DID of the moderation service.
 	Admin string
-	// Name is the NSID of the method.
+	// Name is the NSID of the method that was called.
 	Name string
-	// Subjects are what is acted on. An account is named by its DID.
+	// Subjects are what the method acts on. Accounts are named by their DIDs.
 	Subjects []string
 }
 
-// Do logs an action, takes it, and logs what came of it: outcome turns its error
-// into a word. If the action can't be logged it isn't taken.
+// Do logs an action, calls act to take it, and then logs the outcome, which is what the function
+// outcome returns for the error of act. It returns the error of act. If the action can't be logged,
+// Do returns that error and doesn't call act.
 func (l *Log) Do(ctx context.Context, a Action, outcome func(error) string, act func() error) error {
 	entries, err := l.entries(a)
 	if err != nil {
@@ -83,12 +86,12 @@ func (l *Log) Do(ctx context.Context, a Action, outcome func(error) string, act 
 		e.Outcome = outcome(acted)
 	}
 	if err := l.write(context.WithoutCancel(ctx), entries); err != nil && acted == nil {
-		return fmt.Errorf("audit: the action was taken, and its outcome not logged: %w", err)
+		return fmt.Errorf("audit: the action was taken, but its outcome was not logged: %w", err)
 	}
 	return acted
 }
 
-// Refused logs an action that was not taken, with the name of the error.
+// Refused logs an action that was refused. The outcome is the name of the error.
 func (l *Log) Refused(ctx context.Context, a Action, outcome string) error {
 	entries, err := l.entries(a)
 	if err != nil {
@@ -134,12 +137,14 @@ func (l *Log) write(ctx context.Context, entries []*Entry) error {
 
 // Page is one page of the log.
 type Page struct {
+	// Entries are the entries of the page, newest first.
 	Entries []*Entry
-	// Cursor begins the next page; empty at the end.
+	// Cursor is passed to [Log.List] for the next page. It is empty on the last page.
 	Cursor string
 }
 
-// List returns entries, newest first, up to limit (1 to 500); with a subject only those about it.
+// List returns a page of at most limit entries (1 to 500), newest first. A subject limits it to the
+// entries about that subject. The cursor is that of the page before, or empty for the first page.
 func (l *Log) List(ctx context.Context, subject, cursor string, limit int) (Page, error) {
 	r := storage.Range{Index: "at", Reverse: true, After: cursor, Limit: min(max(limit, 1), 500)}
 	if subject != "" {
