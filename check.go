@@ -188,6 +188,9 @@ func (s *settings) checkAdmins() {
 
 func (s *settings) checkPasswords() {
 	cfg := s.Passwords
+	if s.SignIn.NoAccountPasswords && len(s.SignIn.Ways) == 0 {
+		s.mistake("SignIn.NoAccountPasswords", "is set, but SignIn.Ways is empty: nobody could manage an account")
+	}
 	if cfg.MinLength < 1 || cfg.MinLength > 256 {
 		s.mistake("Passwords.MinLength", "%d is not between 1 and 256", cfg.MinLength)
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/gatehouse-at/gatehouse/accounts/mail"
 	"github.com/gatehouse-at/gatehouse/accounts/ratelimit"
 	"github.com/gatehouse-at/gatehouse/sessions"
+	"github.com/gatehouse-at/gatehouse/signin"
 	"github.com/gatehouse-at/gatehouse/xrpc"
 )
 
@@ -64,6 +65,7 @@ type Config struct {
 	ModService string
 
 	SignUp    SignUp
+	SignIn    SignIn
 	Handles   Handles
 	DIDs      DIDs
 	Keys      Keys
@@ -109,6 +111,20 @@ type Config struct {
 	Now func() time.Time
 	// Rand is the source of randomness. Default [rand.Reader].
 	Rand io.Reader
+}
+
+// SignIn configures how people may prove who they are.
+type SignIn struct {
+	// Ways are ways beside app passwords and account passwords, such as an LDAP directory. They are
+	// tried in this order, after app passwords and before account passwords.
+	Ways []signin.Way
+	// Factors are second factors that accounts may have beside mailed codes. They are tried in this
+	// order, before mailed codes.
+	Factors []signin.Factor
+	// NoAccountPasswords forbids account passwords, where Ways take their place: none is accepted at
+	// sign-in or for the deletion of an account, and none can be set or reset. Accounts can still have
+	// app passwords.
+	NoAccountPasswords bool
 }
 
 // SignUp configures who may sign up.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/gatehouse-at/gatehouse"
 	"github.com/gatehouse-at/gatehouse/accounts"
+	"github.com/gatehouse-at/gatehouse/sessions"
 	"github.com/gatehouse-at/gatehouse/storage/memory"
 )
 
@@ -43,15 +44,15 @@ func Example_services() {
 	defer srv.Close()
 
 	made, _ := srv.Invites.Create(ctx, 1, 1)
-	tokens, err := srv.Sessions.SignUp(ctx, accounts.CreateParams{
+	tokens, err := srv.SignIn.SignUp(ctx, accounts.CreateParams{
 		Handle: "alice.test", Email: "alice@example.com", Password: "correct horse", Ticket: made[0].Codes[0],
 	})
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
-	auth, err := srv.Sessions.Verify(ctx, tokens.AccessJWT)
-	fmt.Println(auth.Account.Handle, auth.Full(), err)
+	auth, err := srv.Sessions.Verify(ctx, sessions.Bearer(tokens.AccessJWT))
+	fmt.Println(auth.Account.Handle, auth.Allows(sessions.ManageAccount), err)
 	// Output: alice.test true <nil>
 }
 
@@ -69,9 +70,9 @@ func ExampleServer_RequireAuth() {
 		fmt.Fprintln(w, "hello", gatehouse.Auth(r.Context()).Account.Handle)
 	})
 	mux := http.NewServeMux()
-	mux.Handle("/hello", srv.RequireAuth(hello))
+	mux.Handle("/hello", srv.RequireAuth()(hello))
 
-	tokens, err := srv.Sessions.SignUp(context.Background(), accounts.CreateParams{
+	tokens, err := srv.SignIn.SignUp(context.Background(), accounts.CreateParams{
 		Handle: "alice.test", Email: "alice@example.com", Password: "correct horse",
 	})
 	if err != nil {

@@ -14,6 +14,7 @@ import (
 	"github.com/gatehouse-at/gatehouse/audit"
 	"github.com/gatehouse-at/gatehouse/invites"
 	"github.com/gatehouse-at/gatehouse/sessions"
+	"github.com/gatehouse-at/gatehouse/signin"
 	"github.com/gatehouse-at/gatehouse/storage"
 	"github.com/gatehouse-at/gatehouse/web"
 	"github.com/gatehouse-at/gatehouse/xrpc"
@@ -25,8 +26,10 @@ const Version = "0.1.0"
 // Server is the account half of an AT Protocol server. It is an [http.Handler]
 // for everything below /xrpc/, and its fields are the same services for Go callers.
 type Server struct {
-	Accounts     *accounts.Service
-	Sessions     *sessions.Service
+	Accounts *accounts.Service
+	Sessions *sessions.Service
+	// SignIn finds out who somebody is, and opens sessions.
+	SignIn       *signin.Service
 	Invites      *invites.Service
 	AppPasswords *apppasswords.Service
 	// Resolver finds the documents of all DIDs. It caches them for some minutes, and bounds how many
@@ -92,18 +95,23 @@ func (s *Server) PLCDirectory() http.Handler { return s.web.PLCDirectory() }
 // server's own DID and of accounts with a did:web on its domains. Mount it for all these hosts.
 func (s *Server) WellKnown() http.Handler { return s.web.WellKnown() }
 
-// RequireAuth protects a route of the embedder's own with the access tokens of
-// Gatehouse: a request without a good one is answered as the methods below
-// /xrpc/ answer it. Without scopes any session may pass of an account that isn't taken down;
-// [sessions.ScopeAccess] asks for one that may manage the account. [Auth] returns who it is.
-func (s *Server) RequireAuth(next http.Handler, scopes ...sessions.Scope) http.Handler {
-	return s.handler.RequireAuth(next, scopes...)
+// RequireAuth returns a middleware that protects routes of the embedding program with the access
+// tokens of Gatehouse. A request without a good token, or whose token lacks one of the permissions,
+// is answered as the methods below /xrpc/ answer it. Without permissions every session of an
+// account that isn't taken down may pass; [sessions.ManageAccount] asks for one that may manage the
+// account, and "repo:app.bsky.feed.post?action=create" for one that may write posts. [Auth] returns
+// who makes the request. RequireAuth panics if a permission isn't one (see
+// [sessions.Permission.Check]).
+//
+//	mux.Handle("GET /me", srv.RequireAuth()(me))
+func (s *Server) RequireAuth(permissions ...sessions.Permission) func(http.Handler) http.Handler {
+	return s.handler.RequireAuth(permissions...)
 }
 
 // RequireActive is RequireAuth for what a deactivated account may not do, such as writing to its
 // repository: it is answered 401 AccountDeactivated.
-func (s *Server) RequireActive(next http.Handler, scopes ...sessions.Scope) http.Handler {
-	return s.handler.RequireActive(next, scopes...)
+func (s *Server) RequireActive(permissions ...sessions.Permission) func(http.Handler) http.Handler {
+	return s.handler.RequireActive(permissions...)
 }
 
 // Auth returns the account and the session of a request that passed

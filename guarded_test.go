@@ -13,6 +13,7 @@ import (
 	"github.com/gatehouse-at/gatehouse/accounts"
 	"github.com/gatehouse-at/gatehouse/gatehousetest"
 	"github.com/gatehouse-at/gatehouse/sessions"
+	"github.com/gatehouse-at/gatehouse/signin"
 	"github.com/gatehouse-at/gatehouse/storage"
 )
 
@@ -63,9 +64,9 @@ func TestRoutesOfEmbeddersWriteWhileTheSessionLives(t *testing.T) {
 					}
 				}
 			})
-			guarded := s.Gatehouse.RequireAuth(route)
+			guarded := s.Gatehouse.RequireAuth()(route)
 			if c.active {
-				guarded = s.Gatehouse.RequireActive(route)
+				guarded = s.Gatehouse.RequireActive()(route)
 			}
 			r := httptest.NewRequest("POST", "/note", nil)
 			r.Header.Set("Authorization", "Bearer "+alice.AccessJWT)
@@ -116,7 +117,7 @@ func TestWhatAResetDoesToAppPasswords(t *testing.T) {
 		if err != nil || len(all) != c.left {
 			t.Errorf("%+v: %d app passwords are left, %v", c, len(all), err)
 		}
-		_, err = s.Gatehouse.Sessions.Login(ctx, sessions.Credentials{Identifier: alice.DID, Password: app})
+		_, err = s.Gatehouse.SignIn.SignIn(ctx, signin.Attempt{Identifier: alice.DID, Password: app})
 		if (err == nil) != (c.left == 1) {
 			t.Errorf("%+v: a login with the app password: %v", c, err)
 		}

@@ -3,6 +3,7 @@ package gatehouse
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/bluesky-social/indigo/atproto/atcrypto"
@@ -21,6 +22,7 @@ import (
 	"github.com/gatehouse-at/gatehouse/internal/secrets"
 	"github.com/gatehouse-at/gatehouse/invites"
 	"github.com/gatehouse-at/gatehouse/sessions"
+	"github.com/gatehouse-at/gatehouse/signin"
 	"github.com/gatehouse-at/gatehouse/storage"
 	"github.com/gatehouse-at/gatehouse/web"
 	"github.com/gatehouse-at/gatehouse/xrpc"
@@ -62,6 +64,7 @@ func (s *Server) wire(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	limits := ratelimit.Meter{Limiter: limiter, Logger: cfg.Logger}
 	// What a request's session changes, it changes in transactions that have read that session
 	// alive.
 	guarded := storage.Conditional(s.store)
@@ -74,6 +77,7 @@ func (s *Server) wire(ctx context.Context) error {
 		SignUp:            cfg.SignUp.Mode.accounts(),
 		CheckSignUp:       cfg.SignUp.Check,
 		MinPasswordLength: cfg.Passwords.MinLength,
+		NoPasswords:       cfg.SignIn.NoAccountPasswords,
 		ServiceName:       cfg.ServiceName,
 		Endpoint:          cfg.PublicURL,
 		DIDs:              registrar,
@@ -88,7 +92,7 @@ func (s *Server) wire(ctx context.Context) error {
 		MailTimeout:       cfg.Mail.Timeout,
 		MuteNotices:       cfg.Mail.MuteNotices,
 		Codes:             book,
-		Limits:            ratelimit.Meter{Limiter: limiter, Logger: cfg.Logger},
+		Limits:            limits,
 
 		Handles: handle.Config{
 			Domains: cfg.HandleDomains, Hostnames: cfg.hostnames, AllowPunycode: cfg.Handles.AllowPunycode,
@@ -107,20 +111,27 @@ func (s *Server) wire(ctx context.Context) error {
 	if err := s.wireCredentials(ctx, guarded); err != nil {
 		return err
 	}
+	s.SignIn, err = signin.New(guarded, s.Accounts, s.Sessions, signin.Config{
+		Ways: s.ways(guarded), Factors: append(slices.Clip(cfg.SignIn.Factors), signin.EmailCode(s.Accounts)),
+		Limits: limits, Logger: cfg.Logger,
+	})
+	if err != nil {
+		return err
+	}
 	if s.Audit, err = audit.New(ctx, s.store, cfg.Now); err != nil {
 		return err
 	}
 	s.handler, err = xrpc.New(xrpc.Config{
-		Accounts:             s.Accounts,
-		Sessions:             s.Sessions,
-		Invites:              s.Invites,
-		AppPasswords:         s.AppPasswords,
-		Admins:               cfg.Admins,
-		ModService:           cfg.ModService,
-		Audit:                s.Audit,
-		Resolver:             resolver,
-		RepoStatus:           cfg.RepoStatus,
-		EmailForAppPasswords: cfg.EmailForAppPasswords,
+		Accounts:     s.Accounts,
+		Sessions:     s.Sessions,
+		SignIn:       s.SignIn,
+		Invites:      s.Invites,
+		AppPasswords: s.AppPasswords,
+		Admins:       cfg.Admins,
+		ModService:   cfg.ModService,
+		Audit:        s.Audit,
+		Resolver:     resolver,
+		RepoStatus:   cfg.RepoStatus,
 		Description: xrpc.Description{
 			ContactEmail: cfg.Description.ContactEmail, PrivacyPolicyURL: cfg.Description.PrivacyPolicyURL,
 			TermsOfServiceURL: cfg.Description.TermsOfServiceURL, BlobUploadLimit: cfg.Description.BlobUploadLimit,
@@ -182,11 +193,21 @@ func (s *Server) wireCredentials(ctx context.Context, guarded storage.Store) err
 		}
 		tokenKeys = []sessions.Key{{Secret: secret}}
 	}
-	s.Sessions, err = sessions.New(ctx, guarded, s.Accounts, s.AppPasswords, sessions.Config{
-		ServiceDID: cfg.serviceDID, Keys: tokenKeys, Secret: refreshSecret, ServiceAuth: xrpc.ServiceAuthRules(),
+	s.Sessions, err = sessions.New(ctx, guarded, s.Accounts, sessions.Config{
+		ServiceDID: cfg.serviceDID, Keys: tokenKeys, Secret: refreshSecret, ServiceAuth: xrpc.ServiceAuthRules(), EmailForAppPasswords: cfg.EmailForAppPasswords,
 		Now: cfg.Now, Rand: cfg.Rand, Logger: cfg.Logger,
 	})
 	return err
+}
+
+// ways are the ways of proving who one is, in the order in which they are tried. Looking up an app
+// password costs least.
+func (s *Server) ways(store storage.Store) []signin.Way {
+	all := append([]signin.Way{signin.AppPassword(store, s.AppPasswords)}, s.cfg.SignIn.Ways...)
+	if !s.cfg.SignIn.NoAccountPasswords {
+		all = append(all, signin.Password(s.Accounts))
+	}
+	return all
 }
 
 // invites is the configuration of invite codes, which accounts only earn if sign-up needs one.

@@ -16,7 +16,7 @@ import (
 	"github.com/gatehouse-at/gatehouse/accounts/mail"
 	"github.com/gatehouse-at/gatehouse/accounts/ratelimit"
 	"github.com/gatehouse-at/gatehouse/internal/domaintest"
-	"github.com/gatehouse-at/gatehouse/sessions"
+	"github.com/gatehouse-at/gatehouse/signin"
 )
 
 // from is the context of a request from an address.
@@ -78,7 +78,7 @@ func TestAStolenSessionDoesNotVouchForAnAddress(t *testing.T) {
 	if codes := s.Mail.Of(mail.ResetPassword, "thief2@example.com"); len(codes) != 0 {
 		t.Error("a password reset was mailed to the thief")
 	}
-	if _, err := s.Accounts.Authenticate(ctx, "alice.test", "password"); err != nil {
+	if _, err := authenticate(s.Accounts, "alice.test", "password"); err != nil {
 		t.Errorf("the owner: %v", err)
 	}
 }
@@ -149,7 +149,7 @@ func TestWhatIsLeftOfGuessesTellsNoAddress(t *testing.T) {
 	left := func(address, email string) (all []int) {
 		c := ratelimit.NewContext(ctx, ratelimit.Client{Address: address, Observe: func(st ratelimit.State) { all = append(all, st.Remaining) }})
 		for _, identifier := range []string{"alice.test", email, "alice.test", email} {
-			if _, err := s.Sessions.Login(c, sessions.Credentials{Identifier: identifier, Password: "wrong password"}); !errors.Is(err, accounts.ErrBadCredentials) {
+			if _, err := s.SignIn.SignIn(c, signin.Attempt{Identifier: identifier, Password: "wrong password"}); !errors.Is(err, accounts.ErrBadCredentials) {
 				t.Fatal(err)
 			}
 		}

@@ -1,10 +1,7 @@
 package accounts
 
 import (
-	"crypto/sha256"
-	"encoding/base64"
 	"fmt"
-	"io"
 	"time"
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
@@ -42,35 +39,6 @@ type Account struct {
 	// address is unconfirmed. Nil: the address is that of the sign-up, or somebody vouched for the
 	// change.
 	EmailUnvouchedAt *time.Time `json:"emailUnvouchedAt,omitempty"`
-
-	// passwordHash is that of the record when it was read, or that which [Service.Authenticate]
-	// checked. It is behind a pointer so that an account that is printed doesn't show it.
-	passwordHash *string
-}
-
-// remember has the account know the record's hash.
-func (r *record) remember() {
-	hash := r.PasswordHash
-	r.passwordHash = &hash
-}
-
-// hash is the password hash that the account remembers.
-func (a *Account) hash() string {
-	if a.passwordHash == nil {
-		return ""
-	}
-	return *a.passwordHash
-}
-
-// Stamp is a text that is another one as soon as the account's password or its takedown is. It
-// tells nothing about either.
-func (a *Account) Stamp() string {
-	h := sha256.New()
-	_, _ = io.WriteString(h, a.hash())
-	if a.Takedown != nil {
-		_, _ = io.WriteString(h, " "+storage.TimeKey(a.Takedown.At))
-	}
-	return base64.RawURLEncoding.EncodeToString(h.Sum(nil))
 }
 
 // Takedown says when and under which reference an account was taken down.

@@ -67,6 +67,9 @@ type Applicant struct {
 // SignUpMode returns who may sign up.
 func (s *Service) SignUpMode() SignUpMode { return s.cfg.SignUp }
 
+// PasswordRequired reports whether sign-up needs a password.
+func (s *Service) PasswordRequired() bool { return !s.cfg.NoPasswords }
+
 // checkMode refuses a sign-up that the mode doesn't allow, by its parameters alone: nothing is
 // looked up.
 func (s *Service) checkMode(p CreateParams) error {

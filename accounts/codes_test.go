@@ -130,7 +130,7 @@ func TestACodeWithATakenSelectorIsReplaced(t *testing.T) {
 	if second == first {
 		t.Error("the code that is bob's was mailed to alice")
 	}
-	if err := s.Accounts.Delete(ctx, alice, "password", second); err != nil {
+	if err := s.SignIn.DeleteAccount(ctx, alice, "password", second); err != nil {
 		t.Errorf("the other code: %v", err)
 	}
 }
@@ -185,7 +185,7 @@ func TestAnotherAddressVoidsAllCodes(t *testing.T) {
 			_, signing := s.Accounts.SignPLCOperation(ctx, alice.DID, operation, func(*did.Operation) {})
 			for what, err := range map[string]error{
 				"reset":        s.Accounts.ResetPassword(ctx, accounts.ResetParams{Code: reset, Password: "another password"}),
-				"deletion":     s.Accounts.Delete(ctx, alice.DID, "password", deletion),
+				"deletion":     s.SignIn.DeleteAccount(ctx, alice.DID, "password", deletion),
 				"confirmation": s.Accounts.ConfirmEmail(ctx, alice.DID, "alice2@example.com", confirmation),
 				"operation":    signing,
 			} {

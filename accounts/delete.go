@@ -28,40 +28,31 @@ var ErrTakenDown = errors.New("accounts: account taken down")
 
 var errTakenDown = refusal.New(ErrTakenDown, "Account has been taken down")
 
-// Delete deletes an account, given its DID in any spelling that [NormalizeIdentifier] understands,
-// its password and the code of [Service.RequestDelete]. Errors: [ErrBadCredentials],
-// [ErrTakenDown], [codes.ErrInvalid], [codes.ErrExpired], [ratelimit.ErrLimited] (source:
+// Delete deletes an account with the code of [Service.RequestDelete]. That its owner asks for it has
+// been proved by the caller: check runs in the transaction, once the code was right, and refuses if
+// the proof no longer holds. Its error is returned, and leaves the code as it was. Errors: those of
+// check, [ErrTakenDown], [codes.ErrInvalid], [codes.ErrExpired] (source:
 // com.atproto.server.deleteAccount).
-func (s *Service) Delete(ctx context.Context, did syntax.DID, password, typedCode string) error {
-	r, err := s.authenticate(ctx, did.String(), password, func(tx storage.Tx) (*record, error) { return findDID(tx, did.String()) })
-	switch {
-	case errors.Is(err, errTriedTooLong):
-		return err
-	case errors.Is(err, ErrBadCredentials):
-		return errBadDIDOrPassword
-	case err != nil:
-		return err
-	case r.Takedown != nil:
-		return errTakenDown
-	}
+func (s *Service) Delete(ctx context.Context, did syntax.DID, typedCode string, check func(storage.Tx) error) error {
 	code, err := codes.Parse(typedCode)
 	if err != nil {
 		return err
 	}
 	return s.decide(ctx, func(tx storage.Tx) (refusal, err error) {
-		if refusal, err := s.cfg.Codes.Redeem(tx, r.DID, codes.DeleteAccount, code); refusal != nil || err != nil {
+		if refusal, err := s.cfg.Codes.Redeem(tx, did, codes.DeleteAccount, code); refusal != nil || err != nil {
 			return refusal, err
 		}
-		now, err := get(tx, r.DID)
-		switch {
-		case err != nil:
+		r, err := get(tx, did)
+		if err != nil {
 			return nil, err
-		case now.PasswordHash != r.PasswordHash: // changed meanwhile
-			return nil, errBadDIDOrPassword
-		case now.Takedown != nil:
+		}
+		if err := check(tx); err != nil {
+			return nil, err
+		}
+		if r.Takedown != nil {
 			return nil, errTakenDown
 		}
-		return nil, s.remove(ctx, tx, now)
+		return nil, s.remove(ctx, tx, r)
 	})
 }
 

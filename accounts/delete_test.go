@@ -21,20 +21,20 @@ func TestADeletionNeedsThePasswordOfNow(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	if err := s.Accounts.Delete(meanwhile, alice, "password", code); !errors.Is(err, codes.ErrInvalid) {
+	if err := s.SignIn.DeleteAccount(meanwhile, alice, "password", code); !errors.Is(err, codes.ErrInvalid) {
 		t.Errorf("with the old password, whose end voids the code: %v", err)
 	}
 	if _, err := s.Accounts.Get(ctx, alice); err != nil {
 		t.Fatal(err)
 	}
 	// Whoever changes the password may do so because somebody else has the old one, and a code.
-	if err := s.Accounts.Delete(ctx, alice, "another password", code); !errors.Is(err, codes.ErrInvalid) {
+	if err := s.SignIn.DeleteAccount(ctx, alice, "another password", code); !errors.Is(err, codes.ErrInvalid) {
 		t.Errorf("with the new one, and a code from before: %v", err)
 	}
 	if err := s.Accounts.RequestDelete(ctx, alice); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Accounts.Delete(ctx, alice, "another password", s.Code("alice")); err != nil {
+	if err := s.SignIn.DeleteAccount(ctx, alice, "another password", s.Code("alice")); err != nil {
 		t.Errorf("with the new one, and a new code: %v", err)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/gatehouse-at/gatehouse/accounts/did"
 	"github.com/gatehouse-at/gatehouse/internal/domaintest"
 	"github.com/gatehouse-at/gatehouse/sessions"
+	"github.com/gatehouse-at/gatehouse/signin"
 )
 
 // TestSwitchingTheFactor does as the Bluesky app does: on without a code, off with one.
@@ -73,8 +74,8 @@ func TestATakedownDoesNotTakeTheFactorAway(t *testing.T) {
 	if err := s.Accounts.TakeDown(ctx, id, "case 1"); err != nil {
 		t.Fatal(err)
 	}
-	login := sessions.Credentials{Identifier: "alice.test", Password: "password"}
-	if _, err := s.Sessions.Login(ctx, login); !errors.Is(err, sessions.ErrAccountTakedown) {
+	login := signin.Attempt{Identifier: "alice.test", Password: "password"}
+	if _, err := s.SignIn.SignIn(ctx, login); !errors.Is(err, sessions.ErrAccountTakedown) {
 		t.Errorf("without allowTakendown: %v", err)
 	}
 	for _, m := range s.Mail.Messages() {
@@ -83,11 +84,11 @@ func TestATakedownDoesNotTakeTheFactorAway(t *testing.T) {
 		}
 	}
 	login.AllowTakendown = true
-	if _, err := s.Sessions.Login(ctx, login); !errors.Is(err, accounts.ErrAuthFactorRequired) {
+	if _, err := s.SignIn.SignIn(ctx, login); !errors.Is(err, signin.ErrFactorRequired) {
 		t.Fatalf("without a code: %v", err)
 	}
-	login.AuthFactorToken = s.Code("alice")
-	tokens, err := s.Sessions.Login(ctx, login)
+	login.Code = s.Code("alice")
+	tokens, err := s.SignIn.SignIn(ctx, login)
 	if err != nil || tokens.AccessJWT == "" {
 		t.Errorf("with the code: %v", err)
 	}

@@ -15,7 +15,8 @@ import (
 	"github.com/gatehouse-at/gatehouse/storage"
 )
 
-// The outward steps of a use case: its transactions, its calls of the directory, and its e-mails.
+// The steps of a use case that can fail: its transactions, its calls of the directory, and its
+// e-mails.
 const (
 	view   = "View"
 	update = "Update"
@@ -24,7 +25,7 @@ const (
 	send   = "Send"
 )
 
-// trouble is what may befall a step.
+// trouble is what can go wrong with a step.
 type trouble string
 
 const (
@@ -40,8 +41,9 @@ const (
 	isPaused   trouble = "the process is suspended before it for six minutes, and another recovers what it finds"
 )
 
-// troublesOf are those that make a difference to a step: one that only reads and loses its answer
-// has failed, and what another process does before it, it could have done before the next one.
+// troublesOf returns the troubles that make a difference to a step. For a step that only reads, a lost
+// answer is the same as a failure, and what another process does before it could just as well be
+// done before the next step.
 func troublesOf(step string) []trouble {
 	all := []trouble{dies, fails, hangsUp}
 	switch step {
@@ -57,23 +59,23 @@ func troublesOf(step string) []trouble {
 	return all
 }
 
-// fault is the trouble of the step of a number, counted from 1.
+// fault is the trouble of one step.
 type fault struct {
-	step    int
+	step    int // counted from 1
 	trouble trouble
 }
 
-// script says which steps go wrong and how, and takes note of them all. It governs the calls
-// whose context carries it, and no others: not those of a server's background work.
+// script says which steps go wrong and how, and records all steps. It applies to calls whose context
+// carries it, and so not to the background work of a server.
 type script struct {
 	faults []fault
-	// submission is the trouble of the submission of a number, counted from 1.
+	// submission says which submissions to the directory go wrong and how, counted from 1.
 	submission map[int]trouble
 	submitted  int
-	taken      []string     // the steps; empty for one that was not to be reached any more
-	undead     []syntax.DID // DIDs whose tombstones were refused
+	taken      []string     // the steps; empty for one that is after the end of the process or of what it asks
+	undead     []syntax.DID // the DIDs whose tombstones were refused
 	dead       bool
-	lost       error // of what is gone
+	lost       error // the error of what is gone
 	hangUp     func()
 	rival      func(time.Duration)
 }
@@ -85,7 +87,7 @@ func (s *script) in(ctx context.Context) context.Context {
 	return ctx
 }
 
-// restart ends what a restart ends.
+// restart resets what doesn't survive a restart.
 func (s *script) restart() { s.dead, s.lost = false, nil }
 
 func (s *script) String() string {
@@ -115,7 +117,7 @@ var (
 	errDirectory = fmt.Errorf("%w: in this test", did.ErrUnavailable)
 )
 
-// take has a step happen as the script says.
+// take runs a step as the script of the context says.
 func take(ctx context.Context, step string, do func() error) error {
 	s, ok := ctx.Value(scriptKey{}).(*script)
 	if !ok {
@@ -160,7 +162,7 @@ func take(ctx context.Context, step string, do func() error) error {
 	return do()
 }
 
-// scriptedStore, scriptedDirectory and scriptedMailer do what scripts say.
+// scriptedStore, scriptedDirectory and scriptedMailer follow the scripts of contexts.
 type scriptedStore struct{ storage.Store }
 
 func (s scriptedStore) View(ctx context.Context, fn func(storage.Tx) error) error {

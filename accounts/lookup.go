@@ -93,7 +93,6 @@ func visible(r *record, err error) (*record, error) {
 	case r.Pending != nil:
 		return nil, ErrNotFound
 	}
-	r.remember()
 	return r, nil
 }
 

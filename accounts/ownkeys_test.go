@@ -17,9 +17,9 @@ import (
 	"github.com/gatehouse-at/gatehouse/internal/domaintest"
 )
 
-// TestARevertEndsWhenTheOwnerTakesTheKeyOut: a hook refuses a change that is already in the DID,
-// the directory fails before the server can revert it, and then the owner removes the server's key
-// from the DID, or tombstones it. The revert, which can't succeed any more, isn't tried for a day.
+// TestARevertEndsWhenTheOwnerTakesTheKeyOut: a hook refuses a change that is already in the DID, the
+// directory fails before the server can revert it, and then the owner removes the server's key from
+// the DID, or tombstones it. Reverting can't succeed any more, so it isn't tried for a day.
 func TestARevertEndsWhenTheOwnerTakesTheKeyOut(t *testing.T) {
 	for name, end := range map[string]func(owner *did.Registrar, id syntax.DID) error{
 		"the key is taken out": func(owner *did.Registrar, id syntax.DID) error {
@@ -51,7 +51,7 @@ func TestARevertEndsWhenTheOwnerTakesTheKeyOut(t *testing.T) {
 		}
 		dir.submitted, dir.asked = nil, nil
 		if n := records(t, s, "did_changes"); n != 1 {
-			t.Fatalf("%d changes are to be taken back, want 1", n)
+			t.Fatalf("%d changes are to be reverted, want 1", n)
 		}
 		if err := end(owner, alice.DID); err != nil {
 			t.Fatal(err)
@@ -68,8 +68,8 @@ func TestARevertEndsWhenTheOwnerTakesTheKeyOut(t *testing.T) {
 	}
 }
 
-// TestAnEarlyAskLeavesNothing: a change that only the owner can make is announced in the store, and
-// dropped again at once.
+// TestAnEarlyAskLeavesNothing: a change that only the owner can make is stored, and deleted again at
+// once.
 func TestAnEarlyAskLeavesNothing(t *testing.T) {
 	dir := watch(t)
 	s := domaintest.New(t, dir.in)

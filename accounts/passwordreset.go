@@ -18,6 +18,9 @@ import (
 // dropped. Its only error is that of a context that has ended (source:
 // com.atproto.server.requestPasswordReset).
 func (s *Service) RequestPasswordReset(ctx context.Context, identifier string) error {
+	if s.cfg.NoPasswords {
+		return errNoPasswords
+	}
 	client := ratelimit.Client{Address: ratelimit.FromContext(ctx).Address}
 	s.queue.Do(mail.ResetPassword, func(ctx context.Context) {
 		if err := s.sendReset(ratelimit.NewContext(ctx, client), identifier); err != nil {
@@ -92,6 +95,9 @@ type ResetParams struct {
 // [ErrInvalidPassword], [ErrInvalidRequest] for a password that is too long, [ratelimit.ErrLimited]
 // (source: com.atproto.server.resetPassword).
 func (s *Service) ResetPassword(ctx context.Context, p ResetParams) error {
+	if s.cfg.NoPasswords {
+		return errNoPasswords
+	}
 	if err := s.checkNewPassword(p.Password); err != nil {
 		return err
 	}

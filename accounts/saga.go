@@ -20,7 +20,7 @@ import (
 //
 //  1. begin: a transaction checks that the change may happen, reserves what it needs, and stores a
 //     didChange.
-//  2. publish: the directory is told.
+//  2. publish: an operation is submitted to the directory.
 //  3. finish: a transaction makes the change in the account and deletes the didChange.
 //
 // There are four ways in which this can go wrong:
@@ -29,8 +29,8 @@ import (
 //   - The directory doesn't answer. Nobody knows what has happened, so the didChange is left to
 //     Recover.
 //   - A hook refuses the last step. The DID has changed already, so revert replaces the change by
-//     its opposite, which is published until the directory takes it: the handle or the key that the
-//     account still has, or a tombstone for the DID of an account that will never exist.
+//     its opposite, which is published until the directory accepts it: the handle or the key that
+//     the account still has, or a tombstone for the DID of an account that will never exist.
 //   - The store fails, or the process dies. The didChange is still there, and is left to Recover.
 //
 // Recover goes through the changes that nobody is working on any more. It finishes those that are
@@ -103,19 +103,18 @@ func changingTo(tx storage.Tx, kind changeKind, to string) (syntax.DID, error) {
 // saga is what is particular to one kind of change. The implementations are signUp, propertyChange
 // (of a handle or a signing key) and tombstone.
 type saga interface {
-	// publish brings the DID to what the change wants. It does nothing if the DID is there already.
-	// After an error the change may have happened all the same if the error is lost, and hasn't
-	// happened otherwise.
+	// publish makes the change in the DID, unless it has been made already. After an error the DID is
+	// unchanged, or may have changed all the same if the error is lost.
 	publish(ctx context.Context, c *didChange) error
-	// progress finds out how far a change has come that nobody is working on any more.
+	// progress returns how far a change has come that nobody is working on any more.
 	progress(ctx context.Context, c *didChange) (progress, error)
 	// finish makes the change in the account, in the transaction that deletes c, and returns the
-	// account; nil if there was nothing to do. If begun is false, c was gone already: another process
-	// has finished the change or undone it.
+	// account, or nil if there was nothing to do. If begun is false, c was gone before: another
+	// process has finished the change or undone it.
 	finish(ctx context.Context, tx storage.Tx, c *didChange, begun bool) (*Account, error)
-	// undo takes back what was reserved with begin, in the transaction that deletes c. If the change
-	// was published, undo returns the change that brings the DID back; nil if the DID is to stay as it
-	// is.
+	// undo releases what was reserved with begin, in the transaction that deletes c. If the change
+	// was published, undo returns the change that brings the DID back, or nil if the DID is to stay as
+	// it is.
 	undo(tx storage.Tx, c *didChange, published bool) (*didChange, error)
 	// notice is the e-mail that tells the owner that the change has happened; empty for none.
 	notice() mail.Kind
@@ -129,8 +128,8 @@ const (
 	nowhere progress = iota
 	// inDID: the DID has changed, and the account hasn't.
 	inDID
-	// inAccount: the account has changed, or there is none any more. The DID is to follow, and may
-	// have done so.
+	// inAccount: the account has changed, or there is none any more. The DID must change too, if it
+	// hasn't already.
 	inAccount
 )
 
@@ -162,13 +161,24 @@ const (
 )
 
 var (
-	// errBusy is the kind of the error that refuses a change while another is under way.
-	errBusy    = fmt.Errorf("%w: busy", ErrInvalidRequest)
+	// errBusy is the kind of the error that refuses a change because of another of the same kind.
+	errBusy = fmt.Errorf("%w: busy", ErrInvalidRequest)
+	// errGivenUp is returned when a change was undone while the directory was slow to answer.
 	errGivenUp = fmt.Errorf("%w: the answer took too long", ErrDirectory)
 )
 
 func busy(kind changeKind) error {
 	return refusal.Newf(errBusy, "Another %s change of this account is under way", kind)
+}
+
+// reload returns a change as it is stored. Errors: [storage.ErrNotFound] if it has ended, and errBusy
+// if another change has taken its place.
+func reload(tx storage.Tx, c *didChange) (*didChange, error) {
+	stored, err := didChanges.Get(tx, c.key())
+	if err == nil && stored.To != c.To {
+		return nil, busy(c.Kind)
+	}
+	return stored, err
 }
 
 // underWay reports whether a process is working on a change. It is the one that began the change,
@@ -232,20 +242,17 @@ func (s *Service) finish(ctx context.Context, g saga, c *didChange) (*Account, e
 	var a *Account
 	err := s.update(ctx, func(tx storage.Tx) error {
 		a = nil
-		stored, err := didChanges.Get(tx, c.key())
-		begun := err == nil
-		switch {
-		case errors.Is(err, storage.ErrNotFound):
-			stored = c
-		case err != nil:
-			return err
-		case stored.To != c.To: // a later change has taken its place
-			return busy(c.Kind)
-		}
-		if err := didChanges.Delete(tx, c.key()); err != nil {
+		stored, err := reload(tx, c)
+		if errors.Is(err, storage.ErrNotFound) {
+			a, err = g.finish(ctx, tx, c, false)
 			return err
 		}
-		a, err = g.finish(ctx, tx, stored, begun)
+		if err == nil {
+			err = didChanges.Delete(tx, c.key())
+		}
+		if err == nil {
+			a, err = g.finish(ctx, tx, stored, true)
+		}
 		return err
 	})
 	if err != nil {
@@ -257,13 +264,13 @@ func (s *Service) finish(ctx context.Context, g saga, c *didChange) (*Account, e
 	return a, nil
 }
 
-// finishOrRevert is finish, and reverts the change if that is refused. The error is that of finish.
+// finishOrRevert finishes a change, or reverts it if that is refused. The error is that of finish.
 func (s *Service) finishOrRevert(ctx context.Context, g saga, c *didChange) (*Account, error) {
 	a, err := s.finish(ctx, g, c)
 	if err == nil || outage(ctx, err) || errors.Is(err, errBusy) {
 		return a, err
 	}
-	if rerr := s.revert(ctx, g, c); rerr != nil { // Recover tries again
+	if rerr := s.revert(ctx, g, c); rerr != nil { // Recover will try again
 		s.cfg.Logger.ErrorContext(ctx, "a refused change was not reverted in the DID", "did", c.DID, "change", c.Kind, "error", rerr)
 	}
 	return nil, err
@@ -275,21 +282,21 @@ func outage(ctx context.Context, err error) bool {
 	return errors.Is(err, storage.ErrUnavailable) || errors.Is(err, storage.ErrClosed) || ctx.Err() != nil
 }
 
-// revert takes back a change that is published: it replaces it by the change that brings the DID
-// back, and publishes that.
+// revert replaces a change that has been published by the one that brings the DID back, and publishes
+// that.
 func (s *Service) revert(ctx context.Context, g saga, c *didChange) error {
 	var back *didChange
 	err := s.update(ctx, func(tx storage.Tx) error {
 		back = nil
-		stored, err := didChanges.Get(tx, c.key())
+		_, err := reload(tx, c)
 		switch {
-		case errors.Is(err, storage.ErrNotFound), err == nil && stored.To != c.To:
-			stored, err = c, nil
 		case err == nil:
 			err = didChanges.Delete(tx, c.key())
+		case errors.Is(err, storage.ErrNotFound), errors.Is(err, errBusy):
+			err = nil
 		}
 		if err == nil {
-			back, err = g.undo(tx, stored, true)
+			back, err = g.undo(tx, c, true)
 		}
 		if err != nil || back == nil {
 			return err
@@ -297,7 +304,7 @@ func (s *Service) revert(ctx context.Context, g saga, c *didChange) error {
 		return s.begin(tx, back)
 	})
 	switch {
-	case errors.Is(err, errBusy): // a later change brings the DID where it belongs
+	case errors.Is(err, errBusy): // the change that is under way takes care of the DID
 		return nil
 	case err != nil || back == nil:
 		return err
@@ -311,11 +318,11 @@ func (s *Service) revert(ctx context.Context, g saga, c *didChange) error {
 	return nil
 }
 
-// insist publishes a change that has been made in the account, and finishes it.
+// insist publishes a change that has been made in the account, and ends it.
 func (s *Service) insist(ctx context.Context, g saga, c *didChange) error {
 	err := g.publish(ctx, c)
 	switch {
-	case errors.Is(err, did.ErrNotController), errors.Is(err, did.ErrTombstoned): // it never will be
+	case errors.Is(err, did.ErrNotController), errors.Is(err, did.ErrTombstoned): // trying again is no use
 		return s.undo(ctx, g, c)
 	case err != nil:
 		return err
@@ -324,12 +331,12 @@ func (s *Service) insist(ctx context.Context, g saga, c *didChange) error {
 	return err
 }
 
-// undo ends a change that isn't published.
+// undo ends a change that hasn't been published.
 func (s *Service) undo(ctx context.Context, g saga, c *didChange) error {
 	return s.update(ctx, func(tx storage.Tx) error {
-		stored, err := didChanges.Get(tx, c.key())
+		stored, err := reload(tx, c)
 		switch {
-		case errors.Is(err, storage.ErrNotFound), err == nil && stored.To != c.To:
+		case errors.Is(err, storage.ErrNotFound), errors.Is(err, errBusy):
 			return nil
 		case err != nil:
 			return err
@@ -341,12 +348,12 @@ func (s *Service) undo(ctx context.Context, g saga, c *didChange) error {
 	})
 }
 
-// leave leaves a change to Recover.
+// leave ends the work of this process on a change, which is left to Recover.
 func (s *Service) leave(ctx context.Context, c *didChange) error {
 	return s.update(ctx, func(tx storage.Tx) error {
-		stored, err := didChanges.Get(tx, c.key())
+		stored, err := reload(tx, c)
 		switch {
-		case errors.Is(err, storage.ErrNotFound), err == nil && stored.To != c.To:
+		case errors.Is(err, storage.ErrNotFound), errors.Is(err, errBusy):
 			return nil
 		case err != nil:
 			return err
@@ -356,12 +363,12 @@ func (s *Service) leave(ctx context.Context, c *didChange) error {
 	})
 }
 
-// Recover ends sign-ups and changes of handles and signing keys that were interrupted. Those that
-// the directory knows of are finished. Those that it hasn't heard of after five minutes are undone.
-// DIDs that differ from their accounts are brought back, and DIDs of sign-ups that a hook refused
-// are tombstoned. Changes that a process is still working on are left alone. Call it at start and
-// periodically. A call takes a minute at most, even if the directory doesn't answer; the next goes
-// on.
+// Recover ends sign-ups and changes of handles and signing keys that were interrupted. It finishes
+// those that the directory knows of, and undoes those that the directory hasn't heard of after five
+// minutes. If a hook has refused a change that was published, it brings the DID back, or tombstones
+// it after a sign-up. It leaves changes alone that a process is still working on. Call it at start
+// and periodically. A call takes a minute at most, even if the directory doesn't answer; the next
+// call continues.
 func (s *Service) Recover(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, recoverTimeout)
 	defer cancel()
@@ -384,7 +391,7 @@ func (s *Service) Recover(ctx context.Context) error {
 	return err
 }
 
-// recover ends one change, if it is time.
+// recover ends one change, unless it must wait for the directory to hear of it.
 func (s *Service) recover(ctx context.Context, c *didChange) error {
 	g, err := s.sagaOf(c)
 	if err != nil {

@@ -33,8 +33,8 @@ var (
 	ErrInvalidPassword = errors.New("accounts: unsuitable password")
 	// ErrInvalidRequest says that an argument can't be used as it is.
 	ErrInvalidRequest = errors.New("accounts: invalid request")
-	// ErrBadCredentials says that an identifier and a password don't belong
-	// together. It doesn't say whether the account exists.
+	// ErrBadCredentials is returned when an identifier and a secret don't belong together. It doesn't
+	// say whether the account exists. Clients are answered 401 AuthenticationRequired.
 	ErrBadCredentials = errors.New("accounts: invalid identifier or password")
 	// ErrEmailTaken says that the e-mail address belongs to an account.
 	ErrEmailTaken = errors.New("accounts: e-mail address taken")
@@ -81,6 +81,9 @@ type Config struct {
 	MinPasswordLength int
 	// PasswordPolicy refuses new passwords beyond those that are too short or too long. Optional.
 	PasswordPolicy PasswordPolicy
+	// NoPasswords is set if owners prove who they are in other ways than by an account password:
+	// accounts get none, those that have one can't use it, and none can be set or reset.
+	NoPasswords bool
 	// ServiceName is what e-mails call the server.
 	ServiceName string
 
@@ -141,10 +144,12 @@ type Service struct {
 	reminding sync.Map      // the DIDs whose owners are being reminded of a deletion
 	changes   atomic.Uint64 // transactions of this process that may have changed accounts
 
-	dearestMu    sync.Mutex
-	dearestWork  int64
-	unlistedWork int64
-	dearestUntil time.Time
+	work struct { // of password hashes, in the hasher's unit
+		sync.Mutex
+		max       int64     // of the costliest hash
+		unindexed int64     // of the costliest hash that the index doesn't have
+		until     time.Time // when max is to be read again
+	}
 }
 
 // New returns a service on a store, whose tables it defines.

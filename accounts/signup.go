@@ -48,6 +48,9 @@ type CreateParams struct {
 	// Admit lets an admin create an account in every mode of sign-up, without a ticket and without
 	// CheckSignUp. A ticket that is given all the same must be valid, and is redeemed.
 	Admit bool
+	// NoPassword makes an account without a password, whose owner proves who they are in another way.
+	// Password has to be empty then. A password reset gives the account one.
+	NoPassword bool
 	// Guard runs at the beginning of the first transaction of the sign-up. If it returns an error,
 	// the sign-up fails with that error and nothing is written. Otherwise what it writes is committed
 	// with that transaction, and stays even if the directory refuses the DID later. It is the place
@@ -61,11 +64,10 @@ type CreateParams struct {
 // visible. If one returns an error, Create returns it and the account is undone, unless
 // [Service.Maintain] has made the account visible before, in which case it stays. An account whose
 // DID is taken down here is taken down. Errors: [ErrSignUpClosed], [ErrInvalidRequest],
-// [ErrInvalidPassword], [ErrInvalidEmail], [handle.ErrInvalid], [handle.ErrNotAvailable],
-// [handle.ErrUnsupportedDomain], [handle.ErrUnresolved], [ErrEmailTaken], [ErrMissingAuth],
-// [ErrHeldKey], [ErrDirectory], [ratelimit.ErrLimited], and those of the [Gate], the policies and
-// CheckSignUp (source:
-// com.atproto.server.createAccount).
+// [ErrInvalidPassword], [ErrNoPasswords], [ErrInvalidEmail], [handle.ErrInvalid],
+// [handle.ErrNotAvailable], [handle.ErrUnsupportedDomain], [handle.ErrUnresolved], [ErrEmailTaken],
+// [ErrMissingAuth], [ErrHeldKey], [ErrDirectory], [ratelimit.ErrLimited], and those of the [Gate],
+// the policies and CheckSignUp (source: com.atproto.server.createAccount).
 func (s *Service) Create(ctx context.Context, p CreateParams, also ...func(storage.Tx, *Account) error) (*Account, error) {
 	if err := s.checkMode(p); err != nil {
 		return nil, err
@@ -114,11 +116,11 @@ func (s *Service) create(ctx context.Context, r *record, p CreateParams, also []
 	return s.carryOut(ctx, u, c)
 }
 
-// checkParams checks the parameters by themselves, replaces the ticket by its normal form, and returns
-// a record with the first of its fields. Here and in what follows the checks are in the reference
-// server's order, so that a client is told of the same mistake first.
+// checkParams checks the parameters by themselves, replaces the ticket by its normal form, and
+// returns a record with the first of its fields. Here and in what follows the checks are in the
+// reference server's order, so that a client is told of the same mistake first.
 func (s *Service) checkParams(ctx context.Context, p *CreateParams) (*record, error) {
-	if err := s.checkNewPassword(p.Password); err != nil {
+	if err := s.checkSignUpPassword(*p); err != nil {
 		return nil, err
 	}
 	var err error
@@ -136,8 +138,10 @@ func (s *Service) checkParams(ctx context.Context, p *CreateParams) (*record, er
 	if err != nil {
 		return nil, err
 	}
-	if err := s.askPasswordPolicy(ctx, p.Password, PasswordOwner{Handle: h, Email: email, DID: p.DID}); err != nil {
-		return nil, err
+	if !p.NoPassword {
+		if err := s.askPasswordPolicy(ctx, p.Password, PasswordOwner{Handle: h, Email: email, DID: p.DID}); err != nil {
+			return nil, err
+		}
 	}
 	return &record{Account: Account{Handle: h, Email: email, CreatedAt: s.now()}}, nil
 }
@@ -152,8 +156,10 @@ func (s *Service) prepare(ctx context.Context, r *record, p CreateParams) (*didC
 	if err := s.checkProof(ctx, p); err != nil {
 		return nil, s.told(ctx, err) // it reveals that the address is free
 	}
-	if err := s.chargeHash(ctx); err != nil {
-		return nil, err
+	if !p.NoPassword {
+		if err := s.chargeHash(ctx); err != nil {
+			return nil, err
+		}
 	}
 	c, err := s.identify(ctx, r, p)
 	if err != nil {
@@ -161,6 +167,9 @@ func (s *Service) prepare(ctx context.Context, r *record, p CreateParams) (*didC
 	}
 	if err := s.ask(ctx, r, p); err != nil {
 		return nil, err
+	}
+	if p.NoPassword {
+		return c, nil
 	}
 	hash, err := s.cfg.Passwords.Hash(ctx, p.Password)
 	if err != nil {
@@ -300,7 +309,7 @@ func (u signUp) publish(ctx context.Context, c *didChange) error {
 		return nil
 	}
 	if lost(err) {
-		if exists, asked := u.s.cfg.DIDs.Exists(ctx, c.DID); asked == nil && exists {
+		if reached, asked := u.progress(ctx, c); asked == nil && reached == inDID {
 			return nil
 		}
 	}
@@ -341,7 +350,6 @@ func (u signUp) complete(ctx context.Context, tx storage.Tx, r *record) error {
 }
 
 func (u signUp) runAlso(tx storage.Tx, r *record) error {
-	r.remember()
 	for _, f := range u.also {
 		if err := f(tx, &r.Account); err != nil {
 			return err

@@ -26,37 +26,37 @@ import (
 // useCase is something that a client asks for.
 type useCase struct {
 	name string
-	// prepare makes what has to be there, on a server that works.
+	// prepare sets up what the use case needs, on a server that works.
 	prepare func(w *world)
 	act     func(ctx context.Context, w *world) error
-	// done tells what is missing for the client to have what it asked for, and undone what isn't as
-	// it was before.
+	// done returns an error if the client doesn't have all that it asked for, and undone if not
+	// everything is as before.
 	done, undone func(w *world) error
-	// spent are the refusals that a client may meet that asks again for what was done.
+	// spent are the errors that a client may get that asks again for what has been done.
 	spent []error
-	// voids says that asking again voids what was done before, even if that comes to nothing.
+	// voids is set if asking again voids what was done before, even if the second attempt fails.
 	voids bool
-	// veto is a kind of change that a hook refuses, until the server is sound again.
+	// veto is a kind of change that a hook refuses until everything else works again.
 	veto accounts.Kind
-	// background is set if no client asks for it.
+	// background is set if it isn't a client that asks for it.
 	background bool
-	// configure changes the server's configuration.
+	// configure changes the server's configuration; nil for no change.
 	configure func(*gatehouse.Config)
 }
 
-var pairs = flag.Bool("pairs", false, "have TestEveryStepMayFail try every pair of troubles, which takes minutes")
+var pairs = flag.Bool("pairs", false, "let TestEveryStepMayFail try every pair of troubles, which takes minutes")
 
-// TestEveryStepMayFail has each use case run once for each of its steps, and each trouble that the
-// step may have: of the use case itself, of a client that tries again at once, and of the recovery.
-// Where the process died after a step, a step of the recovery fails, too. Then a server is started
-// on what is left, which finds everything in order or puts it in order: all of what was asked for
-// is there, or nothing of it.
+// TestEveryStepMayFail runs each use case once for each of its steps and each trouble that the step
+// can have: the steps of the use case itself, those of a client that tries again at once, and those
+// of the recovery. If the process died after a submission, a step of the recovery fails too. Then a
+// server is started on what is left. In the end, either all of what was asked for is there or
+// nothing of it.
 func TestEveryStepMayFail(t *testing.T) {
 	for _, u := range append(slices.Clip(useCases), recoveries()...) {
 		t.Run(u.name, func(t *testing.T) {
 			runs := 0
 			u.explore(t, false, nil, &runs)
-			if u.veto == "" && !u.background { // otherwise nobody tries again at once
+			if u.veto == "" && !u.background { // otherwise no client tries again at once
 				u.explore(t, true, nil, &runs)
 			}
 			t.Logf("%d runs", runs)
@@ -64,7 +64,7 @@ func TestEveryStepMayFail(t *testing.T) {
 	}
 }
 
-// explore runs a use case with some faults, and with each further one after them.
+// explore runs a use case with some faults, and then with each further fault after them.
 func (u *useCase) explore(t *testing.T, impatient bool, faults []fault, runs *int) {
 	if t.Failed() {
 		return // one is enough to look at
@@ -76,7 +76,7 @@ func (u *useCase) explore(t *testing.T, impatient bool, faults []fault, runs *in
 	case len(faults) == 2:
 		return
 	case len(faults) == 1 && faults[0].trouble == isPaused:
-		// If it wakes, publishes what was given up meanwhile, and then dies, nobody knows of it.
+		// If the process wakes, publishes what has been undone meanwhile, and then dies, nobody knows of it.
 		return
 	case len(faults) == 1:
 		if next = faults[0].step; *pairs {
@@ -157,13 +157,13 @@ func (u *useCase) run(t *testing.T, impatient bool, faults []fault) []string {
 	return w.script.taken
 }
 
-// definite reports whether an answer is a refusal, and not one that leaves open what has happened.
+// definite reports whether an answer is a refusal, rather than one that leaves open what has happened.
 func definite(err error) bool {
 	return err != nil && !slices.ContainsFunc([]error{storage.ErrUnavailable, did.ErrUnavailable, mail.ErrDelivery, context.Canceled},
 		func(open error) bool { return errors.Is(err, open) })
 }
 
-// world is a server with all that it touches.
+// world is a server and everything that it touches.
 type world struct {
 	t       *testing.T
 	store   storage.Store // without a script
@@ -176,7 +176,7 @@ type world struct {
 	script  *script
 	vetoing accounts.Kind
 
-	// What use cases remember.
+	// The following are set by use cases.
 	id             syntax.DID
 	code, key, old string
 	access         string
@@ -263,7 +263,7 @@ func rows[T any](w *world, store storage.Store, table string) map[string]T {
 	return all
 }
 
-// problems tells what doesn't fit together, whatever happened.
+// problems returns what is inconsistent, whatever the use case.
 func (w *world) problems() (all []string) {
 	w.t.Helper()
 	problem := func(format string, args ...any) { all = append(all, fmt.Sprintf(format, args...)) }
@@ -273,7 +273,7 @@ func (w *world) problems() (all []string) {
 		problem("the store: %v", p)
 	}
 	if leases := rows[struct{ Holder string }](w, w.store, "leases"); len(leases) != 0 {
-		problem("the background work went on by itself: the leases are %v", leases)
+		problem("the background work ran by itself: the leases are %v", leases)
 	}
 
 	type account struct {
@@ -294,14 +294,14 @@ func (w *world) problems() (all []string) {
 			problem("%s signs with %v, %v; its key is %s", id, public, err, a.SigningKey)
 		}
 		if a.DeactivatedAt != nil {
-			continue // its DID doesn't lead here yet
+			continue // its DID doesn't name this server yet
 		}
 		if a.DID.Method() != "plc" {
-			continue // the server itself answers for it
+			continue // the server itself serves its document
 		}
 		data := w.published(a.DID)
 		if data.Handle() != a.Handle.String() || data.VerificationMethods[did.AtprotoKey] != a.SigningKey || data.Services[did.AtprotoPDS].Endpoint != w.srv.Accounts.Endpoint() {
-			problem("%s has the handle %s and the key %s, and its DID says %+v", id, a.Handle, a.SigningKey, data)
+			problem("%s has the handle %s and the key %s, and its DID is %+v", id, a.Handle, a.SigningKey, data)
 		}
 	}
 	for id := range rows[any](w, w.plcData, "plc_directory") {
@@ -312,14 +312,12 @@ func (w *world) problems() (all []string) {
 		}
 	}
 
-	for _, table := range []string{"did_changes"} {
-		if left := rows[any](w, w.store, table); len(left) > 0 {
-			problem("left in %s: %v", table, left)
-		}
+	if left := rows[any](w, w.store, "did_changes"); len(left) > 0 {
+		problem("changes that are still under way: %v", left)
 	}
 	for key := range rows[any](w, w.store, "reserved_keys") {
 		if keys[key] {
-			problem("a key that was taken up is still reserved: %s", key)
+			problem("the key of an account is still reserved: %s", key)
 		}
 	}
 	for _, table := range []string{"sessions", "email_codes", "app_passwords"} {
@@ -344,7 +342,7 @@ func (w *world) problems() (all []string) {
 	return all
 }
 
-// published is what the directory says of a DID.
+// published returns what the directory has for a DID.
 func (w *world) published(id syntax.DID) *did.Data {
 	w.t.Helper()
 	data, err := (&did.Registrar{Directory: w.plc}).Data(ctx, id)
@@ -352,7 +350,7 @@ func (w *world) published(id syntax.DID) *did.Data {
 	return data
 }
 
-// account is the account of an identifier, or nil.
+// account returns the account of an identifier, or nil.
 func (w *world) account(identifier string) *accounts.Account {
 	w.t.Helper()
 	a, err := w.srv.Accounts.Find(ctx, identifier)
@@ -363,7 +361,7 @@ func (w *world) account(identifier string) *accounts.Account {
 	return a
 }
 
-// mailed is the code of the last e-mail to an address.
+// mailed returns the code of the last e-mail to an address.
 func (w *world) mailed(to string) string {
 	w.t.Helper()
 	waiting, cancel := context.WithTimeout(ctx, 10*time.Second)

@@ -21,11 +21,11 @@ import (
 	"github.com/gatehouse-at/gatehouse/storage/memory"
 )
 
-// watched is a directory that calls back.
+// watched is a directory with callbacks.
 type watched struct {
 	did.Directory
-	submitted func(context.Context) error // after an operation was taken
-	asked     func() error                // before a log is read
+	submitted func(context.Context) error // called after an operation was accepted
+	asked     func() error                // called before a log is read
 }
 
 func watch(t *testing.T) *watched {
@@ -65,7 +65,7 @@ func (w *watched) data(t *testing.T, id syntax.DID) *did.Data {
 	return data
 }
 
-// hookOnce has the next change of a kind fail.
+// hookOnce makes the next change of a kind fail.
 func hookOnce(s *domaintest.Services, kind accounts.Kind, err error) {
 	s.OnChange(func(_ context.Context, tx storage.Tx, c accounts.Change) error {
 		if c.Kind != kind {
@@ -106,7 +106,7 @@ func TestARefusedHandleChangeLeavesTheDIDAsItWas(t *testing.T) {
 		t.Errorf("after a won race the DID says %s", got)
 	}
 
-	// Whoever hangs up once the DID was changed gets the handle all the same.
+	// A client that hangs up when the DID has changed gets the handle all the same.
 	hasty, hangUp := context.WithCancel(ctx)
 	dir.submitted = func(context.Context) error { hangUp(); return nil }
 	if err := s.Accounts.UpdateHandle(hasty, alice.DID, "ally.test", false); err != nil {
@@ -147,7 +147,7 @@ func TestARotatedKeyIsNeverLost(t *testing.T) {
 		t.Errorf("a vetoed rotation: %v, and the DID says %s", err, key())
 	}
 
-	// Cut short when the DID has the new key and the account has not.
+	// A rotation is interrupted when the DID has the new key and the account doesn't.
 	hookOnce(s, accounts.KeyChanged, storage.ErrUnavailable)
 	if _, err := s.Accounts.RotateSigningKey(ctx, alice.DID); !errors.Is(err, storage.ErrUnavailable) {
 		t.Fatalf("a rotation without a store: %v", err)
@@ -172,8 +172,8 @@ func TestARotatedKeyIsNeverLost(t *testing.T) {
 	}
 }
 
-// TestAKeyChangeIsAloneWithItsAccountAndItsKey has others begin while the DID has a new key and the
-// account hasn't.
+// TestAKeyChangeIsAloneWithItsAccountAndItsKey begins other changes while the DID has the new key and
+// the account doesn't.
 func TestAKeyChangeIsAloneWithItsAccountAndItsKey(t *testing.T) {
 	dir := watch(t)
 	s := domaintest.New(t, dir.in)
@@ -220,7 +220,7 @@ func TestASignUpThatRecoveryFinishedKeepsItsDID(t *testing.T) {
 	s := domaintest.New(t, dir.in, func(c *gatehouse.Config) { cfg = *c })
 	dir.submitted = func(context.Context) error {
 		dir.submitted = nil
-		other := cfg // a process that started later
+		other := cfg // of another process, whose clock is two minutes ahead
 		other.Now = func() time.Time { return s.Now().Add(2 * time.Minute) }
 		srv, err := gatehouse.New(t.Context(), s.Store, other)
 		if err != nil {
@@ -285,7 +285,7 @@ func TestRecoveryDoesNotWaitForEachInAnOutage(t *testing.T) {
 	s.Advance(2 * time.Minute)
 	impatient, stop := context.WithCancel(ctx)
 	asked := 0
-	dir.asked = func() error { asked++; stop(); return lost } // the time is up
+	dir.asked = func() error { asked++; stop(); return lost } // the time is over
 	if err := s.Accounts.Recover(impatient); err == nil || asked != 1 {
 		t.Errorf("Recover: %v, asked %d times", err, asked)
 	}
@@ -359,8 +359,8 @@ func TestACodeIsGoodUntilThereIsAnOperation(t *testing.T) {
 	}
 }
 
-// TestAForeignWebDIDHasToNameTheHandle changes the handle of an account whose DID is its owner's
-// affair.
+// TestAForeignWebDIDHasToNameTheHandle changes the handle of an account whose document somebody else
+// serves.
 func TestAForeignWebDIDHasToNameTheHandle(t *testing.T) {
 	const id = syntax.DID("did:web:alice.example.org")
 	named, failure := "alice.test", error(nil)
@@ -394,8 +394,8 @@ func TestAForeignWebDIDHasToNameTheHandle(t *testing.T) {
 	}
 }
 
-// TestASignUpThatComesToNothingLeavesTheHold: a handle that an admin gives away with a sign-up
-// stays held if the sign-up fails.
+// TestASignUpThatComesToNothingLeavesTheHold: a held handle that an admin gives to a new account stays
+// held if the sign-up fails.
 func TestASignUpThatComesToNothingLeavesTheHold(t *testing.T) {
 	s := domaintest.New(t)
 	alice := s.SignUp("alice").Account

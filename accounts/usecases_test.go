@@ -17,6 +17,7 @@ import (
 	"github.com/gatehouse-at/gatehouse/apppasswords"
 	"github.com/gatehouse-at/gatehouse/invites"
 	"github.com/gatehouse-at/gatehouse/sessions"
+	"github.com/gatehouse-at/gatehouse/signin"
 )
 
 func withInvites(c *gatehouse.Config) { c.SignUp.Mode = gatehouse.SignUpInvites }
@@ -145,7 +146,7 @@ var useCases = []useCase{
 			w.strays = append(w.strays, w.id)
 		},
 		act: func(ctx context.Context, w *world) error {
-			return w.srv.Accounts.Delete(ctx, w.id, "password", w.code)
+			return w.srv.SignIn.DeleteAccount(ctx, w.id, "password", w.code)
 		},
 		done: func(w *world) error {
 			return errors.Join(w.free("alice.test", "alice@example.com"), w.hasSessions(0))
@@ -254,7 +255,7 @@ var useCases = []useCase{
 			w.alice()
 			w.confirm()
 			w.ok(w.srv.Accounts.UpdateEmail(ctx, w.id, accounts.EmailUpdate{Address: "alice@example.com", Factor: accounts.EnableFactor}))
-			if err := login(ctx, w); !errors.Is(err, accounts.ErrAuthFactorRequired) {
+			if err := login(ctx, w); !errors.Is(err, signin.ErrFactorRequired) {
 				w.ok(fmt.Errorf("without a code: %w", err))
 			}
 			w.code = w.mailed("alice@example.com")
@@ -275,7 +276,7 @@ var useCases = []useCase{
 	},
 }
 
-// same is an error if something isn't what it should be.
+// same returns an error if something isn't what it should be.
 func same[T comparable](what string, is, should T) error {
 	if is != should {
 		return fmt.Errorf("%s: %v, not %v", what, is, should)
@@ -296,21 +297,21 @@ func signUp(ctx context.Context, w *world) error {
 }
 
 func (w *world) signUp(ctx context.Context, p accounts.CreateParams) error {
-	t, err := w.srv.Sessions.SignUp(ctx, p)
+	t, err := w.srv.SignIn.SignUp(ctx, p)
 	if err == nil {
 		w.access, w.refresh = t.AccessJWT, t.RefreshJWT
 	}
 	return err
 }
 
-// signedUp tells what is missing of an account alice.
+// signedUp returns what is wrong with the account alice.
 func (w *world) signedUp(also func(*accounts.Account) error) error {
 	a := w.account("alice.test")
 	if a == nil || w.account("alice@example.com") == nil {
 		return errors.New("there is no account")
 	}
 	if w.access != "" {
-		if _, err := w.srv.Sessions.Verify(ctx, w.access); err != nil {
+		if _, err := w.srv.Sessions.Verify(ctx, sessions.Bearer(w.access)); err != nil {
 			return fmt.Errorf("its token: %w", err)
 		}
 	}
@@ -340,7 +341,7 @@ func (w *world) inviteUsed(times int) error {
 	return same("the uses of the code", rows[struct{ Used int }](w, w.store, "invite_codes")[w.code].Used, times)
 }
 
-// free tells who holds a handle or an address, visibly or not.
+// free returns an error if an account, visible or not, has a handle or an address.
 func (w *world) free(handle, email string) error {
 	for id, a := range rows[accounts.Account](w, w.store, "accounts") {
 		if a.Handle.String() == handle || a.Email == email {
@@ -358,7 +359,7 @@ func (w *world) owner() *did.Registrar {
 	return &did.Registrar{Directory: w.plc, Signer: key, PublicURL: "https://elsewhere.example.com"}
 }
 
-// moving makes a DID that is of another server yet, and reserves a key for it.
+// moving makes a DID that still names another server, and reserves a key for it.
 func (w *world) moving() {
 	const elsewhere = "did:key:zQ3shqwJEJyMBsBXCWyCBpUBMqxcon9oHB7mCvx4sSpMdLJwc"
 	id, op, err := w.owner().Mint(ctx, did.MintParams{Handle: "alice.example.com", SigningKey: elsewhere})
@@ -376,7 +377,7 @@ func moveHere(ctx context.Context, w *world) error {
 	return w.signUp(ctx, p)
 }
 
-// turnHere has the DID of one who moves name this server.
+// turnHere makes the DID of an account that moves here name this server.
 func (w *world) turnHere() {
 	should, err := w.srv.Accounts.Recommend(ctx, w.id)
 	w.ok(err)
@@ -386,16 +387,16 @@ func (w *world) turnHere() {
 	}))
 }
 
-// alice makes an account with a session.
+// alice creates an account with a session.
 func (w *world) alice() {
 	w.ok(w.signUp(ctx, params("alice")))
 	a := w.account("alice.test")
 	w.id, w.old = a.DID, a.SigningKey
 }
 
-// lives tells how alice's account is not as it was made.
+// lives returns an error if alice's account isn't as it was created.
 func (w *world) lives() error {
-	if _, err := w.srv.Sessions.Verify(ctx, w.access); err != nil {
+	if _, err := w.srv.Sessions.Verify(ctx, sessions.Bearer(w.access)); err != nil {
 		return err
 	}
 	return errors.Join(w.hasPassword("password"), w.hasEmail("alice@example.com", false), w.hasOldHandle(), w.hasKey(w.old))
@@ -431,7 +432,7 @@ func (w *world) hasHandle(handle syntax.Handle, held ...string) error {
 	return w.free(other, "")
 }
 
-// rotateKey remembers the key of the answer.
+// rotateKey rotates the key, and refuses the old one as an answer.
 func rotateKey(ctx context.Context, w *world) error {
 	key, err := w.srv.Accounts.RotateSigningKey(ctx, w.id)
 	if err == nil && key == w.old {
@@ -463,7 +464,7 @@ const (
 	used = 0
 )
 
-// codeIs tells if the one code that was mailed last isn't good, or isn't used.
+// codeIs returns an error if the code that was mailed last isn't good, or isn't used.
 func (w *world) codeIs(state int) error {
 	return same("the codes that are good", len(rows[any](w, w.store, "email_codes")), state)
 }
@@ -473,8 +474,8 @@ func (w *world) confirm() {
 	w.ok(w.srv.Accounts.ConfirmEmail(ctx, w.id, "alice@example.com", w.mailed("alice@example.com")))
 }
 
-// mayChangeEmail tells why the last code that was mailed isn't good. It is tried with an address
-// that is taken, for which it isn't used up.
+// mayChangeEmail returns an error if the code that was mailed last isn't good. It tries the code with
+// an address that is taken, so that the code isn't used up.
 func (w *world) mayChangeEmail() error {
 	m, ok := w.mail.Last("alice@example.com")
 	if !ok {
@@ -496,7 +497,7 @@ func (w *world) hasEmail(address string, confirmed bool) error {
 }
 
 func (w *world) hasPassword(password string) error {
-	_, err := w.srv.Accounts.Authenticate(ctx, "alice.test", password)
+	_, err := authenticate(w.srv.Accounts, "alice.test", password)
 	return err
 }
 
@@ -504,10 +505,10 @@ func (w *world) hasSessions(n int) error {
 	return same("the sessions", len(rows[any](w, w.store, "sessions")), n)
 }
 
-// wasRefreshed tells if the one session was not used since it began, or was; and what is wrong with
-// its tokens.
+// wasRefreshed returns an error if the one session has, or hasn't, been refreshed, or if its tokens
+// aren't good.
 func (w *world) wasRefreshed(was bool) error {
-	if _, err := w.srv.Sessions.Verify(ctx, w.access); err != nil {
+	if _, err := w.srv.Sessions.Verify(ctx, sessions.Bearer(w.access)); err != nil {
 		return err
 	}
 	for _, s := range rows[sessions.Session](w, w.store, "sessions") {
@@ -519,7 +520,7 @@ func (w *world) wasRefreshed(was bool) error {
 }
 
 func login(ctx context.Context, w *world) error {
-	_, err := w.srv.Sessions.Login(ctx, sessions.Credentials{Identifier: "alice.test", Password: "password", AuthFactorToken: w.code})
+	_, err := w.srv.SignIn.SignIn(ctx, signin.Attempt{Identifier: "alice.test", Password: "password", Code: w.code})
 	return err
 }
 

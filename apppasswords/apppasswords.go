@@ -20,15 +20,19 @@ import (
 	"github.com/gatehouse-at/gatehouse/storage"
 )
 
-// Errors of this package. Test for them with [errors.Is].
+// The errors of this package. Test for them with [errors.Is].
 var (
-	// ErrNotFound says that the account has no such app password.
+	// ErrNotFound is returned when the account has no such app password. At sign-in clients are
+	// answered 401 AuthenticationRequired, as with a wrong password.
 	ErrNotFound = errors.New("apppasswords: not found")
-	// ErrNameTaken says that the account has an app password of that name.
+	// ErrNameTaken is returned when the account already has an app password of the name. Clients are
+	// answered 400 InvalidRequest.
 	ErrNameTaken = errors.New("apppasswords: name taken")
-	// ErrTooMany says that the account has as many app passwords as it may have.
+	// ErrTooMany is returned when the account has as many app passwords as an account may have.
+	// Clients are answered 400 InvalidRequest.
 	ErrTooMany = errors.New("apppasswords: too many")
-	// ErrInvalidName says that the name is empty, too long or not text.
+	// ErrInvalidName is returned when the name is empty, too long or not valid text. Clients are
+	// answered 400 InvalidRequest.
 	ErrInvalidName = errors.New("apppasswords: invalid name")
 )
 
@@ -39,21 +43,22 @@ const (
 	maxPasswords = 100
 )
 
-// AppPassword is a password for one program, without the password itself.
+// AppPassword describes a password for one program. It doesn't have the password itself.
 type AppPassword struct {
 	// ID is a UUIDv7.
 	ID  string     `json:"id"`
 	DID syntax.DID `json:"did"`
-	// Name tells the account's app passwords apart.
+	// Name is unique among the account's app passwords.
 	Name string `json:"name"`
-	// Privileged gives access to direct messages and the like.
+	// Privileged gives access to direct messages (chat.bsky) and to moving the account to another
+	// server.
 	Privileged bool      `json:"privileged"`
 	CreatedAt  time.Time `json:"createdAt"`
 }
 
 type record struct {
 	AppPassword
-	// Hash is keyed; no slow hash is needed over 80 random bits.
+	// Hash is a keyed hash. 80 random bits need no slow one.
 	Hash string `json:"hash"`
 }
 
@@ -66,13 +71,13 @@ var table = storage.NewCollection("app_passwords",
 	}),
 ).OwnedBy(storage.OwnerGatehouse)
 
-// Config configures a [Service]. The field without a default is required.
+// Config configures a [Service]. Secret is required.
 type Config struct {
-	// Secret keys the hashes of app passwords: 32 bytes, never to change while app passwords should
-	// work.
+	// Secret keys the hashes of app passwords. It has at least 32 bytes. With another secret no app
+	// password works any longer.
 	Secret []byte
-	// Revoked is called in the transaction in which the app password of a name is revoked, so that what
-	// it opened ends with it. Optional.
+	// Revoked is called in the transaction that revokes an app password, so that the sessions that
+	// were opened with it end. Optional.
 	Revoked func(ctx context.Context, tx storage.Tx, did syntax.DID, name string) error
 	// Now tells the time. Default [time.Now].
 	Now func() time.Time
@@ -104,7 +109,7 @@ func New(ctx context.Context, store storage.Store, a *accounts.Service, cfg Conf
 	return &Service{store: store, accounts: a, cfg: cfg}, nil
 }
 
-// Follow is the [accounts.Hook] of this package: it deletes the app passwords of an account that is
+// Follow is the [accounts.Hook] of this package. It deletes the app passwords of an account that is
 // deleted, or whose credentials change in a way that ends them.
 func Follow(_ context.Context, tx storage.Tx, c accounts.Change) error {
 	if c.Kind != accounts.Deleted && !c.EndsAppPasswords {
@@ -121,10 +126,9 @@ func ofAccount(did syntax.DID) storage.Range {
 	return storage.Range{Index: "account", Prefix: did.String() + " ", Reverse: true}
 }
 
-// Create makes an app password and returns it with the password, which can't be
-// had again. The owner is told by mail. Errors: [ErrNameTaken], [ErrInvalidName], [ErrTooMany],
-// [accounts.ErrNotFound]
-// (source: com.atproto.server.createAppPassword).
+// Create makes an app password and returns it with the password, which can't be read again. The
+// owner is told by mail. Errors: [ErrNameTaken], [ErrInvalidName], [ErrTooMany],
+// [accounts.ErrNotFound] (source: com.atproto.server.createAppPassword).
 func (s *Service) Create(ctx context.Context, did syntax.DID, name string, privileged bool) (*AppPassword, string, error) {
 	if name == "" || len(name) > maxName || !utf8.ValidString(name) || strings.ContainsRune(name, 0) {
 		return nil, "", refusal.Newf(ErrInvalidName, "App password name must have 1 to %d bytes of text", maxName)
@@ -145,7 +149,7 @@ func (s *Service) Create(ctx context.Context, did syntax.DID, name string, privi
 		Hash: s.hash(did, password),
 	}
 	err = s.store.Update(ctx, func(tx storage.Tx) error {
-		if _, err := accounts.GetTx(tx, did); err != nil { // who comes with the DID later is somebody else
+		if _, err := accounts.GetTx(tx, did); err != nil { // an account that gets the DID later must not have it
 			return err
 		}
 		all := ofAccount(did)
@@ -172,8 +176,8 @@ func (s *Service) Create(ctx context.Context, did syntax.DID, name string, privi
 	return &r.AppPassword, password, nil
 }
 
-// List returns the app passwords of an account, newest first
-// (source: com.atproto.server.listAppPasswords).
+// List returns the app passwords of an account, newest first (source:
+// com.atproto.server.listAppPasswords).
 func (s *Service) List(ctx context.Context, did syntax.DID) ([]*AppPassword, error) {
 	var all []*AppPassword
 	err := s.store.View(ctx, func(tx storage.Tx) error {
@@ -189,8 +193,8 @@ func (s *Service) List(ctx context.Context, did syntax.DID) ([]*AppPassword, err
 	return all, err
 }
 
-// Revoke removes an app password and ends its sessions. A name that isn't there
-// is no error (source: com.atproto.server.revokeAppPassword).
+// Revoke deletes an app password and ends its sessions. It does nothing if the account has no app
+// password of the name (source: com.atproto.server.revokeAppPassword).
 func (s *Service) Revoke(ctx context.Context, did syntax.DID, name string) error {
 	return s.store.Update(ctx, func(tx storage.Tx) error {
 		r, err := table.GetBy(tx, "name", storage.Join(did.String(), name))
@@ -210,15 +214,15 @@ func (s *Service) Revoke(ctx context.Context, did syntax.DID, name string) error
 	})
 }
 
-// MatchTx returns the app password of an account that a password, in any spelling that [Normalize]
-// understands, belongs to, or [ErrNotFound].
+// MatchTx returns the account's app password for a password in any spelling that [Normalize]
+// understands, inside a transaction. Error: [ErrNotFound].
 func (s *Service) MatchTx(tx storage.Tx, did syntax.DID, password string) (*AppPassword, error) {
 	password, ok := Normalize(password)
 	if !ok {
 		return nil, ErrNotFound
 	}
-	// Finding it by its keyed hash compares in no observable time: whoever tries
-	// a password can't tell what its hash will be.
+	// The lookup takes no constant time, but it compares keyed hashes, and nobody without the secret
+	// can choose those.
 	r, err := table.GetBy(tx, "hash", storage.Join(did.String(), s.hash(did, password)))
 	if errors.Is(err, storage.ErrNotFound) {
 		return nil, ErrNotFound
@@ -229,8 +233,8 @@ func (s *Service) MatchTx(tx storage.Tx, did syntax.DID, password string) (*AppP
 	return &r.AppPassword, nil
 }
 
-// StillTx looks again, inside a transaction, whether an app password that matched is there, or
-// returns [ErrNotFound].
+// StillTx checks, inside a transaction, that an app password which matched before hasn't been
+// revoked since. Error: [ErrNotFound].
 func (s *Service) StillTx(tx storage.Tx, p *AppPassword) error {
 	_, err := table.Get(tx, p.ID)
 	if errors.Is(err, storage.ErrNotFound) {
@@ -239,7 +243,7 @@ func (s *Service) StillTx(tx storage.Tx, p *AppPassword) error {
 	return err
 }
 
-// Ref names an app password's document for storage.Prefetch.
+// Ref refers to the document of an app password, for [storage.Prefetch].
 func Ref(id string) storage.Ref { return table.Ref(id) }
 
 func (s *Service) hash(did syntax.DID, password string) string {

@@ -6,7 +6,7 @@ import (
 
 	"github.com/gatehouse-at/gatehouse"
 	"github.com/gatehouse-at/gatehouse/accounts"
-	"github.com/gatehouse-at/gatehouse/sessions"
+	"github.com/gatehouse-at/gatehouse/signin"
 	"github.com/gatehouse-at/gatehouse/storage/memory"
 )
 
@@ -22,11 +22,11 @@ func ExampleService_Create() {
 	defer srv.Close()
 	a, _ := srv.Accounts.Create(ctx, accounts.CreateParams{Handle: "alice.test", Email: "alice@example.com", Password: "correct horse"})
 	_, password, _ := srv.AppPasswords.Create(ctx, a.DID, "phone", false)
-	login := sessions.Credentials{Identifier: "alice.test", Password: password}
-	tokens, err := srv.Sessions.Login(ctx, login)
+	login := signin.Attempt{Identifier: "alice.test", Password: password}
+	tokens, err := srv.SignIn.SignIn(ctx, login)
 	fmt.Println(tokens.Session.Scope, err)
 	_ = srv.AppPasswords.Revoke(ctx, a.DID, "phone")
-	_, err = srv.Sessions.Login(ctx, login)
+	_, err = srv.SignIn.SignIn(ctx, login)
 	fmt.Println(err)
 	// Output:
 	// com.atproto.appPass <nil>

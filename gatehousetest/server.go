@@ -16,6 +16,7 @@ import (
 	"github.com/gatehouse-at/gatehouse/accounts/mail"
 	"github.com/gatehouse-at/gatehouse/accounts/ratelimit"
 	"github.com/gatehouse-at/gatehouse/sessions"
+	"github.com/gatehouse-at/gatehouse/signin"
 	"github.com/gatehouse-at/gatehouse/storage"
 	"github.com/gatehouse-at/gatehouse/storage/memory"
 	"github.com/gatehouse-at/gatehouse/xrpc"
@@ -135,7 +136,7 @@ func (s *Server) CreateAccount(handle string) *Account {
 	s.t.Helper()
 	label, _, _ := strings.Cut(handle, ".")
 	a := &Account{Handle: handle, Email: label + "@example.com", Password: "password"}
-	tokens, err := s.Gatehouse.Sessions.SignUp(context.Background(), accounts.CreateParams{
+	tokens, err := s.Gatehouse.SignIn.SignUp(context.Background(), accounts.CreateParams{
 		Handle: a.Handle, Email: a.Email, Password: a.Password, AllowReserved: true, Admit: true,
 	})
 	if err != nil {
@@ -148,7 +149,7 @@ func (s *Server) CreateAccount(handle string) *Account {
 // Login opens another session for an account with its password.
 func (s *Server) Login(a *Account) *sessions.Tokens {
 	s.t.Helper()
-	tokens, err := s.Gatehouse.Sessions.Login(context.Background(), sessions.Credentials{Identifier: a.DID, Password: a.Password})
+	tokens, err := s.Gatehouse.SignIn.SignIn(context.Background(), signin.Attempt{Identifier: a.DID, Password: a.Password})
 	if err != nil {
 		s.t.Fatalf("gatehousetest: logging in %s: %v", a.Handle, err)
 	}

@@ -1,11 +1,16 @@
-// Package sessions issues, checks, refreshes and ends the sessions of accounts.
+// Package sessions opens, verifies, refreshes and ends the sessions of accounts, and decides what
+// their tokens may do.
 //
-// A session begins with a login and is one stored record: whose it is, how it was
-// opened, what it may do. Its access tokens name it, and checking one reads the record, so
-// that ending a session takes effect at once. Its refresh token changes with each use;
-// the used one works on for a grace period and leads everybody who uses it to the same
-// successor. After the grace period it counts as stolen, and the whole session ends.
+// A session begins with a login, which package signin lets pass, and is one stored record: whose it
+// is, how it was opened, and what it may do. Its access tokens name it, and verifying one reads the
+// record, so that a session that has ended is refused at once. Its refresh token changes with each
+// use. The used token works on for a grace period, in which everybody who uses it gets the same
+// successor. After the grace period it is taken for stolen, and the whole session ends.
 //
-// Tokens are JWTs that existing clients and services understand (typ "at+jwt" and
-// "refresh+jwt"), signed with HS256 or ES256K. Refresh tokens are stored only as hashes.
+// What a token may do is a set of [Permissions], which its [Scope] stands for. Each method of the
+// HTTP API, and each route that an embedding program protects, names the [Permission] that it
+// needs.
+//
+// Tokens are JWTs that existing clients and services understand (typ "at+jwt" and "refresh+jwt"),
+// signed with HS256 or ES256K. Refresh tokens are stored only as hashes.
 package sessions

@@ -10,22 +10,26 @@ import (
 	"github.com/gatehouse-at/gatehouse/storage"
 )
 
-// End ends the session of a refresh token, expired or not: none of its tokens
-// works any longer. Ending it again changes nothing. Errors: [ErrInvalidToken]
-// (source: com.atproto.server.deleteSession).
-func (s *Service) End(ctx context.Context, refreshJWT string) error {
-	c, err := s.signer.parse(typeRefresh, refreshJWT, true, ScopeRefresh)
-	if err != nil {
-		return err
+// End ends the session of the token, expired or not, so that none of its tokens works any longer.
+// If the session has ended already, End does nothing. Error: [ErrInvalidToken] (source:
+// com.atproto.server.deleteSession).
+func (t *RefreshToken) End(ctx context.Context) error {
+	if t.parsed.bad != nil {
+		return t.parsed.bad
 	}
-	err = s.Revoke(ctx, syntax.DID(c.Sub), c.Session)
+	err := t.service.Revoke(ctx, t.parsed.did(), t.parsed.claims.Session)
 	if errors.Is(err, ErrNotFound) {
 		return nil
 	}
 	return err
 }
 
-// Revoke ends one session of an account, or returns [ErrNotFound].
+// End is [RefreshToken.End] of a token that hasn't been parsed.
+func (s *Service) End(ctx context.Context, refreshJWT string) error {
+	return s.ParseRefresh(refreshJWT).End(ctx)
+}
+
+// Revoke ends one session of an account, which is named by its ID. Error: [ErrNotFound].
 func (s *Service) Revoke(ctx context.Context, did syntax.DID, session string) error {
 	return s.store.Update(ctx, func(tx storage.Tx) error {
 		r, err := table.Get(tx, session)
@@ -52,7 +56,7 @@ func EndAllTx(tx storage.Tx, did syntax.DID) error {
 	return err
 }
 
-// EndOpenedBy ends the sessions that were opened with the app password of a name, inside the
+// EndOpenedBy ends the sessions that were opened with an app password, which is named, inside the
 // transaction that revokes it.
 func EndOpenedBy(_ context.Context, tx storage.Tx, did syntax.DID, name string) error {
 	_, err := table.DeleteAll(tx, storage.Exactly("app_password", openedBy(did, name)))
@@ -75,8 +79,8 @@ func (s *Service) List(ctx context.Context, did syntax.DID) ([]*Session, error) 
 	return all, err
 }
 
-// Maintain deletes sessions that have expired, and the notes of service tokens that were used and
-// have expired since. It is to be called periodically.
+// Maintain deletes the sessions that have expired, and the records of used service tokens that have
+// expired. It is to be called periodically.
 func (s *Service) Maintain(ctx context.Context) error {
 	expired := func(before time.Time) storage.Range {
 		return storage.Range{Index: "expires", To: storage.TimeKey(before)}

@@ -21,7 +21,7 @@ func Example() {
 		return
 	}
 	defer srv.Close()
-	first, _ := srv.Sessions.SignUp(ctx, accounts.CreateParams{Handle: "alice.test", Email: "alice@example.com", Password: "correct horse"})
+	first, _ := srv.SignIn.SignUp(ctx, accounts.CreateParams{Handle: "alice.test", Email: "alice@example.com", Password: "correct horse"})
 
 	// One refresh token has one successor, however often it is used in its grace period.
 	a, _ := srv.Sessions.Refresh(ctx, first.RefreshJWT)
@@ -30,7 +30,7 @@ func Example() {
 
 	// A session that has ended has ended everywhere, at once.
 	_ = srv.Sessions.EndAll(ctx, first.Account.DID)
-	_, err = srv.Sessions.Verify(ctx, a.AccessJWT)
+	_, err = srv.Sessions.Verify(ctx, sessions.Bearer(a.AccessJWT))
 	fmt.Println(errors.Is(err, sessions.ErrExpiredToken), err)
 	// Output:
 	// true

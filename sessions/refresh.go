@@ -14,45 +14,89 @@ import (
 // maxReplaced bounds the refresh tokens of one session that are in their grace period.
 const maxReplaced = 200
 
-// Refresh exchanges a refresh token for new tokens. The old one works on for the
-// grace period, with the same successor for everybody who uses it. Used after that
-// it is taken for stolen, and the session ends. Errors: [ErrInvalidToken],
-// [ErrExpiredToken], [ErrAccountNotFound], [ErrAccountTakedown]
-// (source: com.atproto.server.refreshSession).
-func (s *Service) Refresh(ctx context.Context, refreshJWT string) (*Tokens, error) {
-	c, err := s.signer.parse(typeRefresh, refreshJWT, false, ScopeRefresh)
-	if err != nil {
+// RefreshToken is what a client sent as its refresh token. Its signature has been checked once, for
+// all that a request does with it. It may be bad: the methods say so.
+type RefreshToken struct {
+	service *Service
+	parsed  parsed
+}
+
+// ParseRefresh checks the signature of a refresh token. What is wrong with the token is returned
+// when it is used.
+func (s *Service) ParseRefresh(refreshJWT string) *RefreshToken {
+	t := &RefreshToken{s, s.signer.parse(typeRefresh, refreshJWT)}
+	if t.parsed.bad == nil && t.parsed.claims.Scope != ScopeRefresh {
+		t.parsed.bad = errScope
+	}
+	return t
+}
+
+// Session returns the session of the token, or nil if the session has ended or the token isn't
+// ours. The token itself may have expired or have been used before: only [RefreshToken.Refresh]
+// finds that out.
+func (t *RefreshToken) Session(ctx context.Context) (*Auth, error) {
+	if t.parsed.bad != nil {
+		return nil, nil
+	}
+	var auth *Auth
+	err := t.service.store.View(ctx, func(tx storage.Tx) error {
+		auth = nil
+		a, r, err := t.service.load(tx, t.parsed.did(), t.parsed.claims.Session)
+		switch {
+		case errors.Is(err, ErrExpiredToken), errors.Is(err, ErrAccountNotFound), errors.Is(err, ErrAccountTakedown):
+			return nil
+		case err != nil:
+			return err
+		}
+		auth = &Auth{Account: a, Session: &r.Session, Scope: ScopeRefresh}
+		return nil
+	})
+	return auth, err
+}
+
+// Refresh exchanges the token for new tokens. The old token works on for the grace period, in which
+// everybody who uses it gets the same successor. When it is used after that it is taken for stolen,
+// and the session ends. Errors: [ErrInvalidToken], [ErrExpiredToken], [ErrAccountNotFound],
+// [ErrAccountTakedown] (source: com.atproto.server.refreshSession).
+func (t *RefreshToken) Refresh(ctx context.Context) (*Tokens, error) {
+	s, did, session, id := t.service, t.parsed.did(), t.parsed.claims.Session, t.parsed.claims.ID
+	if err := t.parsed.fresh(); err != nil {
 		s.cfg.Logger.InfoContext(ctx, "refresh refused", "reason", err.Error())
 		return nil, err
 	}
-	did := syntax.DID(c.Sub)
 	var a *accounts.Account
 	var r *record
-	var refused string // why, if it is; what the transaction wrote stays
-	err = s.store.Update(ctx, func(tx storage.Tx) error {
+	var refused string // why, if so; the transaction is committed, since it may end the session
+	err := s.store.Update(ctx, func(tx storage.Tx) (err error) {
 		refused = ""
-		if a, r, err = s.load(tx, did, c.Session); err != nil {
+		if a, r, err = s.load(tx, did, session); err != nil {
 			if errors.Is(err, errRevoked) {
 				refused = "the session has ended"
 				return nil
 			}
 			return err
 		}
-		refused, err = s.rotate(tx, r, s.hash(c.ID), s.hash(s.successor(c.ID)))
+		refused, err = s.rotate(tx, r, s.hash(id), s.hash(s.successor(id)))
 		return err
 	})
 	if err != nil {
-		s.cfg.Logger.InfoContext(ctx, "refresh refused", "did", did, "session", c.Session, "reason", err.Error())
+		s.cfg.Logger.InfoContext(ctx, "refresh refused", "did", did, "session", session, "reason", err.Error())
 		return nil, err
 	}
 	if refused != "" {
-		s.cfg.Logger.InfoContext(ctx, "refresh refused", "did", did, "session", c.Session, "reason", refused)
+		s.cfg.Logger.InfoContext(ctx, "refresh refused", "did", did, "session", session, "reason", refused)
 		return nil, errRevoked
 	}
-	return s.tokens(a, r, s.successor(c.ID))
+	return s.tokens(a, r, s.successor(id))
 }
 
-// load reads the account and the session of a token.
+// Refresh is [RefreshToken.Refresh] of a token that hasn't been parsed.
+func (s *Service) Refresh(ctx context.Context, refreshJWT string) (*Tokens, error) {
+	return s.ParseRefresh(refreshJWT).Refresh(ctx)
+}
+
+// load reads the account and the session of a token, and returns an error if the token isn't good
+// any more.
 func (s *Service) load(tx storage.Tx, did syntax.DID, session string) (*accounts.Account, *record, error) {
 	if err := storage.Prefetch(tx, accounts.Ref(did), table.Ref(session)); err != nil {
 		return nil, nil, err
@@ -78,13 +122,14 @@ func (s *Service) load(tx storage.Tx, did syntax.DID, session string) (*accounts
 	return a, r, nil
 }
 
-// rotate takes note that a refresh token was used, or says why it may not be.
+// rotate notes that a refresh token was used and which one takes its place, or returns why it may
+// not be used.
 func (s *Service) rotate(tx storage.Tx, r *record, used, next string) (refused string, err error) {
 	now := s.now()
 	if used != r.Refresh {
 		for _, old := range r.Replaced {
 			if old.Refresh == used && now.Before(old.Until) {
-				return "", nil // its successor is known already
+				return "", nil // its successor has been noted
 			}
 		}
 		return "a refresh token was used again after its grace period", table.Delete(tx, r.ID)

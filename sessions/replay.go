@@ -10,10 +10,10 @@ import (
 	"github.com/gatehouse-at/gatehouse/storage"
 )
 
-// usedToken is a service token that was used. It is kept until the token has expired.
+// usedToken records that a service token was used. It is kept until the token has expired.
 type usedToken struct {
-	// Key is a hash of the issuer and the token's id. A hash of the token's text would miss the
-	// same token in another spelling.
+	// Key is a hash of the issuer and the token's id. By a hash of the token's text the same token in
+	// another spelling would not be recognized.
 	Key     string    `json:"key"`
 	Expires time.Time `json:"expires"`
 }
@@ -23,8 +23,7 @@ var usedTokens = storage.NewCollection("service_tokens",
 	storage.Ordered("expires", func(t *usedToken) string { return storage.TimeKey(t.Expires) }),
 ).OwnedBy(storage.OwnerGatehouse)
 
-// usedTokenKey has the issuer, which can't contain a NUL, set off from the id, which can be any
-// text.
+// usedTokenKey hashes the issuer, which can't contain a NUL, and the id, which can be any text.
 func usedTokenKey(a *ServiceAuth) string {
 	sum := sha256.Sum256([]byte(a.iss() + "\x00" + a.ID))
 	return hex.EncodeToString(sum[:])
@@ -32,15 +31,16 @@ func usedTokenKey(a *ServiceAuth) string {
 
 var errReplayed = serviceAuth("JwtReplayed", "jwt was used before")
 
-// UseServiceTokenTx marks a service token as used, inside a transaction, and refuses one that is
-// already. Tokens are told apart by their issuer and id. One without an id is refused, and so is
-// one that has expired since [ServiceVerifier.Verify] checked it. Errors: [ErrServiceAuth].
+// UseServiceTokenTx marks a service token as used, inside a transaction, and refuses a token that
+// is marked already. Tokens are identified by their issuer and id. A token without an id is
+// refused, and so is one that has expired since [ServiceVerifier.Verify] checked it. Error:
+// [ErrServiceAuth].
 func (s *Service) UseServiceTokenTx(tx storage.Tx, a *ServiceAuth) error {
 	now := s.now()
 	switch {
 	case a.ID == "":
 		return errNoTokenID
-	case !now.Before(a.Expires): // the note of an earlier use may have been purged
+	case !now.Before(a.Expires): // the record of an earlier use may have been purged
 		return errJWTExpired
 	}
 	key := usedTokenKey(a)
@@ -53,7 +53,7 @@ func (s *Service) UseServiceTokenTx(tx storage.Tx, a *ServiceAuth) error {
 	return usedTokens.Put(tx, &usedToken{Key: key, Expires: a.Expires})
 }
 
-// UseServiceToken is UseServiceTokenTx in a transaction of its own.
+// UseServiceToken is [Service.UseServiceTokenTx] in a transaction of its own.
 func (s *Service) UseServiceToken(ctx context.Context, a *ServiceAuth) error {
 	return s.store.Update(ctx, func(tx storage.Tx) error { return s.UseServiceTokenTx(tx, a) })
 }

@@ -13,28 +13,30 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/gatehouse-at/gatehouse/accounts"
-	"github.com/gatehouse-at/gatehouse/apppasswords"
 	"github.com/gatehouse-at/gatehouse/internal/refusal"
 	"github.com/gatehouse-at/gatehouse/internal/token"
 	"github.com/gatehouse-at/gatehouse/storage"
 )
 
-// Errors of this package. Test for them with [errors.Is]. Logging in also returns
-// [accounts.ErrBadCredentials].
+// The errors of this package. Test for them with [errors.Is].
 var (
-	// ErrInvalidToken says that a token is malformed, not ours, or not made for
-	// what it was used for.
+	// ErrInvalidToken is returned when a token is malformed, was issued by somebody else, or doesn't
+	// allow what it was used for. Clients are answered 400 InvalidToken.
 	ErrInvalidToken = errors.New("sessions: invalid token")
-	// ErrExpiredToken says that a token was good once: its time is over, or its session was ended.
+	// ErrExpiredToken is returned when a token was good once, and has expired or was revoked with its
+	// session. Clients are answered 400 ExpiredToken.
 	ErrExpiredToken = errors.New("sessions: expired token")
-	// ErrAccountNotFound says that a token's account is gone.
+	// ErrAccountNotFound is returned when the account of a token has been deleted. Clients are
+	// answered 403 AccountNotFound.
 	ErrAccountNotFound = errors.New("sessions: account of the token not found")
-	// ErrAccountTakedown says that the account is taken down.
+	// ErrAccountTakedown is returned when the account is taken down. Clients are answered 401
+	// AccountTakedown.
 	ErrAccountTakedown = errors.New("sessions: account taken down")
-	// ErrAccountDeactivated says that the account is deactivated, and what was asked for needs an
-	// active one.
+	// ErrAccountDeactivated is returned when the account is deactivated and the request needs an
+	// active one. Clients are answered 401 AccountDeactivated.
 	ErrAccountDeactivated = errors.New("sessions: account deactivated")
-	// ErrNotFound says that the account has no such session.
+	// ErrNotFound is returned when the account has no such session. No method of the HTTP API returns
+	// it.
 	ErrNotFound = errors.New("sessions: session not found")
 )
 
@@ -48,46 +50,48 @@ var (
 type Config struct {
 	// ServiceDID is the audience of the tokens.
 	ServiceDID string
-	// Keys sign and verify tokens: the first signs, all verify. To change keys
-	// put a new one first, and take the old one away after RefreshLifetime.
+	// Keys sign and verify tokens: the first signs, all verify. To rotate keys put a new one first,
+	// and remove the old one after RefreshLifetime.
 	Keys []Key
-	// Secret keys the hashes of refresh tokens: 32 bytes, never to change while sessions should
-	// live.
+	// Secret keys the hashes of refresh tokens. It has at least 32 bytes. With another secret all
+	// sessions end.
 	Secret []byte
 	// ServiceAuth says for which methods there are no service tokens. Its Protected methods are
 	// required: without them a service token would do for what only a session may.
 	ServiceAuth ServiceAuthRules
+	// EmailForAppPasswords gives sessions of app passwords the permission [ReadEmail].
+	EmailForAppPasswords bool
 
 	// AccessLifetime is how long an access token is good for. Default 2 hours.
 	AccessLifetime time.Duration
 	// RefreshLifetime is how long a refresh token is good for. Default 90 days.
 	RefreshLifetime time.Duration
-	// Grace is how long a refresh token works on after it was used, so that an
-	// answer that got lost, or two tabs that refresh at once, log nobody out. Default 2 hours.
+	// Grace is how long a refresh token works on after it was used, so that nobody is logged out by a
+	// lost answer or by two tabs that refresh at once. Default 2 hours.
 	Grace time.Duration
 
 	// Now tells the time. Default [time.Now].
 	Now func() time.Time
 	// Rand is the source of randomness. Default [rand.Reader].
 	Rand io.Reader
-	// Logger is told why a refresh was refused. Default: none.
+	// Logger is told why refreshes were refused. Default: none.
 	Logger *slog.Logger
 }
 
-// Service opens, checks, refreshes and ends the sessions of a server. Its methods
-// are safe for concurrent use.
+// Service opens, verifies, refreshes and ends the sessions of a server. Its methods are safe for
+// concurrent use.
 type Service struct {
-	store        storage.Store
-	accounts     *accounts.Service
-	appPasswords *apppasswords.Service
-	cfg          Config
-	signer       *signer
+	store    storage.Store
+	accounts *accounts.Service
+	cfg      Config
+	signer   *signer
+	scopes   map[Scope]Permissions
 }
 
 // New returns a service on a store, whose tables it defines.
-func New(ctx context.Context, store storage.Store, a *accounts.Service, p *apppasswords.Service, cfg Config) (*Service, error) {
+func New(ctx context.Context, store storage.Store, a *accounts.Service, cfg Config) (*Service, error) {
 	if cfg.ServiceDID == "" {
-		return nil, errors.New("sessions: Config.ServiceDID is missing")
+		return nil, errors.New("sessions: Config.ServiceDID is required")
 	}
 	if len(cfg.Secret) < 32 {
 		return nil, errors.New("sessions: Config.Secret is shorter than 32 bytes")
@@ -120,7 +124,7 @@ func New(ctx context.Context, store storage.Store, a *accounts.Service, p *apppa
 	if err := storage.Define(ctx, store, Tables()...); err != nil {
 		return nil, fmt.Errorf("sessions: %w", err)
 	}
-	return &Service{store: store, accounts: a, appPasswords: p, cfg: cfg, signer: signer}, nil
+	return &Service{store: store, accounts: a, cfg: cfg, signer: signer, scopes: scopes(cfg)}, nil
 }
 
 // Tables are the collections of this package.
@@ -129,8 +133,8 @@ func Tables() []storage.Definer { return []storage.Definer{table, usedTokens} }
 // ServiceDID returns the audience of the tokens.
 func (s *Service) ServiceDID() string { return s.cfg.ServiceDID }
 
-// Follow is the [accounts.Hook] of this package: it ends the sessions of an account that is deleted or
-// taken down, or whose password changes.
+// Follow is the [accounts.Hook] of this package. It ends the sessions of an account that is deleted
+// or taken down, or whose password changes.
 func Follow(_ context.Context, tx storage.Tx, c accounts.Change) error {
 	switch {
 	case c.Kind == accounts.Deleted, c.Kind == accounts.PasswordChanged, c.Kind == accounts.CredentialsRevoked,
@@ -140,18 +144,23 @@ func Follow(_ context.Context, tx storage.Tx, c accounts.Change) error {
 	return nil
 }
 
-// Tokens are what a login or a refresh hands out, and for whom.
+// Tokens are the tokens that a login or a refresh gives to a client.
 type Tokens struct {
 	AccessJWT  string
 	RefreshJWT string
 	Account    *accounts.Account
 	// Session is nil for an account that is taken down.
 	Session *Session
+	// Permissions is what the access token may do.
+	Permissions Permissions
 }
 
-// Open opens a session for an account, inside a transaction. It is for the ways to prove who
-// one is, which have done so before.
+// Open opens a session for an account, inside a transaction. Whoever asks for it has been proved to
+// be who they are before; signin does both. Error: [ErrAccountTakedown].
 func (s *Service) Open(tx storage.Tx, a *accounts.Account, g Grant) (*Tokens, error) {
+	if a.Takedown != nil {
+		return nil, errTakedown
+	}
 	id, err := uuid.NewV7FromReader(s.cfg.Rand)
 	if err != nil {
 		return nil, fmt.Errorf("sessions: %w", err)
@@ -180,14 +189,30 @@ func (s *Service) Open(tx storage.Tx, a *accounts.Account, g Grant) (*Tokens, er
 	return s.tokens(a, r, refreshID)
 }
 
-// The most sessions that an account has of its password, and of each app password.
+// OpenLeaving issues tokens of [ScopeTakendown] for an account that is taken down, inside a
+// transaction. No session is stored: the refresh token is never accepted, and the access token is
+// good for as long as the takedown and the password stay the same. Error: [accounts.ErrNotFound].
+func (s *Service) OpenLeaving(tx storage.Tx, did syntax.DID) (*Tokens, error) {
+	a, stamp, err := accounts.StampTx(tx, did)
+	if err != nil {
+		return nil, err
+	}
+	t, err := s.tokens(a, &record{Session: Session{ID: stamp, Grant: Grant{Scope: ScopeTakendown}}}, "none")
+	if err != nil {
+		return nil, err
+	}
+	t.Session = nil
+	return t, nil
+}
+
+// The most sessions that an account has of each app password, and of all other ways to open one.
 const (
 	maxSessions    = 200
 	maxAppSessions = 100
 )
 
-// makeRoom ends the oldest session of an account that was opened like a new one, if there are as
-// many as there may be.
+// makeRoom ends the oldest of the sessions that were opened like a new one, if there are as many as
+// there may be.
 func makeRoom(tx storage.Tx, r *record) error {
 	most := maxSessions
 	if r.AppPassword != "" {
@@ -210,17 +235,14 @@ func makeRoom(tx storage.Tx, r *record) error {
 	return table.Delete(tx, oldest)
 }
 
-// Start opens a session for an account in a transaction of its own.
-// Errors: [accounts.ErrNotFound], [ErrAccountTakedown].
+// Start is [Service.Open] in a transaction of its own. Errors: [accounts.ErrNotFound],
+// [ErrAccountTakedown].
 func (s *Service) Start(ctx context.Context, did syntax.DID, g Grant) (*Tokens, error) {
 	var t *Tokens
 	err := s.store.Update(ctx, func(tx storage.Tx) error {
 		a, err := accounts.GetTx(tx, did)
 		if err != nil {
 			return err
-		}
-		if a.Takedown != nil {
-			return errTakedown
 		}
 		t, err = s.Open(tx, a, g)
 		return err
@@ -231,26 +253,7 @@ func (s *Service) Start(ctx context.Context, did syntax.DID, g Grant) (*Tokens, 
 	return t, nil
 }
 
-// SignUp creates an account and its first session together. Who comes with a DID that is taken down
-// here gets tokens for leaving (source: com.atproto.server.createAccount).
-func (s *Service) SignUp(ctx context.Context, p accounts.CreateParams) (*Tokens, error) {
-	var t *Tokens
-	_, err := s.accounts.Create(ctx, p, func(tx storage.Tx, a *accounts.Account) (err error) {
-		if a.Takedown != nil { // it came back with a DID that is taken down here
-			t, err = s.leavingTokens(a)
-			return err
-		}
-		t, err = s.Open(tx, a, Grant{Method: MethodSignUp})
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	return t, nil
-}
-
-// tokens signs the tokens of a session. The refresh token's id is only ever
-// stored hashed.
+// tokens signs the tokens of a session. The id of the refresh token is stored only as a hash.
 func (s *Service) tokens(a *accounts.Account, r *record, refreshID string) (*Tokens, error) {
 	jti, err := token.Base32(s.cfg.Rand, 26)
 	if err != nil {
@@ -265,16 +268,16 @@ func (s *Service) tokens(a *accounts.Account, r *record, refreshID string) (*Tok
 	if err != nil {
 		return nil, err
 	}
-	return &Tokens{AccessJWT: access, RefreshJWT: refresh, Account: a, Session: &r.Session}, nil
+	return &Tokens{AccessJWT: access, RefreshJWT: refresh, Account: a, Session: &r.Session, Permissions: s.Permissions(r.Scope)}, nil
 }
 
 func (s *Service) hash(refreshID string) string {
 	return token.Hash(s.cfg.Secret, "refresh", refreshID)
 }
 
-// successor is the id of the refresh token that takes an id's place. It
-// follows from the id, so that whoever refreshes with the same token, however often and however
-// many at once, gets the same successor, and nobody has to keep it.
+// successor returns the id of the refresh token that replaces one. It is derived from the id of the
+// replaced token, so that everybody who refreshes with that gets the same successor, which need not
+// be stored.
 func (s *Service) successor(refreshID string) string {
 	return token.Hash(s.cfg.Secret, "successor", refreshID)
 }

@@ -9,40 +9,38 @@ import (
 
 	"github.com/bluesky-social/indigo/atproto/atcrypto"
 
-	"github.com/gatehouse-at/gatehouse"
 	"github.com/gatehouse-at/gatehouse/accounts"
-	"github.com/gatehouse-at/gatehouse/accounts/codes"
-	"github.com/gatehouse-at/gatehouse/accounts/mail"
 	"github.com/gatehouse-at/gatehouse/internal/domaintest"
 	"github.com/gatehouse-at/gatehouse/sessions"
+	"github.com/gatehouse-at/gatehouse/signin"
 	"github.com/gatehouse-at/gatehouse/storage"
 )
 
 var ctx = context.Background()
 
-func login(identifier, password string) sessions.Credentials {
-	return sessions.Credentials{Identifier: identifier, Password: password}
+func login(identifier, password string) signin.Attempt {
+	return signin.Attempt{Identifier: identifier, Password: password}
 }
 
 func TestLoginAndVerify(t *testing.T) {
 	s := domaintest.New(t)
 	alice := s.SignUp("alice").Account
-	tokens, err := s.Sessions.Login(ctx, login("alice.test", "password"))
+	tokens, err := s.SignIn.SignIn(ctx, login("alice.test", "password"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	auth, err := s.Sessions.Verify(ctx, tokens.AccessJWT)
-	if err != nil || auth.Account.DID != alice.DID || auth.Session.ID != tokens.Session.ID || !auth.Full() ||
-		auth.Session.Method != sessions.MethodPassword {
+	auth, err := s.Sessions.Verify(ctx, sessions.Bearer(tokens.AccessJWT))
+	if err != nil || auth.Account.DID != alice.DID || auth.Session.ID != tokens.Session.ID || !auth.Allows(sessions.ManageAccount) ||
+		auth.Session.Method != signin.MethodPassword {
 		t.Errorf("Verify: %+v, %v", auth, err)
 	}
-	if _, err := s.Sessions.Verify(ctx, tokens.AccessJWT, sessions.ScopeAppPass); !errors.Is(err, sessions.ErrInvalidToken) {
-		t.Errorf("for another scope: %v", err)
+	if _, err := s.Sessions.Verify(ctx, sessions.Bearer(tokens.AccessJWT), "no-permission"); !errors.Is(err, sessions.ErrInvalidToken) {
+		t.Errorf("for a permission that nobody has: %v", err)
 	}
-	if _, err := s.Sessions.Login(ctx, login("alice.test", "wrong")); !errors.Is(err, accounts.ErrBadCredentials) {
+	if _, err := s.SignIn.SignIn(ctx, login("alice.test", "wrong")); !errors.Is(err, accounts.ErrBadCredentials) {
 		t.Errorf("a wrong password: %v", err)
 	}
-	if _, err := s.Sessions.Login(ctx, login("alice.test", strings.Repeat("x", 513))); !errors.Is(err, accounts.ErrBadCredentials) {
+	if _, err := s.SignIn.SignIn(ctx, login("alice.test", strings.Repeat("x", 513))); !errors.Is(err, accounts.ErrBadCredentials) {
 		t.Errorf("a very long password: %v", err)
 	}
 }
@@ -66,7 +64,7 @@ func TestListAndRevoke(t *testing.T) {
 	if err := s.Sessions.Revoke(ctx, did, second.Session.ID); err != nil {
 		t.Error(err)
 	}
-	if _, err := s.Sessions.Verify(ctx, second.AccessJWT); !errors.Is(err, sessions.ErrExpiredToken) {
+	if _, err := s.Sessions.Verify(ctx, sessions.Bearer(second.AccessJWT)); !errors.Is(err, sessions.ErrExpiredToken) {
 		t.Errorf("a revoked session: %v", err)
 	}
 	if err := s.Sessions.EndAll(ctx, did); err != nil {
@@ -75,7 +73,7 @@ func TestListAndRevoke(t *testing.T) {
 	if _, err := s.Sessions.Refresh(ctx, alice.RefreshJWT); !errors.Is(err, sessions.ErrExpiredToken) {
 		t.Errorf("after EndAll: %v", err)
 	}
-	if _, err := s.Sessions.Verify(ctx, bob.AccessJWT); err != nil {
+	if _, err := s.Sessions.Verify(ctx, sessions.Bearer(bob.AccessJWT)); err != nil {
 		t.Errorf("bob: %v", err)
 	}
 	if _, err := s.Sessions.Start(ctx, "did:plc:nobody", sessions.Grant{}); !errors.Is(err, accounts.ErrNotFound) {
@@ -104,7 +102,7 @@ func TestSessionsEndWithWhatTheyDependOn(t *testing.T) {
 		if err := end(s, k); err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
-		if _, err := s.Sessions.Verify(ctx, k.AccessJWT); err == nil {
+		if _, err := s.Sessions.Verify(ctx, sessions.Bearer(k.AccessJWT)); err == nil {
 			t.Errorf("when %s the access token lives on", name)
 		}
 		if _, err := s.Sessions.Refresh(ctx, k.RefreshJWT); err == nil {
@@ -181,7 +179,7 @@ func TestKeysRotate(t *testing.T) {
 	fresh := sessions.Key{ID: "new", Private: private}
 	with := func(s *domaintest.Services, keys ...sessions.Key) *sessions.Service {
 		t.Helper()
-		service, err := sessions.New(ctx, s.Store, s.Accounts, s.AppPasswords, sessions.Config{
+		service, err := sessions.New(ctx, s.Store, s.Accounts, sessions.Config{
 			ServiceDID: "did:web:pds.test", Keys: keys, Secret: make([]byte, 32), Now: s.Now,
 			ServiceAuth: sessions.ServiceAuthRules{Protected: []string{"com.example.manage"}},
 		})
@@ -197,17 +195,17 @@ func TestKeysRotate(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := both.Verify(ctx, k.AccessJWT); err != nil {
+	if _, err := both.Verify(ctx, sessions.Bearer(k.AccessJWT)); err != nil {
 		t.Errorf("the old key's token while both are in use: %v", err)
 	}
 	refreshed, err := both.Refresh(ctx, k.RefreshJWT)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := after.Verify(ctx, refreshed.AccessJWT); err != nil {
+	if _, err := after.Verify(ctx, sessions.Bearer(refreshed.AccessJWT)); err != nil {
 		t.Errorf("the new key's token: %v", err)
 	}
-	if _, err := after.Verify(ctx, k.AccessJWT); !errors.Is(err, sessions.ErrInvalidToken) {
+	if _, err := after.Verify(ctx, sessions.Bearer(k.AccessJWT)); !errors.Is(err, sessions.ErrInvalidToken) {
 		t.Errorf("the old key's token after it is gone: %v", err)
 	}
 }
@@ -223,7 +221,7 @@ func TestConfigurationsThatCannotWork(t *testing.T) {
 		"no rules":     {ServiceDID: "did:web:x", Keys: []sessions.Key{{Secret: make([]byte, 32)}}, Secret: make([]byte, 32)},
 		"an ID twice":  {ServiceDID: "did:web:x", Keys: []sessions.Key{{Secret: make([]byte, 32)}, {Secret: make([]byte, 32)}}, Secret: make([]byte, 32)},
 	} {
-		if _, err := sessions.New(ctx, s.Store, s.Accounts, s.AppPasswords, cfg); err == nil {
+		if _, err := sessions.New(ctx, s.Store, s.Accounts, cfg); err == nil {
 			t.Errorf("%s: no error", name)
 		}
 	}
@@ -253,53 +251,12 @@ func TestPurge(t *testing.T) {
 	}
 }
 
-func TestSecondFactor(t *testing.T) {
-	s := domaintest.New(t, func(c *gatehouse.Config) {})
-	k := s.SignUp("alice")
-	_, app, err := s.AppPasswords.Create(ctx, k.Account.DID, "app", false)
-	if err != nil {
-		t.Fatal(err)
-	}
-	// As if it had been switched on.
-	err = s.Store.Update(ctx, func(tx storage.Tx) error {
-		for rec, err := range tx.Scan("accounts", storage.Range{Entries: true}) {
-			if err != nil {
-				return err
-			}
-			v := strings.Replace(string(rec.Value), `"email":`, `"emailAuthFactor":true,"email":`, 1)
-			return tx.Put("accounts", storage.Document{Key: rec.Key, Value: []byte(v), Entries: rec.Entries})
-		}
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := login("alice.test", "password")
-	if _, err := s.Sessions.Login(ctx, c); !errors.Is(err, accounts.ErrAuthFactorRequired) {
-		t.Errorf("without a code: %v", err)
-	}
-	c.AuthFactorToken = s.Code("alice")
-	if _, err := s.Sessions.Login(ctx, c); err != nil {
-		t.Errorf("with the code: %v", err)
-	}
-	if _, err := s.Sessions.Login(ctx, c); !errors.Is(err, codes.ErrInvalid) {
-		t.Errorf("with a used code: %v", err)
-	}
-	_, err = s.Sessions.Login(ctx, login("alice.test", "wrong"))
-	if codes := s.Mail.Of(mail.SignIn, "alice@example.com"); !errors.Is(err, accounts.ErrBadCredentials) || len(codes) != 0 {
-		t.Errorf("a wrong password: %v, %v", err, codes)
-	}
-	if _, err := s.Sessions.Login(ctx, login("alice.test", app)); err != nil {
-		t.Errorf("an app password: %v", err)
-	}
-}
-
 // leave logs alice, who is taken down, in to leave.
 func leave(t *testing.T, s *domaintest.Services) *sessions.Tokens {
 	t.Helper()
 	c := login("alice.test", "password")
 	c.AllowTakendown = true
-	tokens, err := s.Sessions.Login(ctx, c)
+	tokens, err := s.SignIn.SignIn(ctx, c)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -328,7 +285,7 @@ func TestTokensForLeavingHaveNoSession(t *testing.T) {
 	if _, err := s.Sessions.Refresh(ctx, tokens.RefreshJWT); !errors.Is(err, sessions.ErrExpiredToken) {
 		t.Errorf("a refresh after the account was restored: %v", err)
 	}
-	if _, err := s.Sessions.Verify(ctx, tokens.AccessJWT, sessions.ScopeTakendown); !errors.Is(err, sessions.ErrExpiredToken) {
+	if _, err := s.Sessions.Verify(ctx, sessions.Bearer(tokens.AccessJWT), sessions.SeeSession); !errors.Is(err, sessions.ErrExpiredToken) {
 		t.Errorf("an access token for leaving after the account was restored: %v", err)
 	}
 }
@@ -344,7 +301,7 @@ func TestTokensForLeavingEndWithWhatTheyDependOn(t *testing.T) {
 		}
 	}
 	verify := func(k *sessions.Tokens) error {
-		_, err := s.Sessions.Verify(ctx, k.AccessJWT, sessions.ScopeTakendown)
+		_, err := s.Sessions.Verify(ctx, sessions.Bearer(k.AccessJWT), sessions.SeeSession)
 		return err
 	}
 	takeDown()
@@ -388,33 +345,9 @@ func TestTokensForLeavingOutliveAnotherReference(t *testing.T) {
 		if err := again(); err != nil {
 			t.Fatal(err)
 		}
-		auth, err := s.Sessions.Verify(ctx, k.AccessJWT, sessions.ScopeTakendown)
+		auth, err := s.Sessions.Verify(ctx, sessions.Bearer(k.AccessJWT), sessions.SeeSession)
 		if err != nil || auth.Account.Takedown.Ref != ref {
 			t.Errorf("with %s: %+v, %v", ref, auth, err)
 		}
-	}
-}
-
-// TestAFactorThatIsSwitchedOnMeanwhile has an account get a second factor while somebody who has
-// its password logs in.
-func TestAFactorThatIsSwitchedOnMeanwhile(t *testing.T) {
-	s := domaintest.New(t)
-	did := s.SignUp("alice").Account.DID
-	if err := s.Accounts.RequestEmailConfirmation(ctx, did); err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Accounts.ConfirmEmail(ctx, did, "alice@example.com", s.Code("alice")); err != nil {
-		t.Fatal(err)
-	}
-	meanwhile := domaintest.Before(ctx, func() {
-		if err := s.Accounts.UpdateEmail(ctx, did, accounts.EmailUpdate{Address: "alice@example.com", Factor: accounts.EnableFactor}); err != nil {
-			t.Error(err)
-		}
-	})
-	if _, err := s.Sessions.Login(meanwhile, login("alice.test", "password")); !errors.Is(err, accounts.ErrAuthFactorRequired) {
-		t.Errorf("a login without a code: %v", err)
-	}
-	if all, err := s.Sessions.List(ctx, did); err != nil || len(all) != 1 {
-		t.Errorf("%d sessions, %v; want the one of the sign-up", len(all), err)
 	}
 }

@@ -16,12 +16,14 @@ import (
 	"github.com/gatehouse-at/gatehouse/accounts/did"
 )
 
-// ErrServiceAuth says that a service token that came in isn't good. The error is a
-// [*ServiceAuthError]. Test for it with [errors.Is].
+// ErrServiceAuth is returned when a service token that somebody presented isn't good. The error is
+// a [*ServiceAuthError]. Test for it with [errors.Is]. Clients are answered 401 with the name of
+// the error.
 var ErrServiceAuth = errors.New("sessions: service auth")
 
-// ServiceAuthError is why a service token was refused. Name is the protocol's name of the error.
+// ServiceAuthError says why a service token was refused.
 type ServiceAuthError struct {
+	// Name is the protocol's name of the error, such as JwtExpired.
 	Name string
 	text string
 }
@@ -36,7 +38,7 @@ func (e *ServiceAuthError) Is(target error) bool { return target == ErrServiceAu
 
 func serviceAuth(name, text string) error { return &ServiceAuthError{name, text} }
 
-// ErrMissingJWT is the refusal of a call without a service token.
+// ErrMissingJWT is returned when no service token was presented. It is an [ErrServiceAuth].
 var ErrMissingJWT = serviceAuth("MissingJwt", "missing jwt")
 
 var (
@@ -52,9 +54,9 @@ const (
 	maxServiceToken    = 8 << 10 // bytes
 	maxServiceTokenID  = 256     // bytes
 	maxServiceLifetime = time.Hour
-	// clockSkew is how far the clocks of an issuer and of this server's processes may be apart: a
-	// token may expire that much later than an hour from now, and a used one is remembered that
-	// much longer than it is good.
+	// clockSkew is how far the clocks of issuers and of this server's processes may be apart. A token
+	// may expire that much later than an hour from now, and a used one is remembered for that much
+	// longer than it is good.
 	clockSkew = 5 * time.Second
 )
 
@@ -62,19 +64,19 @@ const (
 type ServiceAuth struct {
 	// Issuer is the DID whose document has the key.
 	Issuer syntax.DID
-	// Service is the service of the issuer that signed, such as "atproto_labeler", and empty if it
-	// was the account itself: the two have different keys, and the one may not speak for the other.
+	// Service is the service of the issuer that signed, such as "atproto_labeler", or empty if the
+	// account itself did: the two have different keys, and may not speak for one another.
 	Service string
 	// Key is the key that verified the signature, as a did:key.
 	Key string
-	// ID is the token's jti. It is empty if the token has none and [ServiceVerifier.RequireID]
-	// didn't ask for it.
+	// ID is the token's jti. It is empty if the token has none, which RequireID of the
+	// [ServiceVerifier] refuses.
 	ID string
-	// Expires is when the token ends.
+	// Expires is when the token expires.
 	Expires time.Time
 }
 
-// iss is the issuer as the token has it.
+// iss returns the issuer as the token has it.
 func (a *ServiceAuth) iss() string {
 	if a.Service == "" {
 		return a.Issuer.String()
@@ -86,27 +88,27 @@ func (a *ServiceAuth) iss() string {
 // of the service.
 var serviceKeys = map[string]string{"atproto_labeler": "atproto_label"}
 
-// ServiceVerifier checks the service tokens that others present here.
+// ServiceVerifier verifies the service tokens that others present here.
 type ServiceVerifier struct {
-	// Audience is the DID that tokens have to be for.
+	// Audience is the DID that tokens have to name as their audience.
 	Audience string
 	// Resolver finds the keys of issuers.
 	Resolver *did.Resolver
-	// RequireID refuses tokens without a jti, which [Service.UseServiceToken] needs. Set it for
-	// methods that change anything.
+	// RequireID refuses tokens without a jti, which [Service.UseServiceToken] needs. It should be set
+	// for methods that change something.
 	RequireID bool
 	// Now tells the time. Default [time.Now].
 	Now func() time.Time
 }
 
 // Verify checks a token for a method and returns who signed it. Without a list of trusted issuers
-// any account may be the issuer, but no service of an account (did#service); with a list, the
-// issuer has to be one of it, fragment included. Whatever can be refused without the issuer's DID
-// document is refused before the DID is resolved.
+// any account may be the issuer, but no service of an account (did#service). With a list, the
+// issuer has to be on it, with the fragment if it has one. Everything that can be checked without
+// the issuer's DID document is checked before the DID is resolved.
 //
-// Only one spelling of a token is accepted: base64url without padding, and the low s of a
-// signature. Verify doesn't look whether the token was used before (see [Service.UseServiceToken]).
-// Errors: [ErrServiceAuth].
+// Only one spelling of a token is accepted: base64url without padding, and a signature with a low
+// s. Verify doesn't check whether the token was used before (see [Service.UseServiceToken]). Error:
+// [ErrServiceAuth].
 func (v *ServiceVerifier) Verify(ctx context.Context, raw, method string, trusted ...string) (*ServiceAuth, error) {
 	if raw == "" {
 		return nil, ErrMissingJWT
@@ -122,7 +124,7 @@ func (v *ServiceVerifier) Verify(ctx context.Context, raw, method string, truste
 		return nil, errSignature
 	}
 	err = v.checkSignature(ctx, t)
-	// The key may have been changed since the document was read.
+	// The issuer may have changed its key since the document was cached.
 	if errors.Is(err, errSignature) && v.Resolver.Renew(t.auth.Issuer) {
 		err = v.checkSignature(ctx, t)
 	}
@@ -132,7 +134,7 @@ func (v *ServiceVerifier) Verify(ctx context.Context, raw, method string, truste
 	return &t.auth, nil
 }
 
-// serviceToken is a service token of the right form, of which nothing is proved yet.
+// serviceToken is a service token of the right form. Nothing that it says has been verified.
 type serviceToken struct {
 	auth          ServiceAuth // without the Key
 	iss, aud, lxm string
@@ -176,7 +178,8 @@ func parseServiceToken(raw string) (*serviceToken, error) {
 }
 
 // foreignHeader reports whether a header is that of another kind of token, or names extensions that
-// must be understood, of which none is (source: RFC 8725, 3.11; RFC 7515, 4.1.11).
+// have to be understood, of which this package understands none (source: RFC 8725, 3.11; RFC 7515,
+// 4.1.11).
 func foreignHeader(h map[string]any) bool {
 	typ, _ := h["typ"].(string)
 	_, critical := h["crit"]
@@ -185,8 +188,8 @@ func foreignHeader(h map[string]any) bool {
 	})
 }
 
-// checkClaims checks what a token says. A token without a method may be good for a minute at most;
-// none is accepted here, so the rule needs no check of its own.
+// checkClaims checks what a token says. The rule that a token without a method is good for a minute
+// at most needs no check, since no such token is accepted here.
 func (v *ServiceVerifier) checkClaims(t *serviceToken, method string, trusted []string) error {
 	now := time.Now
 	if v.Now != nil {
@@ -243,7 +246,7 @@ func (t *serviceToken) canonical() bool {
 	return r.Sign() > 0 && r.Cmp(n) < 0 && s.Sign() > 0 && s.Cmp(new(big.Int).Rsh(n, 1)) <= 0
 }
 
-// checkSignature checks the signature with the issuer's key, and notes the key.
+// checkSignature checks the signature with the issuer's key, and sets the key.
 func (v *ServiceVerifier) checkSignature(ctx context.Context, t *serviceToken) error {
 	name := did.AtprotoKey
 	if t.auth.Service != "" {
@@ -264,7 +267,7 @@ func (v *ServiceVerifier) checkSignature(ctx context.Context, t *serviceToken) e
 	return nil
 }
 
-// algorithmOf is the algorithm of a key's signatures.
+// algorithmOf returns the algorithm of a key's signatures.
 func algorithmOf(key atcrypto.PublicKey) string {
 	if _, p256 := key.(*atcrypto.PublicKeyP256); p256 {
 		return "ES256"

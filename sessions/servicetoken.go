@@ -1,6 +1,7 @@
 package sessions
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,23 +20,25 @@ import (
 	"github.com/gatehouse-at/gatehouse/storage"
 )
 
-// Errors about service tokens that are asked for. Test for them with [errors.Is].
+// Errors of requests for a service token. Test for them with [errors.Is].
 var (
-	// ErrBadExpiration says that a service token was asked for with an end that is past or too far
-	// away.
+	// ErrBadExpiration is returned when a service token is to expire in the past or too far in the
+	// future. Clients are answered 400 BadExpiration.
 	ErrBadExpiration = errors.New("sessions: bad expiration")
-	// ErrInvalidRequest says that a service token can't be had as asked for.
+	// ErrInvalidRequest is returned when the audience of a service token is malformed, or its method
+	// is one for which there are no service tokens. Clients are answered 400 InvalidRequest.
 	ErrInvalidRequest = errors.New("sessions: invalid request")
 )
 
 // ServiceTokenParams say what a service token is for.
 type ServiceTokenParams struct {
-	// Audience is the DID of the service, with the id of one of its services if need be (did#id).
+	// Audience is the DID of the service that is called. It may have the id of a service in the DID's
+	// document (did#id).
 	Audience string
-	// Method is the NSID of the one method that the token is for; empty: any.
+	// Method is the NSID of the method that the token is for. Empty: any method.
 	Method string
-	// Expires is when the token ends. Zero: in a minute. At most in an hour, or in a
-	// minute without a Method.
+	// Expires is when the token expires: at most in an hour, or in a minute if Method is empty. Zero:
+	// in a minute.
 	Expires time.Time
 }
 
@@ -64,12 +67,12 @@ func (r ServiceAuthRules) privileges(method string) bool {
 	})
 }
 
-// methodCreateAccount is how an account moves: the only thing that one that is taken down may ask
-// for.
+// methodCreateAccount is the method by which an account moves to another server: the only one that
+// an account may ask for that is taken down.
 const methodCreateAccount = "com.atproto.server.createAccount"
 
-// sameMethod compares methods as the most lenient service may: whoever may not
-// ask for one gets it in no other case either.
+// sameMethod compares methods without regard to case, as the most lenient service may do: whoever
+// gets no token for a method gets none for another spelling of it.
 func sameMethod(a, b string) bool { return strings.EqualFold(a, b) }
 
 // sameService reports whether two audiences mean the same server to a lenient reader: it ignores
@@ -93,22 +96,23 @@ func errProtected(method string) error {
 	return refusal.Newf(ErrInvalidRequest, "cannot request a service auth token for the following protected method: %s", method)
 }
 
-// ServiceToken returns a token that proves to another service that it is the account that calls,
-// signed with the account's key. Nobody gets one that would let the account sign up on this server,
-// where it is: it would outlive the account, and let whoever keeps it take the DID. Errors:
+// ServiceToken returns a token that proves to another service that the account calls it, signed
+// with the account's key. Nobody gets a token for signing up on this server, where the account is:
+// it would outlive the account, and let whoever keeps it take over the DID. Errors:
 // [ErrInvalidRequest], [ErrInvalidToken], [ErrBadExpiration] (source:
 // com.atproto.server.getServiceAuth).
 func (s *Service) ServiceToken(ctx context.Context, auth *Auth, p ServiceTokenParams) (string, error) {
 	if !validAudience(p.Audience) {
 		return "", refusal.New(ErrInvalidRequest, "aud must be a valid atproto DID or did#serviceId reference")
 	}
-	if auth.Scope == ScopeTakendown && p.Method != methodCreateAccount {
+	may := s.Permissions(auth.Scope)
+	allowed := may.Allow(RPC(cmp.Or(p.Method, "*"), p.Audience))
+	switch {
+	case !allowed && !may.Allow(UseAccount): // the account is taken down
 		return "", errScope
-	}
-	if sameMethod(p.Method, methodCreateAccount) && sameService(p.Audience, s.cfg.ServiceDID) {
+	case sameMethod(p.Method, methodCreateAccount) && sameService(p.Audience, s.cfg.ServiceDID):
 		return "", errProtected(p.Method)
-	}
-	if s.cfg.ServiceAuth.privileges(p.Method) && auth.Scope == ScopeAppPass {
+	case !allowed:
 		return "", refusal.Newf(ErrInvalidRequest, "insufficient access to request a service auth token for the following method: %s", p.Method)
 	}
 	now := s.now()
@@ -156,8 +160,8 @@ func (s *Service) ServiceToken(ctx context.Context, auth *Auth, p ServiceTokenPa
 	return signed, nil
 }
 
-// audienceForm is the DID of a service, with the id of one of its services if need be: a did:plc,
-// or a did:web without a path, which has a port only on localhost (source: the atproto DID
+// audienceForm is the DID of a service, which may have the id of one of its services: a did:plc, or
+// a did:web without a path, which has a port only on localhost (source: the atproto DID
 // specification).
 var audienceForm = regexp.MustCompile(`^did:(plc:[a-z2-7]{24}|web:localhost(%3A[0-9]+)?|web:[a-zA-Z0-9._-]+)(#[^#\s]+)?$`)
 
@@ -167,7 +171,7 @@ func validAudience(aud string) bool {
 	return err == nil && audienceForm.MatchString(aud)
 }
 
-// accountMethod signs JWTs with an account's key, wherever that is kept.
+// accountMethod is a [jwt.SigningMethod] that signs with an account's key, wherever that is kept.
 type accountMethod string
 
 func methodOf(signer keys.Signer) (jwt.SigningMethod, error) {

@@ -8,40 +8,9 @@ import (
 	"github.com/gatehouse-at/gatehouse/storage"
 )
 
-// Scope says what a token may do, in the words of the reference server.
-type Scope string
-
-// The scopes of tokens.
-const (
-	// ScopeAccess may do everything: the session was opened with the account password.
-	ScopeAccess Scope = "com.atproto.access"
-	// ScopeAppPass may not manage the account: the session was opened with an app password.
-	ScopeAppPass Scope = "com.atproto.appPass"
-	// ScopeAppPassPrivileged is ScopeAppPass with access to direct messages and the like.
-	ScopeAppPassPrivileged Scope = "com.atproto.appPassPrivileged"
-	// ScopeTakendown may only prepare to leave: the account is taken down.
-	ScopeTakendown Scope = "com.atproto.takendown"
-	// ScopeRefresh is that of refresh tokens.
-	ScopeRefresh Scope = "com.atproto.refresh"
-)
-
-// Full are the scopes that may manage the account.
-var Full = []Scope{ScopeAccess}
-
-// Standard are the scopes of every session of an account in good standing.
-var Standard = []Scope{ScopeAccess, ScopeAppPass, ScopeAppPassPrivileged}
-
-// The ways to open a session that this package knows. A program that embeds
-// Gatehouse may record others.
-const (
-	MethodSignUp      = "sign-up"
-	MethodPassword    = "password"
-	MethodAppPassword = "app-password"
-)
-
 // Grant says how a session was opened and what it may do.
 type Grant struct {
-	// Method is how the account's owner proved who they are.
+	// Method names the way in which somebody proved who they are, such as "password".
 	Method string `json:"method"`
 	// AppPassword is the name of the app password, if it was one.
 	AppPassword string `json:"appPassword,omitempty"`
@@ -49,8 +18,8 @@ type Grant struct {
 	Scope Scope `json:"scope"`
 }
 
-// Session is a line of tokens that began with one login: at any time one refresh
-// token, and the access tokens made with it and its forerunners.
+// Session is a line of tokens that began with one login. At any time it has one refresh token, and
+// the access tokens that were issued with it and with the refresh tokens before it.
 type Session struct {
 	// ID is a UUIDv7.
 	ID  string     `json:"id"`
@@ -68,7 +37,7 @@ type record struct {
 	Session
 	// Refresh is the hash of the refresh token's id.
 	Refresh string `json:"refresh"`
-	// Replaced are refresh tokens that were used and still work for a while.
+	// Replaced are refresh tokens that were used and are in their grace period.
 	Replaced []replaced `json:"replaced,omitempty"`
 }
 
@@ -87,8 +56,8 @@ var table = storage.NewCollection("sessions",
 	storage.Ordered("expires", func(r *record) string { return storage.TimeKey(r.ExpiresAt) }),
 ).OwnedBy(storage.OwnerGatehouse)
 
-// openedBy stands for all sessions of an account that were opened with its password, or with an app
-// password.
+// openedBy is the key of all sessions of an account that were opened with an app password, or, if
+// its name is empty, in any other way.
 func openedBy(did syntax.DID, appPassword string) string {
 	return storage.Join(did.String(), appPassword)
 }

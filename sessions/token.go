@@ -16,8 +16,7 @@ import (
 
 // Key signs and verifies tokens. It has either a Secret or a Private key.
 type Key struct {
-	// ID is the token header's "kid". The key without an ID verifies
-	// tokens without one.
+	// ID is the token header's "kid". The key without an ID verifies tokens without one.
 	ID string
 	// Secret is the key of HS256: at least 16 bytes.
 	Secret []byte
@@ -31,7 +30,7 @@ const (
 	typeRefresh = "refresh+jwt"
 )
 
-// claims are what a token says. Lxm and Cnf only occur in tokens that aren't ours to take.
+// claims are what a token says. Lxm and Cnf only occur in tokens of other kinds, which are refused.
 type claims struct {
 	Scope   Scope            `json:"scope,omitempty"`
 	Aud     string           `json:"aud,omitempty"`
@@ -65,11 +64,12 @@ type signer struct {
 	keys     []Key
 	audience string
 	now      func() time.Time
-	strict   *jwt.Parser
-	lenient  *jwt.Parser
+	// The times of a token are validated after its signature, since what has expired may be used too.
+	parser    *jwt.Parser
+	validator *jwt.Validator
 }
 
-// CheckKeys reports what [New] would refuse in the keys of a [Config].
+// CheckKeys returns an error if [New] would refuse the keys of a [Config].
 func CheckKeys(keys []Key) error {
 	if len(keys) == 0 {
 		return errors.New("sessions: no key to sign tokens with")
@@ -93,13 +93,10 @@ func newSigner(keys []Key, audience string, now func() time.Time) (*signer, erro
 	if err := CheckKeys(keys); err != nil {
 		return nil, err
 	}
-	options := func(more ...jwt.ParserOption) *jwt.Parser {
-		return jwt.NewParser(append(more, jwt.WithValidMethods([]string{"HS256", "ES256K"}), jwt.WithTimeFunc(now))...)
-	}
 	return &signer{
 		keys: keys, audience: audience, now: now,
-		strict:  options(jwt.WithExpirationRequired()),
-		lenient: options(jwt.WithoutClaimsValidation()),
+		parser:    jwt.NewParser(jwt.WithValidMethods([]string{"HS256", "ES256K"}), jwt.WithoutClaimsValidation()),
+		validator: jwt.NewValidator(jwt.WithExpirationRequired(), jwt.WithTimeFunc(now)),
 	}, nil
 }
 
@@ -132,8 +129,8 @@ func (k Key) method() jwt.SigningMethod {
 	return jwt.SigningMethodHS256
 }
 
-// find returns what verifies a token: the key that its header names, used only
-// with that key's own algorithm.
+// find returns the key that verifies a token: the one that the token's header names, if it is a key
+// of the token's algorithm.
 func (s *signer) find(t *jwt.Token) (any, error) {
 	kid, ok := t.Header["kid"].(string)
 	if _, has := t.Header["kid"]; has && !ok {
@@ -154,37 +151,44 @@ func (s *signer) find(t *jwt.Token) (any, error) {
 	return nil, errUnverified
 }
 
-// parse verifies a token of a type and one of some scopes. An expired one is
-// refused unless expiredToo.
-func (s *signer) parse(typ, raw string, expiredToo bool, scopes ...Scope) (*claims, error) {
-	var c claims
-	parser := s.strict
-	if expiredToo {
-		parser = s.lenient
-	}
-	t, err := parser.ParseWithClaims(raw, &c, s.find)
-	expired := errors.Is(err, jwt.ErrTokenExpired)
-	if err != nil && !expired {
-		return nil, errUnverified
+// parsed is a token whose signature was checked.
+type parsed struct {
+	claims  claims
+	expired bool
+	bad     error // why it is refused, expired or not
+}
+
+// parse checks the signature of a token of a type, and what the token says but for its scope. Who
+// gets a bad token gets nothing else of it.
+func (s *signer) parse(typ, raw string) parsed {
+	var p parsed
+	t, err := s.parser.ParseWithClaims(raw, &p.claims, s.find)
+	if err != nil {
+		return parsed{bad: errUnverified}
 	}
 	if got, _ := t.Header["typ"].(string); !strings.EqualFold(got, typ) {
-		return nil, errUnverified
+		return parsed{bad: errUnverified}
 	}
-	switch {
-	case c.Aud != s.audience:
-		return nil, errUnverified
-	case expired:
-		return nil, errExpired
-	case c.Lxm != nil || c.Cnf != nil:
-		return nil, errMalformed
-	}
-	if _, err := syntax.ParseDID(c.Sub); err != nil {
-		return nil, errMalformed
-	}
-	for _, scope := range scopes {
-		if c.Scope == scope {
-			return &c, nil
+	if err := s.validator.Validate(&p.claims); err != nil {
+		if p.expired = errors.Is(err, jwt.ErrTokenExpired); !p.expired {
+			return parsed{bad: errUnverified}
 		}
 	}
-	return nil, errScope
+	if p.claims.Aud != s.audience {
+		return parsed{bad: errUnverified}
+	}
+	if _, err := syntax.ParseDID(p.claims.Sub); err != nil || p.claims.Lxm != nil || p.claims.Cnf != nil {
+		p.bad = errMalformed
+	}
+	return p
 }
+
+// fresh returns why a token is refused where it must not have expired.
+func (p parsed) fresh() error {
+	if p.expired {
+		return errExpired
+	}
+	return p.bad
+}
+
+func (p parsed) did() syntax.DID { return syntax.DID(p.claims.Sub) }

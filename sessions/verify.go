@@ -3,11 +3,11 @@ package sessions
 import (
 	"context"
 	"errors"
-	"slices"
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
 
 	"github.com/gatehouse-at/gatehouse/accounts"
+	"github.com/gatehouse-at/gatehouse/internal/refusal"
 	"github.com/gatehouse-at/gatehouse/storage"
 )
 
@@ -18,32 +18,40 @@ type Auth struct {
 	Session *Session
 	Scope   Scope
 
-	service *Service // nil for an Auth that no service has verified
-	stamp   string   // of the account, with [ScopeTakendown]
-	active  bool     // a deactivated account is refused
+	permissions Permissions
+	service     *Service // nil for an Auth that no service has verified
+	stamp       string   // of the account, with [ScopeTakendown]
+	active      bool     // a deactivated account is refused
 }
 
-// Verify checks an access token of one of some scopes; with none given, of those
-// of [Standard]. The session and the account are read each time, so that ending one
-// takes effect everywhere with the next call. Errors: [ErrInvalidToken],
+var errScheme = refusal.New(ErrInvalidToken, "Unexpected authorization type")
+
+// Verify checks the access token of a request, and that it has some permissions; with none given,
+// [UseAccount]. The session and the account are read each time, so that a session that has ended is
+// refused at once. Errors: [ErrInvalidToken], also of a token that lacks a permission,
 // [ErrExpiredToken], [ErrAccountNotFound], [ErrAccountTakedown].
-func (s *Service) Verify(ctx context.Context, accessJWT string, scopes ...Scope) (*Auth, error) {
-	if len(scopes) == 0 {
-		scopes = Standard
+func (s *Service) Verify(ctx context.Context, r Request, permissions ...Permission) (*Auth, error) {
+	if r.Scheme != SchemeBearer {
+		return nil, errScheme
 	}
-	c, err := s.signer.parse(typeAccess, accessJWT, false, scopes...)
-	if err != nil {
+	if len(permissions) == 0 {
+		permissions = []Permission{UseAccount}
+	}
+	t := s.signer.parse(typeAccess, r.Token)
+	if err := t.fresh(); err != nil {
 		return nil, err
 	}
-	auth := &Auth{Scope: c.Scope, service: s}
-	did := syntax.DID(c.Sub)
-	err = s.store.View(ctx, func(tx storage.Tx) (err error) {
-		if c.Scope == ScopeTakendown {
-			auth.stamp = c.Session
-			auth.Account, err = s.leaving(tx, did, c.Session)
+	auth := &Auth{Scope: t.claims.Scope, permissions: s.Permissions(t.claims.Scope), service: s}
+	if err := auth.Require(permissions...); err != nil {
+		return nil, err
+	}
+	err := s.store.View(ctx, func(tx storage.Tx) (err error) {
+		if auth.Scope == ScopeTakendown {
+			auth.stamp = t.claims.Session
+			auth.Account, err = s.leaving(tx, t.did(), auth.stamp)
 			return err
 		}
-		a, r, err := s.load(tx, did, c.Session)
+		a, r, err := s.load(tx, t.did(), t.claims.Session)
 		if err == nil {
 			auth.Account, auth.Session = a, &r.Session
 		}
@@ -55,25 +63,39 @@ func (s *Service) Verify(ctx context.Context, accessJWT string, scopes ...Scope)
 	return auth, nil
 }
 
-// leaving reads the account of a token that was issued while the account was taken down. There is
-// no session to end: the token ends with the takedown, or with the password.
+// VerifyActive is [Service.Verify] for what a deactivated account may not do, such as writing to
+// its repository. Errors: those of Verify, and [ErrAccountDeactivated].
+func (s *Service) VerifyActive(ctx context.Context, r Request, permissions ...Permission) (*Auth, error) {
+	auth, err := s.Verify(ctx, r, permissions...)
+	if err != nil {
+		return nil, err
+	}
+	if auth.Account.DeactivatedAt != nil {
+		return nil, errDeactivated
+	}
+	auth.active = true
+	return auth, nil
+}
+
+// leaving reads the account of a token that was issued while the account was taken down. No session
+// is stored that could end: the token is revoked when the takedown ends, or the password changes.
 func (s *Service) leaving(tx storage.Tx, did syntax.DID, stamp string) (*accounts.Account, error) {
-	a, err := accounts.GetTx(tx, did)
+	a, now, err := accounts.StampTx(tx, did)
 	switch {
 	case errors.Is(err, accounts.ErrNotFound):
 		return nil, errAccountGone
-	case err == nil && (a.Takedown == nil || a.Stamp() != stamp):
+	case err == nil && (a.Takedown == nil || now != stamp):
 		return nil, errRevoked
 	}
 	return a, err
 }
 
-// AliveTx looks again, inside a transaction, whether what a request proved is still so: the session
-// hasn't ended, and its account is there and in good standing. Whatever a session changes belongs
-// in a transaction that begins so, since a request can last longer than its session. The writes of
-// Gatehouse's own services do it by themselves if their context is one of [NewContext], as those
-// of xrpc's requests are. Errors: those of [Service.Verify] and [Service.VerifyActive], whichever
-// it was.
+// AliveTx checks again, inside a transaction, what a request proved: that the session hasn't ended,
+// and that its account exists and is in good standing. A transaction in which a session changes
+// something should begin with it, since a request can last longer than its session. Gatehouse's own
+// services do so by themselves if their context is one of [NewContext], as the contexts of requests
+// to xrpc are. Errors: those of [Service.Verify] or of [Service.VerifyActive], by which the Auth
+// was made.
 func (s *Service) AliveTx(tx storage.Tx, a *Auth) error {
 	if a.Session == nil {
 		_, err := s.leaving(tx, a.Account.DID, a.stamp)
@@ -86,61 +108,24 @@ func (s *Service) AliveTx(tx storage.Tx, a *Auth) error {
 	return err
 }
 
-// VerifyActive is [Service.Verify] for what a deactivated account may not do, such as writing to
-// its repository. Errors: those of Verify, and [ErrAccountDeactivated].
-func (s *Service) VerifyActive(ctx context.Context, accessJWT string, scopes ...Scope) (*Auth, error) {
-	auth, err := s.Verify(ctx, accessJWT, scopes...)
-	if err != nil {
-		return nil, err
-	}
-	if auth.Account.DeactivatedAt != nil {
-		return nil, errDeactivated
-	}
-	auth.active = true
-	return auth, nil
-}
+// Allows reports whether the caller has a permission.
+func (a *Auth) Allows(p Permission) bool { return a.permissions.Allow(p) }
 
-// RefreshSession returns the session of a refresh token that is expired or not, if that is alive,
-// and nil if it isn't or the token is not ours. Whether the token itself may still be used shows
-// only in [Service.Refresh].
-func (s *Service) RefreshSession(ctx context.Context, refreshJWT string) (*Auth, error) {
-	c, err := s.signer.parse(typeRefresh, refreshJWT, true, ScopeRefresh)
-	if err != nil {
-		return nil, nil
-	}
-	var auth *Auth
-	err = s.store.View(ctx, func(tx storage.Tx) error {
-		a, r, err := s.load(tx, syntax.DID(c.Sub), c.Session)
-		switch {
-		case errors.Is(err, ErrExpiredToken), errors.Is(err, ErrAccountNotFound), errors.Is(err, ErrAccountTakedown):
-			return nil
-		case err != nil:
-			return err
-		}
-		auth = &Auth{Account: a, Session: &r.Session, Scope: ScopeRefresh}
-		return nil
-	})
-	return auth, err
-}
-
-// Require returns an [ErrInvalidToken] if the token has none of some scopes, for what only some of
-// the sessions may ask for that may call a method.
-func (a *Auth) Require(scopes ...Scope) error {
-	if !slices.Contains(scopes, a.Scope) {
+// Require returns an [ErrInvalidToken] if the caller lacks one of some permissions. It is for what
+// only some of the callers of a method may ask for.
+func (a *Auth) Require(permissions ...Permission) error {
+	if !a.permissions.Allow(permissions...) {
 		return errScope
 	}
 	return nil
 }
 
-// Full reports whether the caller may manage the account.
-func (a *Auth) Full() bool { return slices.Contains(Full, a.Scope) }
-
 type authKey struct{}
 
 // NewContext returns a context that carries what a request proved. What Gatehouse's services write
 // under it is written in transactions that have read the session alive (see [Service.AliveTx]):
-// after the session has ended they return [ErrExpiredToken] and the like instead. A nil a takes
-// that back.
+// once the session has ended they return [ErrExpiredToken] and the like instead. A nil a removes it
+// from the context.
 func NewContext(ctx context.Context, a *Auth) context.Context {
 	ctx = context.WithValue(ctx, authKey{}, a)
 	if a == nil || a.service == nil {

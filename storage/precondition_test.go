@@ -9,7 +9,7 @@ import (
 	"github.com/gatehouse-at/gatehouse/storage/memory"
 )
 
-func TestPreconditionsAreCheckedInTheTransaction(t *testing.T) {
+func TestAPreconditionIsReadInTheTransaction(t *testing.T) {
 	type doc struct{ Name string }
 	things := storage.NewCollection("things", func(d *doc) string { return d.Name })
 	raw := memory.New()

@@ -14,13 +14,14 @@ func (s *Server) createAccount(c *call, in *atproto.ServerCreateAccount_Input) (
 	switch {
 	case in.PlcOp != nil:
 		return nil, invalid(`Unsupported input: "plcOp"`)
-	case in.Password == nil:
+	case in.Password == nil && s.cfg.Accounts.PasswordRequired():
 		return nil, invalid(`Input must have the property "password"`)
 	}
 	params := accounts.CreateParams{
 		Handle:      in.Handle,
 		Email:       value(in.Email),
-		Password:    *in.Password,
+		Password:    value(in.Password),
+		NoPassword:  in.Password == nil,
 		Ticket:      value(in.InviteCode),
 		RecoveryKey: value(in.RecoveryKey),
 		DID:         syntax.DID(value(in.Did)),
@@ -32,7 +33,7 @@ func (s *Server) createAccount(c *call, in *atproto.ServerCreateAccount_Input) (
 		params.ProvenDID, params.ProofKey = proof.Issuer, proof.Key
 		params.Guard = func(tx storage.Tx) error { return s.cfg.Sessions.UseServiceTokenTx(tx, proof) }
 	}
-	t, err := s.cfg.Sessions.SignUp(c.Context(), params)
+	t, err := s.cfg.SignIn.SignUp(c.Context(), params)
 	if err != nil {
 		return nil, err
 	}
@@ -51,7 +52,7 @@ func (s *Server) requestAccountDelete(c *call, _ *nothing) (*nothing, error) {
 }
 
 func (s *Server) deleteAccount(c *call, in *atproto.ServerDeleteAccount_Input) (*nothing, error) {
-	return nil, s.cfg.Accounts.Delete(c.Context(), syntax.DID(in.Did), in.Password, in.Token)
+	return nil, s.cfg.SignIn.DeleteAccount(c.Context(), syntax.DID(in.Did), in.Password, in.Token)
 }
 
 func (s *Server) requestPasswordReset(c *call, in *atproto.ServerRequestPasswordReset_Input) (*nothing, error) {

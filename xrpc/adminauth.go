@@ -17,14 +17,14 @@ import (
 	"github.com/gatehouse-at/gatehouse/sessions"
 )
 
-// AdminAuth tells who is an admin, from the name and the password of HTTP Basic auth.
+// AdminAuth decides who is an admin, by the name and the password of HTTP Basic auth.
 type AdminAuth interface {
-	// Admin reports whether the name and the password belong together and to an admin. It takes
-	// the same time whichever of them is wrong.
+	// Admin reports whether the name and the password are those of an admin. It takes the same time
+	// whichever of them is wrong.
 	Admin(ctx context.Context, name, password string) bool
 }
 
-// Passwords are admins by name. It implements [AdminAuth].
+// Passwords are the passwords of admins, by their names. It implements [AdminAuth].
 type Passwords map[string]string
 
 // Admin implements [AdminAuth].
@@ -36,32 +36,31 @@ func (p Passwords) Admin(_ context.Context, name, password string) bool {
 	return found == 1
 }
 
-// equal is 1 if two texts are equal, found out in a time that depends on neither, not even on the
-// length.
+// equal returns 1 if two texts are equal, in a time that doesn't depend on them or their lengths.
 func equal(a, b string) int {
 	x, y := sha256.Sum256([]byte(a)), sha256.Sum256([]byte(b))
 	return subtle.ConstantTimeCompare(x[:], y[:])
 }
 
 var (
-	// adminFailures is how often an address may be wrong about an admin's password before it isn't
-	// listened to.
+	// adminFailures is how often an address may give a wrong password of an admin before it is
+	// refused.
 	adminFailures = []ratelimit.Window{per(10, 5*time.Minute)}
-	// loggedFailures is how many failures of all addresses together get into the audit log.
+	// loggedFailures is how many failures of all addresses together are recorded in the audit log.
 	loggedFailures = []ratelimit.Window{per(60, time.Hour)}
 )
 
-// unknownAdmin stands in the audit log for who failed to prove that they are an admin. The name
-// that was given isn't logged: people type passwords in its place.
+// unknownAdmin is the name in the audit log of somebody who failed to prove that they are an admin.
+// The name that they gave isn't logged, since people type passwords in its place.
 const unknownAdmin = "unknown"
 
 // adminGuard slows down guessing at the passwords of admins.
 type adminGuard struct {
-	// turns has requests of one address looked at one after the other, so that many guesses at once
-	// count as many.
+	// turns lets only one request of an address at a time guess, so that guesses made at the same time
+	// are all counted.
 	turns [16]chan struct{}
 	seed  maphash.Seed
-	// failures counts for the audit log, also where the limits of requests are off.
+	// failures counts for the audit log, even where rate limits are off.
 	failures func() ratelimit.Meter
 }
 
@@ -75,7 +74,7 @@ func newAdminGuard(now func() time.Time) *adminGuard {
 	return g
 }
 
-// wait returns when it is the turn of an address, with what ends the turn.
+// wait returns when it is the turn of an address, with a function that ends the turn.
 func (g *adminGuard) wait(ctx context.Context, address string) (done func(), err error) {
 	turn := g.turns[maphash.String(g.seed, address)%uint64(len(g.turns))]
 	select {
@@ -87,11 +86,11 @@ func (g *adminGuard) wait(ctx context.Context, address string) (done func(), err
 }
 
 // admin asks for an admin. A user's token doesn't count as a guess at a password, and is refused
-// with 403 instead of 401: the user is logged in, and isn't allowed to do this.
+// with 403 instead of 401, since the user is logged in but may not do this.
 func (s *Server) admin(c *call) (caller, error) {
 	c.challenges = basicChallenge
 	private(c)
-	if scheme, raw, err := authorization(c.Request); err == nil && scheme == schemeBearer {
+	if scheme, raw, err := authorization(c.Request); err == nil && scheme == sessions.SchemeBearer {
 		return caller{}, s.refuseUser(c, raw)
 	}
 	return s.byPassword(c)
@@ -100,9 +99,9 @@ func (s *Server) admin(c *call) (caller, error) {
 var errAdminsOnly = &Error{Status: http.StatusForbidden, Message: "This method is for the admins of this server"}
 
 // refuseUser refuses a token at a method for admins. An access token that has expired or was
-// revoked is answered as elsewhere, so that clients refresh it.
+// revoked is refused as it is elsewhere, so that clients refresh it.
 func (s *Server) refuseUser(c *call, token string) error {
-	_, err := s.cfg.Sessions.Verify(c.Context(), token, everyScope...)
+	_, err := s.cfg.Sessions.Verify(c.Context(), s.request(c, sessions.SchemeBearer, token), sessions.SeeSession)
 	switch {
 	case err == nil:
 		return errAdminsOnly
@@ -139,7 +138,7 @@ func (s *Server) byPassword(c *call) (caller, error) {
 	return caller{}, errAuthRequired
 }
 
-// adminFailed tells the operator of a wrong password.
+// adminFailed logs a wrong password for the operator.
 func (s *Server) adminFailed(c *call, address string) {
 	s.cfg.Logger.WarnContext(c.Context(), "wrong admin name or password", "method", c.nsid, "ip", c.ip.String())
 	if s.admins.failures().Charge(c.Context(), "", loggedFailures...) != nil || s.cfg.Audit == nil {

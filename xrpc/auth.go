@@ -9,20 +9,24 @@ import (
 	"github.com/gatehouse-at/gatehouse/sessions"
 )
 
-// auth finds out who makes a call, and refuses whoever may not. It is either [bySession] or
-// [byAddress], after whom the call is charged to.
+// auth finds out who makes a call, and refuses whoever may not make it. It is a [bySession] or a
+// [byAddress], by whom the call is charged to.
 type auth interface {
 	authenticate(c *call) (caller, error)
 }
 
 // bySession is the auth of methods that take a session's token. A call is charged to the session if
-// that is alive, and else to the address.
-type bySession func(c *call) (caller, error)
+// that is alive, and otherwise to the address.
+type bySession struct {
+	find func(c *call) (caller, error)
+	// permissions are those that an access token needs. A method that takes a refresh token has none.
+	permissions []sessions.Permission
+}
 
-func (f bySession) authenticate(c *call) (caller, error) { return f(c) }
+func (b bySession) authenticate(c *call) (caller, error) { return b.find(c) }
 
-// byAddress is the auth of all other methods. A call is charged to the address, before anything of
-// it is looked at.
+// byAddress is the auth of all other methods. A call is charged to the address, before anything
+// else is done.
 type byAddress func(c *call) (caller, error)
 
 func (f byAddress) authenticate(c *call) (caller, error) { return f(c) }
@@ -31,15 +35,12 @@ var (
 	errAuthMissing  = &Error{http.StatusUnauthorized, "AuthMissing", "Authentication Required"}
 	errAuthRequired = &Error{Status: http.StatusUnauthorized, Message: "Authentication Required"}
 	errMalformed    = &Error{http.StatusBadRequest, "InvalidToken", "Malformed authorization header"}
-	errUnexpected   = &Error{http.StatusBadRequest, "InvalidToken", "Unexpected authorization type"}
 )
 
-// The schemes of the Authorization header that clients of the protocol use.
+// The schemes of the Authorization header beside those of sessions.
 const (
-	schemeNone   = ""
-	schemeBasic  = "Basic"
-	schemeBearer = "Bearer"
-	schemeDPoP   = "DPoP"
+	schemeNone  = ""
+	schemeBasic = "Basic"
 )
 
 // authorization takes the Authorization header apart.
@@ -52,7 +53,7 @@ func authorization(r *http.Request) (scheme, credentials string, err error) {
 	if len(values) > 1 || !ok || credentials == "" || strings.Contains(credentials, " ") {
 		return "", "", errMalformed
 	}
-	for _, known := range []string{schemeBasic, schemeBearer, schemeDPoP} {
+	for _, known := range []string{schemeBasic, sessions.SchemeBearer, sessions.SchemeDPoP} {
 		if strings.EqualFold(scheme, known) {
 			return known, credentials, nil
 		}
@@ -81,19 +82,19 @@ func private(c *call) {
 	c.header.Add("Vary", "Authorization")
 }
 
-// anyone asks nothing.
+// anyone lets everybody call.
 var anyone = byAddress(func(*call) (caller, error) { return caller{}, nil })
 
-// verifyFunc checks an access token.
-type verifyFunc func(ctx context.Context, accessJWT string, scopes ...sessions.Scope) (*sessions.Auth, error)
+// verifyFunc verifies the access token of a request.
+type verifyFunc func(context.Context, sessions.Request, ...sessions.Permission) (*sessions.Auth, error)
 
-// access asks for an access token of one of some scopes.
-func (s *Server) access(scopes ...sessions.Scope) bySession {
-	return verifiedBy(s.cfg.Sessions.Verify, scopes...)
+// may asks for an access token with some permissions.
+func (s *Server) may(permissions ...sessions.Permission) bySession {
+	return s.verifiedBy(s.cfg.Sessions.Verify, permissions)
 }
 
-func verifiedBy(verify verifyFunc, scopes ...sessions.Scope) bySession {
-	return func(c *call) (caller, error) {
+func (s *Server) verifiedBy(verify verifyFunc, permissions []sessions.Permission) bySession {
+	find := func(c *call) (caller, error) {
 		private(c)
 		scheme, raw, err := authorization(c.Request)
 		switch {
@@ -101,39 +102,47 @@ func verifiedBy(verify verifyFunc, scopes ...sessions.Scope) bySession {
 			return caller{}, err
 		case scheme == schemeNone:
 			return caller{}, errAuthMissing
-		case scheme != schemeBearer:
-			return caller{}, errUnexpected
 		}
-		auth, err := verify(c.Context(), raw, scopes...)
+		auth, err := verify(c.Context(), s.request(c, scheme, raw), permissions...)
 		return caller{session: auth}, err
+	}
+	return bySession{find, permissions}
+}
+
+// request is what a call shows of who makes it. Its URL is the one by which clients know this
+// server.
+func (s *Server) request(c *call, scheme, token string) sessions.Request {
+	return sessions.Request{
+		Scheme: scheme, Token: token, Method: c.Method, URL: s.cfg.Accounts.Endpoint() + c.URL.EscapedPath(), Proof: c.Header.Get("DPoP"),
 	}
 }
 
-// refresh asks for a refresh token. The method refuses one that isn't good, in the transaction that
-// uses it; here it is only found out whom the call is charged to.
+// refresh asks for a refresh token. A bad one is refused by the method, in the transaction that
+// uses it; until then it only matters whom the call is charged to.
 func (s *Server) refresh(c *call) (caller, error) {
 	private(c)
 	scheme, raw, err := authorization(c.Request)
 	switch {
 	case err != nil:
 		return caller{}, err
-	case scheme != schemeBearer:
+	case scheme != sessions.SchemeBearer:
 		return caller{}, errAuthMissing
 	}
-	session, err := s.cfg.Sessions.RefreshSession(c.Context(), raw)
+	token := s.cfg.Sessions.ParseRefresh(raw)
+	session, err := token.Session(c.Context())
 	if err != nil {
 		return caller{}, err
 	}
-	return caller{refresh: raw, session: session}, nil
+	return caller{refresh: token, session: session}, nil
 }
 
-// moderator asks for an admin, or for a service token of the moderation service. A procedure uses
-// the token up.
+// moderator asks for an admin, or for a service token of the moderation service, which a procedure
+// uses up.
 func (s *Server) moderator(c *call) (caller, error) {
 	c.challenges = eitherChallenge
 	private(c)
 	scheme, raw, err := authorization(c.Request)
-	if err == nil && scheme != schemeBearer {
+	if err == nil && scheme != sessions.SchemeBearer {
 		return s.byPassword(c)
 	}
 	if err != nil {
@@ -152,8 +161,8 @@ func (s *Server) moderator(c *call) (caller, error) {
 	return caller{service: proof, admin: proof.Issuer.String()}, nil
 }
 
-// newcomer takes a service token if there is one. The method uses it up. If sign-up is closed it
-// looks at no token, since that would mean resolving the issuer.
+// newcomer takes a service token if the call has one. The method uses it up. If sign-up is closed
+// no token is verified, since that would mean resolving the issuer's DID.
 func (s *Server) newcomer(c *call) (caller, error) {
 	private(c)
 	if s.cfg.Accounts.SignUpMode() == accounts.SignUpClosed {
@@ -165,14 +174,14 @@ func (s *Server) newcomer(c *call) (caller, error) {
 		return caller{}, err
 	case scheme == schemeNone:
 		return caller{}, nil
-	case scheme != schemeBearer:
+	case scheme != sessions.SchemeBearer:
 		return caller{}, &Error{Status: http.StatusUnauthorized, Message: "Invalid authorization header"}
 	}
 	proof, err := s.verify(c, raw)
 	return caller{service: proof}, err
 }
 
-// verify checks a service token, of some issuers or of any account.
+// verify verifies a service token of one of some issuers, or of any account.
 func (s *Server) verify(c *call, raw string, issuers ...string) (*sessions.ServiceAuth, error) {
 	v := sessions.ServiceVerifier{
 		Audience: s.cfg.Sessions.ServiceDID(), Resolver: s.cfg.Resolver, RequireID: c.changes(), Now: s.cfg.Now,

@@ -20,6 +20,7 @@ import (
 	"github.com/gatehouse-at/gatehouse/internal/handlehost"
 	"github.com/gatehouse-at/gatehouse/invites"
 	"github.com/gatehouse-at/gatehouse/sessions"
+	"github.com/gatehouse-at/gatehouse/signin"
 )
 
 // Config configures a [Server].
@@ -27,6 +28,7 @@ type Config struct {
 	// The services that the methods call. All are required.
 	Accounts     *accounts.Service
 	Sessions     *sessions.Service
+	SignIn       *signin.Service
 	Invites      *invites.Service
 	AppPasswords *apppasswords.Service
 	// Audit is the log of what admins and moderators do. Required.
@@ -41,8 +43,6 @@ type Config struct {
 	// RepoStatus returns the state of a repository, for checkAccountStatus, listRepos and
 	// getRepoStatus. Nil: there are no repositories here.
 	RepoStatus RepoStatusFunc
-	// EmailForAppPasswords shows the e-mail address to sessions of app passwords too.
-	EmailForAppPasswords bool
 	// Description is what describeServer says beside what the services know.
 	Description Description
 	// Limiter counts requests. Nil: a [ratelimit.Memory].
@@ -84,8 +84,8 @@ type Description struct {
 // New returns a Server. It returns an error if a required field is missing, or if LeaveToFallback
 // names a method that isn't served here.
 func New(cfg Config) (*Server, error) {
-	if cfg.Accounts == nil || cfg.Sessions == nil || cfg.Invites == nil || cfg.AppPasswords == nil {
-		return nil, errors.New("xrpc: Config.Accounts, Sessions, Invites and AppPasswords are required")
+	if cfg.Accounts == nil || cfg.Sessions == nil || cfg.SignIn == nil || cfg.Invites == nil || cfg.AppPasswords == nil {
+		return nil, errors.New("xrpc: Config.Accounts, Sessions, SignIn, Invites and AppPasswords are required")
 	}
 	if cfg.Audit == nil || cfg.Resolver == nil {
 		return nil, errors.New("xrpc: Config.Audit and Config.Resolver are required")

@@ -14,6 +14,7 @@ import (
 	"github.com/gatehouse-at/gatehouse/apppasswords"
 	"github.com/gatehouse-at/gatehouse/invites"
 	"github.com/gatehouse-at/gatehouse/sessions"
+	"github.com/gatehouse-at/gatehouse/signin"
 	"github.com/gatehouse-at/gatehouse/storage"
 )
 
@@ -55,10 +56,11 @@ var errorTable = []struct {
 	{accounts.ErrEmailTaken, http.StatusBadRequest, "InvalidRequest", "Email already taken"},
 	{accounts.ErrInvalidRequest, http.StatusBadRequest, "InvalidRequest", "Invalid request"},
 	{accounts.ErrBadCredentials, http.StatusUnauthorized, "AuthenticationRequired", "Invalid identifier or password"},
+	{accounts.ErrNoPasswords, http.StatusBadRequest, "InvalidRequest", "This server doesn't use account passwords"},
 	{accounts.ErrTakenDown, http.StatusUnauthorized, "AccountTakedown", "Account has been taken down"},
 	{accounts.ErrHeldKey, http.StatusUnauthorized, "BadJwtSignature", "the jwt was signed with a key that was held here"},
 	{accounts.ErrMissingAuth, http.StatusUnauthorized, "AuthenticationRequired", "Authentication Required"},
-	{accounts.ErrAuthFactorRequired, http.StatusUnauthorized, "AuthFactorTokenRequired", "A sign in code is required"},
+	{signin.ErrFactorRequired, http.StatusUnauthorized, "AuthFactorTokenRequired", "A sign in code is required"},
 	{accounts.ErrWrongEmail, http.StatusBadRequest, "InvalidEmail", "invalid email"},
 	{accounts.ErrCodeRequired, http.StatusBadRequest, "TokenRequired", "confirmation token required"},
 	{accounts.ErrHandleNotFound, http.StatusBadRequest, "HandleNotFound", "Unable to resolve handle"},

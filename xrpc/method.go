@@ -78,7 +78,7 @@ type caller struct {
 	// session is the session of an access or refresh token.
 	session *sessions.Auth
 	// refresh is a refresh token, which the handler has yet to verify.
-	refresh string
+	refresh *sessions.RefreshToken
 	// subject is the account that a call without a session has signed up or logged in, for the log.
 	subject syntax.DID
 	// service is what a service-auth token proves.

@@ -11,17 +11,13 @@ import (
 
 // table returns the methods that are served.
 func (s *Server) table() []*method {
-	full := s.access(sessions.Full...)
-	anyScope := s.access(everyScope...)
-	access := s.access()
-	leaving := s.access(sessions.ScopeAccess, sessions.ScopeTakendown)
-	refresh := bySession(s.refresh)
+	refresh := bySession{find: s.refresh}
 	newcomer, admin, moderator := byAddress(s.newcomer), byAddress(s.admin), byAddress(s.moderator)
 	return []*method{
 		// com.atproto.server: accounts
 		procedure("com.atproto.server.createAccount", newcomer, s.createAccount).privileged().typed("handle").
 			costs(per(100, 5*time.Minute), per(300, day)),
-		procedure("com.atproto.server.requestAccountDelete", full, s.requestAccountDelete).protected().
+		procedure("com.atproto.server.requestAccountDelete", s.may(sessions.ManageAccount), s.requestAccountDelete).protected().
 			costs(per(5, time.Hour), per(15, day)),
 		procedure("com.atproto.server.deleteAccount", anyone, s.deleteAccount).typed("did").
 			costs(per(50, 5*time.Minute)),
@@ -33,49 +29,49 @@ func (s *Server) table() []*method {
 
 		// com.atproto.server: sessions
 		procedure("com.atproto.server.createSession", anyone, s.createSession),
-		query("com.atproto.server.getSession", anyScope, s.getSession).protected(),
+		query("com.atproto.server.getSession", s.may(sessions.SeeSession), s.getSession).protected(),
 		procedure("com.atproto.server.refreshSession", refresh, s.refreshSession),
 		procedure("com.atproto.server.deleteSession", refresh, s.deleteSession),
 
 		// com.atproto.server: app passwords
-		procedure("com.atproto.server.createAppPassword", full, s.createAppPassword).protected(),
-		query("com.atproto.server.listAppPasswords", full, s.listAppPasswords).protected(),
-		procedure("com.atproto.server.revokeAppPassword", full, s.revokeAppPassword).protected(),
+		procedure("com.atproto.server.createAppPassword", s.may(sessions.ManageAccount), s.createAppPassword).protected(),
+		query("com.atproto.server.listAppPasswords", s.may(sessions.ManageAccount), s.listAppPasswords).protected(),
+		procedure("com.atproto.server.revokeAppPassword", s.may(sessions.ManageAccount), s.revokeAppPassword).protected(),
 
 		// com.atproto.server: invite codes
 		procedure("com.atproto.server.createInviteCode", admin, s.createInviteCode).typed("forAccount"),
 		procedure("com.atproto.server.createInviteCodes", admin, s.createInviteCodes).typed("forAccounts"),
-		query("com.atproto.server.getAccountInviteCodes", full, s.getAccountInviteCodes).protected(),
+		query("com.atproto.server.getAccountInviteCodes", s.may(sessions.ManageAccount), s.getAccountInviteCodes).protected(),
 
 		// com.atproto.server: e-mail
-		procedure("com.atproto.server.requestEmailConfirmation", access, s.requestEmailConfirmation).protected().
+		procedure("com.atproto.server.requestEmailConfirmation", s.may(sessions.ConfirmEmail), s.requestEmailConfirmation).protected().
 			costs(per(5, time.Hour), per(15, day)),
-		procedure("com.atproto.server.confirmEmail", access, s.confirmEmail).protected(),
-		procedure("com.atproto.server.requestEmailUpdate", full, s.requestEmailUpdate).protected().
+		procedure("com.atproto.server.confirmEmail", s.may(sessions.ConfirmEmail), s.confirmEmail).protected(),
+		procedure("com.atproto.server.requestEmailUpdate", s.may(sessions.ChangeEmail), s.requestEmailUpdate).protected().
 			costs(per(5, time.Hour), per(15, day)),
-		procedure("com.atproto.server.updateEmail", full, s.updateEmail).protected(),
+		procedure("com.atproto.server.updateEmail", s.may(sessions.ChangeEmail), s.updateEmail).protected(),
 
 		// com.atproto.server: status and migration
-		procedure("com.atproto.server.activateAccount", full, s.activateAccount).protected().
+		procedure("com.atproto.server.activateAccount", s.may(sessions.ManageAccount), s.activateAccount).protected().
 			costs(per(50, 5*time.Minute)),
-		procedure("com.atproto.server.deactivateAccount", leaving, s.deactivateAccount).protected(),
-		query("com.atproto.server.checkAccountStatus", access, s.checkAccountStatus).
+		procedure("com.atproto.server.deactivateAccount", s.may(sessions.DeactivateAccount), s.deactivateAccount).protected(),
+		query("com.atproto.server.checkAccountStatus", s.may(sessions.UseAccount), s.checkAccountStatus).
 			costs(per(100, 5*time.Minute)),
-		query("com.atproto.server.getServiceAuth", anyScope, s.getServiceAuth),
+		query("com.atproto.server.getServiceAuth", s.may(sessions.SeeSession), s.getServiceAuth),
 		procedure("com.atproto.server.reserveSigningKey", anyone, s.reserveSigningKey).
 			costs(per(50, 5*time.Minute), per(100, day)),
 
 		// com.atproto.identity
 		query("com.atproto.identity.resolveHandle", anyone, s.resolveHandle).
 			costs(per(1500, 5*time.Minute)),
-		procedure("com.atproto.identity.updateHandle", access, s.updateHandle).protected().typed("handle").
+		procedure("com.atproto.identity.updateHandle", s.may(sessions.ChangeHandle), s.updateHandle).protected().typed("handle").
 			costs(per(10, 5*time.Minute), per(50, day)),
-		query("com.atproto.identity.getRecommendedDidCredentials", access, s.getRecommendedDidCredentials),
-		procedure("com.atproto.identity.requestPlcOperationSignature", leaving, s.requestPlcOperationSignature).protected().
+		query("com.atproto.identity.getRecommendedDidCredentials", s.may(sessions.UseAccount), s.getRecommendedDidCredentials),
+		procedure("com.atproto.identity.requestPlcOperationSignature", s.may(sessions.SignIdentity), s.requestPlcOperationSignature).protected().
 			costs(per(5, time.Hour), per(15, day)),
-		procedure("com.atproto.identity.signPlcOperation", leaving, s.signPlcOperation).protected().
+		procedure("com.atproto.identity.signPlcOperation", s.may(sessions.SignIdentity), s.signPlcOperation).protected().
 			noOthers("Invalid operation"),
-		procedure("com.atproto.identity.submitPlcOperation", access, s.submitPlcOperation).
+		procedure("com.atproto.identity.submitPlcOperation", s.may(sessions.SubmitIdentity), s.submitPlcOperation).
 			costs(per(50, 5*time.Minute)),
 		query("com.atproto.identity.resolveDid", anyone, s.resolveDid).
 			costs(per(1500, 5*time.Minute)),
@@ -110,14 +106,11 @@ func (s *Server) table() []*method {
 
 		// com.atproto.temp
 		query("com.atproto.temp.checkHandleAvailability", anyone, s.checkHandleAvailability).typed("handle"),
-		query("com.atproto.temp.checkSignupQueue", access, s.checkSignupQueue),
+		query("com.atproto.temp.checkSignupQueue", s.may(sessions.UseAccount), s.checkSignupQueue),
 		procedure("com.atproto.temp.addReservedHandle", admin, s.addReservedHandle),
 		procedure("com.atproto.temp.revokeAccountCredentials", admin, s.revokeAccountCredentials).typed("account"),
 	}
 }
-
-// everyScope is all scopes of access tokens.
-var everyScope = append([]sessions.Scope{sessions.ScopeTakendown}, sessions.Standard...)
 
 // privilegedElsewhere are the methods of other services for which sessions of plain app passwords
 // get no service token: those of private messages.

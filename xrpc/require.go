@@ -7,27 +7,39 @@ import (
 	"github.com/gatehouse-at/gatehouse/sessions"
 )
 
-// RequireAuth lets requests pass that carry an access token of one of some scopes (without any: of
-// [sessions.Standard]), with what it proves in their context. What the services of Gatehouse write
-// with that context they write only while the session is alive: see [sessions.NewContext].
-func (s *Server) RequireAuth(next http.Handler, scopes ...sessions.Scope) http.Handler {
-	return s.require(next, s.access(scopes...))
+// RequireAuth returns a middleware for routes that need an access token with some permissions, such
+// as [sessions.ManageAccount] or "repo:app.bsky.feed.post?action=create"; without any, with
+// [sessions.UseAccount]. Other requests are refused as the methods of this package refuse them.
+// What the token proves is in the context of the request (see [sessions.FromContext]), and what the
+// services of Gatehouse write with that context they write only while the session is alive (see
+// [sessions.NewContext]). A permission that isn't one is a mistake of the program, and panics.
+func (s *Server) RequireAuth(permissions ...sessions.Permission) func(http.Handler) http.Handler {
+	return s.require(s.cfg.Sessions.Verify, permissions)
 }
 
-// RequireActive is RequireAuth for accounts that aren't deactivated.
-func (s *Server) RequireActive(next http.Handler, scopes ...sessions.Scope) http.Handler {
-	return s.require(next, verifiedBy(s.cfg.Sessions.VerifyActive, scopes...))
+// RequireActive is RequireAuth for what a deactivated account may not do. Its requests are answered
+// 401 AccountDeactivated.
+func (s *Server) RequireActive(permissions ...sessions.Permission) func(http.Handler) http.Handler {
+	return s.require(s.cfg.Sessions.VerifyActive, permissions)
 }
 
-func (s *Server) require(next http.Handler, auth bySession) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		c := s.newCall(w, r)
-		var err error
-		if c.caller, err = auth(c); err != nil {
-			s.fail(w, c, err)
-			return
+func (s *Server) require(verify verifyFunc, permissions []sessions.Permission) func(http.Handler) http.Handler {
+	for _, p := range permissions {
+		if err := p.Check(); err != nil {
+			panic("xrpc: " + err.Error())
 		}
-		ctx := ratelimit.NewContext(r.Context(), ratelimit.Client{Address: c.client.Address})
-		next.ServeHTTP(w, r.WithContext(sessions.NewContext(ctx, c.session)))
-	})
+	}
+	auth := s.verifiedBy(verify, permissions)
+	return func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			c := s.newCall(w, r)
+			var err error
+			if c.caller, err = auth.authenticate(c); err != nil {
+				s.fail(w, c, err)
+				return
+			}
+			ctx := ratelimit.NewContext(r.Context(), ratelimit.Client{Address: c.client.Address})
+			next.ServeHTTP(w, r.WithContext(sessions.NewContext(ctx, c.session)))
+		})
+	}
 }

@@ -106,7 +106,7 @@ func sampleTable(*Server) []*method {
 		query("com.example.large", anyone, func(c *call, _ *nothing) (*map[string]string, error) {
 			return &map[string]string{"hello": strings.Repeat("x", gzipAbove)}, nil
 		}),
-		query("com.example.private", bySession(sampleAuth), func(c *call, _ *nothing) (*map[string]string, error) {
+		query("com.example.private", bySession{find: sampleAuth}, func(c *call, _ *nothing) (*map[string]string, error) {
 			return &map[string]string{"did": string(c.did())}, nil
 		}).costs(per(5, time.Minute)),
 		procedure("com.example.arrive", byAddress(sampleServiceAuth), func(c *call, _ *nothing) (*nothing, error) { return nil, nil }).costs(per(5, time.Minute)),

@@ -7,20 +7,21 @@ import (
 
 	"github.com/gatehouse-at/gatehouse/accounts"
 	"github.com/gatehouse-at/gatehouse/sessions"
+	"github.com/gatehouse-at/gatehouse/signin"
 )
 
 func (s *Server) createSession(c *call, in *atproto.ServerCreateSession_Input) (*atproto.ServerCreateSession_Output, error) {
-	t, err := s.cfg.Sessions.Login(c.Context(), sessions.Credentials{
-		Identifier:      in.Identifier,
-		Password:        in.Password,
-		AuthFactorToken: value(in.AuthFactorToken),
-		AllowTakendown:  value(in.AllowTakendown),
+	t, err := s.cfg.SignIn.SignIn(c.Context(), signin.Attempt{
+		Identifier:     in.Identifier,
+		Password:       in.Password,
+		Code:           value(in.AuthFactorToken),
+		AllowTakendown: value(in.AllowTakendown),
 	})
 	if err != nil {
 		return nil, err
 	}
 	c.subject = t.Account.DID // for the log
-	info := s.sessionInfo(c, t.Account, scopeOf(t))
+	info := s.sessionInfo(c, t.Account, t.Permissions.Allow(sessions.ReadEmail))
 	return &atproto.ServerCreateSession_Output{
 		AccessJwt: t.AccessJWT, RefreshJwt: t.RefreshJWT,
 		Did: info.Did, DidDoc: info.DidDoc, Handle: info.Handle,
@@ -30,15 +31,15 @@ func (s *Server) createSession(c *call, in *atproto.ServerCreateSession_Input) (
 }
 
 func (s *Server) getSession(c *call, _ *nothing) (*atproto.ServerGetSession_Output, error) {
-	return s.sessionInfo(c, c.session.Account, c.session.Scope), nil
+	return s.sessionInfo(c, c.session.Account, c.session.Allows(sessions.ReadEmail)), nil
 }
 
 func (s *Server) refreshSession(c *call, _ *nothing) (*atproto.ServerRefreshSession_Output, error) {
-	t, err := s.cfg.Sessions.Refresh(c.Context(), c.refresh)
+	t, err := c.refresh.Refresh(c.Context())
 	if err != nil {
 		return nil, err
 	}
-	info := s.sessionInfo(c, t.Account, scopeOf(t))
+	info := s.sessionInfo(c, t.Account, t.Permissions.Allow(sessions.ReadEmail))
 	return &atproto.ServerRefreshSession_Output{
 		AccessJwt: t.AccessJWT, RefreshJwt: t.RefreshJWT,
 		Did: info.Did, DidDoc: info.DidDoc, Handle: info.Handle,
@@ -48,38 +49,21 @@ func (s *Server) refreshSession(c *call, _ *nothing) (*atproto.ServerRefreshSess
 }
 
 func (s *Server) deleteSession(c *call, _ *nothing) (*nothing, error) {
-	return nil, s.cfg.Sessions.End(c.Context(), c.refresh)
+	return nil, c.refresh.End(c.Context())
 }
 
-// scopeOf returns the scope of new tokens.
-func scopeOf(t *sessions.Tokens) sessions.Scope {
-	if t.Session == nil {
-		return sessions.ScopeTakendown
-	}
-	return t.Session.Scope
-}
-
-// sessionInfo returns what a session of a scope shows of its account.
-func (s *Server) sessionInfo(c *call, a *accounts.Account, scope sessions.Scope) *atproto.ServerGetSession_Output {
+// sessionInfo returns what a session shows of its account, with the e-mail address or without it.
+func (s *Server) sessionInfo(c *call, a *accounts.Account, email bool) *atproto.ServerGetSession_Output {
 	active := a.Active()
 	out := &atproto.ServerGetSession_Output{
 		Did: a.DID.String(), Handle: a.Handle.String(), DidDoc: s.didDoc(c, a),
 		Active: &active, Status: pointer(string(a.Status())),
 	}
-	if s.showsEmail(scope) {
+	if email {
 		confirmed, factor := a.EmailConfirmedAt != nil, a.EmailAuthFactor
 		out.Email, out.EmailConfirmed, out.EmailAuthFactor = pointer(a.Email), &confirmed, &factor
 	}
 	return out
-}
-
-// showsEmail reports whether sessions of a scope see the e-mail address of the account.
-func (s *Server) showsEmail(scope sessions.Scope) bool {
-	switch scope {
-	case sessions.ScopeAppPass, sessions.ScopeAppPassPrivileged:
-		return s.cfg.EmailForAppPasswords
-	}
-	return true
 }
 
 type serviceAuthParams struct {

@@ -17,7 +17,7 @@ func (s *Server) activateAccount(c *call, _ *nothing) (*nothing, error) {
 func (s *Server) deactivateAccount(c *call, in *atproto.ServerDeactivateAccount_Input) (*nothing, error) {
 	var after *time.Time
 	if in.DeleteAfter != nil {
-		if err := c.session.Require(sessions.Full...); err != nil {
+		if err := c.session.Require(sessions.ManageAccount); err != nil {
 			return nil, err
 		}
 		t, err := syntax.ParseDatetimeTime(*in.DeleteAfter)

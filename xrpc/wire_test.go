@@ -25,6 +25,7 @@ import (
 	"github.com/gatehouse-at/gatehouse/accounts/did"
 	"github.com/gatehouse-at/gatehouse/gatehousetest"
 	"github.com/gatehouse-at/gatehouse/sessions"
+	"github.com/gatehouse-at/gatehouse/signin"
 )
 
 // request is a raw request, and the answer that is expected.
@@ -324,9 +325,9 @@ func TestAddressesCannotBeForged(t *testing.T) {
 func TestRequireActive(t *testing.T) {
 	srv := gatehousetest.NewServer(t)
 	alice := srv.CreateAccount("alice.test")
-	protected := srv.Gatehouse.RequireActive(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	protected := srv.Gatehouse.RequireActive(sessions.ManageAccount)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprint(w, gatehouse.Auth(r.Context()).Account.Handle)
-	}), sessions.ScopeAccess)
+	}))
 	ask := func() string {
 		r := httptest.NewRequest("GET", "/mine", nil)
 		r.Header.Set("Authorization", "Bearer "+alice.AccessJWT)
@@ -352,7 +353,7 @@ func TestRequireAuth(t *testing.T) {
 		a := gatehouse.Auth(r.Context())
 		fmt.Fprintf(w, "%s %s", a.Account.Handle, a.Session.Method)
 	}
-	protected := srv.Gatehouse.RequireAuth(http.HandlerFunc(route))
+	protected := srv.Gatehouse.RequireAuth()(http.HandlerFunc(route))
 	for _, c := range []struct {
 		authorization string
 		status        int
@@ -371,6 +372,50 @@ func TestRequireAuth(t *testing.T) {
 		protected.ServeHTTP(w, r)
 		if w.Code != c.status || !strings.Contains(w.Body.String(), c.body) {
 			t.Errorf("%q: %d %s", c.authorization, w.Code, w.Body)
+		}
+	}
+}
+
+// TestRequireAuthAsksForPermissions of the server's own and in the syntax of the protocol, for as many
+// routes as a middleware is put in front of.
+func TestRequireAuthAsksForPermissions(t *testing.T) {
+	srv := gatehousetest.NewServer(t)
+	alice := srv.CreateAccount("alice.test")
+	_, password, err := srv.Gatehouse.AppPasswords.Create(t.Context(), syntax.DID(alice.DID), "app", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	app, err := srv.Gatehouse.SignIn.SignIn(t.Context(), signin.Attempt{Identifier: alice.DID, Password: password})
+	if err != nil {
+		t.Fatal(err)
+	}
+	post := sessions.Permission("repo:app.bsky.feed.post?action=create")
+	for name, c := range map[string]struct {
+		permissions []sessions.Permission
+		owner, app  int
+	}{
+		"none":                          {nil, 200, 200},
+		"a permission of the server":    {[]sessions.Permission{sessions.ManageAccount}, 200, 400},
+		"a permission of the protocol":  {[]sessions.Permission{post}, 200, 200},
+		"both":                          {[]sessions.Permission{post, sessions.ManageAccount}, 200, 400},
+		"what app passwords don't have": {[]sessions.Permission{sessions.RPC("chat.bsky.convo.getLog", "did:web:api.bsky.chat#bsky_chat")}, 200, 400},
+	} {
+		require := srv.Gatehouse.RequireAuth(c.permissions...)
+		for _, answer := range []string{"one", "two"} {
+			route := require(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, answer) }))
+			for token, status := range map[string]int{alice.AccessJWT: c.owner, app.AccessJWT: c.app} {
+				r := httptest.NewRequest("POST", "/mine", nil)
+				r.Header.Set("Authorization", "Bearer "+token)
+				w := httptest.NewRecorder()
+				route.ServeHTTP(w, r)
+				want := answer
+				if status != 200 {
+					want = `{"error":"InvalidToken","message":"Bad token scope"}`
+				}
+				if got := strings.TrimSpace(w.Body.String()); w.Code != status || got != want {
+					t.Errorf("%s: %d %s, want %d %s", name, w.Code, got, status, want)
+				}
+			}
 		}
 	}
 }

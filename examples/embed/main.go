@@ -99,7 +99,7 @@ func newApp(ctx context.Context, store storage.Store, publicURL string) (http.Ha
 		fmt.Fprintln(w, "Anybody may see this page.")
 	})
 	// What a session changes, it changes in a transaction that has read that session alive.
-	mux.Handle("GET /me", srv.RequireAuth(me(storage.Conditional(store))))
+	mux.Handle("GET /me", srv.RequireAuth()(me(storage.Conditional(store))))
 	// HandleHosts serves only what leads to the account at alice.test.
 	return srv.HandleHosts(mux), srv, nil
 }

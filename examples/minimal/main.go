@@ -26,7 +26,7 @@ func main() {
 	mux := http.NewServeMux()
 	mux.Handle("/xrpc/", srv)                    // com.atproto.server.* and more
 	mux.Handle("/.well-known/", srv.WellKnown()) // handles, and did:web on your domains
-	mux.Handle("/me", srv.RequireAuth(http.HandlerFunc(me)))
+	mux.Handle("/me", srv.RequireAuth()(http.HandlerFunc(me)))
 	server := &http.Server{
 		Addr: "127.0.0.1:2583", Handler: srv.HandleHosts(mux),
 		ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second, WriteTimeout: 90 * time.Second, IdleTimeout: 2 * time.Minute,

@@ -58,7 +58,7 @@ func Example() {
 	}
 	p.transport = appView.Client().Transport // which connects to loopback
 
-	tokens, err := srv.Sessions.SignUp(context.Background(), accounts.CreateParams{Handle: "alice.test", Email: "alice@example.com", Password: "correct horse"})
+	tokens, err := srv.SignIn.SignUp(context.Background(), accounts.CreateParams{Handle: "alice.test", Email: "alice@example.com", Password: "correct horse"})
 	if err != nil {
 		fmt.Println(err)
 		return

@@ -75,7 +75,7 @@ func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		refuse(w, err)
 		return
 	}
-	p.srv.RequireAuth(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	p.srv.RequireAuth()(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if err := p.pass(w, r, nsid, to); err != nil {
 			if e := new(failure); !errors.As(err, &e) && r.Context().Err() == nil {
 				slog.WarnContext(r.Context(), "not proxied", "method", nsid, "service", to, "error", err)

@@ -25,7 +25,7 @@ import (
 	"github.com/gatehouse-at/gatehouse/accounts/did"
 	"github.com/gatehouse-at/gatehouse/accounts/ratelimit"
 	"github.com/gatehouse-at/gatehouse/gatehousetest"
-	"github.com/gatehouse-at/gatehouse/sessions"
+	"github.com/gatehouse-at/gatehouse/signin"
 )
 
 // network is an account server with the proxy, and a service that its clients ask through it.
@@ -366,7 +366,7 @@ func TestWhoMayAsk(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		tokens, err := n.Gatehouse.Sessions.Login(ctx, sessions.Credentials{Identifier: n.alice.DID, Password: password})
+		tokens, err := n.Gatehouse.SignIn.SignIn(ctx, signin.Attempt{Identifier: n.alice.DID, Password: password})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -389,7 +389,7 @@ func TestWhoMayAsk(t *testing.T) {
 	if err := n.Gatehouse.Accounts.TakeDown(ctx, syntax.DID(gone.DID), "case 1"); err != nil {
 		t.Fatal(err)
 	}
-	leaving, err := n.Gatehouse.Sessions.Login(ctx, sessions.Credentials{Identifier: gone.DID, Password: gone.Password, AllowTakendown: true})
+	leaving, err := n.Gatehouse.SignIn.SignIn(ctx, signin.Attempt{Identifier: gone.DID, Password: gone.Password, AllowTakendown: true})
 	if err != nil {
 		t.Fatal(err)
 	}

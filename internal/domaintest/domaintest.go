@@ -99,7 +99,7 @@ func (s *Services) Now() time.Time {
 // "password", whoever may sign up otherwise.
 func (s *Services) SignUp(label string) *sessions.Tokens {
 	s.t.Helper()
-	tokens, err := s.Sessions.SignUp(context.Background(), accounts.CreateParams{
+	tokens, err := s.SignIn.SignUp(context.Background(), accounts.CreateParams{
 		Handle: label + ".test", Email: label + "@example.com", Password: "password", Admit: true,
 	})
 	if err != nil {

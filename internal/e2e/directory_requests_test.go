@@ -30,6 +30,7 @@ func (d *countedDirectory) Log(ctx context.Context, id syntax.DID) ([]*did.Opera
 // TestDirectoryRequests counts the requests to the directory that each step of an account's life
 // makes, and those of the next request that shows the account's DID document.
 func TestDirectoryRequests(t *testing.T) {
+	t.Parallel()
 	directory := &countedDirectory{Directory: newDirectory(t)}
 	s := newAPI(t, config(func(c *gatehouse.Config) { c.DIDs.Directory = directory }))
 	requests := func(step string, reads, writes int32, do func()) {

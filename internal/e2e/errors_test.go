@@ -10,6 +10,7 @@ import (
 	"github.com/bluesky-social/indigo/atproto/syntax"
 
 	"github.com/gatehouse-at/gatehouse"
+	"github.com/gatehouse-at/gatehouse/storage"
 )
 
 func TestCreateAccountErrors(t *testing.T) {
@@ -284,31 +285,29 @@ func TestAdminAuth(t *testing.T) {
 // TestDuplicateCreate makes a second call earn the codes while the first is about to.
 func TestDuplicateCreate(t *testing.T) {
 	t.Parallel()
-	for _, b := range backends {
-		t.Run(b.name, func(t *testing.T) {
-			store := &rivalled{Store: b.open(t)}
-			s := newAPI(t, withStore(store), config(func(c *gatehouse.Config) {
-				c.SignUp.Mode, c.SignUp.InviteInterval = gatehouse.SignUpInvites, 24*time.Hour
-			}))
-			alice := s.CreateAccount("alice.test")
-			s.Clock.Advance(48 * time.Hour)
-			alice.AccessJWT = s.Login(alice).AccessJWT
-			earn := func() *answer {
-				t.Helper()
-				return s.do(bearer(alice.AccessJWT), "server.getAccountInviteCodes", nil)
-			}
-			rival := func() {
-				if got := earn().ok()["codes"].([]any); len(got) != 2 {
-					t.Errorf("the rival got %d codes, want 2", len(got))
-				}
-			}
-			store.before.Store(&rival)
-			earn().refused(400, "DuplicateCreate", "attempted to create additional codes in another request")
+	forEachStore(t, func(t *testing.T, store storage.Store) {
+		rivalled := &rivalled{Store: store}
+		s := newAPI(t, withStore(rivalled), config(func(c *gatehouse.Config) {
+			c.SignUp.Mode, c.SignUp.InviteInterval = gatehouse.SignUpInvites, 24*time.Hour
+		}))
+		alice := s.CreateAccount("alice.test")
+		s.Clock.Advance(48 * time.Hour)
+		alice.AccessJWT = s.Login(alice).AccessJWT
+		earn := func() *answer {
+			t.Helper()
+			return s.do(bearer(alice.AccessJWT), "server.getAccountInviteCodes", nil)
+		}
+		rival := func() {
 			if got := earn().ok()["codes"].([]any); len(got) != 2 {
-				t.Errorf("%d codes in the end, want 2", len(got))
+				t.Errorf("the rival got %d codes, want 2", len(got))
 			}
-		})
-	}
+		}
+		rivalled.before.Store(&rival)
+		earn().refused(400, "DuplicateCreate", "attempted to create additional codes in another request")
+		if got := earn().ok()["codes"].([]any); len(got) != 2 {
+			t.Errorf("%d codes in the end, want 2", len(got))
+		}
+	})
 }
 
 func TestMailServerDown(t *testing.T) {

@@ -214,14 +214,14 @@ func TestRoutesOfEmbeddersAskForATokenToo(t *testing.T) {
 			authorization string
 			status        int
 		}{
-			"without a token":           {s.Gatehouse.RequireAuth(inside), nobody, 401},
-			"of who is taken down":      {s.Gatehouse.RequireAuth(inside), bearer(carol.AccessJWT), 401},
-			"of who is deactivated":     {s.Gatehouse.RequireActive(inside), bearer(alice.AccessJWT), 401},
-			"active, without a token":   {s.Gatehouse.RequireActive(inside), nobody, 401},
-			"junk":                      {s.Gatehouse.RequireAuth(inside), bearer("junk"), 400},
-			"the admin":                 {s.Gatehouse.RequireAuth(inside), admin, 400},
-			"of who may":                {s.Gatehouse.RequireAuth(inside), bearer(alice.AccessJWT), http.StatusTeapot},
-			"of who may, and has to be": {s.Gatehouse.RequireActive(inside), bearer(s.CreateAccount(newHandle()).AccessJWT), http.StatusTeapot},
+			"without a token":           {s.Gatehouse.RequireAuth()(inside), nobody, 401},
+			"of who is taken down":      {s.Gatehouse.RequireAuth()(inside), bearer(carol.AccessJWT), 401},
+			"of who is deactivated":     {s.Gatehouse.RequireActive()(inside), bearer(alice.AccessJWT), 401},
+			"active, without a token":   {s.Gatehouse.RequireActive()(inside), nobody, 401},
+			"junk":                      {s.Gatehouse.RequireAuth()(inside), bearer("junk"), 400},
+			"the admin":                 {s.Gatehouse.RequireAuth()(inside), admin, 400},
+			"of who may":                {s.Gatehouse.RequireAuth()(inside), bearer(alice.AccessJWT), http.StatusTeapot},
+			"of who may, and has to be": {s.Gatehouse.RequireActive()(inside), bearer(s.CreateAccount(newHandle()).AccessJWT), http.StatusTeapot},
 		} {
 			r := httptest.NewRequest("GET", "/mine", nil)
 			if c.authorization != nobody {

@@ -17,6 +17,7 @@ import (
 	"github.com/gatehouse-at/gatehouse/audit"
 	"github.com/gatehouse-at/gatehouse/gatehousetest"
 	"github.com/gatehouse-at/gatehouse/internal/domaintest"
+	"github.com/gatehouse-at/gatehouse/sessions"
 	"github.com/gatehouse-at/gatehouse/storage/memory"
 	"github.com/gatehouse-at/gatehouse/xrpc"
 )
@@ -418,7 +419,7 @@ func TestAnExhaustedCallerChangesNothing(t *testing.T) {
 	alice := s.CreateAccount("alice.test")
 	s.do(bearer(alice.RefreshJWT), "server.deleteSession", nil).refused(429, "RateLimitExceeded")
 	s.do(bearer(alice.RefreshJWT), "server.refreshSession", nil).refused(429, "RateLimitExceeded")
-	if _, err := s.Gatehouse.Sessions.Verify(t.Context(), alice.AccessJWT); err != nil {
+	if _, err := s.Gatehouse.Sessions.Verify(t.Context(), sessions.Bearer(alice.AccessJWT)); err != nil {
 		t.Errorf("the session has ended: %v", err)
 	}
 }

@@ -27,6 +27,7 @@ import (
 	"github.com/gatehouse-at/gatehouse/internal/domaintest"
 	"github.com/gatehouse-at/gatehouse/invites"
 	"github.com/gatehouse-at/gatehouse/sessions"
+	"github.com/gatehouse-at/gatehouse/signin"
 	"github.com/gatehouse-at/gatehouse/storage"
 	"github.com/gatehouse-at/gatehouse/xrpc"
 )
@@ -280,10 +281,12 @@ func serveWith(t *testing.T, store storage.Store, hasher accounts.PasswordHasher
 	must(err)
 	p, err := apppasswords.New(ctx, store, a, apppasswords.Config{Secret: secret, Now: now})
 	must(err)
-	open, err := sessions.New(ctx, store, a, p, sessions.Config{
+	open, err := sessions.New(ctx, store, a, sessions.Config{
 		ServiceDID: "did:web:localhost", Keys: []sessions.Key{{Secret: secret}}, Secret: secret, Now: now,
 		ServiceAuth: xrpc.ServiceAuthRules(),
 	})
+	must(err)
+	door, err := signin.New(store, a, open, signin.Config{Ways: []signin.Way{signin.AppPassword(store, p), signin.Password(a)}})
 	must(err)
 	inviteCodes, err := invites.New(ctx, store, invites.Config{Hostname: "localhost", Now: now})
 	must(err)
@@ -292,7 +295,7 @@ func serveWith(t *testing.T, store storage.Store, hasher accounts.PasswordHasher
 	resolver, err := did.NewResolver(did.ResolverConfig{Now: now})
 	must(err)
 	handler, err := xrpc.New(xrpc.Config{
-		Accounts: a, Sessions: open, Invites: inviteCodes, AppPasswords: p,
+		Accounts: a, Sessions: open, SignIn: door, Invites: inviteCodes, AppPasswords: p,
 		Audit: log, Resolver: resolver, Now: now,
 	})
 	must(err)

@@ -14,7 +14,7 @@ import (
 	"github.com/bluesky-social/indigo/atproto/syntax"
 
 	"github.com/gatehouse-at/gatehouse"
-	"github.com/gatehouse-at/gatehouse/sessions"
+	"github.com/gatehouse-at/gatehouse/signin"
 )
 
 // row is a method as docs/methods.md has it.
@@ -92,14 +92,14 @@ func TestTheDocsListTheMethods(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	app, err := s.Gatehouse.Sessions.Login(ctx, sessions.Credentials{Identifier: alice.DID, Password: password})
+	app, err := s.Gatehouse.SignIn.SignIn(ctx, signin.Attempt{Identifier: alice.DID, Password: password})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Gatehouse.Accounts.TakeDown(ctx, syntax.DID(carol.DID), "case 1"); err != nil {
 		t.Fatal(err)
 	}
-	gone, err := s.Gatehouse.Sessions.Login(ctx, sessions.Credentials{Identifier: carol.DID, Password: carol.Password, AllowTakendown: true})
+	gone, err := s.Gatehouse.SignIn.SignIn(ctx, signin.Attempt{Identifier: carol.DID, Password: carol.Password, AllowTakendown: true})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -137,6 +137,7 @@ func (s *api) stored() map[string]string {
 // TestEachPolicyRefuses: its message arrives, a secret in its error doesn't, and whatever the kind of
 // its error, nothing has changed.
 func TestEachPolicyRefuses(t *testing.T) {
+	t.Parallel()
 	var p policies
 	var log logbook
 	s := newAPI(t, config(p.config), logged(&log))
@@ -198,6 +199,7 @@ func TestEachPolicyRefuses(t *testing.T) {
 
 // TestAPolicySeesWhatItDecidesAbout, in normal form, whoever the account belongs to.
 func TestAPolicySeesWhatItDecidesAbout(t *testing.T) {
+	t.Parallel()
 	var p policies
 	network := handles{}
 	s := newAPI(t, config(p.config), config(func(c *gatehouse.Config) { c.Handles.Resolver = network }))
@@ -240,6 +242,7 @@ func TestAPolicySeesWhatItDecidesAbout(t *testing.T) {
 
 // TestAPolicyAllowsWhatTheDefaultRefuses, and may ask the default for the rest.
 func TestAPolicyAllowsWhatTheDefaultRefuses(t *testing.T) {
+	t.Parallel()
 	s := newAPI(t, config(func(c *gatehouse.Config) {
 		c.Handles.Policy = func(ctx context.Context, c handle.Candidate) error {
 			if c.Label == "postmaster" {
@@ -265,6 +268,7 @@ func TestAPolicyAllowsWhatTheDefaultRefuses(t *testing.T) {
 
 // TestAvailabilityChecksTheAddress as a sign-up does, but with the error that the lexicon has.
 func TestAvailabilityChecksTheAddress(t *testing.T) {
+	t.Parallel()
 	var p policies
 	s := newAPI(t, config(p.config))
 	ask := func(email string) *answer {
@@ -286,6 +290,7 @@ func TestAvailabilityChecksTheAddress(t *testing.T) {
 // TestEverybodyGivesTheSameAnswerAboutAHandle: a sign-up, a change, a check of availability, and an
 // admin, who may give away more.
 func TestEverybodyGivesTheSameAnswerAboutAHandle(t *testing.T) {
+	t.Parallel()
 	const (
 		reserved = "HandleNotAvailable: Reserved handle"
 		taken    = "HandleNotAvailable: Handle already taken: "
@@ -422,6 +427,7 @@ func TestEverybodyGivesTheSameAnswerAboutAHandle(t *testing.T) {
 // TestAPolicyThatHangsOrPanicsLeavesNothing: it ends with the request, and a panic is a failure like
 // another.
 func TestAPolicyThatHangsOrPanicsLeavesNothing(t *testing.T) {
+	t.Parallel()
 	var p policies
 	s := newAPI(t, config(p.config))
 	alice := s.signUp("alice.test")
@@ -478,6 +484,7 @@ func TestAPolicyThatHangsOrPanicsLeavesNothing(t *testing.T) {
 
 // TestNoPasswordGetsIntoTheLog by way of a policy that quotes it.
 func TestNoPasswordGetsIntoTheLog(t *testing.T) {
+	t.Parallel()
 	var log logbook
 	var cause atomic.Value // the error
 	s := newAPI(t, logged(&log), config(func(c *gatehouse.Config) {

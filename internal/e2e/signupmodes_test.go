@@ -628,7 +628,7 @@ func TestAnAdminInThisProgramLetsAnybodyIn(t *testing.T) {
 				code := s.newCode(1)
 				create := func(p accounts.CreateParams) error {
 					p.Email, p.Password, p.Admit = strings.ReplaceAll(p.Handle, ".test", "@example.com"), "password", true
-					_, err := s.Gatehouse.Sessions.SignUp(t.Context(), p)
+					_, err := s.Gatehouse.SignIn.SignUp(t.Context(), p)
 					return err
 				}
 				mover := syntax.DID(movers[0].did)

@@ -1,0 +1,188 @@
+package accounts
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"io"
+	"time"
+
+	"github.com/bluesky-social/indigo/atproto/syntax"
+
+	"github.com/gatehouse-at/gatehouse/internal/refusal"
+	"github.com/gatehouse-at/gatehouse/storage"
+)
+
+var errBadCredentials = refusal.New(ErrBadCredentials, "Invalid identifier or password")
+
+// PasswordProof is the proof that somebody knew the password of an account at one time. It holds
+// the hash that was verified, which it never shows.
+type PasswordProof struct {
+	did  syntax.DID
+	hash *string // behind a pointer, so that a proof that is printed doesn't show it
+}
+
+// DID returns the account whose password was proved.
+func (p *PasswordProof) DID() syntax.DID { return p.did }
+
+// StillTx checks, inside a transaction, that the account exists and still has the password that was
+// proved. Otherwise it returns an [ErrBadCredentials].
+func (p *PasswordProof) StillTx(tx storage.Tx) error {
+	r, err := get(tx, p.did)
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return errBadCredentials
+	case err != nil:
+		return err
+	case p.hash == nil || r.PasswordHash == "" || r.PasswordHash != *p.hash:
+		return errBadCredentials
+	}
+	return nil
+}
+
+// Authenticate verifies the password of an account. A wrong password and an account that doesn't
+// exist (or an empty DID) give the same [ErrBadCredentials] after the same work. The account may be
+// taken down or deactivated: what that means is for the caller to decide.
+//
+// Verifying costs work, so a hash is charged to the client's address first. Then charge is called,
+// which has to charge the guess to its budget, before it shows whether the password was right; an
+// error that it returns is returned. Beyond either budget the error is a [ratelimit.ErrLimited]. No
+// password is right if NoPasswords of the [Config] is set.
+func (s *Service) Authenticate(ctx context.Context, did syntax.DID, password string, charge func(context.Context) error) (*PasswordProof, error) {
+	if s.cfg.NoPasswords {
+		return nil, errBadCredentials
+	}
+	var r *record
+	err := s.store.View(ctx, func(tx storage.Tx) (err error) {
+		r, err = get(tx, did)
+		return err
+	})
+	if errors.Is(err, ErrNotFound) {
+		r, err = &record{}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := s.chargeHash(ctx); err != nil {
+		return nil, err
+	}
+	if err := charge(ctx); err != nil {
+		return nil, err
+	}
+	if err := s.verifyPassword(ctx, r, password); err != nil {
+		return nil, err
+	}
+	return &PasswordProof{did: r.DID, hash: &r.PasswordHash}, nil
+}
+
+// verifyPassword checks the password of a record. A record without a password costs the same work.
+// A hash that is weaker than those made today is replaced, in the record too.
+func (s *Service) verifyPassword(ctx context.Context, r *record, password string) error {
+	if r.PasswordHash == "" {
+		if err := s.cfg.Passwords.Dummy(ctx, password, s.maxWork(ctx)); err != nil {
+			return err
+		}
+		return errBadCredentials
+	}
+	work := s.maxWork(ctx)
+	if r.HashWork == 0 { // written before the index existed
+		work = s.raiseMaxWork(s.cfg.Passwords.Work(r.PasswordHash))
+	}
+	ok, rehash, err := s.cfg.Passwords.Verify(ctx, r.PasswordHash, password, work)
+	switch {
+	case err != nil:
+		return err
+	case !ok:
+		return errBadCredentials
+	case !rehash:
+		return nil
+	}
+	if err := s.upgradeHash(ctx, r, password); err != nil {
+		s.cfg.Logger.WarnContext(ctx, "password hash not upgraded", "did", r.DID, "error", err)
+	}
+	return nil
+}
+
+// upgradeHash replaces the hash of a password that was right by one of today's strength.
+func (s *Service) upgradeHash(ctx context.Context, old *record, password string) error {
+	hash, err := s.cfg.Passwords.Hash(ctx, password)
+	if err != nil {
+		return err
+	}
+	current := old.PasswordHash
+	err = s.store.Update(ctx, func(tx storage.Tx) error {
+		r, err := get(tx, old.DID)
+		if err != nil {
+			return err
+		}
+		if r.PasswordHash == old.PasswordHash {
+			s.setHash(r, hash)
+		}
+		current = r.PasswordHash
+		return put(tx, r)
+	})
+	if err != nil {
+		return err
+	}
+	if current != hash {
+		// Another login upgraded the hash first, or the password was changed meanwhile.
+		if ok, _, err := s.cfg.Passwords.Verify(ctx, current, password, 0); err != nil || !ok {
+			return err
+		}
+	}
+	old.PasswordHash = current
+	return nil
+}
+
+// maxWorkFor is how long the work of the costliest hash is remembered.
+const maxWorkFor = time.Minute
+
+// maxWork returns the work of the costliest hash that an account has. A wrong password and an
+// unknown identifier cost as much, so that the time of an answer shows neither whether an account
+// exists nor when its password was set.
+func (s *Service) maxWork(ctx context.Context) int64 {
+	now := s.now()
+	s.work.Lock()
+	defer s.work.Unlock()
+	if now.Before(s.work.until) {
+		return s.work.max
+	}
+	err := s.store.View(ctx, func(tx storage.Tx) error {
+		s.work.max = s.work.unindexed
+		top, err := accountsTable.All(tx, storage.Range{Index: "hash_work", Reverse: true, Limit: 1})
+		if len(top) > 0 {
+			s.work.max = max(s.work.max, top[0].HashWork)
+		}
+		return err
+	})
+	if err == nil { // otherwise the login itself fails for the same reason
+		s.work.until = now.Add(maxWorkFor)
+	}
+	return s.work.max
+}
+
+// raiseMaxWork notes the work of a hash that isn't in the index, and returns that of the costliest.
+func (s *Service) raiseMaxWork(work int64) int64 {
+	s.work.Lock()
+	defer s.work.Unlock()
+	s.work.unindexed = max(s.work.unindexed, work)
+	s.work.max = max(s.work.max, work)
+	return s.work.max
+}
+
+// StampTx returns an account, or [ErrNotFound], and a stamp of it: a text that is different
+// whenever the account's password or its takedown is different, and that reveals nothing about
+// either.
+func StampTx(tx storage.Tx, did syntax.DID) (*Account, string, error) {
+	r, err := get(tx, did)
+	if err != nil {
+		return nil, "", err
+	}
+	h := sha256.New()
+	_, _ = io.WriteString(h, r.PasswordHash)
+	if r.Takedown != nil {
+		_, _ = io.WriteString(h, " "+storage.TimeKey(r.Takedown.At))
+	}
+	return &r.Account, base64.RawURLEncoding.EncodeToString(h.Sum(nil)), nil
+}

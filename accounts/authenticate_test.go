@@ -1,0 +1,287 @@
+package accounts_test
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/bluesky-social/indigo/atproto/syntax"
+
+	"github.com/gatehouse-at/gatehouse"
+	"github.com/gatehouse-at/gatehouse/accounts"
+	"github.com/gatehouse-at/gatehouse/accounts/codes"
+	"github.com/gatehouse-at/gatehouse/accounts/did"
+	"github.com/gatehouse-at/gatehouse/accounts/handle"
+	"github.com/gatehouse-at/gatehouse/accounts/keys"
+	"github.com/gatehouse-at/gatehouse/accounts/mail"
+	"github.com/gatehouse-at/gatehouse/internal/domaintest"
+	"github.com/gatehouse-at/gatehouse/signin"
+	"github.com/gatehouse-at/gatehouse/storage"
+	"github.com/gatehouse-at/gatehouse/storage/memory"
+)
+
+// authenticate tries the password of an account, or of nobody.
+func authenticate(s *accounts.Service, identifier, password string) (*accounts.PasswordProof, error) {
+	a, err := s.Find(ctx, identifier)
+	if errors.Is(err, accounts.ErrNotFound) {
+		a, err = new(accounts.Account), nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return s.Authenticate(ctx, a.DID, password, func(context.Context) error { return nil })
+}
+
+// TestAWrongPasswordCostsWhatTheCostliestHashDoes, whether there is an account, and whenever its
+// password was set.
+func TestAWrongPasswordCostsWhatTheCostliestHashDoes(t *testing.T) {
+	store, hasher, now := memory.New(), &domaintest.PricedHasher{Cost: 5}, time.Unix(1_800_000_000, 0)
+	defer store.Close()
+	sealed, err := keys.NewSealed(make([]byte, keys.KeySize), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	book, err := codes.New(codes.Config{Secret: make([]byte, 32)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := accounts.New(ctx, store, accounts.Config{
+		Handles: handle.Config{Domains: []string{".test"}}, DIDs: &did.Registrar{Web: true}, Keys: sealed, Passwords: hasher, Mailer: mail.NewMemory(),
+		Codes: book, Now: func() time.Time { return now },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	signUp := func(label string) *accounts.Account {
+		t.Helper()
+		a, err := s.Create(ctx, accounts.CreateParams{Handle: label + ".test", Email: label + "@example.com", Password: "password"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return a
+	}
+	want := func(work int64) {
+		t.Helper()
+		now = now.Add(time.Minute) // for which the costliest is remembered
+		for _, name := range []string{"cheap.test", "nobody.test"} {
+			hasher.Asked = -1
+			if _, err := authenticate(s, name, "wrong"); !errors.Is(err, accounts.ErrBadCredentials) || hasher.Asked != work {
+				t.Errorf("a wrong password of %s: %v, for the work of %d, want %d", name, err, hasher.Asked, work)
+			}
+		}
+	}
+	signUp("cheap")
+	want(5)
+	hasher.Cost = 50
+	costly := signUp("costly")
+	want(50)
+	hasher.Cost = 20
+	if err := s.SetPassword(ctx, costly.DID, "another password"); err != nil {
+		t.Fatal(err)
+	}
+	want(20)
+	if err := s.DeleteNow(ctx, costly.DID); err != nil {
+		t.Fatal(err)
+	}
+	want(5)
+}
+
+// TestAGuessIsChargedBeforeItIsTold: a charge that is refused ends the attempt before any work is
+// done, whether the password is right or not.
+func TestAGuessIsChargedBeforeItIsTold(t *testing.T) {
+	s := domaintest.New(t)
+	alice := s.SignUp("alice").Account.DID
+	limited := errors.New("no guess is left")
+	for name, c := range map[string]struct {
+		did      syntax.DID
+		password string
+	}{
+		"the right password":    {alice, "password"},
+		"a wrong password":      {alice, "wrong"},
+		"an unknown account":    {"did:plc:nobody", "password"},
+		"an unknown identifier": {"", "password"},
+	} {
+		p, err := s.Accounts.Authenticate(ctx, c.did, c.password, func(context.Context) error { return limited })
+		if p != nil || !errors.Is(err, limited) {
+			t.Errorf("%s: %v, %v", name, p, err)
+		}
+	}
+}
+
+// TestAPasswordProofEndsWithThePassword, and with the account; and the zero value proves nothing.
+func TestAPasswordProofEndsWithThePassword(t *testing.T) {
+	s := domaintest.New(t)
+	still := func(p *accounts.PasswordProof) error { return s.Store.View(ctx, p.StillTx) }
+	prove := func(label string) *accounts.PasswordProof {
+		t.Helper()
+		p, err := authenticate(s.Accounts, label+".test", "password")
+		if err != nil || still(p) != nil {
+			t.Fatal(p, err, still(p))
+		}
+		return p
+	}
+	for label, end := range map[string]func(syntax.DID) error{
+		"changed":   func(id syntax.DID) error { return s.Accounts.SetPassword(ctx, id, "another password") },
+		"same-text": func(id syntax.DID) error { return s.Accounts.SetPassword(ctx, id, "password") },
+		"revoked":   func(id syntax.DID) error { return s.Accounts.RevokeCredentials(ctx, id) },
+		"gone":      func(id syntax.DID) error { return s.Accounts.DeleteNow(ctx, id) },
+	} {
+		s.SignUp(label)
+		p := prove(label)
+		if err := end(p.DID()); err != nil {
+			t.Fatal(err)
+		}
+		if err := still(p); !errors.Is(err, accounts.ErrBadCredentials) {
+			t.Errorf("%s: %v", label, err)
+		}
+	}
+	if err := still(new(accounts.PasswordProof)); !errors.Is(err, accounts.ErrBadCredentials) {
+		t.Errorf("the zero value: %v", err)
+	}
+}
+
+// TestAPasswordProofThatIsPrintedShowsNoHash, nor one that is encoded, and neither does an account.
+func TestAPasswordProofThatIsPrintedShowsNoHash(t *testing.T) {
+	s := domaintest.New(t)
+	a := s.SignUp("alice").Account
+	p, err := authenticate(s.Accounts, "alice.test", "password")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range []any{p, *p, a, *a, []any{p, a}} {
+		encoded, err := json.Marshal(v)
+		if err != nil {
+			t.Error(err)
+		}
+		var logged strings.Builder
+		slog.New(slog.NewJSONHandler(&logged, nil)).Info("proof", "proof", v)
+		slog.New(slog.NewTextHandler(&logged, nil)).Info("proof", "proof", v)
+		for _, got := range []string{fmt.Sprintf("%v %+v %#v %s", v, v, v, v), string(encoded), logged.String()} {
+			if strings.Contains(got, "argon2") {
+				t.Errorf("%T shows %s", v, got)
+			}
+		}
+	}
+}
+
+// TestStamp: it is another one with another password and another takedown, and only then. It is the
+// same one whoever reads the account.
+func TestStamp(t *testing.T) {
+	s := domaintest.New(t)
+	id := s.SignUp("alice").Account.DID
+	seen := map[string]string{}
+	stamp := func(when string, again bool) {
+		t.Helper()
+		var got string
+		err := s.Store.View(ctx, func(tx storage.Tx) (err error) {
+			_, got, err = accounts.StampTx(tx, id)
+			return err
+		})
+		if err != nil || (seen[got] != "") != again {
+			t.Errorf("%s: %q, %v, which was that of %q", when, got, err, seen[got])
+		}
+		seen[got] = when
+	}
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	stamp("sign-up", false)
+	must(s.Accounts.Deactivate(ctx, id, nil))
+	stamp("deactivation", true)
+	must(s.Accounts.TakeDown(ctx, id, "case 1"))
+	stamp("takedown", false)
+	must(s.Accounts.TakeDown(ctx, id, "case 2"))
+	stamp("takedown with another reference", true)
+	must(s.Accounts.SetPassword(ctx, id, "another password"))
+	stamp("another password", false)
+	s.Advance(time.Second)
+	must(s.Accounts.Restore(ctx, id))
+	must(s.Accounts.TakeDown(ctx, id, "case 1"))
+	stamp("another takedown", false)
+	err := s.Store.View(ctx, func(tx storage.Tx) error {
+		_, _, err := accounts.StampTx(tx, "did:plc:nobody")
+		return err
+	})
+	if !errors.Is(err, accounts.ErrNotFound) {
+		t.Errorf("of nobody: %v", err)
+	}
+}
+
+// TestAServerWithoutPasswords: none can be set, reset or used, and accounts have none.
+func TestAServerWithoutPasswords(t *testing.T) {
+	s := domaintest.New(t, func(c *gatehouse.Config) {
+		c.SignIn = gatehouse.SignIn{Ways: []signin.Way{nobody{}}, NoAccountPasswords: true}
+	})
+	a, err := s.Accounts.Create(ctx, accounts.CreateParams{Handle: "alice.test", Email: "alice@example.com", NoPassword: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, signUp := s.Accounts.Create(ctx, params("bob"))
+	for what, err := range map[string]error{
+		"SetPassword":          s.Accounts.SetPassword(ctx, a.DID, "a password"),
+		"ResetPassword":        s.Accounts.ResetPassword(ctx, accounts.ResetParams{Code: "AAAAA-AAAAA", Password: "a password"}),
+		"RequestPasswordReset": s.Accounts.RequestPasswordReset(ctx, "alice@example.com"),
+		"of nobody":            s.Accounts.RequestPasswordReset(ctx, "nobody@example.com"),
+		"Create":               signUp,
+	} {
+		if !errors.Is(err, accounts.ErrNoPasswords) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	if _, err := authenticate(s.Accounts, "alice.test", ""); !errors.Is(err, accounts.ErrBadCredentials) {
+		t.Errorf("the empty password: %v", err)
+	}
+	if mailed := s.Mail.Messages(); len(mailed) != 0 {
+		t.Errorf("%d e-mails", len(mailed))
+	}
+}
+
+// TestAnAccountWithoutAPassword can get one by a reset. Until then none is right.
+func TestAnAccountWithoutAPassword(t *testing.T) {
+	s := domaintest.New(t)
+	p := params("alice")
+	p.NoPassword = true
+	if _, err := s.Accounts.Create(ctx, p); !errors.Is(err, accounts.ErrInvalidRequest) {
+		t.Errorf("with a password and without: %v", err)
+	}
+	p.Password, p.NoPassword = "", false
+	if _, err := s.Accounts.Create(ctx, p); !errors.Is(err, accounts.ErrInvalidPassword) {
+		t.Errorf("with an empty password: %v", err)
+	}
+	p.NoPassword = true
+	if _, err := s.Accounts.Create(ctx, p); err != nil {
+		t.Fatal(err)
+	}
+	for _, password := range []string{"", "password"} {
+		if _, err := authenticate(s.Accounts, "alice.test", password); !errors.Is(err, accounts.ErrBadCredentials) {
+			t.Errorf("%q: %v", password, err)
+		}
+	}
+	if err := s.Accounts.RequestPasswordReset(ctx, "alice@example.com"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Accounts.ResetPassword(ctx, accounts.ResetParams{Code: s.Code("alice"), Password: "password"}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := authenticate(s.Accounts, "alice.test", "password"); err != nil {
+		t.Errorf("after a reset: %v", err)
+	}
+}
+
+// nobody is a way by which nobody proves anything.
+type nobody struct{}
+
+func (nobody) Name() string { return "nobody" }
+
+func (nobody) Prove(context.Context, signin.Attempt) (*signin.Proof, error) {
+	return nil, accounts.ErrBadCredentials
+}
