@@ -10,7 +10,6 @@ import (
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
 
-	"github.com/gatehouse-at/gatehouse"
 	"github.com/gatehouse-at/gatehouse/accounts"
 	"github.com/gatehouse-at/gatehouse/accounts/did"
 	"github.com/gatehouse-at/gatehouse/accounts/mail"
@@ -201,7 +200,7 @@ func (m *failing) Send(ctx context.Context, msg mail.Message) error {
 // work runs.
 func TestAReminderIsTriedAgainWhenItWasNotDelivered(t *testing.T) {
 	m := &failing{Memory: mail.NewMemory(), failed: make(chan struct{})}
-	s := domaintest.New(t, func(c *gatehouse.Config) { c.Mail.Mailer = m })
+	s := domaintest.New(t, func(c *domaintest.Config) { c.Accounts.Mailer = m })
 	s.Mail = m.Memory
 	alice := s.SignUp("alice").Account.DID
 	at := s.Now()
@@ -235,7 +234,7 @@ func TestAReminderIsTriedAgainWhenItWasNotDelivered(t *testing.T) {
 
 // TestNoAppPasswordWithoutAnAccount: it would open the account of whoever comes with the DID later.
 func TestNoAppPasswordWithoutAnAccount(t *testing.T) {
-	s := domaintest.New(t, func(c *gatehouse.Config) { c.DIDs.Method = gatehouse.DIDWeb })
+	s := domaintest.New(t, func(c *domaintest.Config) { c.Web = true })
 	if _, _, err := s.AppPasswords.Create(ctx, "did:web:alice.test", "early", true); !errors.Is(err, accounts.ErrNotFound) {
 		t.Errorf("an app password for a DID without an account: %v", err)
 	}

@@ -13,7 +13,6 @@ import (
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
 
-	"github.com/gatehouse-at/gatehouse"
 	"github.com/gatehouse-at/gatehouse/accounts"
 	"github.com/gatehouse-at/gatehouse/accounts/codes"
 	"github.com/gatehouse-at/gatehouse/accounts/did"
@@ -218,8 +217,8 @@ func TestStamp(t *testing.T) {
 
 // TestAServerWithoutPasswords: none can be set, reset or used, and accounts have none.
 func TestAServerWithoutPasswords(t *testing.T) {
-	s := domaintest.New(t, func(c *gatehouse.Config) {
-		c.SignIn = gatehouse.SignIn{Ways: []signin.Way{nobody{}}, NoAccountPasswords: true}
+	s := domaintest.New(t, func(c *domaintest.Config) {
+		c.Ways, c.Accounts.NoPasswords = []signin.Way{nobody{}}, true
 	})
 	a, err := s.Accounts.Create(ctx, accounts.CreateParams{Handle: "alice.test", Email: "alice@example.com", NoPassword: true})
 	if err != nil {

@@ -8,7 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gatehouse-at/gatehouse"
 	"github.com/gatehouse-at/gatehouse/accounts"
 	"github.com/gatehouse-at/gatehouse/accounts/codes"
 	"github.com/gatehouse-at/gatehouse/accounts/did"
@@ -30,7 +29,7 @@ func (m *meanwhile) Read(b []byte) (int, error) {
 // account although the change voids all codes.
 func TestACodeGoesToTheAddressOfNow(t *testing.T) {
 	var random meanwhile
-	s := domaintest.New(t, func(c *gatehouse.Config) { c.Rand = &random })
+	s := domaintest.New(t, func(c *domaintest.Config) { c.Rand = &random })
 	alice := s.SignUp("alice").Account.DID
 	change := func(label string) {
 		do := func() {
@@ -62,7 +61,7 @@ func TestACodeGoesToTheAddressOfNow(t *testing.T) {
 
 func TestADeletedAccountGetsNoCode(t *testing.T) {
 	var random meanwhile
-	s := domaintest.New(t, func(c *gatehouse.Config) { c.Rand = &random })
+	s := domaintest.New(t, func(c *domaintest.Config) { c.Rand = &random })
 	alice := s.SignUp("alice").Account.DID
 	do := func() {
 		if err := s.Accounts.DeleteNow(ctx, alice); err != nil {
@@ -95,7 +94,7 @@ func (f *fixed) Read(b []byte) (int, error) {
 // If the code of another account has the selector of a new code already, yet another code is mailed.
 func TestACodeWithATakenSelectorIsReplaced(t *testing.T) {
 	var random fixed
-	s := domaintest.New(t, func(c *gatehouse.Config) { c.Rand = &random })
+	s := domaintest.New(t, func(c *domaintest.Config) { c.Rand = &random })
 	alice, bob := s.SignUp("alice").Account.DID, s.SignUp("bob").Account.DID
 	random.zeros.Store(1)
 	if err := s.Accounts.RequestDelete(ctx, alice); err != nil {

@@ -26,13 +26,3 @@ func (s *Service) RedeemSignInCodeTx(tx storage.Tx, did syntax.DID, typedCode st
 	}
 	return s.cfg.Codes.Redeem(tx, did, codes.SignIn, code)
 }
-
-// inTurn runs what a caller adds to a transaction.
-func inTurn(tx storage.Tx, also []func(storage.Tx) error) error {
-	for _, f := range also {
-		if err := f(tx); err != nil {
-			return err
-		}
-	}
-	return nil
-}

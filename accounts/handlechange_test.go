@@ -8,7 +8,6 @@ import (
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
 
-	"github.com/gatehouse-at/gatehouse"
 	"github.com/gatehouse-at/gatehouse/accounts"
 	"github.com/gatehouse-at/gatehouse/accounts/did"
 	"github.com/gatehouse-at/gatehouse/accounts/handle"
@@ -22,8 +21,8 @@ func TestHooksOfAHandleChange(t *testing.T) {
 	errVeto := errors.New("veto")
 	var veto accounts.Kind
 	var seen []accounts.Kind
-	s := domaintest.New(t, func(c *gatehouse.Config) {
-		c.Hooks = []accounts.Hook{func(_ context.Context, _ storage.Tx, c accounts.Change) error {
+	s := domaintest.New(t, func(c *domaintest.Config) {
+		c.Accounts.Hooks = []accounts.Hook{func(_ context.Context, _ storage.Tx, c accounts.Change) error {
 			seen = append(seen, c.Kind)
 			switch {
 			case c.Kind == veto:

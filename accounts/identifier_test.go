@@ -8,7 +8,6 @@ import (
 	"github.com/bluesky-social/indigo/atproto/syntax"
 	"pgregory.net/rapid"
 
-	"github.com/gatehouse-at/gatehouse"
 	"github.com/gatehouse-at/gatehouse/accounts"
 	"github.com/gatehouse-at/gatehouse/accounts/handle"
 	"github.com/gatehouse-at/gatehouse/accounts/ratelimit"
@@ -116,7 +115,7 @@ func FuzzIdentifier(f *testing.F) {
 // TestNoSpellingMakesASecondAccount signs up with spellings of a few names, and logs in with
 // others: there is one account of each name and each address, and all spellings lead to it.
 func TestNoSpellingMakesASecondAccount(t *testing.T) {
-	s := domaintest.New(t, func(c *gatehouse.Config) { c.Limits.Limiter = ratelimit.Off{} })
+	s := domaintest.New(t, func(c *domaintest.Config) { c.Accounts.Limits.Limiter = ratelimit.Off{} })
 	names := []string{"alice", "bob-1", "carol"}
 	owner := map[string]syntax.DID{} // of handles and addresses
 	rapid.Check(t, func(t *rapid.T) {

@@ -11,7 +11,6 @@ import (
 	"github.com/bluesky-social/indigo/atproto/atcrypto"
 	"github.com/bluesky-social/indigo/atproto/syntax"
 
-	"github.com/gatehouse-at/gatehouse"
 	"github.com/gatehouse-at/gatehouse/accounts"
 	"github.com/gatehouse-at/gatehouse/accounts/did"
 	"github.com/gatehouse-at/gatehouse/internal/domaintest"
@@ -120,8 +119,8 @@ func TestADIDThatTheDirectoryDoesNotHave(t *testing.T) {
 func TestAForeignWebDIDHasToNameTheKey(t *testing.T) {
 	const id = syntax.DID("did:web:alice.example.org")
 	var named string
-	s := domaintest.New(t, func(c *gatehouse.Config) {
-		c.DIDs.Resolver = func(context.Context, syntax.DID) (json.RawMessage, error) {
+	s := domaintest.New(t, func(c *domaintest.Config) {
+		c.ForeignDIDs = func(context.Context, syntax.DID) (json.RawMessage, error) {
 			return did.AtprotoData(id, "alice.test", named, "https://localhost").Document(), nil
 		}
 	})

@@ -89,8 +89,7 @@ func TestRecoveryLeavesWorkInProgressAlone(t *testing.T) {
 // change of each kind: the next one knows that nobody is working on it, whatever the clock says.
 func TestTheOnlyProcessRecoversAtOnce(t *testing.T) {
 	dir := watch(t)
-	var cfg gatehouse.Config
-	s := domaintest.New(t, dir.in, func(c *gatehouse.Config) { cfg = *c })
+	s := domaintest.New(t, dir.in)
 	alice, bob := s.SignUp("alice").Account, s.SignUp("bob").Account
 	killed := func(what string, act func() error) {
 		t.Helper()
@@ -106,12 +105,7 @@ func TestTheOnlyProcessRecoversAtOnce(t *testing.T) {
 	killed("a sign-up", func() error { _, err := s.Accounts.Create(ctx, params("carol")); return err })
 	killed("a handle change", func() error { return s.Accounts.UpdateHandle(ctx, alice.DID, "alicia.test", false) })
 	killed("a key rotation", func() error { _, err := s.Accounts.RotateSigningKey(ctx, bob.DID); return err })
-	cfg.Now = func() time.Time { return s.Now().Add(-time.Hour) }
-	srv, err := gatehouse.New(t.Context(), s.Store, cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer srv.Close()
+	srv := s.Another(func(c *domaintest.Config) { c.Now = func() time.Time { return s.Now().Add(-time.Hour) } })
 	if err := srv.Accounts.Recover(ctx); err != nil {
 		t.Fatal(err)
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/gatehouse-at/gatehouse/accounts"
 	"github.com/gatehouse-at/gatehouse/accounts/codes"
 	"github.com/gatehouse-at/gatehouse/accounts/handle"
+	"github.com/gatehouse-at/gatehouse/gatehousetest"
 	"github.com/gatehouse-at/gatehouse/internal/domaintest"
 	"github.com/gatehouse-at/gatehouse/signin"
 	"github.com/gatehouse-at/gatehouse/storage"
@@ -130,7 +131,7 @@ func TestHooksTakePartInTheTransaction(t *testing.T) {
 }
 
 func TestAlsoCanUndoASignUp(t *testing.T) {
-	s := domaintest.New(t, func(c *gatehouse.Config) { c.DIDs.Method = gatehouse.DIDWeb })
+	s := domaintest.New(t, func(c *domaintest.Config) { c.Web = true })
 	no := errors.New("no")
 	if _, err := s.Accounts.Create(ctx, params("alice"), func(storage.Tx, *accounts.Account) error { return no }); !errors.Is(err, no) {
 		t.Errorf("Create: %v", err)
@@ -369,7 +370,7 @@ func TestResetPasswordNeedsItsOwnCode(t *testing.T) {
 
 // TestNothingIsLeftOfADeletedAccount looks for it in every table.
 func TestNothingIsLeftOfADeletedAccount(t *testing.T) {
-	s := domaintest.New(t, func(c *gatehouse.Config) { c.SignUp.InviteInterval = time.Hour })
+	s := domaintest.New(t, func(c *domaintest.Config) { c.Invites.Interval = time.Hour })
 	alice := s.SignUp("alice").Account
 	if _, _, err := s.AppPasswords.Create(ctx, alice.DID, "app", false); err != nil {
 		t.Fatal(err)
@@ -529,9 +530,10 @@ func TestPurgeCodes(t *testing.T) {
 // server's.
 func TestTheServersOwnNameIsNobodysHandle(t *testing.T) {
 	for _, method := range []gatehouse.DIDMethod{gatehouse.DIDPLC, gatehouse.DIDWeb} {
-		s := domaintest.New(t, func(c *gatehouse.Config) {
+		srv := gatehousetest.NewServer(t, gatehousetest.WithConfig(func(c *gatehouse.Config) {
 			c.Hostname, c.PublicURL, c.DIDs.Method = "gatekeep.test:2583", "http://frontdoor.test", method
-		})
+		}))
+		s := srv.Gatehouse
 		for _, name := range []string{"gatekeep", "frontdoor"} {
 			if a, err := s.Accounts.Create(ctx, params(name)); !errors.Is(err, handle.ErrNotAvailable) {
 				t.Errorf("did:%s: %+v, %v", method, a, err)
@@ -540,7 +542,7 @@ func TestTheServersOwnNameIsNobodysHandle(t *testing.T) {
 				t.Errorf("did:%s: available: %+v, %v", method, a, err)
 			}
 		}
-		id := s.SignUp("alice").Account.DID
+		id := syntax.DID(srv.CreateAccount("alice.test").DID)
 		for _, admin := range []bool{false, true} {
 			if err := s.Accounts.UpdateHandle(ctx, id, "gatekeep.test", admin); !errors.Is(err, handle.ErrNotAvailable) {
 				t.Errorf("did:%s: a change (by an admin: %t): %v", method, admin, err)

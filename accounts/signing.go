@@ -289,3 +289,13 @@ func reservedFor(tx storage.Tx, public string, id syntax.DID) error {
 	}
 	return err
 }
+
+// inTurn runs what a caller adds to a transaction.
+func inTurn(tx storage.Tx, also []func(storage.Tx) error) error {
+	for _, f := range also {
+		if err := f(tx); err != nil {
+			return err
+		}
+	}
+	return nil
+}

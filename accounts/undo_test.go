@@ -11,7 +11,6 @@ import (
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
 
-	"github.com/gatehouse-at/gatehouse"
 	"github.com/gatehouse-at/gatehouse/accounts"
 	"github.com/gatehouse-at/gatehouse/accounts/codes"
 	"github.com/gatehouse-at/gatehouse/accounts/did"
@@ -37,7 +36,7 @@ func watch(t *testing.T) *watched {
 	return &watched{Directory: local}
 }
 
-func (w *watched) in(c *gatehouse.Config) { c.DIDs.Directory = w }
+func (w *watched) in(c *domaintest.Config) { c.Directory = w }
 
 func (w *watched) Submit(ctx context.Context, id syntax.DID, op *did.Operation) error {
 	err := w.Directory.Submit(ctx, id, op)
@@ -216,18 +215,14 @@ func TestAKeyChangeIsAloneWithItsAccountAndItsKey(t *testing.T) {
 
 func TestASignUpThatRecoveryFinishedKeepsItsDID(t *testing.T) {
 	dir := watch(t)
-	var cfg gatehouse.Config
-	s := domaintest.New(t, dir.in, func(c *gatehouse.Config) { cfg = *c })
+	s := domaintest.New(t, dir.in)
 	dir.submitted = func(context.Context) error {
 		dir.submitted = nil
-		other := cfg // of another process, whose clock is two minutes ahead
-		other.Now = func() time.Time { return s.Now().Add(2 * time.Minute) }
-		srv, err := gatehouse.New(t.Context(), s.Store, other)
-		if err != nil {
-			return err
-		}
-		defer srv.Close()
-		return srv.Accounts.Recover(ctx)
+		// In another process, whose clock is two minutes ahead.
+		other := s.Another(func(c *domaintest.Config) {
+			c.Now = func() time.Time { return s.Now().Add(2 * time.Minute) }
+		})
+		return other.Accounts.Recover(ctx)
 	}
 	_, err := s.Accounts.Create(ctx, params("alice"), func(storage.Tx, *accounts.Account) error { return errVeto })
 	if !errors.Is(err, errVeto) {
@@ -244,7 +239,7 @@ func TestASignUpThatRecoveryFinishedKeepsItsDID(t *testing.T) {
 
 func TestRecoveryGivesUpWhatAHookRefuses(t *testing.T) {
 	dir := watch(t)
-	s := domaintest.New(t, dir.in, func(c *gatehouse.Config) { c.SignUp.Mode = gatehouse.SignUpInvites })
+	s := domaintest.New(t, dir.in, func(c *domaintest.Config) { c.Invites.Required = true })
 	made, err := s.Invites.Create(ctx, 1, 1)
 	if err != nil {
 		t.Fatal(err)
@@ -364,8 +359,8 @@ func TestACodeIsGoodUntilThereIsAnOperation(t *testing.T) {
 func TestAForeignWebDIDHasToNameTheHandle(t *testing.T) {
 	const id = syntax.DID("did:web:alice.example.org")
 	named, failure := "alice.test", error(nil)
-	s := domaintest.New(t, func(c *gatehouse.Config) {
-		c.DIDs.Resolver = func(context.Context, syntax.DID) (json.RawMessage, error) {
+	s := domaintest.New(t, func(c *domaintest.Config) {
+		c.ForeignDIDs = func(context.Context, syntax.DID) (json.RawMessage, error) {
 			return json.RawMessage(`{"id":"did:web:alice.example.org","alsoKnownAs":["https://x.test","at://` + named + `"]}`), failure
 		}
 	})

@@ -123,7 +123,9 @@ func Follow(_ context.Context, tx storage.Tx, c accounts.Change) error {
 func Tables() []storage.Definer { return []storage.Definer{table} }
 
 func ofAccount(did syntax.DID) storage.Range {
-	return storage.Range{Index: "account", Prefix: did.String() + " ", Reverse: true}
+	newest := storage.Under("account", did.String())
+	newest.Reverse = true
+	return newest
 }
 
 // Create makes an app password and returns it with the password, which can't be read again. The

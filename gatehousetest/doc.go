@@ -1,7 +1,9 @@
-// Package gatehousetest runs a Gatehouse server inside a test, in the manner of
-// net/http/httptest: a real server on a loopback port, in memory, with cheap
-// password hashing, a clock that stands still until it is told otherwise, and a
-// mailbox to read codes from.
+// Package gatehousetest runs a Gatehouse server inside a test, in the manner of net/http/httptest: a
+// real server on a loopback port, in memory, with cheap password hashing, a clock that stands still
+// until the test advances it, and a mailbox to read codes from.
+//
+// The server does no background work, so that no test depends on when that runs. A test that needs it
+// calls srv.Gatehouse.Maintain.
 //
 //	func TestLogin(t *testing.T) {
 //		srv := gatehousetest.NewServer(t)

@@ -7,7 +7,6 @@ import (
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
 
-	"github.com/gatehouse-at/gatehouse"
 	"github.com/gatehouse-at/gatehouse/internal/domaintest"
 	"github.com/gatehouse-at/gatehouse/invites"
 )
@@ -15,8 +14,8 @@ import (
 // earning is a server where accounts earn a code a day, with an account.
 func earning(t *testing.T) (*domaintest.Services, *invites.Service, syntax.DID) {
 	t.Helper()
-	s := domaintest.New(t, func(c *gatehouse.Config) {
-		c.SignUp.Mode, c.SignUp.InviteInterval = gatehouse.SignUpInvites, 24*time.Hour
+	s := domaintest.New(t, func(c *domaintest.Config) {
+		c.Invites.Required, c.Invites.Interval = true, 24*time.Hour
 	})
 	return s, s.Invites, s.SignUp("alice").Account.DID
 }

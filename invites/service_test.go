@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gatehouse-at/gatehouse"
 	"github.com/gatehouse-at/gatehouse/accounts"
 	"github.com/gatehouse-at/gatehouse/internal/domaintest"
 	"github.com/gatehouse-at/gatehouse/invites"
@@ -33,7 +32,7 @@ func TestCreate(t *testing.T) {
 }
 
 func TestACodeHasItsUses(t *testing.T) {
-	s := domaintest.New(t, func(c *gatehouse.Config) { c.SignUp.Mode = gatehouse.SignUpInvites })
+	s := domaintest.New(t, func(c *domaintest.Config) { c.Invites.Required = true })
 	made, err := s.Invites.Create(ctx, 1, 2)
 	if err != nil {
 		t.Fatal(err)
@@ -87,8 +86,8 @@ func TestEarning(t *testing.T) {
 		{"an epoch before", start.Add(-10 * day), []time.Duration{2 * day}, []int{2}},
 		{"an epoch to come", start.Add(100 * day), []time.Duration{50 * day}, []int{0}},
 	} {
-		s := domaintest.New(t, func(cfg *gatehouse.Config) {
-			cfg.SignUp.Mode, cfg.SignUp.InviteInterval, cfg.SignUp.InviteEpoch = gatehouse.SignUpInvites, day, c.epoch
+		s := domaintest.New(t, func(cfg *domaintest.Config) {
+			cfg.Invites.Required, cfg.Invites.Interval, cfg.Invites.Epoch = true, day, c.epoch
 		})
 		did := s.SignUp("alice").Account.DID
 		if _, err := s.Invites.Create(ctx, 2, 1, did.String()); err != nil { // gifts don't count

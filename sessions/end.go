@@ -52,7 +52,7 @@ func (s *Service) EndAll(ctx context.Context, did syntax.DID) error {
 
 // EndAllTx is [Service.EndAll] inside a transaction.
 func EndAllTx(tx storage.Tx, did syntax.DID) error {
-	_, err := table.DeleteAll(tx, storage.Range{Index: "account", Prefix: did.String() + " "})
+	_, err := table.DeleteAll(tx, storage.Under("account", did.String()))
 	return err
 }
 
@@ -68,7 +68,9 @@ func (s *Service) List(ctx context.Context, did syntax.DID) ([]*Session, error) 
 	var all []*Session
 	err := s.store.View(ctx, func(tx storage.Tx) error {
 		all = nil
-		for r, err := range table.Scan(tx, storage.Range{Index: "account", Prefix: did.String() + " ", Reverse: true}) {
+		newest := storage.Under("account", did.String())
+		newest.Reverse = true
+		for r, err := range table.Scan(tx, newest) {
 			if err != nil {
 				return err
 			}

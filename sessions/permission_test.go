@@ -5,7 +5,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gatehouse-at/gatehouse"
 	"github.com/gatehouse-at/gatehouse/internal/domaintest"
 	"github.com/gatehouse-at/gatehouse/sessions"
 	"github.com/gatehouse-at/gatehouse/signin"
@@ -161,7 +160,7 @@ func TestPermissionsAreWrittenWhateverTheyHold(t *testing.T) {
 
 func TestAppPasswordsSeeTheEmailAddressIfTheyMay(t *testing.T) {
 	for _, may := range []bool{false, true} {
-		s := domaintest.New(t, func(c *gatehouse.Config) { c.EmailForAppPasswords = may })
+		s := domaintest.New(t, func(c *domaintest.Config) { c.Sessions.EmailForAppPasswords = may })
 		id := s.SignUp("alice").Account.DID
 		for _, privileged := range []bool{false, true} {
 			name := map[bool]string{false: "plain", true: "privileged"}[privileged]

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-at/gatehouse"
+	"github.com/gatehouse-at/gatehouse/gatehousetest"
 	"github.com/gatehouse-at/gatehouse/internal/domaintest"
 	"github.com/gatehouse-at/gatehouse/sessions"
 )
@@ -54,12 +55,12 @@ func TestServiceTokenToSignUpHere(t *testing.T) {
 		},
 	}
 	for hostname := range refused {
-		s := domaintest.New(t, func(c *gatehouse.Config) { c.Hostname = hostname })
-		alice := s.SignUp("alice")
+		srv := gatehousetest.NewServer(t, gatehousetest.WithConfig(func(c *gatehouse.Config) { c.Hostname = hostname }))
+		alice := srv.Login(srv.CreateAccount("alice.test"))
 		get := func(a ask, scope sessions.Scope) error {
 			auth := &sessions.Auth{Account: alice.Account, Scope: scope}
-			p := sessions.ServiceTokenParams{Audience: a.aud, Method: a.method, Expires: s.Now().Add(time.Minute)}
-			_, err := s.Sessions.ServiceToken(ctx, auth, p)
+			p := sessions.ServiceTokenParams{Audience: a.aud, Method: a.method, Expires: srv.Clock.Now().Add(time.Minute)}
+			_, err := srv.Gatehouse.Sessions.ServiceToken(ctx, auth, p)
 			return err
 		}
 		for _, a := range refused[hostname] {

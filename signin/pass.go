@@ -49,53 +49,49 @@ func (p *Pass) Use(ctx context.Context, fn func(tx storage.Tx, a *accounts.Accou
 	if p.used {
 		return ErrUsed
 	}
-	var refused error // the transaction is committed with it, so that a wrong code counts
 	var missing []Factor
 	var now *accounts.Account
-	err := p.service.store.Update(ctx, func(tx storage.Tx) (err error) {
-		refused, missing = nil, nil
+	err := storage.Decide(ctx, p.service.store, func(tx storage.Tx) (refusal, err error) {
+		missing = nil
 		if err := storage.Prefetch(tx, append(p.proof.prefetch, accounts.Ref(p.DID()))...); err != nil {
-			return err
+			return nil, err
 		}
 		if now, err = accounts.GetTx(tx, p.DID()); err != nil {
-			return hideAccount(err)
+			return nil, hideAccount(err)
 		}
 		var factors []Factor
 		if !p.proof.WithoutFactors {
 			if factors, err = p.service.factorsTx(tx, now); err != nil {
-				return err
+				return nil, err
 			}
 		}
 		if len(factors) > 0 && p.code != "" {
-			if refused, err = redeemTx(tx, now, factors, p.code); refused != nil || err != nil {
-				return err
+			if refusal, err := redeemTx(tx, now, factors, p.code); refusal != nil || err != nil {
+				return refusal, err
 			}
 		}
 		if err := p.stillTx(tx); err != nil {
-			return err
+			return nil, err
 		}
 		if err := p.checkTakedown(now); err != nil {
-			return err
+			return nil, err
 		}
 		if len(factors) > 0 && p.code == "" {
 			missing = factors
-			return errMissing
+			return nil, errMissing
 		}
 		if p.proof.owner() && now.Takedown == nil {
 			if err := p.service.accounts.CallOffDeletionTx(ctx, tx, now); err != nil {
-				return err
+				return nil, err
 			}
 		}
-		return fn(tx, now)
+		return nil, fn(tx, now)
 	})
-	switch {
-	case errors.Is(err, errMissing):
+	if errors.Is(err, errMissing) {
 		return challenge(ctx, now, missing)
-	case err != nil:
-		return err
 	}
-	p.used = refused == nil
-	return refused
+	p.used = err == nil
+	return err
 }
 
 // errMissing rolls back a transaction for want of a code.

@@ -188,7 +188,7 @@ func TestAPassIsUsedOnce(t *testing.T) {
 
 // TestWrongCodesCount although the transactions that count them open no session.
 func TestWrongCodesCount(t *testing.T) {
-	s := domaintest.New(t, func(c *gatehouse.Config) { c.Limits.Limiter = ratelimit.Off{} })
+	s := domaintest.New(t, func(c *domaintest.Config) { c.Accounts.Limits.Limiter = ratelimit.Off{} })
 	did := s.SignUp("alice").Account.DID
 	factor(t, s, "alice")
 	a := try("alice.test", "password")

@@ -11,7 +11,6 @@ import (
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
 
-	"github.com/gatehouse-at/gatehouse"
 	"github.com/gatehouse-at/gatehouse/accounts"
 	"github.com/gatehouse-at/gatehouse/accounts/codes"
 	"github.com/gatehouse-at/gatehouse/accounts/ratelimit"
@@ -48,9 +47,9 @@ func directory(passwords map[string]string) *way {
 }
 
 // with has the server try a way too.
-func with(w signin.Way, instead ...bool) func(*gatehouse.Config) {
-	return func(c *gatehouse.Config) {
-		c.SignIn = gatehouse.SignIn{Ways: []signin.Way{w}, NoAccountPasswords: len(instead) > 0}
+func with(w signin.Way, instead ...bool) func(*domaintest.Config) {
+	return func(c *domaintest.Config) {
+		c.Ways, c.Accounts.NoPasswords = []signin.Way{w}, len(instead) > 0
 	}
 }
 
@@ -63,14 +62,7 @@ func TestADirectoryInsteadOfPasswords(t *testing.T) {
 	_, app, err := s.AppPasswords.Create(ctx, id, "app", false)
 	must(t, err)
 	// The server gets the directory when it has accounts with passwords already.
-	cfg := gatehouse.Config{
-		Hostname: "pds.test", HandleDomains: []string{".test"}, Mail: gatehouse.Mail{Mailer: s.Mail}, Now: s.Now, Passwords: gatehouse.Passwords{Memory: 8, Time: 1},
-		Handles: gatehouse.Handles{Resolver: noHandles{}},
-	}
-	with(ldap, true)(&cfg)
-	srv, err := gatehouse.New(ctx, s.Store, cfg)
-	must(t, err)
-	defer srv.Close()
+	srv := s.Another(with(ldap, true), func(c *domaintest.Config) { c.Accounts.Handles.Resolver = noHandles{} })
 
 	k, err := srv.SignIn.SignIn(ctx, try("alice.test", "of the directory"))
 	if err != nil || k.Session.Method != "ldap" || k.Session.Scope != sessions.ScopeAccess || k.Session.AppPassword != "" {
@@ -437,7 +429,7 @@ func (f totp) RedeemTx(tx storage.Tx, _ *accounts.Account, code string) (refusal
 // TestAFactorOfTheEmbedders is asked for before mailed codes, any of which does as well.
 func TestAFactorOfTheEmbedders(t *testing.T) {
 	f := totp{map[syntax.DID]bool{}, storage.NewCollection("wrong_codes", func(c *wrongCode) string { return c.Key })}
-	s := domaintest.New(t, func(c *gatehouse.Config) { c.SignIn.Factors = []signin.Factor{f} })
+	s := domaintest.New(t, func(c *domaintest.Config) { c.Factors = []signin.Factor{f} })
 	must(t, storage.Define(ctx, s.Store, f.wrong))
 	id := s.SignUp("alice").Account.DID
 	factor(t, s, "alice")

@@ -91,7 +91,7 @@ type Store interface {
 	// first left in captured variables. It may run in another goroutine than the caller's, but
 	// never in two at once.
 	//
-	// While an Update waits for its turn, it heeds its context.
+	// An Update that waits for its turn returns when its context is done.
 	Update(ctx context.Context, fn func(Tx) error) error
 
 	// Close waits for running transactions, then releases everything. Later calls return

@@ -1,64 +1,156 @@
-// Package domaintest puts the domain services together for their own tests, in
-// memory and without a network.
+// Package domaintest puts the domain services together for their own tests, in memory, without a
+// network and without the rest of a server.
 package domaintest
 
 import (
 	"context"
-	"log/slog"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"io"
 	"slices"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/gatehouse-at/gatehouse"
+	"github.com/bluesky-social/indigo/atproto/syntax"
+
 	"github.com/gatehouse-at/gatehouse/accounts"
+	"github.com/gatehouse-at/gatehouse/accounts/did"
+	"github.com/gatehouse-at/gatehouse/accounts/handle"
 	"github.com/gatehouse-at/gatehouse/accounts/mail"
+	"github.com/gatehouse-at/gatehouse/accounts/ratelimit"
+	"github.com/gatehouse-at/gatehouse/apppasswords"
+	"github.com/gatehouse-at/gatehouse/internal/secrets"
+	"github.com/gatehouse-at/gatehouse/invites"
 	"github.com/gatehouse-at/gatehouse/sessions"
+	"github.com/gatehouse-at/gatehouse/signin"
 	"github.com/gatehouse-at/gatehouse/storage"
 	"github.com/gatehouse-at/gatehouse/storage/memory"
 )
 
-// Services are the services on one store, with what tests turn and look at.
+// Config configures the services. A test changes what [New] puts into it; what the services need of
+// each other is set afterwards.
+type Config struct {
+	// Accounts are by default those of a server at http://pds.test, with handles on .test.
+	Accounts accounts.Config
+	// Invites are by default codes that a sign-up doesn't need.
+	Invites invites.Config
+	// Sessions are by default of the server did:web:pds.test.
+	Sessions sessions.Config
+
+	// Ways are ways of signing in beside app passwords and, unless Accounts.NoPasswords is set, account
+	// passwords.
+	Ways []signin.Way
+	// Factors are second factors beside mailed codes.
+	Factors []signin.Factor
+
+	// Directory keeps did:plc. Default: a local one in the store.
+	Directory did.Directory
+	// Web makes the DIDs of new accounts did:web.
+	Web bool
+	// ForeignDIDs resolves other DIDs than did:plc. Default: they are not found.
+	ForeignDIDs func(context.Context, syntax.DID) (json.RawMessage, error)
+
+	// Now is the clock of all services. Default: that of [Services].
+	Now func() time.Time
+	// Rand is the source of randomness of all services. Default [rand.Reader].
+	Rand io.Reader
+}
+
+// Services are the services on one store, with what tests change and look at.
 type Services struct {
-	*gatehouse.Server
+	Accounts     *accounts.Service
+	Sessions     *sessions.Service
+	SignIn       *signin.Service
+	Invites      *invites.Service
+	AppPasswords *apppasswords.Service
+	Directory    *did.Local // nil if the test has set another
+
 	Store storage.Store
 	Mail  *mail.Memory
+
 	t     testing.TB
-	mu    sync.Mutex // e-mails are sent in the background, which reads the clock
-	now   time.Time
+	cfg   Config
+	clock *clock
+	mu    sync.Mutex
 	hooks []accounts.Hook
 }
 
-// New makes the services, whose background work is only done when a test calls Maintain. The
-// functions change the configuration.
-func New(t testing.TB, change ...func(*gatehouse.Config)) *Services {
+// clock is read by e-mails that are sent in the background, too.
+type clock struct {
+	mu  sync.Mutex
+	now time.Time
+}
+
+// New makes the services, which end with the test. Their background work is only done when the test
+// calls Maintain.
+func New(t testing.TB, change ...func(*Config)) *Services {
 	t.Helper()
-	s := &Services{Store: interposed{memory.New()}, Mail: mail.NewMemory(), t: t, now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)}
-	cfg := gatehouse.Config{
-		Hostname: "pds.test", HandleDomains: []string{".test"},
-		Passwords: gatehouse.Passwords{Memory: 8, Time: 1},
-		Mail:      gatehouse.Mail{Mailer: s.Mail}, Logger: slog.New(slog.DiscardHandler),
-		Now:           s.Now,
-		NoMaintenance: true,
-		Hooks:         []accounts.Hook{s.hook},
+	s := &Services{
+		Store: interposed{memory.New()}, Mail: mail.NewMemory(), t: t,
+		clock: &clock{now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)},
 	}
-	for _, c := range change {
-		c(&cfg)
-	}
-	srv, err := gatehouse.New(t.Context(), s.Store, cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.Server = srv
 	t.Cleanup(func() {
-		srv.Close()
-		problems, err := storage.Check(context.Background(), s.Store, gatehouse.Collections()...)
+		problems, err := storage.Check(context.Background(), s.Store, tables()...)
 		if err != nil || len(problems) > 0 {
 			t.Errorf("the store: %v, %v", problems, err)
 		}
 		s.Store.Close()
 	})
+	s.cfg = Config{
+		Accounts: accounts.Config{
+			Handles:     handle.Config{Domains: []string{".test"}, Hostnames: []string{"pds.test"}},
+			ServiceName: "pds.test", Endpoint: "http://pds.test",
+			Mailer: s.Mail, Limits: ratelimit.Meter{Limiter: ratelimit.NewMemory(ratelimit.Config{Now: s.Now})},
+		},
+		Invites:  invites.Config{Hostname: "pds.test"},
+		Sessions: sessions.Config{ServiceDID: "did:web:pds.test", ServiceAuth: serviceAuth},
+		Now:      s.Now, Rand: rand.Reader,
+	}
+	s.start(change)
 	return s
+}
+
+// serviceAuth are rules of which each kind has an example.
+var serviceAuth = sessions.ServiceAuthRules{
+	Protected:  []string{"com.atproto.server.createAppPassword"},
+	Privileged: []string{"com.atproto.server.createAccount", "chat.bsky.*"},
+}
+
+// Another makes services with the same configuration on the same store, as another process does.
+// They share the clock and the mailbox, and see the hooks that [Services.OnChange] adds to them.
+func (s *Services) Another(change ...func(*Config)) *Services {
+	s.t.Helper()
+	other := &Services{Store: s.Store, Mail: s.Mail, t: s.t, cfg: s.cfg, clock: s.clock}
+	other.start(change)
+	return other
+}
+
+// start changes the configuration and makes the services.
+func (s *Services) start(change []func(*Config)) {
+	s.t.Helper()
+	for _, c := range change {
+		c(&s.cfg)
+	}
+	if err := s.wire(s.t.Context()); err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() {
+		if err := s.Accounts.Close(context.Background()); err != nil {
+			s.t.Error(err)
+		}
+	})
+}
+
+// tables are the collections of the services.
+func tables() []storage.Definer {
+	return slices.Concat(accounts.Tables(), handle.Tables(), sessions.Tables(), apppasswords.Tables(), invites.Tables(), did.Tables(), secrets.Tables())
+}
+
+// Maintain does one round of background work.
+func (s *Services) Maintain(ctx context.Context) error {
+	return errors.Join(s.Accounts.Maintain(ctx), s.Accounts.Handles().Maintain(ctx), s.Sessions.Maintain(ctx))
 }
 
 // OnChange adds a hook for the changes that follow.
@@ -83,16 +175,16 @@ func (s *Services) hook(ctx context.Context, tx storage.Tx, c accounts.Change) e
 
 // Advance moves the clock on.
 func (s *Services) Advance(d time.Duration) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.now = s.now.Add(d)
+	s.clock.mu.Lock()
+	defer s.clock.mu.Unlock()
+	s.clock.now = s.clock.now.Add(d)
 }
 
-// Now is the clock's time.
+// Now returns the clock's time.
 func (s *Services) Now() time.Time {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.now
+	s.clock.mu.Lock()
+	defer s.clock.mu.Unlock()
+	return s.clock.now
 }
 
 // SignUp makes the account LABEL.test with the address LABEL@example.com and the password
@@ -120,14 +212,13 @@ func (s *Services) Code(label string) string {
 	return m.Code
 }
 
-// interposed is a store in memory that lets something happen just before an
-// update: before one of its own caller, never one of the background work.
+// interposed is a store in memory in which something may happen just before an update of one caller.
 type interposed struct{ *memory.Store }
 
 type beforeKey struct{}
 
-// Before returns a context: what is called with it lets fn happen just before
-// its first update of the store.
+// Before returns a context: whoever is called with it has fn happen just before its first update of
+// the store.
 func Before(ctx context.Context, fn func()) context.Context {
 	return context.WithValue(ctx, beforeKey{}, sync.OnceFunc(fn))
 }

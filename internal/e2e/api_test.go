@@ -12,13 +12,13 @@ import (
 	"github.com/gatehouse-at/gatehouse/internal/lexicons"
 )
 
-// api calls the methods of a server, and validates what it answers.
+// api calls the methods of a server, and validates the answers.
 type api struct {
 	*gatehousetest.Server
 	t        testing.TB
 	lexicons *lexicons.Catalog
-	random   bool // what it does differs from run to run, so that no other test may count on it
-	waited   bool // in vain, for what the server does in the background
+	random   bool // its calls differ from run to run, so the errors that it meets don't count
+	waited   bool // until the patience of eventually was at an end
 }
 
 func newAPI(t testing.TB, opts ...gatehousetest.Option) *api {
@@ -33,7 +33,7 @@ func newAPI(t testing.TB, opts ...gatehousetest.Option) *api {
 // object is JSON that goes in or comes out.
 type object = map[string]any
 
-// answer is what a call was answered.
+// answer is the answer to a call.
 type answer struct {
 	t      testing.TB
 	method string
@@ -50,14 +50,14 @@ const admin = "Basic YWRtaW46YWRtaW4tcGFzc3dvcmQ=" // admin:admin-password
 
 const nobody = ""
 
-// do calls a method: GET if the lexicon says that it is a query, with input as parameters.
+// do calls a method. If the lexicon says that it is a query the input becomes parameters.
 func (s *api) do(who, method string, input object) *answer {
 	s.t.Helper()
 	nsid, req := s.request(who, method, input)
 	return s.send(nsid, req)
 }
 
-// request is the request of do.
+// request returns the request that do sends.
 func (s *api) request(who, method string, input object) (nsid string, req *http.Request) {
 	s.t.Helper()
 	nsid = "com.atproto." + method
@@ -109,7 +109,8 @@ func query(params object) string {
 	return "?" + strings.Join(parts, "&")
 }
 
-// send sends a request and validates a successful answer; a 401 has to say what it asks for.
+// send sends a request and validates the answer: a success has the output of the lexicon, and a 401
+// says which authentication it asks for.
 func (s *api) send(nsid string, req *http.Request) *answer {
 	s.t.Helper()
 	resp, err := s.Client().Do(req)
@@ -140,7 +141,7 @@ func (s *api) send(nsid string, req *http.Request) *answer {
 	return a
 }
 
-// ok demands a success.
+// ok demands a success, and returns the output.
 func (a *answer) ok() object {
 	a.t.Helper()
 	if a.status != http.StatusOK {
@@ -149,7 +150,7 @@ func (a *answer) ok() object {
 	return a.object
 }
 
-// refused demands an error of a status and a name, and if given with a message.
+// refused demands an error with a status, a name and, if one is given, a message.
 func (a *answer) refused(status int, name string, message ...string) {
 	a.t.Helper()
 	if a.status != status || a.object["error"] != name || len(message) > 0 && a.object["message"] != message[0] {
@@ -166,7 +167,7 @@ func (a *answer) text(property string) string {
 	return text
 }
 
-// signUp makes an account over HTTP.
+// signUp creates an account over HTTP, with further input.
 func (s *api) signUp(handle string, more ...object) *gatehousetest.Account {
 	s.t.Helper()
 	label, _, _ := strings.Cut(handle, ".")

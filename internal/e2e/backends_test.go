@@ -14,8 +14,8 @@ import (
 	"github.com/gatehouse-at/gatehouse/storage/postgres"
 )
 
-// backends are those that every suite runs on. Open returns an empty store that
-// ends with the test.
+// backends are those that every suite runs on. Open returns an empty store that is closed with the
+// test, or skips the test.
 var backends = []struct {
 	name string
 	open func(t testing.TB) storage.Store
@@ -40,7 +40,7 @@ func openPostgres(t testing.TB, url string) *postgres.Store {
 	return s
 }
 
-// closing closes a store with the test, after proving it consistent.
+// closing closes a store at the end of the test, after checking that it is consistent.
 func closing(t testing.TB, s storage.Store) storage.Store {
 	t.Cleanup(func() {
 		problems, err := storage.Check(context.Background(), s, gatehouse.Collections()...)

@@ -30,7 +30,7 @@ type process struct {
 	log bytes.Buffer
 }
 
-// start runs the server on a free port and waits until it says where it listens.
+// start runs the server on a free port, and returns when it has printed its address.
 func start(t *testing.T, flags ...string) *process {
 	t.Helper()
 	p := &process{cmd: exec.Command(standalone(t), append([]string{"-addr", "127.0.0.1:0", "-rate-limits", "off"}, flags...)...)}
@@ -61,12 +61,12 @@ func (p *process) kill() {
 	_ = p.cmd.Wait()
 }
 
-// post calls a procedure; it returns status 0 if there was no answer.
+// post calls a procedure without a token. The status is 0 if there was no answer.
 func (p *process) post(method string, input object) (int, object) {
 	return p.call(method, "", input)
 }
 
-// call calls a procedure with a token.
+// call calls a procedure with a token. The status is 0 if there was no answer.
 func (p *process) call(method, token string, input object) (int, object) {
 	var body io.Reader
 	if input != nil {
@@ -101,7 +101,7 @@ func (p *process) call(method, token string, input object) (int, object) {
 func TestKillUnderLoad(t *testing.T) {
 	t.Parallel()
 	data := t.TempDir()
-	// What a client was told: an empty app password or a false ended says nothing.
+	// What was acknowledged to a client. An empty app password and a false ended leave it open.
 	type account struct {
 		handle, did, refresh, app string
 		ended                     bool
@@ -109,7 +109,7 @@ func TestKillUnderLoad(t *testing.T) {
 	var mu sync.Mutex
 	var acknowledged []*account
 	const rounds, clients = 4, 8
-	// live does one thing after the other with a new account, until one isn't answered.
+	// live creates an account and uses it, until a call isn't answered.
 	live := func(p *process, handle string, logout bool) (a *account, alive bool) {
 		ok := func(method, token string, input object) (object, bool) {
 			status, out := p.call(method, token, input)
@@ -134,7 +134,7 @@ func TestKillUnderLoad(t *testing.T) {
 			return a, true
 		}
 		token := a.refresh
-		a.refresh = "" // from here on it is unknown whether it is good
+		a.refresh = "" // from here on it is unknown whether it is valid
 		if _, alive = ok("deleteSession", token, nil); alive {
 			a.refresh, a.ended = token, true
 		}
@@ -168,7 +168,7 @@ func TestKillUnderLoad(t *testing.T) {
 		case <-time.After(5 * patience):
 			t.Errorf("too slow: %s", &p.log)
 		}
-		p.kill() // in the midst of requests
+		p.kill() // during requests
 		wg.Wait()
 	}
 

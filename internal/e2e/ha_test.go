@@ -19,7 +19,7 @@ import (
 	"github.com/gatehouse-at/gatehouse/internal/pgcluster"
 )
 
-// cluster is three PostgreSQL nodes under Patroni, as examples/cluster starts them.
+// cluster is a cluster of three PostgreSQL nodes under Patroni, as examples/cluster starts it.
 type cluster struct {
 	dir   string
 	url   string

@@ -26,7 +26,7 @@ func withHandler(wrap func(http.Handler) http.Handler) gatehousetest.Option {
 	return gatehousetest.WithHandler(wrap)
 }
 
-// claimsOf returns what a token says, unverified.
+// claimsOf returns the claims of a token, unverified.
 func claimsOf(t testing.TB, token string) []byte {
 	t.Helper()
 	parts := strings.Split(token, ".")
@@ -66,7 +66,7 @@ func (h handles) ResolveHandle(_ context.Context, handle syntax.Handle) (syntax.
 	return "", fmt.Errorf("%s resolves to nothing", handle)
 }
 
-// newDirectory is a DID directory outside of any server.
+// newDirectory returns a DID directory outside of any server.
 func newDirectory(t testing.TB) *did.Local {
 	t.Helper()
 	local, err := did.NewLocal(t.Context(), memory.New(), nil)
@@ -79,7 +79,7 @@ func newDirectory(t testing.TB) *did.Local {
 // network is the list of one network.
 func network(cidr string) []netip.Prefix { return []netip.Prefix{netip.MustParsePrefix(cidr)} }
 
-// get asks the server for a path under another host name.
+// get requests a path of the server under another host name.
 func (s *api) get(host, path string) (int, string) {
 	s.t.Helper()
 	req, err := http.NewRequest("GET", s.URL+path, nil)
@@ -90,7 +90,7 @@ func (s *api) get(host, path string) (int, string) {
 	return s.fetch(req)
 }
 
-// fetch sends a request, whose answer may be anything.
+// fetch sends a request whose answer needn't be JSON.
 func (s *api) fetch(req *http.Request) (int, string) {
 	s.t.Helper()
 	resp, err := s.Client().Do(req)

@@ -149,7 +149,7 @@ func TestSeveralProcessesOnOneDatabase(t *testing.T) {
 	if counts[""] != 30 || len(successors) != 1 {
 		t.Errorf("one refresh token: %v with %d successors", counts, len(successors))
 	}
-	// What ends in one process has ended in the others.
+	// A session that ends in one process has ended in the others.
 	access := bearer(alice["accessJwt"].(string))
 	for i := range f.all {
 		if status, out := f.do(i, access, "getSession", nil); status != 200 {
@@ -162,7 +162,7 @@ func TestSeveralProcessesOnOneDatabase(t *testing.T) {
 			t.Errorf("process %d after the logout: %d %v", i, status, out)
 		}
 	}
-	// A process that is killed takes nothing with it.
+	// Nothing is lost with a process that is killed.
 	_, bob := f.do(2, nobody, "createAccount", sign("bob"))
 	f.all[2].kill()
 	f.all = f.all[:2]
@@ -184,8 +184,8 @@ func TestProcessesCountRateLimitsTogether(t *testing.T) {
 	}
 }
 
-// TestBackgroundWorkMoves kills the process that does it: another takes over as soon as the lease
-// has expired, and does what has become due.
+// TestBackgroundWorkMoves kills the process that does the background work: another one takes over as
+// soon as the lease has expired, and does what has become due.
 func TestBackgroundWorkMoves(t *testing.T) {
 	t.Parallel()
 	const option, value = "-min-deletion-delay", "1ms"
@@ -251,12 +251,12 @@ func TestBackgroundWorkMoves(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for tries := 0; ; tries++ { // they look every ten seconds
+	for tries := 0; ; tries++ { // they look at the lease every ten seconds
 		if status, _ := f.do(0, bearer(alice["accessJwt"].(string)), "getSession", nil); status == http.StatusForbidden {
 			break
 		}
 		if tries == 3000 {
-			t.Fatal("nobody does what the killed process left")
+			t.Fatal("no process takes over from the killed one")
 		}
 		time.Sleep(100 * time.Millisecond)
 	}

@@ -152,8 +152,8 @@ func (c *control) tryJoin() (url string, lease *os.File, err error) {
 		return "", lease, err
 	}
 	if !kept {
-		if err := c.clear(); err != nil {
-			return "", lease, err
+		if err := c.clear(); err != nil { // it may still be writing
+			return "", lease, fmt.Errorf("%w: %w", errNotReady, err)
 		}
 		if err := c.startKeeper(); err != nil {
 			return "", lease, err

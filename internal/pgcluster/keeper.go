@@ -59,16 +59,23 @@ func keep(dir string, answer *os.File) error {
 	if err != nil {
 		return errors.Join(err, c.remove())
 	}
-	err = os.WriteFile(c.urlFile(), []byte(s.URL()), 0o600)
-	if err == nil {
-		// Whoever started this process may be gone, and others may have come.
-		_, _ = answer.WriteString(keeperReady)
-		_ = answer.Close()
-		var guard *os.File
-		guard, err = c.untilUnused(s, stop)
-		defer guard.Close() // which a nil file takes
+	guard, err := c.serve(s, answer, stop)
+	err = errors.Join(err, s.Stop(), c.remove())
+	if guard != nil {
+		err = errors.Join(err, guard.Close())
 	}
-	return errors.Join(err, s.Stop(), c.remove())
+	return err
+}
+
+// serve tells others of a server, and returns as untilUnused does.
+func (c *control) serve(s *Server, answer *os.File, stop <-chan os.Signal) (guard *os.File, err error) {
+	if err := os.WriteFile(c.urlFile(), []byte(s.URL()), 0o600); err != nil {
+		return nil, err
+	}
+	// Whoever started this process may be gone, and others may have come.
+	_, _ = answer.WriteString(keeperReady)
+	_ = answer.Close()
+	return c.untilUnused(s, stop)
 }
 
 // untilUnused returns when a server hasn't been used for the linger time, with the guard locked so

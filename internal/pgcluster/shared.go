@@ -12,20 +12,21 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// shared joins the server of this checkout once, until this process ends.
-var shared = sync.OnceValues(func() (string, error) {
+// shared joins the server of this checkout once, until this process ends: the lease is never given
+// back, which the kernel does when the process ends, however it does.
+var shared = sync.OnceValue(func() (m struct {
+	url   string
+	lease *os.File
+	err   error
+}) {
 	c, err := checkoutControl()
 	if err != nil {
-		return "", err
+		m.err = err
+		return m
 	}
-	// The lease is never given back: the kernel does that when this process ends, however it does.
-	url, lease, err := c.join()
-	theLease = lease
-	return url, err
+	m.url, m.lease, m.err = c.join()
+	return m
 })
-
-// theLease keeps the file of the lease from being closed by the garbage collector.
-var theLease *os.File
 
 // URL returns the URL of a database for [postgres.Open], with a schema that is new and that is
 // dropped when the test ends. It skips the test if there is no PostgreSQL, and in short mode.
@@ -38,10 +39,11 @@ func URL(t testing.TB) string {
 	base := os.Getenv("GATEHOUSE_TEST_POSTGRES")
 	if base == "" || testing.Short() {
 		need(t)
-		var err error
-		if base, err = shared(); err != nil {
-			t.Fatal(err)
+		server := shared()
+		if server.err != nil {
+			t.Fatal(server.err)
 		}
+		base = server.url
 	}
 	return WithSchema(t, base)
 }
