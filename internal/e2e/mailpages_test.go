@@ -12,13 +12,13 @@ import (
 	"github.com/gatehouse-at/gatehouse/accounts/mail"
 )
 
-// codePage is an operator's page for a kind of e-mail, with a query, as a page for several purposes
-// or languages has.
+// codePage returns the operator's page for a kind of e-mail. It has a query, as a page that serves
+// several purposes or languages would.
 func codePage(kind mail.Kind) string {
 	return "https://pds.example.com/codes?for=" + string(kind) + "&lang=en"
 }
 
-// withPages names a page for some kinds of e-mail.
+// withPages configures a page for each of the given kinds of e-mail.
 func withPages(kinds ...mail.Kind) func(*gatehouse.Config) {
 	return func(c *gatehouse.Config) {
 		c.Mail.Pages = map[mail.Kind]string{}
@@ -29,49 +29,50 @@ func withPages(kinds ...mail.Kind) func(*gatehouse.Config) {
 }
 
 var (
-	// urls are what a program that shows a text makes links of.
+	// urls matches what mail programs turn into links when they show plain text.
 	urls  = regexp.MustCompile(`[a-z]+://\S+`)
 	hrefs = regexp.MustCompile(`href="([^"]*)"`)
 )
 
-// linksOf returns where an e-mail leads: its text, and its HTML.
-func linksOf(m mail.Message) (text, page []string) {
+// linksOf returns the links in the plain text of an e-mail and those in its HTML.
+func linksOf(m mail.Message) (text, inHTML []string) {
 	text = urls.FindAllString(m.Text, -1)
 	for _, link := range hrefs.FindAllStringSubmatch(m.HTML, -1) {
-		page = append(page, html.UnescapeString(link[1]))
+		inHTML = append(inHTML, html.UnescapeString(link[1]))
 	}
-	return text, page
+	return text, inHTML
 }
 
-const elsewhere = "Type it in the app where it was asked for."
+// typeInApp is what an e-mail says when there is no page to link to.
+const typeInApp = "Type it in the app where it was asked for."
 
-// leadsTo checks that an e-mail has its code on a line of its own, and links to the page and
-// nothing else, or has no link if there is no page. It returns the code as the page gets it.
-func leadsTo(t *testing.T, m mail.Message, page string) string {
+// checkLinks checks that an e-mail has its code on a separate line and links to the given page and
+// nothing else, or has no link if page is empty. It returns the code as the page receives it.
+func checkLinks(t *testing.T, m mail.Message, page string) string {
 	t.Helper()
 	if m.Code == "" || !slices.Contains(strings.Split(m.Text, "\n"), m.Code) {
-		t.Errorf("%s: the code has no line of its own:\n%s", m.Kind, m.Text)
+		t.Errorf("%s: the code is not on a separate line:\n%s", m.Kind, m.Text)
 	}
 	text, inHTML := linksOf(m)
 	if page == "" {
-		if len(text)+len(inHTML) > 0 || !strings.Contains(m.Text, elsewhere) || !strings.Contains(m.HTML, elsewhere) {
-			t.Errorf("%s leads to %q, %q, and there is no page:\n%s", m.Kind, text, inHTML, m.Text)
+		if len(text)+len(inHTML) > 0 || !strings.Contains(m.Text, typeInApp) || !strings.Contains(m.HTML, typeInApp) {
+			t.Errorf("%s: the links are %q and %q, want none and %q:\n%s", m.Kind, text, inHTML, typeInApp, m.Text)
 		}
 		return m.Code
 	}
 	want := []string{page, page + "#code=" + m.Code}
 	if !slices.Equal(text, want) || !slices.Equal(inHTML, want) {
-		t.Fatalf("%s leads to %q, in HTML to %q; want %q", m.Kind, text, inHTML, want)
+		t.Fatalf("%s: the text links to %q and the HTML to %q, want %q", m.Kind, text, inHTML, want)
 	}
-	if strings.Contains(m.Text+m.HTML, elsewhere) {
-		t.Errorf("%s sends people back to the app as well:\n%s", m.Kind, m.Text)
+	if strings.Contains(m.Text+m.HTML, typeInApp) {
+		t.Errorf("%s: links to a page and also asks to type the code in the app:\n%s", m.Kind, m.Text)
 	}
 	u, err := url.Parse(inHTML[1])
 	if err != nil {
 		t.Fatal(err)
 	}
 	if at, err := url.Parse(page); err != nil || u.RequestURI() != at.RequestURI() || u.Host != at.Host {
-		t.Errorf("%s: browsers would ask for %s", m.Kind, u.RequestURI())
+		t.Errorf("%s: browsers would send the code to the page's server: %s", m.Kind, u.RequestURI())
 	}
 	fragment, err := url.ParseQuery(u.EscapedFragment())
 	if err != nil {
@@ -80,9 +81,9 @@ func leadsTo(t *testing.T, m mail.Message, page string) string {
 	return fragment.Get("code")
 }
 
-// TestMailsLeadToTheOperatorsPages asks for each e-mail with a code, and uses the code as the page
-// gets it.
-func TestMailsLeadToTheOperatorsPages(t *testing.T) {
+// TestEmailsLinkToConfiguredPages requests each kind of e-mail that has a code and redeems the code
+// as the linked page receives it.
+func TestEmailsLinkToConfiguredPages(t *testing.T) {
 	t.Parallel()
 	pages := []mail.Kind{mail.ResetPassword, mail.DeleteAccount, mail.ConfirmEmail, mail.UpdateEmail, mail.PLCOperation, mail.SignIn}
 	for name, c := range map[string]struct {
@@ -97,7 +98,7 @@ func TestMailsLeadToTheOperatorsPages(t *testing.T) {
 				me := bearer(alice.AccessJWT)
 				code := func(kind mail.Kind) string {
 					t.Helper()
-					return leadsTo(t, s.Mail.Notice(kind, alice.Email), c.page(kind))
+					return checkLinks(t, s.Mail.Notice(kind, alice.Email), c.page(kind))
 				}
 
 				s.do(me, "server.requestEmailConfirmation", nil).ok()
@@ -126,21 +127,22 @@ func TestMailsLeadToTheOperatorsPages(t *testing.T) {
 	}
 }
 
-// TestEachKindHasAPageOfItsOwn: each kind of e-mail has its own page, or none.
-func TestEachKindHasAPageOfItsOwn(t *testing.T) {
+// TestPagesAreConfiguredPerEmailKind checks that a page for one kind of e-mail is not used by
+// another kind.
+func TestPagesAreConfiguredPerEmailKind(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, s *api) {
 		alice := s.signUp("alice.test")
 		me := bearer(alice.AccessJWT)
 		s.do(nobody, "server.requestPasswordReset", object{"email": alice.Email}).ok()
-		leadsTo(t, s.Mail.Notice(mail.ResetPassword, alice.Email), codePage(mail.ResetPassword))
+		checkLinks(t, s.Mail.Notice(mail.ResetPassword, alice.Email), codePage(mail.ResetPassword))
 		s.do(me, "server.requestEmailConfirmation", nil).ok()
-		leadsTo(t, s.Mail.Notice(mail.ConfirmEmail, alice.Email), "")
+		checkLinks(t, s.Mail.Notice(mail.ConfirmEmail, alice.Email), "")
 	}, config(withPages(mail.ResetPassword)))
 }
 
-// TestNoticesHaveNoLink: notices have no link whatever pages there are, since forged ones have.
-// What an admin writes isn't changed.
+// TestNoticesHaveNoLink checks that notices contain no link, whatever pages are configured: owners
+// can then tell them from forged ones. What an admin writes is not changed.
 func TestNoticesHaveNoLink(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, s *api) {
@@ -154,7 +156,7 @@ func TestNoticesHaveNoLink(t *testing.T) {
 		for _, kind := range []mail.Kind{mail.AppPasswordCreated, mail.AccountDeactivated, mail.PasswordChanged, mail.Notice} {
 			m := s.Mail.Notice(kind, alice.Email)
 			if text, inHTML := linksOf(m); len(text)+len(inHTML) > 0 || strings.Contains(m.Text, "Type it") || strings.Contains(m.Text+m.HTML, "#code") {
-				t.Errorf("%s leads to %q, %q:\n%s", kind, text, inHTML, m.Text)
+				t.Errorf("%s: the links are %q and %q, want none:\n%s", kind, text, inHTML, m.Text)
 			}
 		}
 	}, config(withPages(mail.ResetPassword, mail.SignIn)))

@@ -15,7 +15,7 @@ import (
 func TestMain(m *testing.M) {
 	flag.Parse()
 	if !given("test.parallel") {
-		// Some of the tests mostly wait, such as for another node of a cluster to take over.
+		// Some tests spend most of their time waiting, for example for another node to take over.
 		_ = flag.Set("test.parallel", strconv.Itoa(runtime.GOMAXPROCS(0)+2))
 	}
 	code := m.Run()
@@ -31,21 +31,21 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// given reports whether a flag is on the command line.
+// given reports whether a flag was set on the command line.
 func given(name string) (is bool) {
 	flag.Visit(func(f *flag.Flag) { is = is || f.Name == name })
 	return is
 }
 
-// binaries has the programs that the tests build, in a directory that goes when they end.
+// binaries holds the programs that the tests build. TestMain removes its directory at the end.
 var binaries struct {
 	once sync.Once
 	dir  string
 	err  error
 }
 
-// standalone returns the path of the operator's server, which it builds once. It skips the test in
-// short mode.
+// standalone builds examples/standalone once and returns the path of the binary. It skips the test
+// in short mode.
 func standalone(t testing.TB) string {
 	t.Helper()
 	if testing.Short() {

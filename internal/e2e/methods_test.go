@@ -17,10 +17,10 @@ import (
 	"github.com/gatehouse-at/gatehouse/signin"
 )
 
-// row is a method as docs/methods.md has it.
+// row is the row of a method in a table of docs/methods.md.
 type row struct{ who, errors, limit string }
 
-// documentedMethods reads the section on methods.
+// documentedMethods reads the tables of docs/methods.md and returns their rows by NSID.
 func documentedMethods(t *testing.T) map[string]row {
 	t.Helper()
 	b, err := os.ReadFile("../../docs/methods.md")
@@ -46,7 +46,7 @@ func documentedMethods(t *testing.T) map[string]row {
 				nsid = "com.atproto." + name
 			}
 			if _, twice := rows[nsid]; twice {
-				t.Errorf("%s is there twice", nsid)
+				t.Errorf("docs/methods.md lists %s twice", nsid)
 			}
 			rows[nsid] = row{who: cells[2], errors: cells[3], limit: cells[4]}
 		}
@@ -54,25 +54,27 @@ func documentedMethods(t *testing.T) map[string]row {
 	return rows
 }
 
-// passes are the callers that get past the auth of a method, by what docs/methods.md says of it.
+// passes lists the callers that a method's auth check accepts, by what docs/methods.md says about
+// who may call the method.
 var passes = map[string][]string{
 	"anyone":                                {"nobody", "garbage", "full", "app", "takendown", "admin"},
 	"anyone, with the code":                 {"nobody", "garbage", "full", "app", "takendown", "admin"},
 	"did, password and code":                {"nobody", "garbage", "full", "app", "takendown", "admin"},
-	"anyone; with `did` service auth of it": {"nobody"}, // tokens are looked at, and these aren't service auth
+	"anyone; with `did` service auth of it": {"nobody"}, // tokens are checked, and none of these is a service token
 	"access":                                {"full", "app"},
 	"full":                                  {"full"},
 	"leaving":                               {"full", "takendown"},
 	"leaving, with a code":                  {"full", "takendown"},
 	"access or leaving":                     {"full", "app", "takendown"},
 	"access, or an account that is taken down": {"full", "app", "takendown"},
-	"refresh":                   {"garbage", "full", "app", "takendown"}, // which token it is shows later
+	"refresh":                   {"garbage", "full", "app", "takendown"}, // the token is verified after the input is read
 	"refresh, expired ones too": {"garbage", "full", "app", "takendown"},
 	"admin":                     {"admin"},
 	"moderator":                 {"admin"},
 }
 
-// policyOf is the RateLimit-Policy of the limit that a text begins with, or empty.
+// policyOf returns the RateLimit-Policy header for the limit at the start of a table cell, or "" if
+// the cell doesn't start with one.
 func policyOf(limit string) string {
 	found := regexp.MustCompile(`^(\d+) / (5 min|h)\b`).FindStringSubmatch(limit)
 	if found == nil {
@@ -81,9 +83,9 @@ func policyOf(limit string) string {
 	return found[1] + ";w=" + map[string]string{"5 min": "300", "h": "3600"}[found[2]]
 }
 
-// The tables of docs/methods.md list exactly the methods that are served, who may call them, the limits, and
-// the errors that the lexicons declare.
-func TestTheDocsListTheMethods(t *testing.T) {
+// TestDocsListEveryMethod checks that the tables of docs/methods.md list exactly the methods that
+// are served, with who may call them, their limits, and the errors that the lexicons declare.
+func TestDocsListEveryMethod(t *testing.T) {
 	t.Parallel()
 	s := newAPI(t, config(func(c *gatehouse.Config) { c.Limits.Limiter = nil }))
 	ctx := context.Background()
@@ -107,7 +109,8 @@ func TestTheDocsListTheMethods(t *testing.T) {
 		{"nobody", nobody}, {"garbage", bearer("garbage")}, {"full", bearer(alice.AccessJWT)}, {"app", bearer(app.AccessJWT)},
 		{"takendown", bearer(gone.AccessJWT)}, {"admin", admin},
 	}
-	// probe sends a body that no method takes: whoever passes auth is told so, and nothing is done.
+	// probe sends a body that every method refuses with InvalidRequest, so that a caller who passes
+	// the auth check can be told from one who doesn't, and nothing is changed.
 	probe := func(nsid, authorization string) (errorName, policy string) {
 		verb := http.MethodPost
 		if m, _ := s.lexicons.Method(nsid); m.Query {
@@ -137,7 +140,7 @@ func TestTheDocsListTheMethods(t *testing.T) {
 	for _, nsid := range s.lexicons.Methods("com.atproto.") {
 		name, _ := probe(nsid, nobody)
 		if _, listed := rows[nsid]; listed != (name != "MethodNotImplemented") {
-			t.Errorf("%s: listed %v, and answers %s", nsid, listed, name)
+			t.Errorf("%s: listed in docs/methods.md: %v, but the server answers %s", nsid, listed, name)
 		}
 	}
 	for nsid, r := range rows {
@@ -153,19 +156,19 @@ func TestTheDocsListTheMethods(t *testing.T) {
 				passed, policies = append(passed, c.name), append(policies, policy)
 			}
 			if c.name == "garbage" && (name == "UntrustedIss") != (r.who == "moderator") {
-				t.Errorf("%s, for %s: a service token is answered %s", nsid, r.who, name)
+				t.Errorf("%s, documented for %q: a token that isn't the server's is answered %s", nsid, r.who, name)
 			}
 		}
 		if !slices.Equal(passed, passes[r.who]) {
-			t.Errorf("%s: %v pass, and docs/methods.md says %q", nsid, passed, r.who)
+			t.Errorf("%s: the auth check accepts %v, but docs/methods.md says %q", nsid, passed, r.who)
 		}
 		want := policyOf(r.limit)
-		if want == "" { // or it isn't known before the input is read
+		if want == "" { // no limit of the method applies before its input is read
 			want = "3000;w=300"
 		}
 		for _, got := range policies {
 			if got != want {
-				t.Errorf("%s: RateLimit-Policy %s, and docs/methods.md says %q", nsid, got, r.limit)
+				t.Errorf("%s: RateLimit-Policy is %s, but docs/methods.md says %q", nsid, got, r.limit)
 			}
 		}
 		for _, name := range m.Errors {
@@ -175,7 +178,7 @@ func TestTheDocsListTheMethods(t *testing.T) {
 			}
 		}
 	}
-	// What docs/methods.md has after "then" shows with an input.
+	// The limits that docs/methods.md lists after "then" apply once the method has read its input.
 	const guesses = "30;w=300"
 	then := map[string]struct {
 		authorization string
@@ -188,7 +191,7 @@ func TestTheDocsListTheMethods(t *testing.T) {
 	}
 	for nsid, r := range rows {
 		_, limit, has := strings.Cut(r.limit, "then ")
-		if !has || limit == "a hash" { // of which there are as many as of the methods that say so, or more
+		if !has || limit == "a hash" { // the limit of password hashes is tested elsewhere
 			continue
 		}
 		if limit == "as createSession" {
@@ -205,9 +208,9 @@ func TestTheDocsListTheMethods(t *testing.T) {
 		delete(then, nsid)
 	}
 	if len(then) > 0 {
-		t.Errorf("docs/methods.md has no limits after the input of %v", slices.Collect(maps.Keys(then)))
+		t.Errorf("docs/methods.md has no \"then\" limit for %v", slices.Collect(maps.Keys(then)))
 	}
 	if len(rows) < 26 {
-		t.Errorf("%d methods in docs/methods.md", len(rows))
+		t.Errorf("docs/methods.md lists only %d methods", len(rows))
 	}
 }

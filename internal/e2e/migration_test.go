@@ -16,7 +16,7 @@ import (
 	"github.com/gatehouse-at/gatehouse/gatehousetest"
 )
 
-// directory is indigo's view of a DID directory, without handles.
+// directory adapts a DID directory to indigo's identity.Directory. It resolves no handles.
 type directory struct{ did.Directory }
 
 func (d directory) LookupDID(ctx context.Context, id syntax.DID) (*identity.Identity, error) {
@@ -42,6 +42,8 @@ func (d directory) Lookup(ctx context.Context, id syntax.AtIdentifier) (*identit
 
 func (d directory) Purge(context.Context, syntax.AtIdentifier) error { return nil }
 
+// TestServiceAuth checks the tokens of getServiceAuth with indigo's validator, and which requests
+// for tokens are refused.
 func TestServiceAuth(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, s *api) {
@@ -50,11 +52,11 @@ func TestServiceAuth(t *testing.T) {
 		ask := func(who string, params object) *answer { t.Helper(); return s.do(who, "server.getServiceAuth", params) }
 		const service, method = "did:web:service.example.com", "app.bsky.feed.getTimeline"
 		token := ask(me, object{"aud": service, "lxm": method}).text("token")
-		// indigo checks it against the account's DID.
+		// indigo verifies the signature with the key in the account's DID document.
 		v := auth.ServiceAuthValidator{Audience: service, Dir: directory{s.Gatehouse.Directory}}
 		nsid := syntax.NSID(method)
 		if id, err := v.Validate(context.Background(), token, &nsid); err != nil || id.String() != alice.DID {
-			t.Errorf("indigo takes it for %s, %v", id, err)
+			t.Errorf("indigo's validator returns %s, %v; want %s", id, err, alice.DID)
 		}
 		var claims struct {
 			Iss, Aud, Lxm, Jti string
@@ -64,7 +66,7 @@ func TestServiceAuth(t *testing.T) {
 			t.Fatal(err)
 		}
 		if claims.Iss != alice.DID || claims.Aud != service || claims.Lxm != method || claims.Exp-claims.Iat != 60 || claims.Jti == "" {
-			t.Errorf("the claims are %+v", claims)
+			t.Errorf("unexpected claims: %+v", claims)
 		}
 		now := s.Clock.Now().Unix()
 		ask(me, object{"aud": service, "exp": now - 1}).refused(400, "BadExpiration", "expiration is in past")
@@ -77,7 +79,7 @@ func TestServiceAuth(t *testing.T) {
 		for _, bad := range []string{"nonsense", "did:key:zQ3", "did:plc:abc", service + ":path", service + "%253A8080", service + "%23", service + "%23a%23b"} {
 			ask(me, object{"aud": bad}).refused(400, "InvalidRequest", "aud must be a valid atproto DID or did#serviceId reference")
 		}
-		// Somewhere methods may be compared without their case.
+		// Another service may compare method names case-insensitively.
 		for _, m := range []string{"com.atproto.server.updateEmail", "com.atproto.server.updateemail"} {
 			ask(me, object{"aud": service, "lxm": m}).refused(400, "InvalidRequest",
 				"cannot request a service auth token for the following protected method: "+m)
@@ -103,7 +105,7 @@ func TestServiceAuth(t *testing.T) {
 	})
 }
 
-// TestMigration moves an account from one server to another over HTTP, its DID included.
+// TestMigration moves an account and its DID from one server to another over HTTP.
 func TestMigration(t *testing.T) {
 	t.Parallel()
 	for _, b := range backends {
@@ -121,10 +123,10 @@ func TestMigration(t *testing.T) {
 			alice := from.signUp("alice.old.test")
 			old := bearer(alice.AccessJWT)
 
-			// The new server reserves a key and takes the account, on the word of the old one.
+			// The new server reserves a key and creates the account with a service token of the old one.
 			key := to.do(nobody, "server.reserveSigningKey", object{"did": alice.DID}).text("signingKey")
 			if again := to.do(nobody, "server.reserveSigningKey", object{"did": alice.DID}).text("signingKey"); again != key {
-				t.Errorf("two keys are reserved for one DID: %s, %s", key, again)
+				t.Errorf("two keys were reserved for one DID: %s and %s", key, again)
 			}
 			token := func(aud, lxm string) string {
 				t.Helper()
@@ -152,7 +154,8 @@ func TestMigration(t *testing.T) {
 				t.Fatalf("createAccount: %s", created.body)
 			}
 			me := bearer(created.text("accessJwt"))
-			// The DID still leads to the old server: clients would follow it there.
+			// The DID document still names the old server. Clients would follow it there, so it is not
+			// shown.
 			if got := to.do(me, "server.getSession", nil).ok(); got["active"] != false || got["status"] != "deactivated" || got["didDoc"] != nil {
 				t.Errorf("getSession: %v", got)
 			}
@@ -164,10 +167,10 @@ func TestMigration(t *testing.T) {
 			}
 			to.do(me, "server.activateAccount", nil).refused(400, "InvalidRequest", "Server rotation key not included in PLC DID data")
 
-			// The old server signs the DID over to the new one.
+			// The old server signs the operation that moves the DID to the new one.
 			credentials := to.do(me, "identity.getRecommendedDidCredentials", nil).ok()
 			if methods := credentials["verificationMethods"].(object); methods["atproto"] != key {
-				t.Errorf("the account's key is %v, and %s was reserved", methods, key)
+				t.Errorf("the recommended keys are %v, want the reserved key %s", methods, key)
 			}
 			from.do(old, "identity.requestPlcOperationSignature", nil).ok()
 			code := from.Mail.Code("alice@example.com")
@@ -209,9 +212,9 @@ func TestMigration(t *testing.T) {
 			}
 			from.do(bearer(from.login(alice.DID, alice.Password).text("accessJwt")), "server.deactivateAccount", object{}).ok()
 			if got := from.do(bearer(from.login(alice.DID, alice.Password).text("accessJwt")), "server.checkAccountStatus", nil).ok(); got["validDid"] != false {
-				t.Errorf("the old server: %v", got)
+				t.Errorf("checkAccountStatus at the old server: %v; want validDid false", got)
 			}
-			// From now on the new server's word counts.
+			// The new server now signs service tokens for the account.
 			if _, err := (&auth.ServiceAuthValidator{Audience: "did:web:x.example.com", Dir: directory{plc}, TimestampLeeway: time.Hour}).Validate(context.Background(),
 				to.do(me, "server.getServiceAuth", object{"aud": "did:web:x.example.com"}).text("token"), nil); err != nil {
 				t.Error(err)

@@ -9,22 +9,22 @@ import (
 	"github.com/gatehouse-at/gatehouse/accounts/mail"
 )
 
-// The actions of the model test: each draws what is done, does it, and holds the answer to what the
-// model says.
+// The actions of the model test. Each draws its input, calls the server, and compares the answer
+// with the model's verdict.
 
 func (s *machine) signUp() {
-	input := object{"handle": s.pasted(one(s, someHandles, "handle")), "email": s.cased(one(s, someEmails, "e-mail")), "password": one(s, somePasswords, "password")}
+	input := object{"handle": s.pasted(pick(s, someHandles, "handle")), "email": s.cased(pick(s, someEmails, "e-mail")), "password": pick(s, somePasswords, "password")}
 	if s.seldom(8, "odd handle") {
-		input["handle"] = one(s, []string{"x.test", "alice.example.com"}, "handle")
+		input["handle"] = pick(s, []string{"x.test", "alice.example.com"}, "handle")
 	}
 	code := ""
 	usable := slices.DeleteFunc(slices.Clone(s.inviteCodes), func(i *invite) bool { return !s.usable(i) })
 	switch {
 	case s.seldom(8, "any invite code") && len(s.inviteCodes) > 0:
-		code = one(s, s.inviteCodes, "invite code").code
+		code = pick(s, s.inviteCodes, "invite code").code
 	case s.seldom(8, "no invite code"):
 	case len(usable) > 0 && s.inviteOnly:
-		code = one(s, usable, "invite code").code
+		code = pick(s, usable, "invite code").code
 	case s.inviteOnly:
 		code = s.makeInvite(1, nil).code
 	}
@@ -47,7 +47,7 @@ func (s *machine) signUp() {
 		i.uses = append(i.uses, use{p.did, s.now()})
 	}
 	if s.web && p.did != "did:web:"+p.handle || !s.web && slices.ContainsFunc(s.people, func(other *person) bool { return other.did == p.did }) {
-		s.t.Fatalf("%s got the DID %s", p.handle, p.did)
+		s.t.Fatalf("the account %s got the unexpected DID %s", p.handle, p.did)
 	}
 	if a.text("handle") != p.handle {
 		s.t.Fatalf("createAccount: %s", a.body)
@@ -76,19 +76,20 @@ func (s *machine) logIn() {
 			}
 		}
 	}
-	identifier := s.pasted(one(s, identifiers, "identifier"))
-	input := object{"identifier": identifier, "password": one(s, passwords, "password"), "allowTakendown": s.flip("allowTakendown")}
+	identifier := s.pasted(pick(s, identifiers, "identifier"))
+	input := object{"identifier": identifier, "password": pick(s, passwords, "password"), "allowTakendown": s.flip("allowTakendown")}
 	if s.seldom(8, "a sign-in code without being asked") {
 		input["authFactorToken"] = s.typed(p, toSignIn)
 	}
 	if asked := s.createSession(input); asked != nil && !s.seldom(4, "gives up") {
-		s.wait(one(s, []time.Duration{0, time.Minute, 16 * time.Minute}, "reads the e-mail after"))
+		s.wait(pick(s, []time.Duration{0, time.Minute, 16 * time.Minute}, "reads the e-mail after"))
 		input["authFactorToken"] = s.typed(asked, toSignIn)
 		s.createSession(input)
 	}
 }
 
-// createSession logs in, and returns who was asked for a sign-in code.
+// createSession logs in. If a sign-in code is needed, it returns the account to which one was
+// mailed.
 func (s *machine) createSession(input object) (asked *person) {
 	code, _ := input["authFactorToken"].(string)
 	v, p, with := s.logsIn(input["identifier"].(string), input["password"].(string), code, input["allowTakendown"].(bool))
@@ -96,7 +97,7 @@ func (s *machine) createSession(input object) (asked *person) {
 	switch {
 	case !s.expect(a, v):
 		if v == needsFactor {
-			s.mailed(p, toSignIn)
+			s.expectCode(p, toSignIn)
 			return p
 		}
 		return nil
@@ -105,19 +106,19 @@ func (s *machine) createSession(input object) (asked *person) {
 	default:
 		s.open(a, p, with)
 	}
-	s.shows(a, p, with, "createSession")
+	s.checkSession(a, p, with, "createSession")
 	return nil
 }
 
 func (s *machine) refresh() {
-	tokens := slices.DeleteFunc(slices.Clone(s.keys), func(k *key) bool { return !k.refresh })
+	tokens := slices.DeleteFunc(slices.Clone(s.tokens), func(k *bearerToken) bool { return !k.refresh })
 	if s.seldom(20, "an access token") {
-		tokens = s.keys
+		tokens = s.tokens
 	}
 	if recent := tokens[max(0, len(tokens)-4):]; !s.seldom(4, "an old token") {
 		tokens = recent
 	}
-	k := one(s, tokens, "token")
+	k := pick(s, tokens, "token")
 	v := s.refreshes(k)
 	a := s.do(bearer(k.jwt), "server.refreshSession", nil)
 	if !s.expect(a, v) {
@@ -127,29 +128,29 @@ func (s *machine) refresh() {
 	id := jti(s.t, a.text("refreshJwt"))
 	for g, other := range k.session.ids {
 		if (id == other) != (g == next) {
-			s.t.Fatalf("the refresh token %d of a session has the id of %d", next, g)
+			s.t.Fatalf("refresh token %d of the session has the same ID as token %d: %v", next, g, id == other)
 		}
 	}
 	k.session.ids[next] = id
-	s.keep(a, k.of, k.session, next)
-	s.shows(a, k.of, k.session.app, "refreshSession")
+	s.keep(a, k.owner, k.session, next)
+	s.checkSession(a, k.owner, k.session.app, "refreshSession")
 }
 
 func (s *machine) deleteSession() {
-	k := one(s, s.keys, "token")
+	k := pick(s, s.tokens, "token")
 	s.expect(s.do(bearer(k.jwt), "server.deleteSession", nil), s.endsSession(k))
 }
 
 func (s *machine) createApp() {
 	k, v := s.as(full)
-	name, privileged := one(s, someApps, "name"), s.flip("privileged")
-	if v == fine && k.of.app(func(a *app) bool { return a.name == name }) != nil {
+	name, privileged := pick(s, someApps, "name"), s.flip("privileged")
+	if v == fine && k.owner.app(func(a *app) bool { return a.name == name }) != nil {
 		v = badRequest
 	}
 	a := s.do(bearer(k.jwt), "server.createAppPassword", object{"name": name, "privileged": privileged})
 	if s.expect(a, v) {
-		s.tells(mail.AppPasswordCreated, k.of.email)
-		k.of.apps = append(k.of.apps, &app{name: name, password: a.text("password"), privileged: privileged, created: s.now()})
+		s.expectNotice(mail.AppPasswordCreated, k.owner.email)
+		k.owner.apps = append(k.owner.apps, &app{name: name, password: a.text("password"), privileged: privileged, created: s.now()})
 	}
 }
 
@@ -160,7 +161,7 @@ func (s *machine) listApps() {
 		return
 	}
 	var want, got []string
-	for _, a := range slices.Backward(k.of.apps) {
+	for _, a := range slices.Backward(k.owner.apps) {
 		if !a.revoked {
 			want = append(want, describe(a.name, a.privileged, a.created))
 		}
@@ -174,10 +175,10 @@ func (s *machine) listApps() {
 
 func (s *machine) revokeApp() {
 	k, v := s.as(full)
-	name := one(s, someApps, "name")
+	name := pick(s, someApps, "name")
 	if s.expect(s.do(bearer(k.jwt), "server.revokeAppPassword", object{"name": name}), v) {
-		if a := k.of.app(func(a *app) bool { return a.name == name }); a != nil {
-			k.of.revokeApp(a)
+		if a := k.owner.app(func(a *app) bool { return a.name == name }); a != nil {
+			k.owner.revokeApp(a)
 		}
 	}
 }
@@ -185,15 +186,15 @@ func (s *machine) revokeApp() {
 func (s *machine) requestReset() {
 	email := "nobody@example.com"
 	p := s.anybody()
-	// Of an address that isn't trusted yet the server decides in the background, and so maybe when it
-	// is.
+	// Whether an unvouched address gets a code is decided in the background, perhaps after the address
+	// has become vouched, so the model can't predict it.
 	known := !p.gone && !s.unvouched(p)
 	if known {
-		email = one(s, []string{p.email, p.email, p.handle, p.did}, "named by")
+		email = pick(s, []string{p.email, p.email, p.handle, p.did}, "named by")
 	}
 	s.expect(s.do(nobody, "server.requestPasswordReset", object{"email": s.pasted(email)}), fine)
 	if known {
-		s.mailed(p, toReset)
+		s.expectCode(p, toReset)
 	}
 }
 
@@ -201,9 +202,9 @@ func (s *machine) reset() {
 	p := s.anybody()
 	if !p.gone && !s.unvouched(p) && p.codes[toReset] == nil && !s.seldom(4, "without a code") {
 		s.expect(s.do(nobody, "server.requestPasswordReset", object{"email": p.email}), fine)
-		s.mailed(p, toReset)
+		s.expectCode(p, toReset)
 	}
-	code, password := s.typed(p, toReset), one(s, somePasswords, "password")
+	code, password := s.typed(p, toReset), pick(s, somePasswords, "password")
 	if s.seldom(8, "short password") {
 		password = "short"
 	}
@@ -211,19 +212,20 @@ func (s *machine) reset() {
 	s.expect(s.do(nobody, "server.resetPassword", object{"token": code, "password": password}), v)
 }
 
-// request asks for a code.
+// request requests a code with a drawn token.
 func (s *machine) request(method, purpose string, who caller) {
 	k, v := s.as(who)
 	if s.expect(s.do(bearer(k.jwt), method, nil), v) {
-		s.mailed(k.of, purpose)
+		s.expectCode(k.owner, purpose)
 	}
 }
 
-// need asks for a code that somebody who may is about to use, mostly, if there is none.
-func (s *machine) need(k *key, method, purpose string) {
-	if k.of.codes[purpose] == nil && !s.seldom(4, "without a code") {
+// need usually requests a code for the token's account if there is none, before the code is used.
+// The token must be allowed to.
+func (s *machine) need(k *bearerToken, method, purpose string) {
+	if k.owner.codes[purpose] == nil && !s.seldom(4, "without a code") {
 		s.expect(s.do(bearer(k.jwt), method, nil), fine)
-		s.mailed(k.of, purpose)
+		s.expectCode(k.owner, purpose)
 	}
 }
 
@@ -239,11 +241,11 @@ func (s *machine) requestUpdate() {
 	if !s.expect(a, v) {
 		return
 	}
-	if a.object["tokenRequired"] != k.of.confirmed {
+	if a.object["tokenRequired"] != k.owner.confirmed {
 		s.t.Fatalf("requestEmailUpdate: %s", a.body)
 	}
-	if k.of.confirmed {
-		s.mailed(k.of, toUpdate)
+	if k.owner.confirmed {
+		s.expectCode(k.owner, toUpdate)
 	}
 }
 
@@ -252,31 +254,31 @@ func (s *machine) confirmEmail() {
 	if v == fine {
 		s.need(k, "server.requestEmailConfirmation", toConfirm)
 	}
-	email, code := k.of.email, s.typed(k.of, toConfirm)
+	email, code := k.owner.email, s.typed(k.owner, toConfirm)
 	if s.seldom(6, "another address") {
-		email = one(s, someEmails, "e-mail")
+		email = pick(s, someEmails, "e-mail")
 	}
-	if v == fine && email != k.of.email {
+	if v == fine && email != k.owner.email {
 		v = wrongEmail
 	}
 	if v == fine {
-		v = s.redeems(k.of, toConfirm, code)
+		v = s.redeems(k.owner, toConfirm, code)
 	}
 	if s.expect(s.do(bearer(k.jwt), "server.confirmEmail", object{"email": s.cased(email), "token": code}), v) {
-		k.of.confirmed = true
+		k.owner.confirmed = true
 	}
 }
 
 func (s *machine) updateEmail() {
 	k, v := s.as(full)
 	code := ""
-	email := one(s, append([]string{k.of.email, k.of.email, k.of.email, k.of.email, "nonsense"}, someEmails...), "e-mail")
+	email := pick(s, append([]string{k.owner.email, k.owner.email, k.owner.email, k.owner.email, "nonsense"}, someEmails...), "e-mail")
 	input := object{"email": s.cased(email)}
 	if s.flip("with a code") {
-		if v == fine && k.of.confirmed {
+		if v == fine && k.owner.confirmed {
 			s.need(k, "server.requestEmailUpdate", toUpdate)
 		}
-		code = s.typed(k.of, toUpdate)
+		code = s.typed(k.owner, toUpdate)
 		input["token"] = code
 	}
 	var factor *bool
@@ -285,21 +287,21 @@ func (s *machine) updateEmail() {
 		factor, input["emailAuthFactor"] = &on, on
 	}
 	if v == fine {
-		v = s.updatesEmail(k.of, email, code, factor)
+		v = s.updatesEmail(k.owner, email, code, factor)
 	}
 	s.expect(s.do(bearer(k.jwt), "server.updateEmail", input), v)
 }
 
-// secure takes all steps to the second factor.
+// secure confirms the address of an account and switches its second factor on.
 func (s *machine) secure() {
 	k, v := s.as(full)
 	if v != fine {
 		return
 	}
-	me, p, on := bearer(k.jwt), k.of, true
+	me, p, on := bearer(k.jwt), k.owner, true
 	if !p.confirmed {
 		s.expect(s.do(me, "server.requestEmailConfirmation", nil), fine)
-		s.mailed(p, toConfirm)
+		s.expectCode(p, toConfirm)
 		code := p.codes[toConfirm].text
 		s.expect(s.do(me, "server.confirmEmail", object{"email": p.email, "token": code}), s.redeems(p, toConfirm, code))
 		p.confirmed = true
@@ -309,8 +311,8 @@ func (s *machine) secure() {
 
 func (s *machine) deleteAccount() {
 	p := s.anybody()
-	for _, k := range s.keys {
-		if k.of == p && s.allows(k, full) == fine {
+	for _, k := range s.tokens {
+		if k.owner == p && s.allows(k, full) == fine {
 			s.need(k, "server.requestAccountDelete", toDelete)
 			break
 		}
@@ -319,7 +321,7 @@ func (s *machine) deleteAccount() {
 	for _, a := range p.apps {
 		passwords = append(passwords, a.password)
 	}
-	password, code := one(s, passwords, "password"), s.typed(p, toDelete)
+	password, code := pick(s, passwords, "password"), s.typed(p, toDelete)
 	v := badLeave
 	if !p.gone && p.password != "" && password == p.password {
 		v = s.deletes(p, code)
@@ -329,7 +331,7 @@ func (s *machine) deleteAccount() {
 	}
 }
 
-// deletes judges a deletion with the right password.
+// deletes returns the verdict on a deletion with the right password.
 func (s *machine) deletes(p *person, code string) verdict {
 	if p.takedown != 0 {
 		return takenDown
@@ -343,10 +345,10 @@ func (s *machine) requestSignature() {
 	}
 	k, v := s.as(leaving)
 	if v == fine {
-		v = s.mayChangeDID(k.of)
+		v = s.mayChangeDID(k.owner)
 	}
 	if s.expect(s.do(bearer(k.jwt), "identity.requestPlcOperationSignature", nil), v) {
-		s.mailed(k.of, toSign)
+		s.expectCode(k.owner, toSign)
 	}
 }
 
@@ -355,13 +357,14 @@ func (s *machine) sign() {
 		return
 	}
 	k, v := s.as(leaving)
-	// An operation that changes nothing is refused; this one is never submitted.
+	// The input must change something, since other operations are refused. The signed operation is
+	// never submitted.
 	input, code := object{"alsoKnownAs": []string{"at://alias.test"}}, ""
 	if !s.seldom(6, "without saying so") {
-		if v == fine && s.mayChangeDID(k.of) == fine {
+		if v == fine && s.mayChangeDID(k.owner) == fine {
 			s.need(k, "identity.requestPlcOperationSignature", toSign)
 		}
-		code = s.typed(k.of, toSign)
+		code = s.typed(k.owner, toSign)
 		input["token"] = code
 	}
 	switch {
@@ -369,24 +372,24 @@ func (s *machine) sign() {
 	case code == "":
 		v = needsSigning
 	default:
-		v = s.signs(k.of, code)
+		v = s.signs(k.owner, code)
 	}
 	s.expect(s.do(bearer(k.jwt), "identity.signPlcOperation", input), v)
 }
 
-// signs judges the signature of a PLC operation.
+// signs returns the verdict on a request to sign a PLC operation.
 func (s *machine) signs(p *person, code string) verdict {
 	if v := s.mayChangeDID(p); v != fine {
 		return v
 	}
 	v := s.redeems(p, toSign, code)
 	if v == fine {
-		s.tells(mail.PLCOperationSigned, p.email)
+		s.expectNotice(mail.PLCOperationSigned, p.email)
 	}
 	return v
 }
 
-// guess guesses at a code for long enough to void it, or not quite, and then knows it.
+// guess tries wrong codes, either enough to void the code or almost enough, and then the right one.
 func (s *machine) guess() {
 	k, v := s.as(full)
 	if v != fine {
@@ -395,30 +398,30 @@ func (s *machine) guess() {
 	purposes := map[string]string{
 		toReset: "", toConfirm: "server.requestEmailConfirmation", toDelete: "server.requestAccountDelete", toSign: "identity.requestPlcOperationSignature",
 	}
-	if s.web || s.unvouched(k.of) {
+	if s.web || s.unvouched(k.owner) {
 		delete(purposes, toSign)
 	}
-	if s.unvouched(k.of) {
+	if s.unvouched(k.owner) {
 		delete(purposes, toReset)
 	}
-	purpose := one(s, slices.Sorted(maps.Keys(purposes)), "purpose")
+	purpose := pick(s, slices.Sorted(maps.Keys(purposes)), "purpose")
 	if purpose == toReset {
-		s.expect(s.do(nobody, "server.requestPasswordReset", object{"email": k.of.email}), fine)
-		s.mailed(k.of, toReset)
+		s.expect(s.do(nobody, "server.requestPasswordReset", object{"email": k.owner.email}), fine)
+		s.expectCode(k.owner, toReset)
 	} else {
 		s.need(k, purposes[purpose], purpose)
 	}
-	code := s.last[k.of.did+purpose]
+	code := s.last[k.owner.did+purpose]
 	if code == "" {
 		return
 	}
-	for range maxGuesses - 2 + evenly(3).Draw(s.rt, "guesses") {
-		s.spend(k.of, bearer(k.jwt), purpose, almost(code))
+	for range maxGuesses - 2 + uniform(3).Draw(s.rt, "guesses") {
+		s.spend(k.owner, bearer(k.jwt), purpose, wrongCode(code))
 	}
-	s.spend(k.of, bearer(k.jwt), purpose, code)
+	s.spend(k.owner, bearer(k.jwt), purpose, code)
 }
 
-// spend tries a code for what it is for.
+// spend redeems a code with the method of its purpose.
 func (s *machine) spend(p *person, me, purpose, code string) {
 	switch purpose {
 	case toReset:
@@ -441,27 +444,27 @@ func (s *machine) spend(p *person, me, purpose, code string) {
 	}
 }
 
-// look calls methods that change nothing.
-func (s *machine) look() {
+// readOnly calls a method that changes nothing.
+func (s *machine) readOnly() {
 	type method struct {
 		name  string
 		who   caller
 		input object
 	}
-	m := one(s, []method{
+	m := pick(s, []method{
 		{"server.checkAccountStatus", access, nil}, {"temp.checkSignupQueue", access, nil},
 		{"identity.getRecommendedDidCredentials", access, nil},
 		{"server.getServiceAuth", anyToken, object{"aud": "did:web:elsewhere.test"}},
-	}, "at")
+	}, "method")
 	k, v := s.as(m.who)
 	if v == fine && k.session == nil && m.name == "server.getServiceAuth" {
-		v = badScope // whoever is taken down may have one for moving elsewhere, and for nothing else
+		v = badScope // an account that is taken down only gets service tokens for moving elsewhere
 	}
 	a := s.do(bearer(k.jwt), m.name, m.input)
 	if !s.expect(a, v) {
 		return
 	}
-	if active, ok := a.object["activated"].(bool); ok && m.name == "server.checkAccountStatus" && (active == k.of.deactivated || a.object["validDid"] != true) {
+	if active, ok := a.object["activated"].(bool); ok && m.name == "server.checkAccountStatus" && (active == k.owner.deactivated || a.object["validDid"] != true) {
 		s.t.Fatalf("checkAccountStatus: %s", a.body)
 	}
 }
@@ -470,11 +473,11 @@ func (s *machine) deactivate() {
 	k, v := s.as(leaving)
 	input, after := object{}, time.Time{}
 	if s.flip("with a time") {
-		after = s.now().Add(one(s, someTimes, "delete after"))
+		after = s.now().Add(pick(s, someTimes, "delete after"))
 		input["deleteAfter"] = after.UTC().Format(time.RFC3339)
 	}
 	if v == fine && k.session == nil && !after.IsZero() {
-		v = badScope // nobody but an admin deletes an account that is taken down
+		v = badScope // only an admin may delete an account that is taken down
 	}
 	if !s.expect(s.do(bearer(k.jwt), "server.deactivateAccount", input), v) {
 		return
@@ -482,39 +485,39 @@ func (s *machine) deactivate() {
 	if least := s.now().Add(leastDelay); !after.IsZero() && after.Before(least) {
 		after = least
 	}
-	k.of.deactivated, k.of.deleteAfter, k.of.reminded = true, after, false
+	k.owner.deactivated, k.owner.deleteAfter, k.owner.reminded = true, after, false
 	if after.IsZero() {
-		s.tells(mail.AccountDeactivated, k.of.email)
+		s.expectNotice(mail.AccountDeactivated, k.owner.email)
 	} else {
-		s.tells(mail.DeletionScheduled, k.of.email)
+		s.expectNotice(mail.DeletionScheduled, k.owner.email)
 	}
 }
 
 func (s *machine) activate() {
 	k, v := s.as(full)
 	if s.expect(s.do(bearer(k.jwt), "server.activateAccount", nil), v) {
-		k.of.deactivated, k.of.deleteAfter = false, time.Time{}
+		k.owner.deactivated, k.owner.deleteAfter = false, time.Time{}
 	}
 }
 
 func (s *machine) someHandle() string {
 	if s.seldom(8, "odd handle") {
-		return one(s, []string{"x.test", "alice.example.com"}, "handle")
+		return pick(s, []string{"x.test", "alice.example.com"}, "handle")
 	}
-	return s.pasted(one(s, someHandles, "handle"))
+	return s.pasted(pick(s, someHandles, "handle"))
 }
 
 func (s *machine) updateHandle() {
 	k, v := s.as(access)
 	handle := s.someHandle()
 	if v == fine {
-		v = s.renames(k.of, handle, false)
+		v = s.renames(k.owner, handle, false)
 	}
 	s.expect(s.do(bearer(k.jwt), "identity.updateHandle", object{"handle": handle}), v)
 }
 
 func (s *machine) reserveHandle() {
-	handle := one(s, []string{"carol.test", "dylan.test"}, "handle")
+	handle := pick(s, []string{"carol.test", "dylan.test"}, "handle")
 	s.expect(s.do(admin, "temp.addReservedHandle", object{"handle": s.pasted(handle)}), fine)
 	s.reserved[handle] = true
 }
@@ -524,7 +527,7 @@ func (s *machine) createInvite() {
 	if len(s.people) > 0 && s.flip("for an account") {
 		owner = s.anybody()
 	}
-	s.makeInvite(1+evenly(2).Draw(s.rt, "more uses"), owner)
+	s.makeInvite(1+uniform(2).Draw(s.rt, "more uses"), owner)
 }
 
 func (s *machine) makeInvite(total int, owner *person) *invite {
@@ -546,12 +549,12 @@ func (s *machine) ownInvites() {
 	if !s.expect(a, v) {
 		return
 	}
-	if n := s.earns(k.of); earn && n > 0 {
-		s.learnInvites(k.of, n)
+	if n := s.earns(k.owner); earn && n > 0 {
+		s.learnInvites(k.owner, n)
 	}
 	var want, got []string
 	for _, i := range s.inviteCodes {
-		if i.owner == k.of.did && !i.gone && !i.disabled && (includeUsed || len(i.uses) < i.total) {
+		if i.owner == k.owner.did && !i.gone && !i.disabled && (includeUsed || len(i.uses) < i.total) {
 			want = append(want, i.String())
 		}
 	}
@@ -563,15 +566,15 @@ func (s *machine) ownInvites() {
 	s.same("getAccountInviteCodes", got, want)
 }
 
-// earn lets accounts live long enough to earn invite codes.
+// earn advances the clock far enough for accounts to earn invite codes.
 func (s *machine) earn() {
 	s.adminAccountInvites()
-	s.wait(one(s, []time.Duration{8 * 24 * time.Hour, 40 * 24 * time.Hour}, "later"))
+	s.wait(pick(s, []time.Duration{8 * 24 * time.Hour, 40 * 24 * time.Hour}, "later"))
 	s.ownInvites()
 	s.ownInvites()
 }
 
-// learnInvites takes note of codes that an account has just earned.
+// learnInvites adds the n invite codes that an account has just earned to the model.
 func (s *machine) learnInvites(p *person, n int) {
 	for _, c := range s.do(admin, "admin.getInviteCodes", object{"limit": 500}).ok()["codes"].([]any) {
 		if i := inviteOf(c); s.invite(i.code) == nil {
@@ -582,11 +585,11 @@ func (s *machine) learnInvites(p *person, n int) {
 		}
 	}
 	if n != 0 {
-		s.t.Fatalf("%s earned %d invite codes less than it should", p.did, n)
+		s.t.Fatalf("%s earned %d invite codes fewer than expected", p.did, n)
 	}
 }
 
-// judge says how an admin's action on an account ends.
+// judge returns the verdict on an admin's action on an account.
 func (p *person) judge() verdict {
 	if p.gone {
 		return unknownAccount(p.did)
@@ -595,7 +598,7 @@ func (p *person) judge() verdict {
 }
 
 func (s *machine) adminPassword() {
-	p, password := s.anybody(), one(s, somePasswords, "password")
+	p, password := s.anybody(), pick(s, somePasswords, "password")
 	v := p.judge()
 	if s.seldom(8, "short password") {
 		if password = "short"; v == fine {
@@ -604,12 +607,12 @@ func (s *machine) adminPassword() {
 	}
 	if s.expect(s.do(admin, "admin.updateAccountPassword", object{"did": p.did, "password": password}), v) {
 		p.setPassword(password)
-		s.tells(mail.PasswordChanged, p.email)
+		s.expectNotice(mail.PasswordChanged, p.email)
 	}
 }
 
 func (s *machine) adminEmail() {
-	p, email := s.anybody(), one(s, someEmails, "e-mail")
+	p, email := s.anybody(), pick(s, someEmails, "e-mail")
 	v := p.judge()
 	if other := s.find(email); v == fine && other != nil && other != p {
 		v = emailInUse
@@ -630,8 +633,8 @@ func (s *machine) adminHandle() {
 
 func (s *machine) adminKey() {
 	p := s.anybody()
-	key := p.signingKey // which it may have again
-	switch one(s, []string{"reserved", "own", "another's"}, "key") {
+	key := p.signingKey // setting it once more is allowed
+	switch pick(s, []string{"reserved", "own", "another's"}, "key") {
 	case "reserved":
 		key = ""
 	case "another's":
@@ -646,20 +649,20 @@ func (s *machine) adminKey() {
 	}
 	if s.expect(s.do(admin, "admin.updateAccountSigningKey", object{"did": p.did, "signingKey": key}), v) {
 		if p.signingKey != key {
-			s.tells(mail.KeysChanged, p.email)
+			s.expectNotice(mail.KeysChanged, p.email)
 		}
 		p.signingKey = key
 	}
 }
 
 func (s *machine) adminStatus() {
-	s.wait(time.Second) // two takedowns in a moment would be one
+	s.wait(time.Second) // two takedowns at the same time would be indistinguishable
 	p := s.anybody()
 	yes, no := true, false
-	wish := one(s, []struct{ takedown, deactivated *bool }{
+	wish := pick(s, []struct{ takedown, deactivated *bool }{
 		{&yes, nil}, {&yes, nil}, {&no, nil}, {&no, nil}, {nil, &yes}, {nil, &no}, {&yes, &yes}, {&no, &no}, {&no, &yes}, {&yes, &no},
 	}, "status")
-	ref := one(s, []string{"case 1", "case 2"}, "ref")
+	ref := pick(s, []string{"case 1", "case 2"}, "ref")
 	input := object{"subject": object{"$type": "com.atproto.admin.defs#repoRef", "did": p.did}}
 	if wish.takedown != nil {
 		input["takedown"] = object{"applied": *wish.takedown, "ref": ref}
@@ -686,7 +689,7 @@ func (s *machine) adminStatus() {
 
 func (s *machine) adminAccountInvites() {
 	p, disable := s.anybody(), s.flip("disable")
-	method, input, note := "admin.enableAccountInvites", object{"account": p.did}, one(s, []string{"", "a note"}, "note")
+	method, input, note := "admin.enableAccountInvites", object{"account": p.did}, pick(s, []string{"", "a note"}, "note")
 	if disable {
 		method = "admin.disableAccountInvites"
 	}
@@ -702,7 +705,7 @@ func (s *machine) adminInviteCodes() {
 	input := object{"codes": []string{"unknown"}}
 	var hit func(*invite) bool
 	if len(s.inviteCodes) > 0 && s.flip("one by one") {
-		i := one(s, s.inviteCodes, "invite code")
+		i := pick(s, s.inviteCodes, "invite code")
 		input["codes"] = []string{i.code, "unknown"}
 		hit = func(other *invite) bool { return other == i }
 	} else {

@@ -12,11 +12,11 @@ import (
 	"github.com/gatehouse-at/gatehouse/storage"
 )
 
-// compare holds all that can be seen of the server to the model, if not everything then without
-// what is gone for good.
+// compare compares everything observable about the server with the model. Unless everything is set,
+// it skips expired tokens, deleted accounts and the handles' documents, to save time.
 func (s *machine) compare(everything bool) {
 	s.t.Helper()
-	for _, k := range s.keys {
+	for _, k := range s.tokens {
 		if k.refresh || !everything && !s.now().Before(k.expires) {
 			continue
 		}
@@ -27,7 +27,7 @@ func (s *machine) compare(everything bool) {
 			if k.session != nil {
 				with = k.session.app
 			}
-			s.shows(a, k.of, with, "getSession")
+			s.checkSession(a, k.owner, with, "getSession")
 		}
 	}
 	for _, p := range s.people {
@@ -50,7 +50,7 @@ func (s *machine) compare(everything bool) {
 		}
 		status, body := s.get(handle, "/.well-known/atproto-did")
 		if (status == 200) != (v == fine) || v == fine && body != p.did {
-			s.t.Fatalf("atproto-did of %s: %d %s", handle, status, body)
+			s.t.Fatalf("atproto-did of %s: %d %s; want %v", handle, status, body, p)
 		}
 		owner := s.find("did:web:" + handle)
 		status, body = s.get(handle, "/.well-known/did.json")
@@ -72,7 +72,7 @@ func (s *machine) compare(everything bool) {
 	s.same("getInviteCodes", got, want)
 }
 
-// comparePerson compares what admins see of an account, and the sessions it has.
+// comparePerson compares what admins see of an account, and its sessions, with the model.
 func (s *machine) comparePerson(p *person) {
 	s.t.Helper()
 	info := s.do(admin, "admin.getAccountInfo", object{"did": p.did})
@@ -84,7 +84,7 @@ func (s *machine) comparePerson(p *person) {
 	}
 	for _, o := range list {
 		if !s.now().Before(o.ExpiresAt) {
-			continue // not yet cleared away
+			continue // expired, but not yet purged
 		}
 		sessions = append(sessions, describe(o.AppPassword, o.CreatedAt, o.ExpiresAt))
 	}
@@ -97,7 +97,7 @@ func (s *machine) comparePerson(p *person) {
 			want = append(want, describe(name, o.created, o.expires))
 		}
 	}
-	slices.Sort(sessions) // some are opened in the same second
+	slices.Sort(sessions) // sessions opened in the same second have no order
 	slices.Sort(want)
 	s.same("the sessions", sessions, want)
 	if p.gone {
@@ -144,8 +144,8 @@ func (s *machine) comparePerson(p *person) {
 		[]string{describe(p.takedown != 0, p.takedownRef, p.deactivated)})
 }
 
-// shows checks what a session shows of its account.
-func (s *machine) shows(a *answer, p *person, with *app, where string) {
+// checkSession checks what an answer such as getSession's shows of the account.
+func (s *machine) checkSession(a *answer, p *person, with *app, where string) {
 	s.t.Helper()
 	o := a.object
 	var aka any
@@ -168,7 +168,7 @@ func (s *machine) shows(a *answer, p *person, with *app, where string) {
 	s.same(where, []string{got}, []string{want})
 }
 
-// status is that of a session, nil for an active account.
+// status returns the status that a session shows, which is nil for an active account.
 func (p *person) status() any {
 	switch {
 	case p.takedown != 0:
@@ -179,8 +179,9 @@ func (p *person) status() any {
 	return nil
 }
 
-// compareAtLast looks at what would change too much to be looked at each time.
-func (s *machine) compareAtLast() {
+// compareAtEnd checks what can only be checked at the end of a sequence, since checking it changes
+// the state: it uses up tokens and codes, and deletes the accounts.
+func (s *machine) compareAtEnd() {
 	s.compare(true)
 	var all, want []string
 	for _, a := range s.do(admin, "admin.searchAccounts", object{"limit": 100}).ok()["accounts"].([]any) {
@@ -204,7 +205,7 @@ func (s *machine) compareAtLast() {
 			s.t.Fatalf("checkHandleAvailability of %s: %v", handle, result)
 		}
 	}
-	for _, k := range slices.Clone(s.keys) {
+	for _, k := range slices.Clone(s.tokens) {
 		if !k.refresh {
 			s.expect(s.do(bearer(k.jwt), "server.refreshSession", nil), unverified)
 			continue
@@ -222,16 +223,16 @@ func (s *machine) compareAtLast() {
 				v, who, _ := s.logsIn(identifier, password, "", false)
 				s.expect(s.login(identifier, password), v)
 				if v == needsFactor {
-					s.mailed(who, toSignIn)
+					s.expectCode(who, toSignIn)
 				}
 			}
 		}
 	}
-	// The codes that were e-mailed last, whether they are good still or not.
+	// Redeem the last code of each purpose, whether or not it is still valid.
 	for _, p := range s.live() {
 		me := ""
-		for _, k := range s.keys {
-			if k.of == p && s.allows(k, full) == fine {
+		for _, k := range s.tokens {
+			if k.owner == p && s.allows(k, full) == fine {
 				me = bearer(k.jwt)
 			}
 		}
@@ -249,13 +250,12 @@ func (s *machine) compareAtLast() {
 	s.compare(true)
 }
 
-// leftBehind looks for what the store still knows of accounts that are all gone.
-func (s *machine) leftBehind() {
-	// Where a DID may stay: who did what to whom, who came with whose code, codes made for whoever
-	// has the DID, the directory, which isn't the accounts', and what keeps a DID from washing off
-	// a takedown.
+// checkNothingIsLeft checks that the store holds no personal data once all accounts are deleted.
+func (s *machine) checkNothingIsLeft() {
+	// The tables that may keep a DID: the audit log, the uses of invite codes and codes made for the
+	// DID, the directory, which is public, and the table that keeps takedowns of deleted accounts.
 	stays := []string{"audit_log", "invite_uses", "invite_codes", "plc_directory", "former_accounts"}
-	if s.holdDeleted > 0 { // then for whom a handle is held
+	if s.holdDeleted > 0 { // held handles name the DID they are held for
 		stays = append(stays, "held_handles")
 	}
 	tables, err := s.store.Tables(context.Background())
@@ -271,12 +271,12 @@ func (s *machine) leftBehind() {
 				text := r.Key + " " + string(r.Value)
 				for _, p := range s.people {
 					if strings.Contains(text, p.did) && !slices.Contains(stays, table.Name) {
-						s.t.Errorf("%s is gone, and in %s there is %s", p.did, table.Name, text)
+						s.t.Errorf("%s is deleted, but the table %s still contains it: %s", p.did, table.Name, text)
 					}
 				}
 				for _, email := range someEmails {
 					if strings.Contains(text, email) {
-						s.t.Errorf("nobody has %s, and in %s there is %s", email, table.Name, text)
+						s.t.Errorf("no account has the address %s, but the table %s still contains it: %s", email, table.Name, text)
 					}
 				}
 			}
@@ -288,7 +288,7 @@ func (s *machine) leftBehind() {
 	}
 }
 
-// same compares lists of texts.
+// same fails the test unless two lists are equal.
 func (s *machine) same(what string, got, want []string) {
 	s.t.Helper()
 	if !slices.Equal(got, want) {
@@ -296,7 +296,7 @@ func (s *machine) same(what string, got, want []string) {
 	}
 }
 
-// describe makes one text of some values.
+// describe formats values as one string for comparison.
 func describe(values ...any) string {
 	var parts []string
 	for _, v := range values {
@@ -324,7 +324,7 @@ func (i *invite) String() string {
 	return text
 }
 
-// inviteOf is an invite code of an answer.
+// inviteOf converts an invite code in an answer to the model's type.
 func inviteOf(v any) *invite {
 	o := v.(object)
 	i := &invite{
@@ -334,20 +334,20 @@ func inviteOf(v any) *invite {
 	for _, u := range o["uses"].([]any) {
 		i.uses = append(i.uses, use{u.(object)["usedBy"].(string), timeOf(u.(object)["usedAt"])})
 	}
-	slices.Reverse(i.uses) // an answer has the newest first
+	slices.Reverse(i.uses) // answers list the newest first
 	return i
 }
 
-// What rapid shows of what it drew.
+// rapid prints the values that it drew with GoString.
 
 func (p *person) GoString() string { return p.handle + " " + p.did }
 
-func (k *key) GoString() string {
+func (k *bearerToken) GoString() string {
 	what := "an access token of "
 	if k.refresh {
 		what = "a refresh token of "
 	}
-	return what + k.of.GoString()
+	return what + k.owner.GoString()
 }
 
 func (i *invite) GoString() string { return i.String() }

@@ -8,24 +8,25 @@ import (
 	"github.com/gatehouse-at/gatehouse/accounts/mail"
 )
 
-// The model of a server: what its documents say that happens to accounts, without a store, a token
-// or a hash.
+// model is a model of a server: what the documentation says happens to accounts, without a store,
+// signatures or hashes. Methods named by a verb in the third person, such as logsIn, return the
+// verdict on a call and change the model as the call changes the server.
 type model struct {
 	now           func() time.Time
 	inviteOnly    bool
 	web           bool            // DIDs are did:web
 	reserved      map[string]bool // handles
-	hold          time.Duration   // of a handle that its owner gives up; 0: none
-	holdDeleted   time.Duration   // of the handle of a deleted account
-	held          []held          // also those that are held no longer
-	people        []*person       // also those who are gone
-	keys          []*key          // also those that work no longer
+	hold          time.Duration   // how long a handle that its owner gave up is held; 0 for not at all
+	holdDeleted   time.Duration   // the same for the handle of a deleted account
+	held          []held          // including holds that have ended
+	people        []*person       // including deleted accounts
+	tokens        []*bearerToken  // including tokens that are no longer valid
 	inviteCodes   []*invite
 	takedownsEver int
-	notices       map[notice]int // that have to be in the mailbox
+	notices       map[notice]int // how many of each notice must have been sent
 }
 
-// held is a handle that is held for the account that had it.
+// held is a handle that is held for the account that used to have it.
 type held struct {
 	handle, did string
 	until       time.Time
@@ -37,35 +38,35 @@ type notice struct {
 	to   string
 }
 
-// tells takes note of a notice that has to be sent.
-func (m *model) tells(kind mail.Kind, to string) { m.notices[notice{kind, to}]++ }
+// expectNotice records that the server has to send a notice.
+func (m *model) expectNotice(kind mail.Kind, to string) { m.notices[notice{kind, to}]++ }
 
-// The times that the documents name.
+// The durations and limits that the documentation states.
 const (
 	accessLife   = 2 * time.Hour
 	refreshLife  = 90 * 24 * time.Hour
 	graceTime    = 2 * time.Hour
 	codeLife     = 15 * time.Minute
-	codeKept     = 24 * time.Hour // so long after its time a code is still called expired
+	codeKept     = 24 * time.Hour // how long after its expiry a code is still reported as expired
 	earnTime     = 7 * 24 * time.Hour
 	maxGuesses   = 10
 	maxUnused    = 5
 	minPassword  = 8
-	resendLeft   = 5 * time.Minute // a code with so much of its life left is sent again
-	leastDelay   = 72 * time.Hour  // between a deactivation and a deletion
+	resendLeft   = 5 * time.Minute // a code with at least this much time left is sent again
+	leastDelay   = 72 * time.Hour  // the minimum between a deactivation and a deletion
 	remindEarly  = 24 * time.Hour
-	unvouchedFor = 72 * time.Hour // an address is not trusted after a change without a code
+	unvouchedFor = 72 * time.Hour // how long an address isn't trusted after a change without a code
 )
 
 // person is an account.
 type person struct {
 	did, handle, email string
 	password           string // "" if it was voided
-	passwords          int    // how many it has had
-	signingKey         string // did:key; "" until it is seen
+	passwords          int    // how often the password was set
+	signingKey         string // did:key; "" until an answer shows it
 	created            time.Time
 	confirmed, factor  bool
-	takedown           int // which of all takedowns it is under; 0 for none
+	takedown           int // the number of the takedown in effect; 0 for none
 	takedownRef        string
 	deactivated        bool
 	deleteAfter        time.Time
@@ -87,31 +88,31 @@ type app struct {
 	revoked        bool
 }
 
-// session is a line of tokens.
+// session is a session and the generations of its refresh tokens.
 type session struct {
-	of      *person
+	owner   *person
 	app     *app // nil for one of the account password
 	created time.Time
 	expires time.Time
 	ended   bool
-	current int               // which refresh token is the last
-	until   map[int]time.Time // when those before it end
-	ids     map[int]string
+	current int               // the generation of the latest refresh token
+	until   map[int]time.Time // when the grace period of each earlier generation ends
+	ids     map[int]string    // the token ID of each generation
 }
 
-// key is an access or a refresh token.
-type key struct {
+// bearerToken is an access or a refresh token.
+type bearerToken struct {
 	jwt        string
-	of         *person
-	session    *session // nil for those of an account that is taken down
+	owner      *person
+	session    *session // nil for tokens of an account that is taken down
 	refresh    bool
-	generation int // of a refresh token: which of its session
+	generation int // the generation in its session
 	expires    time.Time
-	takedown   int // of one without a session: what it depends on
+	takedown   int // without a session: the takedown and the password in effect when it was issued
 	passwords  int
 }
 
-// mailed is a code that was e-mailed.
+// mailed is an e-mailed code.
 type mailed struct {
 	text    string
 	expires time.Time
@@ -138,13 +139,13 @@ type invite struct {
 	gone                   bool
 }
 
-// use is one of an invite code.
+// use is one use of an invite code.
 type use struct {
 	by string
 	at time.Time
 }
 
-// verdict is how a call has to be answered. An empty message stands for any.
+// verdict is the answer that a call must get. An empty message matches any message.
 type verdict struct {
 	status        int
 	name, message string
@@ -193,7 +194,7 @@ func handleTaken(handle string) verdict {
 	return verdict{400, "HandleNotAvailable", "Handle already taken: " + handle}
 }
 
-// Who may call a method, in the words of docs/methods.md.
+// caller says who may call a method, in the words of docs/methods.md.
 type caller int
 
 const (
@@ -203,12 +204,12 @@ const (
 	anyToken
 )
 
-// live are the accounts that exist.
+// live returns the accounts that are not deleted.
 func (m *model) live() []*person {
 	return slices.DeleteFunc(slices.Clone(m.people), func(p *person) bool { return p.gone })
 }
 
-// find returns the account of an identifier, or nil.
+// find returns the account with a handle, DID or e-mail address, or nil.
 func (m *model) find(identifier string) *person {
 	id := plain(identifier)
 	for _, p := range m.live() {
@@ -219,14 +220,14 @@ func (m *model) find(identifier string) *person {
 	return nil
 }
 
-// plain is an identifier without what people paste with it.
+// plain returns an identifier without the decoration that people paste with it.
 func plain(typed string) string {
 	id := strings.ToLower(strings.Trim(typed, " \u202A\u202C"))
 	id = strings.TrimPrefix(strings.TrimPrefix(id, "https://bsky.app/profile/"), "at://")
 	return strings.TrimSuffix(strings.TrimPrefix(id, "@"), ".")
 }
 
-// codeOf returns the code that was typed, or "" if it isn't one.
+// codeOf returns a typed code in normal form, or "" if it doesn't have the form of a code.
 func codeOf(typed string) string {
 	code := strings.NewReplacer(" ", "", "-", "", "\u2013", "").Replace(strings.ToUpper(typed))
 	if len(code) != 10 {
@@ -235,8 +236,8 @@ func codeOf(typed string) string {
 	return code[:5] + "-" + code[5:]
 }
 
-// allows says what becomes of a call with an access token.
-func (m *model) allows(k *key, who caller) verdict {
+// allows returns the verdict on a call with a token to a method that takes access tokens.
+func (m *model) allows(k *bearerToken, who caller) verdict {
 	scopeFits := true
 	switch {
 	case k.refresh:
@@ -252,13 +253,13 @@ func (m *model) allows(k *key, who caller) verdict {
 		return expired
 	case !scopeFits:
 		return badScope
-	case k.of.gone:
+	case k.owner.gone:
 		return m.orphaned(k)
-	case k.session == nil && (k.of.takedown != k.takedown || k.of.passwords != k.passwords):
+	case k.session == nil && (k.owner.takedown != k.takedown || k.owner.passwords != k.passwords):
 		return revoked
 	case k.session == nil:
 		return fine
-	case k.of.takedown != 0:
+	case k.owner.takedown != 0:
 		return takenDown
 	case k.session.over(m.now()):
 		return revoked
@@ -266,9 +267,10 @@ func (m *model) allows(k *key, who caller) verdict {
 	return fine
 }
 
-// orphaned says what becomes of a token whose account is gone. Another account may have its DID.
-func (m *model) orphaned(k *key) verdict {
-	switch heir := m.find(k.of.did); {
+// orphaned returns the verdict on a token whose account is deleted. Another account may have its
+// DID by now.
+func (m *model) orphaned(k *bearerToken) verdict {
+	switch heir := m.find(k.owner.did); {
 	case heir == nil:
 		return accountGone
 	case heir.takedown != 0 && (k.session != nil || k.refresh):
@@ -279,17 +281,17 @@ func (m *model) orphaned(k *key) verdict {
 
 func (s *session) over(now time.Time) bool { return s.ended || !now.Before(s.expires) }
 
-// refreshes carries out a refresh with a token.
-func (m *model) refreshes(k *key) verdict {
+// refreshes returns the verdict on a refresh.
+func (m *model) refreshes(k *bearerToken) verdict {
 	now, s := m.now(), k.session
 	switch {
 	case !k.refresh:
 		return unverified
 	case !now.Before(k.expires):
 		return expired
-	case k.of.gone:
+	case k.owner.gone:
 		return m.orphaned(k)
-	case k.of.takedown != 0:
+	case k.owner.takedown != 0:
 		return takenDown
 	case s == nil || s.over(now):
 		return revoked
@@ -304,12 +306,12 @@ func (m *model) refreshes(k *key) verdict {
 	case now.Before(s.until[k.generation]):
 		return fine
 	}
-	s.ended = true // stolen
+	s.ended = true // reuse after the grace period: the token is taken for stolen
 	return revoked
 }
 
-// endsSession carries out a logout.
-func (m *model) endsSession(k *key) verdict {
+// endsSession returns the verdict on a logout.
+func (m *model) endsSession(k *bearerToken) verdict {
 	if !k.refresh {
 		return unverified
 	}
@@ -325,7 +327,8 @@ func (p *person) endSessions() {
 	}
 }
 
-// logsIn judges a login. The account and the app password are those of a login that may go on.
+// logsIn returns the verdict on a login. For a login that succeeds or needs a sign-in code it also
+// returns the account, and the app password if one was used.
 func (m *model) logsIn(identifier, password, code string, allowTakendown bool) (v verdict, p *person, with *app) {
 	p = m.find(identifier)
 	if p == nil {
@@ -355,10 +358,10 @@ func (m *model) logsIn(identifier, password, code string, allowTakendown bool) (
 	return fine, p, nil
 }
 
-// app returns the app password of which something is true, or nil.
-func (p *person) app(is func(*app) bool) *app {
+// app returns the first valid app password that matches, or nil.
+func (p *person) app(matches func(*app) bool) *app {
 	for _, a := range p.apps {
-		if !a.revoked && is(a) {
+		if !a.revoked && matches(a) {
 			return a
 		}
 	}
@@ -382,7 +385,7 @@ func (p *person) setPassword(password string) {
 	clear(p.codes)
 }
 
-// redeems uses a code up, or counts a guess.
+// redeems uses a code up if it is right and counts a guess if it is wrong.
 func (m *model) redeems(p *person, purpose, typed string) verdict {
 	v := m.guesses(p, purpose, typed)
 	if v == fine {
@@ -391,7 +394,7 @@ func (m *model) redeems(p *person, purpose, typed string) verdict {
 	return v
 }
 
-// guesses is redeems without using a right code up.
+// guesses is like redeems but doesn't use up a right code.
 func (m *model) guesses(p *person, purpose, typed string) verdict {
 	c := p.codes[purpose]
 	switch {
@@ -408,7 +411,8 @@ func (m *model) guesses(p *person, purpose, typed string) verdict {
 	return fine
 }
 
-// resets judges a password reset, for which the first half of the code says whose it is.
+// resets returns the verdict on a password reset. The first half of the code identifies the
+// account.
 func (m *model) resets(typed, password string) (verdict, *person) {
 	if len(password) < minPassword {
 		return badPassword, nil
@@ -420,8 +424,8 @@ func (m *model) resets(typed, password string) (verdict, *person) {
 				return v, p
 			}
 			p.setPassword(password)
-			m.tells(mail.PasswordChanged, p.email)
-			if !p.confirmed { // somebody else may have made the account
+			m.expectNotice(mail.PasswordChanged, p.email)
+			if !p.confirmed { // somebody else may have created the account with this address
 				for _, a := range p.apps {
 					p.revokeApp(a)
 				}
@@ -433,7 +437,8 @@ func (m *model) resets(typed, password string) (verdict, *person) {
 	return codeInvalid, nil
 }
 
-// signsUp judges a sign-up with an acceptable password. An address is one that is well formed.
+// signsUp returns the verdict on a sign-up with a well-formed address and an acceptable password.
+// It doesn't change the model.
 func (m *model) signsUp(handle, email, code string) verdict {
 	if code == "" && m.inviteOnly {
 		return needsInvite
@@ -475,15 +480,15 @@ func (m *model) formerOwner(handle string) string {
 	return ""
 }
 
-// holds holds a handle for the account that had it.
-func (m *model) holds(p *person, hold time.Duration) {
+// holdHandle holds the handle of an account for it.
+func (m *model) holdHandle(p *person, hold time.Duration) {
 	if hold > 0 {
 		m.held = append(m.held, held{p.handle, p.did, m.now().Add(hold)})
 	}
 }
 
-// endsHolds ends the holds that match.
-func (m *model) endsHolds(are func(held) bool) { m.held = slices.DeleteFunc(m.held, are) }
+// endHolds ends the holds that match.
+func (m *model) endHolds(matches func(held) bool) { m.held = slices.DeleteFunc(m.held, matches) }
 
 // stuck returns the last account of a DID if an admin deleted it while it was taken down, or nil.
 func (m *model) stuck(did string) *person {
@@ -498,7 +503,7 @@ func (m *model) stuck(did string) *person {
 	return nil
 }
 
-// inviter is the invite code with which an account came, or nil.
+// inviter returns the invite code with which an account last signed up, or nil.
 func (m *model) inviter(p *person) (last *invite) {
 	var at time.Time
 	for _, i := range m.inviteCodes {
@@ -511,6 +516,8 @@ func (m *model) inviter(p *person) (last *invite) {
 	return last
 }
 
+// goodHandle returns the verdict on the form of a handle, which is elsewhere for one on a foreign
+// domain.
 func (m *model) goodHandle(handle string, elsewhere verdict) verdict {
 	label, hosted := strings.CutSuffix(plain(handle), ".test")
 	switch {
@@ -531,6 +538,7 @@ func (m *model) invite(code string) *invite {
 	return nil
 }
 
+// usable reports whether an invite code, which may be nil, can be used for a sign-up.
 func (m *model) usable(i *invite) bool {
 	if i == nil || i.gone || i.disabled || len(i.uses) >= i.total {
 		return false
@@ -539,7 +547,7 @@ func (m *model) usable(i *invite) bool {
 	return owner == nil || owner.takedown == 0
 }
 
-// earns says how many invite codes an account gets when it asks for them.
+// earns returns how many new invite codes an account gets when it lists its codes.
 func (m *model) earns(p *person) int {
 	if !m.inviteOnly {
 		return 0
@@ -556,7 +564,7 @@ func (m *model) earns(p *person) int {
 	return max(0, min(may, maxUnused-unused))
 }
 
-// renames judges a change of an account's handle.
+// renames returns the verdict on a change of handle.
 func (m *model) renames(p *person, handle string, byAdmin bool) verdict {
 	if v := m.goodHandle(handle, unresolved); v != fine {
 		return v
@@ -574,15 +582,15 @@ func (m *model) renames(p *person, handle string, byAdmin bool) verdict {
 	if handle == p.handle {
 		return fine
 	}
-	m.endsHolds(func(h held) bool { return h.handle == handle })
+	m.endHolds(func(h held) bool { return h.handle == handle })
 	if !byAdmin {
-		m.holds(p, m.hold)
+		m.holdHandle(p, m.hold)
 	}
 	p.handle = handle
 	return fine
 }
 
-// updatesEmail judges a change of address by the account itself.
+// updatesEmail returns the verdict on a change of address by the account itself.
 func (m *model) updatesEmail(p *person, email, code string, factor *bool) verdict {
 	if !strings.Contains(email, "@") {
 		return badEmail
@@ -620,15 +628,15 @@ func (m *model) updatesEmail(p *person, email, code string, factor *bool) verdic
 	return fine
 }
 
-// switchFactor switches the second factor of an address that stays.
+// switchFactor switches the second factor on or off. The address stays the same.
 func (m *model) switchFactor(p *person, on bool) {
 	if p.factor != on {
-		m.tells(mail.FactorChanged, p.email)
+		m.expectNotice(mail.FactorChanged, p.email)
 	}
 	p.factor = on
 }
 
-// mayChangeDID says whether PLC operations are signed for an account.
+// mayChangeDID returns the verdict on whether PLC operations are signed for an account.
 func (m *model) mayChangeDID(p *person) verdict {
 	if m.unvouched(p) {
 		return badAddress
@@ -636,25 +644,26 @@ func (m *model) mayChangeDID(p *person) verdict {
 	return fine
 }
 
-// unvouched reports whether a session changed the address without a code too short a while ago.
+// unvouched reports whether the address isn't trusted yet since a session changed it without a
+// code.
 func (m *model) unvouched(p *person) bool {
 	return !p.unvouchedAt.IsZero() && m.now().Sub(p.unvouchedAt) < unvouchedFor
 }
 
-// setEmail gives an account an address that is free or its own.
+// setEmail sets the address of an account. No other account has it.
 func (m *model) setEmail(p *person, email string) {
 	if email = strings.ToLower(email); email != p.email {
-		m.tells(mail.EmailChanged, p.email)
-		m.tells(mail.EmailChanged, email)
+		m.expectNotice(mail.EmailChanged, p.email)
+		m.expectNotice(mail.EmailChanged, email)
 		if p.factor {
-			m.tells(mail.FactorChanged, p.email)
+			m.expectNotice(mail.FactorChanged, p.email)
 		}
 		p.email, p.confirmed, p.factor, p.unvouchedAt = email, false, false, time.Time{}
 	}
 	clear(p.codes)
 }
 
-// updatesStatus carries out an admin's decision.
+// updatesStatus returns the verdict on an admin's updateSubjectStatus.
 func (m *model) updatesStatus(p *person, takedown, deactivated *bool, ref string) verdict {
 	down := p.takedown != 0
 	if takedown != nil {
@@ -665,7 +674,7 @@ func (m *model) updatesStatus(p *person, takedown, deactivated *bool, ref string
 	}
 	if deactivated != nil {
 		if *deactivated && !p.deactivated {
-			m.tells(mail.AccountDeactivated, p.email)
+			m.expectNotice(mail.AccountDeactivated, p.email)
 		}
 		p.deactivated, p.deleteAfter = *deactivated, time.Time{}
 	}
@@ -690,9 +699,9 @@ func (m *model) remove(p *person) {
 	p.gone = true
 	p.endSessions()
 	clear(p.codes)
-	m.holds(p, m.holdDeleted)
+	m.holdHandle(p, m.holdDeleted)
 	if m.holdDeleted == 0 {
-		m.endsHolds(func(h held) bool { return h.did == p.did })
+		m.endHolds(func(h held) bool { return h.did == p.did })
 	}
 	for _, i := range m.inviteCodes {
 		if i.owner == p.did {
@@ -701,8 +710,8 @@ func (m *model) remove(p *person) {
 	}
 }
 
-// passes does what time does.
-func (m *model) passes() {
+// timePasses does the background work that is due: deletions, reminders, and purging codes.
+func (m *model) timePasses() {
 	now := m.now()
 	for _, p := range m.live() {
 		if !p.deleteAfter.IsZero() && !now.Before(p.deleteAfter) {
@@ -710,7 +719,7 @@ func (m *model) passes() {
 			p.takedown = 0
 		} else if !p.deleteAfter.IsZero() && !p.reminded && !now.Before(p.deleteAfter.Add(-remindEarly)) {
 			p.reminded = true
-			m.tells(mail.DeletionReminder, p.email)
+			m.expectNotice(mail.DeletionReminder, p.email)
 		}
 		for purpose, c := range p.codes {
 			if c.expires.Before(now.Add(-codeKept)) {

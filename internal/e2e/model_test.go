@@ -18,10 +18,11 @@ import (
 	"github.com/gatehouse-at/gatehouse/storage"
 )
 
-// TestAccountsAgainstAModel has a few people do whatever comes to mind, in any order, and compares
-// each answer, and all that can be seen after it, with a model of what the documents say. Give it
-// more time with -rapid.checks=1000 (sequences) and -rapid.steps=80 (about so many calls in each),
-// and another -rapid.seed. No other test of this package may use rapid, whose flags it changes.
+// TestAccountsAgainstAModel calls methods for a few accounts in random order, and compares each
+// answer, and the observable state after it, with a model of what the documentation says. Run more
+// of it with -rapid.checks=1000 (sequences) and -rapid.steps=80 (the approximate number of calls in
+// each), and another -rapid.seed. No other test of this package may use rapid, since this one
+// changes rapid's flags.
 func TestAccountsAgainstAModel(t *testing.T) {
 	t.Parallel()
 	for _, b := range backends {
@@ -30,21 +31,22 @@ func TestAccountsAgainstAModel(t *testing.T) {
 			if b.name != "memory" {
 				checks = "2"
 				if testing.Short() {
-					checks = "5" // rapid makes a fifth of it
+					checks = "5" // rapid divides it by five in short mode
 				}
 			}
 			byDefault(t, "rapid.checks", "RAPID_CHECKS", checks)
 			byDefault(t, "rapid.steps", "RAPID_STEPS", "50")
-			byDefault(t, "rapid.seed", "RAPID_SEED", "1") // what guards main does the same each time
+			byDefault(t, "rapid.seed", "RAPID_SEED", "1") // so that CI runs the same sequences each time
 			if b.name == "postgres" {
-				b.open(t) // or skip here
+				b.open(t) // skips here if there is no PostgreSQL, and not in the middle of a sequence
 			}
-			rapid.Check(t, func(rt *rapid.T) { live(rt, sequence{t, rt}, b.open) })
+			rapid.Check(t, func(rt *rapid.T) { runSequence(rt, sequence{t, rt}, b.open) })
 		})
 	}
 }
 
-// byDefault sets a flag of rapid's for a test, unless whoever runs it chose a value.
+// byDefault sets one of rapid's flags for the duration of a test, unless a value was chosen on the
+// command line or in the environment.
 func byDefault(t *testing.T, name, variable, value string) {
 	t.Helper()
 	f := flag.Lookup(name)
@@ -57,8 +59,8 @@ func byDefault(t *testing.T, name, variable, value string) {
 	t.Cleanup(func() { _ = f.Value.Set(f.DefValue) })
 }
 
-// sequence is one sequence of actions as a testing.TB: what fails, fails it, so that rapid can look
-// for a shorter one.
+// sequence is the testing.TB of one sequence of actions. It reports failures to rapid, which then
+// looks for a shorter sequence that fails.
 type sequence struct {
 	testing.TB
 	rt *rapid.T
@@ -77,7 +79,7 @@ func (s sequence) Errorf(f string, a ...any) { s.rt.Errorf(f, a...) }
 func (s sequence) Fatal(a ...any)            { s.rt.Fatal(a...) }
 func (s sequence) Fatalf(f string, a ...any) { s.rt.Fatalf(f, a...) }
 
-// machine is a server beside its model.
+// machine is a server together with its model.
 type machine struct {
 	*api
 	*model
@@ -85,11 +87,11 @@ type machine struct {
 	t     testing.TB
 	store storage.Store
 	clock *gatehousetest.Clock
-	sent  []string          // codes that were e-mailed, whatever became of them
-	last  map[string]string // the last of them, by DID and purpose
+	sent  []string          // all codes that were e-mailed, valid or not
+	last  map[string]string // the last code e-mailed, by DID and purpose
 }
 
-// What there is to choose from.
+// The values that inputs are drawn from.
 var (
 	someHandles   = []string{"alice.test", "bobby.test", "carol.test", "dylan.test"}
 	someEmails    = []string{"one@example.com", "two@example.com", "three@example.com"}
@@ -98,12 +100,12 @@ var (
 	someTimes     = []time.Duration{time.Minute, time.Minute, 15 * time.Minute, time.Hour, 2 * time.Hour, 3 * time.Hour, 26 * time.Hour, 10 * 24 * time.Hour, 91 * 24 * time.Hour}
 )
 
-// live is one sequence.
-func live(rt *rapid.T, t sequence, open func(testing.TB) storage.Store) {
+// runSequence runs one sequence of actions on a new server.
+func runSequence(rt *rapid.T, t sequence, open func(testing.TB) storage.Store) {
 	s := &machine{rt: rt, t: t, store: open(t), clock: gatehousetest.NewClock(), last: map[string]string{}}
 	s.model = &model{now: s.clock.Now, inviteOnly: s.flip("invite only"), web: s.seldom(3, "on the web"), reserved: map[string]bool{}, notices: map[notice]int{}}
-	s.hold = one(s, []time.Duration{0, 7 * 24 * time.Hour}, "handles are held for")
-	s.holdDeleted = one(s, []time.Duration{0, 0, 24 * time.Hour}, "those of deleted accounts for")
+	s.hold = pick(s, []time.Duration{0, 7 * 24 * time.Hour}, "handles are held for")
+	s.holdDeleted = pick(s, []time.Duration{0, 0, 24 * time.Hour}, "those of deleted accounts for")
 	s.start()
 	for len(s.people) == 0 {
 		s.signUp()
@@ -111,12 +113,12 @@ func live(rt *rapid.T, t sequence, open func(testing.TB) storage.Store) {
 	actions := s.actions()
 	rt.Repeat(map[string]func(*rapid.T){
 		"act": func(*rapid.T) {
-			s.wait(one(s, []time.Duration{time.Second, 0}, "after"))
-			one(s, actions, "does").do()
+			s.wait(pick(s, []time.Duration{time.Second, 0}, "after"))
+			pick(s, actions, "does").do()
 		},
 		"": func(*rapid.T) { s.compare(false) },
 	})
-	s.compareAtLast()
+	s.compareAtEnd()
 	s.stop()
 	problems, err := storage.Check(context.Background(), s.store, gatehouse.Collections()...)
 	if err != nil {
@@ -125,10 +127,10 @@ func live(rt *rapid.T, t sequence, open func(testing.TB) storage.Store) {
 	for _, p := range problems {
 		t.Errorf("the store is inconsistent: %v", p)
 	}
-	s.leftBehind()
+	s.checkNothingIsLeft()
 }
 
-// start starts a server, the first or another one with the data and the time of the one before.
+// start starts a server on the machine's store and clock.
 func (s *machine) start() {
 	s.api = newAPI(s.t, withStore(s.store), config(func(c *gatehouse.Config) {
 		c.Now, c.PublicURL = s.clock.Now, "http://localhost:2583"
@@ -146,7 +148,7 @@ func (s *machine) start() {
 	s.random = true
 }
 
-// stop stops the server, which then has sent all e-mails.
+// stop stops the server, after which all e-mails are sent, and checks the notices.
 func (s *machine) stop() {
 	s.Close()
 	got := map[notice]int{}
@@ -154,7 +156,7 @@ func (s *machine) stop() {
 		got[notice{m.Kind, m.To}]++
 	}
 	if !maps.Equal(got, s.notices) {
-		s.t.Errorf("the owners were told %v, want %v", got, s.notices)
+		s.t.Errorf("the notices sent are %v, want %v", got, s.notices)
 	}
 	clear(s.notices)
 }
@@ -164,7 +166,7 @@ func (s *machine) restart() {
 	s.start()
 }
 
-// action is one of the things that may happen.
+// action is one step of a sequence.
 type action struct {
 	name string
 	do   func()
@@ -172,7 +174,7 @@ type action struct {
 
 func (a action) GoString() string { return a.name }
 
-// actions are what may happen, the usual things more often.
+// actions returns the actions to draw from. Common ones are in it more often.
 func (s *machine) actions() []action {
 	var all []action
 	for _, a := range []struct {
@@ -187,7 +189,7 @@ func (s *machine) actions() []action {
 		{3, action{"requestEmailUpdate", s.requestUpdate}}, {6, action{"updateEmail", s.updateEmail}}, {3, action{"second factor", s.secure}},
 		{2, action{"requestAccountDelete", s.requestDelete}}, {2, action{"deleteAccount", s.deleteAccount}},
 		{1, action{"requestPlcOperationSignature", s.requestSignature}}, {3, action{"signPlcOperation", s.sign}},
-		{2, action{"guess", s.guess}}, {2, action{"look", s.look}},
+		{2, action{"guess", s.guess}}, {2, action{"look", s.readOnly}},
 		{1, action{"temp.addReservedHandle", s.reserveHandle}}, {1, action{"restart", s.restart}},
 		{3, action{"deactivateAccount", s.deactivate}}, {3, action{"activateAccount", s.activate}}, {3, action{"updateHandle", s.updateHandle}},
 		{2, action{"createInviteCode", s.createInvite}}, {1, action{"getAccountInviteCodes", s.ownInvites}},
@@ -205,7 +207,7 @@ func (s *machine) actions() []action {
 	return all
 }
 
-// expect holds an answer to a verdict, and reports whether it is a success.
+// expect fails the test unless the answer matches the verdict, and reports whether it is a success.
 func (s *machine) expect(a *answer, v verdict) bool {
 	s.t.Helper()
 	var got verdict
@@ -220,8 +222,9 @@ func (s *machine) expect(a *answer, v verdict) bool {
 	return v == fine
 }
 
-// evenly draws a number below another, all alike: rapid's own ranges prefer their ends.
-func evenly(n int) *rapid.Generator[int] {
+// uniform draws a number from 0 to n-1 with equal probability. rapid's own ranges prefer their
+// ends.
+func uniform(n int) *rapid.Generator[int] {
 	return rapid.Custom(func(t *rapid.T) int {
 		x := 0
 		for range 12 {
@@ -234,114 +237,117 @@ func evenly(n int) *rapid.Generator[int] {
 	})
 }
 
-// choice shows what was drawn, not its number.
-type choice[T any] struct{ is T }
+// choice has rapid print the value that was drawn instead of its index.
+type choice[T any] struct{ value T }
 
-func (c choice[T]) GoString() string { return fmt.Sprintf("%#v", c.is) }
+func (c choice[T]) GoString() string { return fmt.Sprintf("%#v", c.value) }
 
-// one draws one of some things.
-func one[T any](s *machine, of []T, label string) T {
-	return rapid.Map(evenly(len(of)), func(i int) choice[T] { return choice[T]{of[i]} }).Draw(s.rt, label).is
+// pick draws one element of a slice.
+func pick[T any](s *machine, of []T, label string) T {
+	return rapid.Map(uniform(len(of)), func(i int) choice[T] { return choice[T]{of[i]} }).Draw(s.rt, label).value
 }
 
 func (s *machine) flip(label string) bool { return rapid.Bool().Draw(s.rt, label) }
 
-// seldom is true once in some times.
+// seldom draws true with a probability of one in times.
 func (s *machine) seldom(times int, label string) bool {
-	return rapid.Map(evenly(times), func(i int) bool { return i == times-1 }).Draw(s.rt, label)
+	return rapid.Map(uniform(times), func(i int) bool { return i == times-1 }).Draw(s.rt, label)
 }
 
-// cased writes something in another case.
+// cased draws a spelling of a text in which the case may differ.
 func (s *machine) cased(text string) string {
-	return one(s, []string{text, text, strings.ToUpper(text), strings.ToUpper(text[:1]) + text[1:]}, "as typed")
+	return pick(s, []string{text, text, strings.ToUpper(text), strings.ToUpper(text[:1]) + text[1:]}, "as typed")
 }
 
-// pasted writes a handle or a DID as people paste it, and an address in another case.
+// pasted draws a spelling of a handle or a DID as people paste it. An e-mail address only differs
+// in case.
 func (s *machine) pasted(id string) string {
 	if strings.Contains(id, "@") {
 		return s.cased(id)
 	}
-	return one(s, []string{
+	return pick(s, []string{
 		id, id, strings.ToUpper(id), strings.ToUpper(id[:1]) + id[1:], " @" + id, "at://" + id, "https://bsky.app/profile/" + id, "\u202A" + id + ".\u202C",
 	}, "as pasted")
 }
 
-// anybody is an account, mostly one that exists.
+// anybody draws an account, usually one that isn't deleted.
 func (s *machine) anybody() *person {
 	some := s.live()
 	if len(some) == 0 || s.seldom(10, "gone") {
 		some = s.people
 	}
-	p := one(s, some, "whose")
-	if heir := s.find(p.did); heir != nil {
+	p := pick(s, some, "whose")
+	if heir := s.find(p.did); heir != nil { // another account has the DID by now
 		return heir
 	}
 	return p
 }
 
-// as draws a token to call a method with, mostly one that may, and says how that ends.
-func (s *machine) as(who caller) (*key, verdict) {
+// as draws a token for a call, usually one that is allowed, and returns the verdict on it.
+func (s *machine) as(who caller) (*bearerToken, verdict) {
 	s.t.Helper()
-	good := s.keysThat(func(k *key) bool { return s.allows(k, who) == fine })
+	good := s.tokensThat(func(k *bearerToken) bool { return s.allows(k, who) == fine })
 	if len(good) == 0 {
 		s.logInProperly()
-		good = s.keysThat(func(k *key) bool { return s.allows(k, who) == fine })
+		good = s.tokensThat(func(k *bearerToken) bool { return s.allows(k, who) == fine })
 	}
 	if len(good) > 0 && !s.seldom(6, "any token") {
-		return one(s, good, "token"), fine
+		return pick(s, good, "token"), fine
 	}
-	some := s.keys
+	some := s.tokens
 	if !s.seldom(4, "a refresh token too") {
-		some = s.keysThat(func(k *key) bool { return !k.refresh })
+		some = s.tokensThat(func(k *bearerToken) bool { return !k.refresh })
 	}
-	k := one(s, some, "any of the tokens")
+	k := pick(s, some, "any of the tokens")
 	return k, s.allows(k, who)
 }
 
-func (s *machine) keysThat(are func(*key) bool) []*key {
-	return slices.DeleteFunc(slices.Clone(s.keys), func(k *key) bool { return !are(k) })
+func (s *machine) tokensThat(match func(*bearerToken) bool) []*bearerToken {
+	return slices.DeleteFunc(slices.Clone(s.tokens), func(k *bearerToken) bool { return !match(k) })
 }
 
-// logInProperly opens sessions for all who can without further ado.
+// logInProperly opens a session for every account that can log in with only its password.
 func (s *machine) logInProperly() {
 	for _, p := range s.live() {
 		if p.takedown == 0 && p.password != "" && !p.factor {
 			a := s.login(p.did, p.password)
 			s.expect(a, fine)
-			p.deleteAfter = time.Time{} // called off
+			p.deleteAfter = time.Time{} // the login cancels a scheduled deletion
 			s.open(a, p, nil)
 		}
 	}
 }
 
-// open takes note of a new session and its tokens.
+// open adds a new session and its tokens to the model.
 func (s *machine) open(a *answer, p *person, with *app) {
 	o := &session{
-		of: p, app: with, created: s.now(), expires: s.now().Add(refreshLife),
+		owner: p, app: with, created: s.now(), expires: s.now().Add(refreshLife),
 		until: map[int]time.Time{}, ids: map[int]string{0: jti(s.t, a.text("refreshJwt"))},
 	}
 	p.sessions = append(p.sessions, o)
 	s.keep(a, p, o, 0)
 }
 
+// keep adds the tokens in an answer to the model.
 func (s *machine) keep(a *answer, p *person, o *session, generation int) {
-	k := key{of: p, session: o, generation: generation, takedown: p.takedown, passwords: p.passwords}
+	k := bearerToken{owner: p, session: o, generation: generation, takedown: p.takedown, passwords: p.passwords}
 	access, refresh := k, k
 	access.jwt, access.expires = a.text("accessJwt"), s.now().Add(accessLife)
 	refresh.jwt, refresh.expires, refresh.refresh = a.text("refreshJwt"), s.now().Add(refreshLife), true
-	s.keys = append(s.keys, &access, &refresh)
+	s.tokens = append(s.tokens, &access, &refresh)
 }
 
-// mailed takes note of a code that has to be in the mailbox.
-func (s *machine) mailed(p *person, purpose string) {
+// expectCode checks that a code was mailed and adds it to the model. A code with enough time left
+// must have been sent again.
+func (s *machine) expectCode(p *person, purpose string) {
 	s.t.Helper()
 	code := s.Mail.Code(p.email)
 	if len(code) != 11 {
-		s.t.Fatalf("a code is %q", code)
+		s.t.Fatalf("the mailed code %q doesn't have 11 characters", code)
 	}
 	if old := p.codes[purpose]; old != nil && old.expires.Sub(s.now()) >= resendLeft {
 		if code != old.text {
-			s.t.Fatalf("%s was mailed while %s is good", code, old.text)
+			s.t.Fatalf("the code %s was mailed while %s is still valid", code, old.text)
 		}
 		return
 	}
@@ -350,7 +356,7 @@ func (s *machine) mailed(p *person, purpose string) {
 	s.last[p.did+purpose] = code
 }
 
-// typed draws a code that somebody types, mostly the right one.
+// typed draws a code to enter, usually the right one in some spelling.
 func (s *machine) typed(p *person, purpose string) string {
 	const nonsense = "AAAAA-AAAAA"
 	right, stale := nonsense, nonsense
@@ -358,27 +364,27 @@ func (s *machine) typed(p *person, purpose string) string {
 		right = last
 	}
 	if len(s.sent) > 0 {
-		stale = one(s, s.sent, "any code")
+		stale = pick(s, s.sent, "any code")
 	}
-	return one(s, []string{right, right, right, right, " " + strings.ToLower(right) + " ", strings.ReplaceAll(right, "-", " \u2013 "), right[:10], nonsense, almost(right), stale}, "typed")
+	return pick(s, []string{right, right, right, right, " " + strings.ToLower(right) + " ", strings.ReplaceAll(right, "-", " \u2013 "), right[:10], nonsense, wrongCode(right), stale}, "typed")
 }
 
-// almost is a wrong code of which the half is right by which it is found.
-func almost(code string) string {
+// wrongCode returns a wrong code with the same first half, by which codes are looked up.
+func wrongCode(code string) string {
 	if strings.HasSuffix(code, "22222") {
 		return code[:6] + "33333"
 	}
 	return code[:6] + "22222"
 }
 
-// wait lets time pass, and the server do what it then has to.
+// wait advances the clock and has the server do the background work that is due.
 func (s *machine) wait(d time.Duration) {
 	s.t.Helper()
 	s.clock.Advance(d)
 	if err := s.Gatehouse.Maintain(context.Background()); err != nil {
 		s.t.Fatal(err)
 	}
-	s.passes()
+	s.timePasses()
 }
 
-func (s *machine) waitLong() { s.wait(one(s, someTimes, "time")) }
+func (s *machine) waitLong() { s.wait(pick(s, someTimes, "time")) }

@@ -16,12 +16,12 @@ import (
 	"github.com/gatehouse-at/gatehouse/accounts/did"
 )
 
-// spelling is a way to write a server's names, and what they mean.
+// spelling is a way to write a server's names in its Config, and the normal forms that follow.
 type spelling struct {
 	hostname, publicURL, domain string
 
 	did, endpoint, suffix string
-	// hosts are those at which the server's own document is.
+	// hosts are the Host headers with which the server's own DID document is served.
 	hosts []string
 }
 
@@ -42,7 +42,7 @@ var spellings = map[string]spelling{
 		"LocalHost:80", "", ".test",
 		"did:web:localhost", "http://localhost", ".test", []string{"localhost", "localhost:80", "LOCALHOST."},
 	},
-	"a port of its own": {
+	"a port that isn't the default": {
 		"LocalHost:2583", "", ".test",
 		"did:web:localhost%3A2583", "http://localhost:2583", ".test", []string{"localhost:2583", "LocalHost:2583"},
 	},
@@ -56,21 +56,21 @@ var spellings = map[string]spelling{
 	},
 }
 
-// endpointOf returns the endpoint in a DID document.
+// endpointOf returns the service endpoint in a DID document with one service.
 func endpointOf(t *testing.T, doc any) string {
 	t.Helper()
 	d, _ := doc.(object)
 	services, _ := d["service"].([]any)
 	if len(services) != 1 {
-		t.Fatalf("not one service in %v", doc)
+		t.Fatalf("the DID document has %d services, want 1: %v", len(services), doc)
 	}
 	endpoint, _ := services[0].(object)["serviceEndpoint"].(string)
 	return endpoint
 }
 
-// TestNamesHaveOneForm: however its names are written in the configuration, what the server says
-// and publishes has one form.
-func TestNamesHaveOneForm(t *testing.T) {
+// TestConfiguredNamesAreNormalized checks that everything the server answers and publishes has its
+// names in normal form, however they are spelled in the configuration.
+func TestConfiguredNamesAreNormalized(t *testing.T) {
 	t.Parallel()
 	for name, c := range spellings {
 		t.Run(name, func(t *testing.T) {
@@ -88,20 +88,20 @@ func TestNamesHaveOneForm(t *testing.T) {
 				}
 				code := s.newCode(1)
 				if prefix := strings.NewReplacer(".", "-", "%3A", "-").Replace(strings.TrimPrefix(c.did, "did:web:")) + "-"; !strings.HasPrefix(code, prefix) {
-					t.Errorf("an invite code is %s; want one of %s", code, prefix)
+					t.Errorf("the invite code is %s, want the prefix %s", code, prefix)
 				}
 
 				alice := s.signUp("alice" + c.suffix)
 				me := bearer(alice.AccessJWT)
 				op, err := (&did.Registrar{Directory: s.Gatehouse.Directory}).Data(context.Background(), syntax.DID(alice.DID))
 				if err != nil || op.Services[did.AtprotoPDS].Endpoint != c.endpoint {
-					t.Errorf("the directory has %+v, %v; want %s", op, err, c.endpoint)
+					t.Errorf("the directory has %+v, %v; want the endpoint %s", op, err, c.endpoint)
 				}
 				if got := s.login(alice.Handle, alice.Password).ok(); endpointOf(t, got["didDoc"]) != c.endpoint {
 					t.Errorf("createSession: %v", got)
 				}
 				if !strings.Contains(string(claimsOf(t, alice.AccessJWT)), `"aud":"`+c.did+`"`) {
-					t.Errorf("the audience isn't %s: %s", c.did, claimsOf(t, alice.AccessJWT))
+					t.Errorf("the audience of the access token isn't %s: %s", c.did, claimsOf(t, alice.AccessJWT))
 				}
 				services := s.do(me, "identity.getRecommendedDidCredentials", nil).ok()["services"].(object)
 				if services["atproto_pds"].(object)["endpoint"] != c.endpoint {
@@ -113,7 +113,7 @@ func TestNamesHaveOneForm(t *testing.T) {
 				}
 				s.do(me, "server.activateAccount", nil).ok()
 
-				// Nobody may have the server's own name as a handle, however it was written.
+				// The server's own name can't be a handle, however it is spelled.
 				if own := strings.TrimPrefix(c.did, "did:web:"); strings.HasSuffix(own, c.suffix) {
 					s.do(me, "identity.updateHandle", object{"handle": own}).refused(400, "HandleNotAvailable")
 				}
@@ -127,9 +127,9 @@ func TestNamesHaveOneForm(t *testing.T) {
 	}
 }
 
-// TestHostedWebDIDsNameTheNormalEndpoint: documents of hosted did:webs are made from the normalised
-// endpoint.
-func TestHostedWebDIDsNameTheNormalEndpoint(t *testing.T) {
+// TestHostedWebDIDDocumentsUseTheNormalizedEndpoint checks that the documents of hosted did:web
+// DIDs contain the server's endpoint in normal form.
+func TestHostedWebDIDDocumentsUseTheNormalizedEndpoint(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, s *api) {
 		alice := s.signUp("alice.test")
@@ -151,7 +151,7 @@ func TestHostedWebDIDsNameTheNormalEndpoint(t *testing.T) {
 	}))
 }
 
-// Endpoints as DID documents may have them, of a server at https://pds.test.
+// Endpoints in DID documents: spellings of https://pds.test, and others that resemble it.
 var (
 	sameEndpoints = []string{
 		"https://pds.test:443/", "https://PDS.Test", "HTTPS://pds.test", "https://pds.test.", "https://pds.test:443", "https://ｐｄｓ.test/",
@@ -169,9 +169,9 @@ func atPDSTest(c *gatehouse.Config) {
 	c.Hostname, c.PublicURL, c.DIDs.RotationKey = "pds.test", "https://pds.test", serversRotationKey
 }
 
-// TestEndpointsCompareByWhatTheyMean: the server knows its endpoint in a DID document in all
-// spellings, and lookalikes from it.
-func TestEndpointsCompareByWhatTheyMean(t *testing.T) {
+// TestEndpointsAreComparedInNormalForm checks that the server recognizes every spelling of its
+// endpoint in a DID document, and no lookalike.
+func TestEndpointsAreComparedInNormalForm(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, s *api) {
 		alice := s.signUp("alice.test")
@@ -207,7 +207,7 @@ func TestEndpointsCompareByWhatTheyMean(t *testing.T) {
 			}
 			s.do(me, "server.deactivateAccount", object{}).ok()
 			if !valid() {
-				t.Errorf("%s: checkAccountStatus says that the DID isn't valid", endpoint)
+				t.Errorf("%s: checkAccountStatus says that the DID is not valid", endpoint)
 			}
 			s.do(me, "server.activateAccount", nil).ok()
 		}
@@ -219,7 +219,7 @@ func TestEndpointsCompareByWhatTheyMean(t *testing.T) {
 		}
 		s.do(me, "server.deactivateAccount", object{}).ok()
 		for _, endpoint := range otherEndpoints {
-			s.setDID(t, alice.DID, naming(endpoint)) // as its owner may, from outside
+			s.setDID(t, alice.DID, naming(endpoint)) // as the owner may, without the server
 			if got := login(); got["didDoc"] != nil {
 				t.Errorf("%q: createSession: %v", endpoint, got)
 			}
@@ -231,9 +231,9 @@ func TestEndpointsCompareByWhatTheyMean(t *testing.T) {
 	}, config(atPDSTest))
 }
 
-// TestADocumentWithAMixedCaseEndpointStaysGood: a DID that names the endpoint as an older version
-// wrote it, in mixed case, still names this server.
-func TestADocumentWithAMixedCaseEndpointStaysGood(t *testing.T) {
+// TestMixedCaseEndpointInADIDDocumentStaysValid checks that a DID document with the endpoint in
+// mixed case, as an older version wrote it, still names this server.
+func TestMixedCaseEndpointInADIDDocumentStaysValid(t *testing.T) {
 	t.Parallel()
 	for _, b := range backends {
 		t.Run(b.name, func(t *testing.T) {
@@ -258,15 +258,15 @@ func TestADocumentWithAMixedCaseEndpointStaysGood(t *testing.T) {
 			s.do(me, "identity.updateHandle", object{"handle": "alicia.test"}).ok()
 			op, err := (&did.Registrar{Directory: s.Gatehouse.Directory}).Data(context.Background(), syntax.DID(alice.DID))
 			if err != nil || !slices.Equal(op.AlsoKnownAs, []string{"at://alicia.test"}) {
-				t.Errorf("the DID is %+v, %v", op, err)
+				t.Errorf("the DID document is %+v, %v", op, err)
 			}
 		})
 	}
 }
 
-// TestAnAccountMovesToAnEndpointAsTyped moves an account here with a DID in which its owner's
-// client wrote the endpoint in its own way.
-func TestAnAccountMovesToAnEndpointAsTyped(t *testing.T) {
+// TestMigrationAcceptsOtherSpellingsOfTheEndpoint moves an account to a server whose endpoint the
+// client spelled differently in the DID document.
+func TestMigrationAcceptsOtherSpellingsOfTheEndpoint(t *testing.T) {
 	t.Parallel()
 	for _, b := range backends {
 		t.Run(b.name, func(t *testing.T) {
@@ -287,16 +287,17 @@ func TestAnAccountMovesToAnEndpointAsTyped(t *testing.T) {
 			if got := to.do(me, "server.getSession", nil).ok(); got["active"] != true || endpointOf(t, got["didDoc"]) != "https://PDS.new.test:443/" {
 				t.Errorf("getSession: %v", got)
 			}
-			from.Clock.Advance(6 * time.Minute) // it remembers the document for some minutes
+			from.Clock.Advance(6 * time.Minute) // until the cached document has expired
 			if got := from.login(alice.DID, alice.Password).ok(); got["didDoc"] != nil {
-				t.Errorf("the old server takes the endpoint for its own: %v", got)
+				t.Errorf("the old server takes the new server's endpoint for its own: %v", got)
 			}
 		})
 	}
 }
 
-// TestAForeignDIDNamesTheEndpointAsTyped: did:web documents are written by hand.
-func TestAForeignDIDNamesTheEndpointAsTyped(t *testing.T) {
+// TestForeignDIDsMaySpellTheEndpointDifferently checks the endpoint in did:web documents that their
+// owners host, since these are written by hand.
+func TestForeignDIDsMaySpellTheEndpointDifferently(t *testing.T) {
 	t.Parallel()
 	var published atomic.Pointer[did.Data]
 	resolve := func(context.Context, syntax.DID) (json.RawMessage, error) {
@@ -324,8 +325,9 @@ func TestAForeignDIDNamesTheEndpointAsTyped(t *testing.T) {
 	}, config(atPDSTest), config(func(c *gatehouse.Config) { c.DIDs.Resolver = resolve }))
 }
 
-// TestAPublicURLBesideALocalNameIsSaidAloud: the log warns of it at start.
-func TestAPublicURLBesideALocalNameIsSaidAloud(t *testing.T) {
+// TestPublicURLWithALocalHostnameIsLogged checks that the server logs a warning at start if the
+// public URL is public and the hostname local.
+func TestPublicURLWithALocalHostnameIsLogged(t *testing.T) {
 	t.Parallel()
 	for publicURL, want := range map[string]bool{"https://PDS.example.com": true, "http://LocalHost:2583": false} {
 		var log strings.Builder
@@ -335,7 +337,7 @@ func TestAPublicURLBesideALocalNameIsSaidAloud(t *testing.T) {
 		s.do(nobody, "server.describeServer", nil).ok()
 		s.Close()
 		if got := strings.Contains(log.String(), "PublicURL is public and Hostname is local"); got != want {
-			t.Errorf("%s: %s", publicURL, log.String())
+			t.Errorf("%s: warned: %v, want %v: %s", publicURL, got, want, log.String())
 		}
 	}
 }

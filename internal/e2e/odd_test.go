@@ -12,25 +12,26 @@ import (
 	"github.com/gatehouse-at/gatehouse/internal/lexicons"
 )
 
-// TestOddInputs puts what nobody would type into each text of each method, with the rest as it
-// should be: whatever it is, no answer is an internal error.
-func TestOddInputs(t *testing.T) {
+// TestMalformedInputIsNeverAnInternalError sends malformed text in each text field of each method,
+// with the other fields valid, and checks that no answer is an internal error.
+func TestMalformedInputIsNeverAnInternalError(t *testing.T) {
 	t.Parallel()
 	catalog, err := lexicons.Load()
 	if err != nil {
 		t.Fatal(err)
 	}
 	texts := map[string]string{
-		"nothing": "", "a zero": "a\x00b", "controls": "a\r\n\t\x1b[31mb", "many letters": strings.Repeat("å", 1200), "a path": "../../%2e%2e/",
-		"half a pair": `\ud800`, "not ASCII": "☃", "spaces": "  ", "a DID with a zero": "did:web:a\x00b", "a long DID": "did:web:" + strings.Repeat("a", 1500) + ".test",
-		"an address with a zero": "a\x00@example.com", "a long handle": strings.Repeat("a.", 126) + "test",
+		"empty text": "", "a NUL byte": "a\x00b", "control characters": "a\r\n\t\x1b[31mb", "long text": strings.Repeat("å", 1200), "a path": "../../%2e%2e/",
+		"half of a surrogate pair": `\ud800`, "a non-ASCII character": "☃", "spaces": "  ", "a DID with a NUL byte": "did:web:a\x00b",
+		"a long DID": "did:web:" + strings.Repeat("a", 1500) + ".test", "an e-mail address with a NUL byte": "a\x00@example.com",
+		"a long handle": strings.Repeat("a.", 126) + "test",
 	}
 	onEach(t, func(t *testing.T, s *api) {
 		for i, nsid := range catalog.Methods("com.atproto.server.", "com.atproto.admin.", "com.atproto.identity.", "com.atproto.temp.") {
 			m, _ := catalog.Method(nsid)
 			method := strings.TrimPrefix(nsid, "com.atproto.")
 			if s.do(nobody, method, nil).status == http.StatusNotImplemented {
-				continue // another part of the protocol
+				continue // not one of Gatehouse's methods
 			}
 			label := fmt.Sprintf("alice%d", i)
 			alice := s.CreateAccount(label + ".test")

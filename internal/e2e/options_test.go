@@ -9,8 +9,9 @@ import (
 	"github.com/gatehouse-at/gatehouse/accounts/mail"
 )
 
-// TestTheLeastTimeToDeletionIsTheOperators, who may make it longer than three days, or shorter.
-func TestTheLeastTimeToDeletionIsTheOperators(t *testing.T) {
+// TestMinDeletionDelayIsConfigurable checks delays that are longer and shorter than the default of
+// three days.
+func TestMinDeletionDelayIsConfigurable(t *testing.T) {
 	t.Parallel()
 	for _, least := range []time.Duration{time.Hour, 10 * 24 * time.Hour} {
 		s := newAPI(t, config(func(c *gatehouse.Config) { c.MinDeletionDelay = least }))
@@ -19,37 +20,37 @@ func TestTheLeastTimeToDeletionIsTheOperators(t *testing.T) {
 		s.Clock.Advance(least - time.Second)
 		s.maintain()
 		if !s.exists(alice.DID) {
-			t.Errorf("with %v the account is gone before", least)
+			t.Errorf("the account was deleted before the delay of %v", least)
 		}
 		s.Clock.Advance(2 * time.Second)
 		s.maintain()
 		if s.exists(alice.DID) {
-			t.Errorf("with %v the account is there after", least)
+			t.Errorf("the account was not deleted after the delay of %v", least)
 		}
 	}
 }
 
-// TestPunycodeHandlesAreTheOperatorsChoice: they can be signed up where the operator allows them.
-func TestPunycodeHandlesAreTheOperatorsChoice(t *testing.T) {
+// TestPunycodeHandlesCanBeAllowed signs up with an xn-- handle on a server that allows them.
+func TestPunycodeHandlesCanBeAllowed(t *testing.T) {
 	t.Parallel()
 	s := newAPI(t, config(func(c *gatehouse.Config) { c.Handles.AllowPunycode = true }))
 	s.signUp("xn--80ak6aa92e.test")
 }
 
-// TestMutedNotices are not sent, and the others are.
+// TestMutedNotices checks that muted kinds of notices are not sent and others still are.
 func TestMutedNotices(t *testing.T) {
 	t.Parallel()
 	s := newAPI(t, config(func(c *gatehouse.Config) { c.Mail.MuteNotices = []mail.Kind{mail.AppPasswordCreated} }))
 	alice := s.signUp("alice.test")
 	s.do(bearer(alice.AccessJWT), "server.createAppPassword", object{"name": "app"}).ok()
 	s.do(bearer(alice.AccessJWT), "server.deactivateAccount", object{}).ok()
-	s.Mail.Notice(mail.AccountDeactivated, alice.Email) // what comes after has come
+	s.Mail.Notice(mail.AccountDeactivated, alice.Email) // a later notice has arrived, so earlier ones would have
 	if sent := s.mails(alice.Email, appPasswordCreated...); len(sent) != 0 {
 		t.Errorf("a muted notice was sent: %v", sent)
 	}
 }
 
-// TestNoticesHaveTheirKinds, which the other tests know by their subjects.
+// TestNoticesHaveTheirKinds checks the Kind of notices, which other tests find by their subjects.
 func TestNoticesHaveTheirKinds(t *testing.T) {
 	t.Parallel()
 	s := newAPI(t)

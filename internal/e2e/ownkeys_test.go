@@ -23,12 +23,13 @@ import (
 	"github.com/gatehouse-at/gatehouse/storage"
 )
 
-// Tests of owners who hold the rotation keys of their did:plc themselves: the server can't change
-// the DID, and takes over what they publish.
+// Tests of users who hold the rotation keys of their did:plc themselves. The server can't change
+// such a DID, so users publish a change first and then ask the server to adopt it.
 
+// notOurs is how refusals begin when the server would have to change a DID and has no key for it.
 const notOurs = "The rotation keys of the DID do not include the server's: "
 
-// owner is the owner of an account, with a rotation key of their own.
+// owner is an account whose user holds a rotation key of its DID.
 type owner struct {
 	*gatehousetest.Account
 	s         *api
@@ -36,7 +37,7 @@ type owner struct {
 	rotation  *atcrypto.PrivateKeyK256
 }
 
-// publish changes the owner's DID, without the server.
+// publish changes the DID with the user's rotation key, without the server.
 func (o *owner) publish(change func(*did.Operation)) {
 	o.s.t.Helper()
 	if err := o.directory.Submit(o.s.t.Context(), syntax.DID(o.DID), o.sign(change)); err != nil {
@@ -44,7 +45,7 @@ func (o *owner) publish(change func(*did.Operation)) {
 	}
 }
 
-// sign makes the operation that follows the last one.
+// sign returns a signed operation that follows the last one.
 func (o *owner) sign(change func(*did.Operation)) *did.Operation {
 	o.s.t.Helper()
 	op, err := o.last().Next()
@@ -58,7 +59,7 @@ func (o *owner) sign(change func(*did.Operation)) *did.Operation {
 	return op
 }
 
-// last is the last operation of the DID.
+// last returns the last operation of the DID.
 func (o *owner) last() *did.Operation {
 	o.s.t.Helper()
 	log, err := o.directory.Log(o.s.t.Context(), syntax.DID(o.DID))
@@ -68,7 +69,7 @@ func (o *owner) last() *did.Operation {
 	return log[len(log)-1]
 }
 
-// comes signs up with a DID that has only its owner's rotation key. The account isn't activated.
+// comes signs up with a DID whose only rotation key is the user's. The account isn't activated.
 func (s *api) comes(directory did.Directory) *owner {
 	s.t.Helper()
 	stranger := outsiderIn(s.t, directory)
@@ -77,13 +78,13 @@ func (s *api) comes(directory did.Directory) *owner {
 	return &owner{came.account, s, directory, stranger.key}
 }
 
-// recommended is the key that the server has for the account.
+// recommended returns the signing key that the server has for the account, as a did:key.
 func (o *owner) recommended() string {
 	o.s.t.Helper()
 	return o.credentials()["verificationMethods"].(object)["atproto"].(string)
 }
 
-// serversKey is the server's rotation key.
+// serversKey returns the server's rotation key as a did:key.
 func (o *owner) serversKey() string {
 	o.s.t.Helper()
 	return o.credentials()["rotationKeys"].([]any)[0].(string)
@@ -94,7 +95,7 @@ func (o *owner) credentials() object {
 	return o.s.do(bearer(o.AccessJWT), "identity.getRecommendedDidCredentials", nil).ok()
 }
 
-// setUp has the DID name the account and this server, and no rotation key but the owner's.
+// setUp points the DID to the account and this server. Its only rotation key stays the user's.
 func (o *owner) setUp() {
 	o.s.t.Helper()
 	key := o.recommended()
@@ -105,7 +106,7 @@ func (o *owner) setUp() {
 	})
 }
 
-// movedIn is such an owner with an activated account.
+// movedIn returns such an account after setUp and activation.
 func (s *api) movedIn() *owner {
 	s.t.Helper()
 	o := s.comes(s.Gatehouse.Directory)
@@ -119,8 +120,8 @@ func (o *owner) rename(handle string) *answer {
 	return o.s.rename(o.Account, handle)
 }
 
-// is checks that the account has a handle, and that the handle leads to it.
-func (o *owner) is(handle string) {
+// hasHandle checks that the account has a handle and that the handle resolves to it.
+func (o *owner) hasHandle(handle string) {
 	o.s.t.Helper()
 	if got := o.s.do(bearer(o.AccessJWT), "server.getSession", nil).ok()["handle"]; got != handle {
 		o.s.t.Errorf("the account's handle is %v, want %s", got, handle)
@@ -130,13 +131,13 @@ func (o *owner) is(handle string) {
 	}
 }
 
-// freed checks that somebody else can get a handle at once.
+// freed checks that another account can take a handle immediately.
 func (s *api) freed(handle string) {
 	s.t.Helper()
 	s.rename(s.someone(), handle).ok()
 }
 
-// quiet checks that a server has logged no errors.
+// quiet checks that no errors were logged.
 func (l *logbook) quiet(t *testing.T) {
 	t.Helper()
 	for _, line := range l.lines("ERROR") {
@@ -144,7 +145,9 @@ func (l *logbook) quiet(t *testing.T) {
 	}
 }
 
-func anOwnerMovesInAndComesBack(t *testing.T, s *api) {
+// activationWithAUsersKey activates an account once its DID document is right, and again after
+// deactivations.
+func activationWithAUsersKey(t *testing.T, s *api) {
 	o := s.comes(s.Gatehouse.Directory)
 	me := bearer(o.AccessJWT)
 	activate := func() *answer { t.Helper(); return s.do(me, "server.activateAccount", nil) }
@@ -187,18 +190,18 @@ func anOwnerMovesInAndComesBack(t *testing.T, s *api) {
 	o.publish(func(op *did.Operation) { op.SetHandle(syntax.Handle(o.Handle)) })
 	valid(true)
 	activate().ok()
-	o.is(o.Handle)
-	// From now on everybody is told where the DID leads, whatever was remembered until then.
+	o.hasHandle(o.Handle)
+	// The new document is served immediately, although an older one was cached.
 	for method, got := range map[string]object{
 		"getSession": s.do(me, "server.getSession", nil).ok(),
 		"resolveDid": s.do(nobody, "identity.resolveDid", object{"did": o.DID}).ok(),
 	} {
 		if doc, err := json.Marshal(got["didDoc"]); err != nil || !contains(string(doc), s.URL, "at://"+o.Handle) {
-			t.Errorf("%s: %s, %v; want the document that names %s and %s", method, doc, err, s.URL, o.Handle)
+			t.Errorf("%s: %s, %v; want a document with %s and %s", method, doc, err, s.URL, o.Handle)
 		}
 	}
 
-	// It goes and comes back, by its own wish and by an admin's.
+	// The account is deactivated and activated again, by its owner and by an admin.
 	s.do(me, "server.deactivateAccount", object{}).ok()
 	valid(true)
 	activate().ok()
@@ -215,7 +218,7 @@ func anOwnerMovesInAndComesBack(t *testing.T, s *api) {
 		t.Errorf("the rotation keys are %v", got)
 	}
 
-	// Not while the DID names somebody else, though.
+	// It can't be activated while the DID names another account's handle.
 	bob := s.someone()
 	decide(true).ok()
 	o.publish(func(op *did.Operation) { op.SetHandle(syntax.Handle(bob.Handle)) })
@@ -223,12 +226,13 @@ func anOwnerMovesInAndComesBack(t *testing.T, s *api) {
 	activate().refused(400, "InvalidRequest", handleFirst)
 	decide(false).refused(400, "InvalidRequest", handleFirst)
 
-	// With the server's key the server sees to the handle.
+	// Once the DID has the server's rotation key, the server corrects the handle itself.
 	o.publish(func(op *did.Operation) { op.RotationKeys = append(op.RotationKeys, o.serversKey()) })
 	activate().ok()
 }
 
-func anOwnerChangesTheHandle(t *testing.T, s *api) {
+// handleChangeWithAUsersKey changes the handle, which is refused until the DID document has it.
+func handleChangeWithAUsersKey(t *testing.T, s *api) {
 	for name, ask := range map[string]func(o *owner, handle string) *answer{
 		"the owner": (*owner).rename,
 		"an admin": func(o *owner, handle string) *answer {
@@ -240,32 +244,32 @@ func anOwnerChangesTheHandle(t *testing.T, s *api) {
 		early := func(handle string) {
 			t.Helper()
 			ask(o, handle).refused(400, "InvalidRequest", notOurs+"set its handle to at://"+strings.ToLower(handle)+" in the DID first, then ask again")
-			o.is(old)
+			o.hasHandle(old)
 			s.freed(strings.ToLower(handle))
 		}
 		early(strings.ToUpper(other[:1]) + other[1:])
 		s.maintain()
-		o.is(old)
+		o.hasHandle(old)
 
-		// The handle that counts is the first one.
+		// Only the first handle in alsoKnownAs counts.
 		o.publish(func(op *did.Operation) { op.AlsoKnownAs = append(op.AlsoKnownAs, "at://"+wish) })
 		before := len(s.log(o))
 		ask(o, wish).refused(400, "InvalidRequest")
 		o.publish(func(op *did.Operation) { op.SetHandle(syntax.Handle(wish)) })
 		ask(o, wish).ok()
-		ask(o, wish).ok() // again
-		o.is(wish)
+		ask(o, wish).ok() // repeating it does no harm
+		o.hasHandle(wish)
 		if after := len(s.log(o)); after != before+1 {
-			t.Errorf("by %s: %d operations, want %d: the owner's alone", name, after, before+1)
+			t.Errorf("by %s: the DID has %d operations, want %d, with none by the server", name, after, before+1)
 		}
 		s.freed(old)
 		old = wish
 		early(newHandle())
 
-		// A foreign handle has to lead to the DID besides.
+		// A handle on a foreign domain also has to resolve to the DID.
 		o.publish(func(op *did.Operation) { op.SetHandle("foreign.example.com") })
 		ask(o, "foreign.example.com").refused(400, "InvalidRequest", "External handle did not resolve to DID")
-		o.is(old)
+		o.hasHandle(old)
 	}
 }
 
@@ -279,15 +283,15 @@ func (s *api) log(o *owner) []*did.Operation {
 	return log
 }
 
-func anOwnerDoesNotGetWhatIsSomebodyElses(t *testing.T, s *api) {
+func publishedHandleOfAnotherAccount(t *testing.T, s *api) {
 	o, bob := s.movedIn(), s.someone()
 	o.publish(func(op *did.Operation) { op.SetHandle(syntax.Handle(bob.Handle)) })
 	o.rename(bob.Handle).refused(400, "HandleNotAvailable", "Handle already taken: "+bob.Handle)
 	s.give(o.Account, bob.Handle).refused(400, "HandleNotAvailable", "Handle already taken: "+bob.Handle)
 	s.maintain()
-	o.is(o.Handle)
+	o.hasHandle(o.Handle)
 	if got := s.do(nobody, "identity.resolveHandle", object{"handle": bob.Handle}).ok(); got["did"] != bob.DID {
-		t.Errorf("%s leads to %v", bob.Handle, got)
+		t.Errorf("%s resolves to %v, want %s", bob.Handle, got, bob.DID)
 	}
 	if got := s.do(nobody, "identity.resolveIdentity", object{"identifier": o.DID}).ok(); got["handle"] != "handle.invalid" {
 		t.Errorf("resolveIdentity: %v", got)
@@ -296,7 +300,8 @@ func anOwnerDoesNotGetWhatIsSomebodyElses(t *testing.T, s *api) {
 	o.rename("admin.test").refused(400, "HandleNotAvailable", "Reserved handle")
 }
 
-func anOwnerGetsANewKey(t *testing.T, s *api) {
+// signingKeyWithAUsersKey changes the signing key, which is refused until the DID document has it.
+func signingKeyWithAUsersKey(t *testing.T, s *api) {
 	o, bob := s.movedIn(), s.someone()
 	reserve := func(id string) string {
 		t.Helper()
@@ -314,7 +319,8 @@ func anOwnerGetsANewKey(t *testing.T, s *api) {
 		t.Helper()
 		o.publish(func(op *did.Operation) { op.VerificationMethods[did.AtprotoKey] = key })
 	}
-	// signs demands that the account has a key, and that what it signs is taken for its word.
+	// signs checks that the account has the key and that its service tokens verify with the DID
+	// document.
 	signs := func(want string) {
 		t.Helper()
 		if got := o.recommended(); got != want {
@@ -327,12 +333,12 @@ func anOwnerGetsANewKey(t *testing.T, s *api) {
 		}
 	}
 	first, second := o.recommended(), reserve("")
-	task := func(key string) string {
+	instruction := func(key string) string {
 		return notOurs + "set its verification method atproto to " + key + " in the DID first, then ask again"
 	}
-	set(second).refused(400, "InvalidRequest", task(second))
+	set(second).refused(400, "InvalidRequest", instruction(second))
 	signs(first)
-	s.do(admin, "admin.updateAccountSigningKey", object{"did": bob.DID, "signingKey": second}).ok() // nothing keeps it
+	s.do(admin, "admin.updateAccountSigningKey", object{"did": bob.DID, "signingKey": second}).ok() // the refused key stays available
 	second = reserve("")
 	publish(second)
 	set(second).ok()
@@ -340,7 +346,7 @@ func anOwnerGetsANewKey(t *testing.T, s *api) {
 	signs(second)
 	s.told(o.Email, keysChanged...)
 
-	// What isn't reserved for the account isn't taken over, whatever the DID says.
+	// A key that isn't reserved for the account isn't adopted, even if the DID document has it.
 	outside := didKey(t, privateKey(t))
 	for _, key := range []string{outside, reserve(bob.DID), first} {
 		publish(key)
@@ -349,26 +355,26 @@ func anOwnerGetsANewKey(t *testing.T, s *api) {
 	publish(second)
 	signs(second)
 
-	// A rotation names the key that it has made, and the same one until it is published.
+	// A rotation refuses with the key that it generated, and with the same one until it is published.
 	id := syntax.DID(o.DID)
 	key, err := s.Gatehouse.Accounts.RotateSigningKey(t.Context(), id)
-	if !errors.Is(err, did.ErrNotController) || !errors.Is(err, accounts.ErrInvalidRequest) || err.Error() != task(key) {
-		t.Fatalf("a rotation before its time: %s, %v", key, err)
+	if !errors.Is(err, did.ErrNotController) || !errors.Is(err, accounts.ErrInvalidRequest) || err.Error() != instruction(key) {
+		t.Fatalf("a rotation before the key is published: %s, %v", key, err)
 	}
 	if again, err := s.Gatehouse.Accounts.RotateSigningKey(t.Context(), id); again != key || err == nil {
-		t.Errorf("once more: %s, %v; want %s", again, err, key)
+		t.Errorf("a second rotation before the key is published: %s, %v; want %s and an error", again, err, key)
 	}
 	signs(second)
 	publish(key)
 	if again, err := s.Gatehouse.Accounts.RotateSigningKey(t.Context(), id); again != key || err != nil {
-		t.Errorf("after it was published: %s, %v; want %s", again, err, key)
+		t.Errorf("a rotation after the key was published: %s, %v; want %s", again, err, key)
 	}
 	signs(key)
 }
 
-// anOwnerTakesTheServersKeyOut after a sign-up here, where they named a recovery key of their own,
-// and puts it back again.
-func anOwnerTakesTheServersKeyOut(t *testing.T, s *api) {
+// removingTheServersKey signs up here with a recovery key, removes the server's rotation key from
+// the DID, and adds it back.
+func removingTheServersKey(t *testing.T, s *api) {
 	key := privateKey(t)
 	o := &owner{s.signUp(newHandle(), object{"recoveryKey": didKey(t, key)}), s, s.Gatehouse.Directory, key}
 	me := bearer(o.AccessJWT)
@@ -377,42 +383,42 @@ func anOwnerTakesTheServersKeyOut(t *testing.T, s *api) {
 		t.Helper()
 		return s.do(me, "identity.signPlcOperation", plcInput(o.Account, code))
 	}
-	const task = notOurs + "sign PLC operations with a rotation key of your own, or add the server's first"
+	const instruction = notOurs + "sign PLC operations with a rotation key of your own, or add the server's first"
 	request().ok()
 	code := s.code(o.Email, plcMail)
 	o.publish(func(op *did.Operation) { op.RotationKeys = op.RotationKeys[:1] })
 
 	sign("AAAAA-AAAAA").refused(400, "InvalidToken", "Token is invalid")
-	sign(code).refused(400, "InvalidRequest", task)
+	sign(code).refused(400, "InvalidRequest", instruction)
 	sent := len(s.mails(o.Email))
-	request().refused(400, "InvalidRequest", task)
+	request().refused(400, "InvalidRequest", instruction)
 	if n := len(s.mails(o.Email)); n != sent {
-		t.Errorf("%d e-mails, and %d before: a code was mailed that is good for nothing", n, sent)
+		t.Errorf("%d e-mails, want still %d: a code was mailed that can't be used", n, sent)
 	}
 	wish := newHandle()
 	o.rename(wish).refused(400, "InvalidRequest", notOurs+"set its handle to at://"+wish+" in the DID first, then ask again")
-	o.is(o.Handle)
+	o.hasHandle(o.Handle)
 	s.do(me, "server.deactivateAccount", object{}).ok()
 	s.do(me, "server.activateAccount", nil).ok()
 
-	// An operation that has the server's key again comes through this server, too.
+	// The operation that adds the server's key back can be submitted through this server.
 	op := o.sign(func(op *did.Operation) { op.RotationKeys = append(op.RotationKeys, o.serversKey()) })
 	s.do(me, "identity.submitPlcOperation", object{"operation": op}).ok()
-	s.do(me, "identity.submitPlcOperation", object{"operation": op}).ok() // the answer may get lost
+	s.do(me, "identity.submitPlcOperation", object{"operation": op}).ok() // as a client does that lost the answer
 	signed := sign(code).ok()["operation"]
 	sign(code).refused(400, "InvalidToken", "Token is invalid")
 	s.do(me, "identity.submitPlcOperation", object{"operation": signed}).ok()
 	s.do(me, "identity.submitPlcOperation", object{"operation": signed}).ok()
 	o.rename(wish).ok()
-	o.is(wish)
+	o.hasHandle(wish)
 	if got := o.last().Data(syntax.DID(o.DID)); got.Handle() != wish || len(got.AlsoKnownAs) != 2 {
-		t.Errorf("the DID says %v", got.AlsoKnownAs)
+		t.Errorf("the DID document has alsoKnownAs %v", got.AlsoKnownAs)
 	}
 }
 
-// whatEndedTakesNothingOver: a session that has ended, whether of the owner or of a thief, doesn't
-// take over what the DID says, and neither does the token of an account that is taken down.
-func whatEndedTakesNothingOver(t *testing.T, s *api) {
+// endedSessionsAdoptNothing checks that a session that has ended can't have the server adopt what
+// the DID document says, and neither can the token of an account that is taken down.
+func endedSessionsAdoptNothing(t *testing.T, s *api) {
 	for _, e := range append([]ending{revocation}, endings...) {
 		o := s.movedIn()
 		before, wish := o.Handle, newHandle()
@@ -426,7 +432,7 @@ func whatEndedTakesNothingOver(t *testing.T, s *api) {
 		o.publish(func(op *did.Operation) { op.SetHandle(syntax.Handle(wish)) })
 		e.end(s, o.Account)
 		e.refuses(s.rename(&thief, wish))
-		if e.name != revocation.name { // app passwords activate nothing anyway
+		if e.name != revocation.name { // app passwords can't activate accounts anyway
 			e.refuses(s.do(bearer(thief.AccessJWT), "server.activateAccount", nil))
 		}
 		if e.name == "a takedown" {
@@ -441,36 +447,36 @@ func whatEndedTakesNothingOver(t *testing.T, s *api) {
 		s.freed(wish)
 	}
 
-	// An app password changes handles as long as it isn't revoked, and activates nothing.
+	// An app password can change the handle until it is revoked, but can't activate the account.
 	o := s.movedIn()
 	_, app := s.appLogin(o.Account, "app", true)
 	thief := &gatehousetest.Account{AccessJWT: app["accessJwt"].(string)}
 	wish := newHandle()
 	s.rename(thief, wish).refused(400, "InvalidRequest", notOurs+"set its handle to at://"+wish+" in the DID first, then ask again")
 	o.publish(func(op *did.Operation) { op.SetHandle(syntax.Handle(wish)) })
-	s.rename(s.someone(), wish).ok() // whoever comes first: what only the DID says is kept for nobody
+	s.rename(s.someone(), wish).ok() // a handle that is only in a DID document isn't held for its account
 	s.rename(thief, wish).refused(400, "HandleNotAvailable", "Handle already taken: "+wish)
 	wish = newHandle()
 	o.publish(func(op *did.Operation) { op.SetHandle(syntax.Handle(wish)) })
 	s.rename(thief, wish).ok()
-	o.is(wish)
+	o.hasHandle(wish)
 	s.do(bearer(o.AccessJWT), "server.deactivateAccount", object{}).ok()
 	s.do(bearer(thief.AccessJWT), "server.activateAccount", nil).refused(400, "InvalidToken", "Bad token scope")
 
-	// A key is taken over by admins alone.
+	// Only admins can have the server adopt a key.
 	key := s.do(nobody, "server.reserveSigningKey", object{"did": o.DID}).text("signingKey")
 	o.publish(func(op *did.Operation) { op.VerificationMethods[did.AtprotoKey] = key })
 	for _, token := range []string{o.AccessJWT, thief.AccessJWT, s.someone().AccessJWT} {
 		s.do(bearer(token), "admin.updateAccountSigningKey", object{"did": o.DID, "signingKey": key}).refused(403, "Forbidden", adminsOnly)
 	}
 	if got := o.recommended(); got == key {
-		t.Error("a user has taken a key over")
+		t.Error("the server adopted a key on a user's request")
 	}
 }
 
-// operationsNameWhatIsWrong goes through what can be wrong with an operation to sign and one to
-// submit. None of these uses up the code.
-func operationsNameWhatIsWrong(t *testing.T, s *api) {
+// invalidOperations checks the errors for invalid operations to sign and to submit. None of them
+// uses up the code.
+func invalidOperations(t *testing.T, s *api) {
 	key := privateKey(t)
 	o := &owner{s.signUp(newHandle(), object{"recoveryKey": didKey(t, key)}), s, s.Gatehouse.Directory, key}
 	me := bearer(o.AccessJWT)
@@ -540,10 +546,10 @@ func operationsNameWhatIsWrong(t *testing.T, s *api) {
 		if !strings.HasPrefix(message, "Invalid operation: "+want) || a.status != 400 || a.object["error"] != "InvalidRequest" {
 			t.Errorf("submitPlcOperation: %d %s; want %q", a.status, a.body, want)
 		}
-		// Where anyone may submit operations, the answer is as good.
+		// The local directory, to which anybody may submit operations, answers with the same text.
 		status, body := s.directory(o.DID, bad)
 		if status != 400 || want != "type must be plc_operation" && !strings.Contains(body, jsonText(want)) {
-			t.Errorf("the directory: %d %s; want %q", status, body, want)
+			t.Errorf("the local directory: %d %s; want %q", status, body, want)
 		}
 	}
 	same := o.sign(func(*did.Operation) {})
@@ -557,13 +563,14 @@ func operationsNameWhatIsWrong(t *testing.T, s *api) {
 	}).refused(400, "InvalidRequest", "Invalid recovery key: recoveryKey must be a K-256 or P-256 did:key")
 }
 
+// fill adds services until an operation is too large.
 func fill(services object) {
 	for i := range 8 {
 		services[fmt.Sprint("x", i)] = object{"type": "x", "endpoint": strings.Repeat("x", 500)}
 	}
 }
 
-// jsonText is a text as it stands in JSON.
+// jsonText returns a text with the escapes of a JSON string.
 func jsonText(s string) string {
 	b, _ := json.Marshal(s)
 	return strings.Trim(string(b), `"`)
@@ -584,25 +591,26 @@ func (s *api) directory(id string, op object) (int, string) {
 	return s.fetch(req)
 }
 
-// TestOwnersOfTheirKeys goes through all that such owners do, on one server, which logs no errors.
-func TestOwnersOfTheirKeys(t *testing.T) {
+// TestUserHeldRotationKeys checks everything that users with rotation keys can do, on one server,
+// and that the server logs no errors meanwhile.
+func TestUserHeldRotationKeys(t *testing.T) {
 	t.Parallel()
 	log := new(logbook)
 	onEachStage(t, []scene{
-		{"an owner moves in and comes back", anOwnerMovesInAndComesBack},
-		{"an owner changes the handle", anOwnerChangesTheHandle},
-		{"an owner does not get what is somebody else's", anOwnerDoesNotGetWhatIsSomebodyElses},
-		{"an owner gets a new key", anOwnerGetsANewKey},
-		{"an owner takes the server's key out", anOwnerTakesTheServersKeyOut},
-		{"what ended takes nothing over", whatEndedTakesNothingOver},
-		{"operations name what is wrong", operationsNameWhatIsWrong},
+		{"activation", activationWithAUsersKey},
+		{"change of handle", handleChangeWithAUsersKey},
+		{"published handle of another account", publishedHandleOfAnotherAccount},
+		{"change of signing key", signingKeyWithAUsersKey},
+		{"removing the server's key", removingTheServersKey},
+		{"ended sessions adopt nothing", endedSessionsAdoptNothing},
+		{"invalid operations", invalidOperations},
 	}, logged(log))
 	log.quiet(t)
 }
 
-// TestAVetoOfWhatAnOwnerPublished: a hook refuses a change that the owner has published. The server
-// can't revert that, and doesn't try.
-func TestAVetoOfWhatAnOwnerPublished(t *testing.T) {
+// TestHookRefusesAPublishedChange has a hook refuse a change that the user has published. The
+// server can't revert the operation and doesn't try.
+func TestHookRefusesAPublishedChange(t *testing.T) {
 	t.Parallel()
 	log, vetoed := new(logbook), new(atomic.Bool)
 	onEach(t, func(t *testing.T, s *api) {
@@ -625,27 +633,27 @@ func TestAVetoOfWhatAnOwnerPublished(t *testing.T) {
 			vetoed.Store(true)
 			c.ask().refused(400, "InvalidRequest", "not in my house")
 			vetoed.Store(false)
-			for range 26 { // longer than the server would insist
+			for range 26 { // longer than the server would retry
 				s.maintain()
 				s.Clock.Advance(time.Hour)
 			}
 			s.again(o.Account)
 			if n := len(s.log(o)); n != operations {
-				t.Errorf("%d operations, and %d before the veto", n, operations)
+				t.Errorf("the DID has %d operations, want still %d", n, operations)
 			}
-			o.is(before)
-			c.ask().ok() // the hook has nothing against it any more
+			o.hasHandle(before)
+			c.ask().ok() // the hook allows it now
 			before = "published.test"
 		}
-		o.is("published.test")
+		o.hasHandle("published.test")
 
-		// What was vetoed is kept from nobody.
+		// A handle that the hook refused can be taken by another account.
 		o.publish(func(op *did.Operation) { op.SetHandle("vetoed.test") })
 		vetoed.Store(true)
 		o.rename("vetoed.test").refused(400, "InvalidRequest", "not in my house")
 		vetoed.Store(false)
 		s.freed("vetoed.test")
-		o.is("published.test")
+		o.hasHandle("published.test")
 	}, logged(log), config(func(c *gatehouse.Config) {
 		c.Hooks = append(c.Hooks, func(_ context.Context, _ storage.Tx, c accounts.Change) error {
 			if vetoed.Load() && (c.Kind == accounts.HandleChanged || c.Kind == accounts.KeyChanged) {
@@ -656,13 +664,13 @@ func TestAVetoOfWhatAnOwnerPublished(t *testing.T) {
 	}))
 	log.quiet(t)
 	if strings.Contains(log.String(), "bringing a DID") {
-		t.Error("the server tries to take back what the owner published")
+		t.Error("the server tried to revert what the user published")
 	}
 }
 
-// TestOwnersOfTheirKeysWithAFaultyDirectory: while the directory can't be reached codes are mailed
-// all the same, and what was begun then is completed later.
-func TestOwnersOfTheirKeysWithAFaultyDirectory(t *testing.T) {
+// TestUserHeldRotationKeysWithAFaultyDirectory checks that codes are mailed even while the
+// directory can't be reached, and that changes begun meanwhile are completed later.
+func TestUserHeldRotationKeysWithAFaultyDirectory(t *testing.T) {
 	t.Parallel()
 	for _, b := range backends {
 		t.Run(b.name, func(t *testing.T) {
@@ -686,15 +694,15 @@ func TestOwnersOfTheirKeysWithAFaultyDirectory(t *testing.T) {
 			o.publish(func(op *did.Operation) { op.RotationKeys = append(op.RotationKeys, o.serversKey()) })
 			s.do(me, "identity.signPlcOperation", plcInput(o.Account, code)).ok()
 
-			// The server's change arrives, its answer gets lost, and the owner takes the key out.
+			// The server's operation arrives, the answer gets lost, and the user removes the server's key.
 			directory.mode.Store(dying)
 			o.rename("arrived.test").refused(http.StatusBadGateway, "UpstreamFailure")
 			directory.mode.Store(works)
 			o.publish(func(op *did.Operation) { op.RotationKeys = op.RotationKeys[:1] })
 			s.maintain()
-			o.is("arrived.test")
+			o.hasHandle("arrived.test")
 
-			// It doesn't arrive, and the owner publishes another.
+			// The server's operation doesn't arrive, and the user publishes another handle.
 			o.publish(func(op *did.Operation) { op.RotationKeys = append(op.RotationKeys, o.serversKey()) })
 			directory.mode.Store(unreachable)
 			o.rename("lost.test").refused(http.StatusBadGateway, "UpstreamFailure")
@@ -705,16 +713,16 @@ func TestOwnersOfTheirKeysWithAFaultyDirectory(t *testing.T) {
 			})
 			s.maintain()
 			o.rename("another.test").ok()
-			o.is("another.test")
+			o.hasHandle("another.test")
 			s.freed("lost.test")
-			o.last() // the directory's log is in order
+			o.last() // the directory's log can be read
 		})
 	}
 }
 
-// TestRacingTakeovers asks at the same time for the handle that the DID names and for others, which
-// may block it only while they are checked.
-func TestRacingTakeovers(t *testing.T) {
+// TestRaceToAdoptAPublishedHandle asks concurrently for the handle in the DID document and for
+// others. The others may block it only while they are being checked.
+func TestRaceToAdoptAPublishedHandle(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, s *api) {
 		o := s.movedIn()
@@ -726,12 +734,12 @@ func TestRacingTakeovers(t *testing.T) {
 			return o.rename(fmt.Sprintf("early%d.test", i))
 		}))
 		if counts[""]+counts["InvalidRequest"] != racers {
-			t.Errorf("the answers: %v", counts)
+			t.Errorf("the answers: %v; want only successes and InvalidRequest", counts)
 		}
 		if a := o.rename("wanted.test"); a.status != 200 {
 			t.Errorf("afterwards: %d %s", a.status, a.body)
 		}
-		o.is("wanted.test")
+		o.hasHandle("wanted.test")
 		s.freed("early1.test")
 	})
 }

@@ -22,14 +22,15 @@ import (
 	"github.com/gatehouse-at/gatehouse/gatehousetest"
 )
 
-// A request whose body is held back waits in the server while what it was allowed by comes to its
-// end.
+// Tests of parked requests: the client sends the headers and holds the body back until the session,
+// or whatever else authorized the request, has ended.
 
-// lot tells when the server begins to read the body of a parked request.
+// lot reports when the server begins to read the body of a parked request.
 type lot struct{ reading chan struct{} }
 
 func newLot() *lot { return &lot{make(chan struct{}, 1)} }
 
+// parkedHeader marks parked requests.
 const parkedHeader = "X-Parked"
 
 func (l *lot) around(h http.Handler) http.Handler {
@@ -51,7 +52,7 @@ func (b *watchedBody) Read(p []byte) (int, error) {
 	return b.ReadCloser.Read(p)
 }
 
-// The ways to hold a body back.
+// The variants of framing a body that is held back.
 const (
 	byLength   = "Content-Length"
 	byChunks   = "chunked"
@@ -59,16 +60,16 @@ const (
 	emptyChunk = "0\r\n\r\n"
 )
 
-// parkedRequest is a request of which the server has the headers, and reads the body.
+// parkedRequest is a request whose headers the server has received and whose body it is reading.
 type parkedRequest struct {
 	s      *api
 	method string
 	conn   net.Conn
-	rest   string // that was held back
+	rest   string // the part that is held back
 }
 
-// park sends the headers of a call and waits until the server reads the body. A method without an
-// input gets an empty one, in chunks, whose end is held back.
+// park sends the headers of a call and waits until the server reads the body. For a method without
+// input the body is chunked and empty, and its end is held back.
 func (s *api) park(l *lot, variant, who, method string, input object) *parkedRequest {
 	s.t.Helper()
 	nsid, req := s.request(who, method, input)
@@ -77,7 +78,7 @@ func (s *api) park(l *lot, variant, who, method string, input object) *parkedReq
 		s.t.Fatal(err)
 	}
 	s.t.Cleanup(func() { conn.Close() })
-	_ = conn.SetDeadline(time.Now().Add(patience)) // against a server that hangs
+	_ = conn.SetDeadline(time.Now().Add(patience)) // in case the server hangs
 	var body []byte
 	if req.Body != nil {
 		if body, err = io.ReadAll(req.Body); err != nil {
@@ -106,15 +107,15 @@ func (s *api) park(l *lot, variant, who, method string, input object) *parkedReq
 	select {
 	case <-l.reading:
 	case <-time.After(patience):
-		s.t.Fatalf("%s: the server doesn't read the body", nsid)
+		s.t.Fatalf("%s: the server did not read the body within %v", nsid, patience)
 	}
 	return &parkedRequest{s, nsid, conn, rest}
 }
 
-// release sends the rest of the request, and returns the answer.
+// release sends the rest of the request and returns the answer.
 func (p *parkedRequest) release() *answer {
 	p.s.t.Helper()
-	// Whoever has answered already reads no more, which is an error here and none of the test's.
+	// Writing fails if the server has already answered and stopped reading, which is allowed.
 	_, _ = io.WriteString(p.conn, p.rest)
 	r := bufio.NewReader(p.conn)
 	for {
@@ -139,8 +140,8 @@ func (p *parkedRequest) release() *answer {
 	}
 }
 
-// parked are the methods that take a session, with an input that an account's session could use.
-// Those of refresh tokens are among them, but for deleteSession, which has nothing left to do.
+// parked lists the methods that take an access or refresh token, each with a function that returns
+// a valid input. It lacks deleteSession, which has nothing left to do when the session has ended.
 var parked = map[string]func(s *api, a *gatehousetest.Account) object{
 	"server.getSession":                     nil,
 	"server.refreshSession":                 nil,
@@ -176,8 +177,7 @@ var parked = map[string]func(s *api, a *gatehousetest.Account) object{
 	},
 }
 
-// ending is a way in which what a request was allowed by comes to its end, and what a request after
-// it is answered.
+// ending is a way to end what authorizes a request, and the error that later requests get.
 type ending struct {
 	name    string
 	end     func(s *api, a *gatehousetest.Account)
@@ -208,16 +208,16 @@ var revocation = ending{"the app password's revocation", func(s *api, a *gatehou
 	s.do(bearer(a.AccessJWT), "server.revokeAppPassword", object{"name": "kept"}).ok()
 }, 400, "ExpiredToken", "Token has been revoked"}
 
-// lifting is an ending for the tokens of an account that is taken down.
+// lifting is an ending for the tokens of an account that is taken down: lifting the takedown.
 var lifting = ending{"the takedown's end", func(s *api, a *gatehousetest.Account) { s.lift(a.DID) }, 400, "ExpiredToken", "Token has been revoked"}
 
-// refuses demands the answer to a request after the ending.
+// refuses checks that an answer is the error for requests after the ending.
 func (e ending) refuses(a *answer) {
 	a.t.Helper()
 	a.refused(e.status, e.error, e.message)
 }
 
-// stateOf is what a request can change of an account, as text.
+// stateOf returns everything that a request can change about an account, as text.
 func (s *api) stateOf(a *gatehousetest.Account) string {
 	s.t.Helper()
 	id := syntax.DID(a.DID)
@@ -242,25 +242,26 @@ func (s *api) stateOf(a *gatehousetest.Account) string {
 		s.t.Fatal(err)
 	}
 	for _, m := range s.Mail.Messages() {
-		if strings.HasSuffix(m.To, a.Email) && m.Code != "" { // also what its address was changed to
+		if strings.HasSuffix(m.To, a.Email) && m.Code != "" { // a changed address has the old one as its suffix
 			codes = append(codes, m.To+" "+m.Code)
 		}
 	}
 	return fmt.Sprintf("%s\napp passwords %q\nsessions %q\n%d operations\ncodes %q", info.body, apps, sessions, len(log), codes)
 }
 
-// A parkedCase is one method, one way of holding back, and one ending.
+// parkedCase is a combination of a method, a variant of holding its body back, and an ending.
 type parkedCase struct {
 	method, variant string
 	ending          ending
-	token           string // of which kind: full, app, leaving
+	token           string // its kind: full, app or leaving
 }
 
 func (c parkedCase) String() string {
 	return fmt.Sprintf("%s (%s, by a %s token) and %s", c.method, c.variant, c.token, c.ending.name)
 }
 
-// run parks a request, has it end, and lets it go on.
+// run parks a request, ends what authorizes it, releases it, and checks that it was refused and
+// changed nothing.
 func (c parkedCase) run(t *testing.T, s *api, l *lot) {
 	t.Helper()
 	alice := s.someone()
@@ -283,7 +284,7 @@ func (c parkedCase) run(t *testing.T, s *api, l *lot) {
 		token = s.leave(alice).text("accessJwt")
 	}
 	request := s.park(l, c.variant, bearer(token), c.method, input)
-	if c.ending.end == nil { // to see that nothing else is wrong with it
+	if c.ending.end == nil { // a control: without an ending the same request succeeds
 		request.release().ok()
 		return
 	}
@@ -294,12 +295,12 @@ func (c parkedCase) run(t *testing.T, s *api, l *lot) {
 		t.Errorf("%v: answered %d %.120s; want %d %s %q", c, got.status, got.body, c.ending.status, c.ending.error, c.ending.message)
 	}
 	if after := s.stateOf(alice); after != before {
-		t.Errorf("%v: the account was\n%s\nand is\n%s", c, before, after)
+		t.Errorf("%v: the account changed from\n%s\nto\n%s", c, before, after)
 	}
 }
 
-// parkedCases are all of them: each method with each ending that its tokens have. The ways of
-// holding back take turns.
+// parkedCases returns each method with each ending that applies to its tokens. The variants take
+// turns.
 func parkedCases(t *testing.T) []parkedCase {
 	t.Helper()
 	rows := documentedMethods(t)
@@ -326,18 +327,18 @@ func parkedCases(t *testing.T) []parkedCase {
 		method := strings.TrimPrefix(nsid, "com.atproto.")
 		for _, session := range []string{"access", "full", "leaving", "refresh"} {
 			if _, ok := parked[method]; !ok && strings.HasPrefix(r.who, session) && method != "server.deleteSession" {
-				t.Errorf("%s takes a session, and isn't among the methods that are parked", nsid)
+				t.Errorf("%s takes a session's token but is missing from the parked methods", nsid)
 			}
 		}
 	}
 	return cases
 }
 
-// TestParkedRequestsEndWithWhatAllowedThem: a request whose body comes after a log-out, a reset, a
-// takedown, a deletion or a revocation is answered as one whose headers come after it, and changes
-// nothing. In memory each method meets each ending; the other backends, which take longer, have
-// every fourth of these meetings.
-func TestParkedRequestsEndWithWhatAllowedThem(t *testing.T) {
+// TestDelayedBodiesDoNotOutliveTheirAuthorization checks that a request whose body arrives after a
+// log-out, a reset, a takedown, a deletion or a revocation gets the same answer as one sent
+// entirely after it, and changes nothing. The memory backend runs all cases; the others, which are
+// slower, run every fourth.
+func TestDelayedBodiesDoNotOutliveTheirAuthorization(t *testing.T) {
 	t.Parallel()
 	cases := parkedCases(t)
 	l := newLot()
@@ -352,8 +353,8 @@ func TestParkedRequestsEndWithWhatAllowedThem(t *testing.T) {
 	}, withHandler(l.around))
 }
 
-// TestEveryWayOfParking holds the body of each procedure back in each way.
-func TestEveryWayOfParking(t *testing.T) {
+// TestEveryWayToDelayABody holds the body of each method back in each variant.
+func TestEveryWayToDelayABody(t *testing.T) {
 	t.Parallel()
 	l := newLot()
 	s := newAPI(t, withHandler(l.around))
@@ -364,9 +365,9 @@ func TestEveryWayOfParking(t *testing.T) {
 	}
 }
 
-// TestAParkedRequestDoesNotReachWhoComesAfter parks a request of an account with a did:web, whose
-// name, and so whose DID, somebody else takes before the body comes.
-func TestAParkedRequestDoesNotReachWhoComesAfter(t *testing.T) {
+// TestDelayedBodyDoesNotReachTheNextOwnerOfADID parks a request of an account with a did:web.
+// Before the body arrives, somebody else signs up with the same handle and so gets the same DID.
+func TestDelayedBodyDoesNotReachTheNextOwnerOfADID(t *testing.T) {
 	t.Parallel()
 	l := newLot()
 	onEach(t, func(t *testing.T, s *api) {
@@ -375,17 +376,18 @@ func TestAParkedRequestDoesNotReachWhoComesAfter(t *testing.T) {
 		s.do(admin, "admin.deleteAccount", object{"did": thief.DID}).ok()
 		owner := s.signUp("alice.test", object{"email": "owner@example.com"})
 		if owner.DID != thief.DID {
-			t.Fatalf("the DID is %s, and was %s", owner.DID, thief.DID)
+			t.Fatalf("the new account's DID is %s, want %s again", owner.DID, thief.DID)
 		}
 		request.release().refused(400, "ExpiredToken", "Token has been revoked")
 		if got := s.do(bearer(owner.AccessJWT), "server.listAppPasswords", nil).ok()["passwords"].([]any); len(got) != 0 {
-			t.Errorf("somebody who had the DID before has app passwords for it: %v", got)
+			t.Errorf("the previous owner of the DID created app passwords: %v", got)
 		}
 	}, withHandler(l.around), config(func(c *gatehouse.Config) { c.DIDs.Method = gatehouse.DIDWeb }))
 }
 
-// TestTheExampleSetsTimeouts: how long a body may be held back is up to the embedder's server.
-func TestTheExampleSetsTimeouts(t *testing.T) {
+// TestExamplesSetTimeouts checks that the examples set timeouts, since only the embedder's
+// http.Server can limit how long a body may be held back.
+func TestExamplesSetTimeouts(t *testing.T) {
 	t.Parallel()
 	for _, file := range []string{"../../examples/embed/main.go", "../../README.md"} {
 		b, err := os.ReadFile(file)
@@ -394,7 +396,7 @@ func TestTheExampleSetsTimeouts(t *testing.T) {
 		}
 		for _, name := range []string{"ReadHeaderTimeout", "ReadTimeout"} {
 			if !strings.Contains(string(b), name) {
-				t.Errorf("%s sets no %s", file, name)
+				t.Errorf("%s doesn't set %s", file, name)
 			}
 		}
 	}

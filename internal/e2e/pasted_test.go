@@ -14,8 +14,8 @@ import (
 	"github.com/gatehouse-at/gatehouse/internal/domaintest"
 )
 
-// TestIdentifiersAsPasted: wherever an owner or an admin is asked for a handle, a DID or an
-// address, it is understood as people paste and type it.
+// TestIdentifiersAsPasted checks that handles, DIDs and e-mail addresses are accepted as people
+// paste and type them, wherever a user or an admin enters one.
 func TestIdentifiersAsPasted(t *testing.T) {
 	t.Parallel()
 	onEachStage(t, []scene{
@@ -23,7 +23,7 @@ func TestIdentifiersAsPasted(t *testing.T) {
 		{"new handles", newHandlesAsPasted},
 		{"admins' accounts", adminsAccountsAsPasted},
 		{"deletion", deletionAsPasted},
-		{"machines' methods", machinesMethodsStayStrict},
+		{"methods that only programs call", programsMethodsStayStrict},
 	})
 }
 
@@ -67,7 +67,7 @@ func newHandlesAsPasted(t *testing.T, s *api) {
 				continue
 			}
 		} else {
-			email := fmt.Sprintf("\u202A spelt%d@Example.com\u00A0", n) // as it is copied from elsewhere
+			email := fmt.Sprintf("\u202A spelt%d@Example.com\u00A0", n) // with invisible characters, as when copied
 			a := s.do(nobody, "server.createAccount", object{"handle": spelt, "email": email, "password": "password"})
 			if a.status != 200 || a.object["handle"] != handle {
 				t.Errorf("createAccount, %s, %+q: %d %s", name, spelt, a.status, a.body)
@@ -120,7 +120,7 @@ func adminsAccountsAsPasted(t *testing.T, s *api) {
 	}
 	s.do(admin, "admin.updateAccountEmail", object{"account": "@Nobody.test", "email": "x@example.com"}).refused(400, "InvalidRequest", "Account does not exist: nobody.test")
 	if page, err := s.Gatehouse.Audit.List(t.Context(), "nobody.test", "", 10); err != nil || len(page.Entries) != 1 {
-		t.Errorf("of an unknown account the audit log has %v, %v", entries(page), err)
+		t.Errorf("the audit log of an unknown account has %v, %v; want one entry", entries(page), err)
 	}
 	s.do(admin, "admin.deleteAccount", object{"did": "at://" + strings.ToUpper(alice.DID)}).ok()
 	if s.exists(alice.DID) {
@@ -146,8 +146,8 @@ func deletionAsPasted(t *testing.T, s *api) {
 	}
 }
 
-// machinesMethodsStayStrict: methods that only programs call keep the lexicon's formats.
-func machinesMethodsStayStrict(t *testing.T, s *api) {
+// programsMethodsStayStrict checks that methods that only programs call keep the lexicon's formats.
+func programsMethodsStayStrict(t *testing.T, s *api) {
 	alice := s.someone()
 	for _, id := range []string{"@" + alice.Handle, "at://" + alice.Handle, alice.Handle + ".", "%E2%80%8E" + alice.Handle} {
 		s.do(nobody, "identity.resolveHandle", object{"handle": id}).refused(400, "InvalidRequest", "Error: handle must be a valid handle")
@@ -157,8 +157,8 @@ func machinesMethodsStayStrict(t *testing.T, s *api) {
 	s.do(nobody, "identity.resolveHandle", object{"handle": strings.ToUpper(alice.Handle)}).ok()
 }
 
-// TestNoSpellingMakesASecondAccount: a name that is taken is taken in all its spellings, and so is
-// an address.
+// TestNoSpellingMakesASecondAccount checks that a handle or an address that is taken is taken in
+// every spelling.
 func TestNoSpellingMakesASecondAccount(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, s *api) {
@@ -169,10 +169,10 @@ func TestNoSpellingMakesASecondAccount(t *testing.T) {
 			s.rename(bob, spelt).refused(400, "HandleNotAvailable", "Handle already taken: alice.test")
 			s.give(bob, spelt).refused(400, "HandleNotAvailable", "Handle already taken: alice.test")
 			if available, _ := s.offered(url.QueryEscape(spelt)); available {
-				t.Errorf("%+q is said to be available", spelt)
+				t.Errorf("checkHandleAvailability says that %+q is available", spelt)
 			}
 		}
-		around := 0
+		understood := 0
 		for _, spelt := range domaintest.PastedAnywhere("alice@example.com") {
 			made := s.do(nobody, "server.createAccount", object{"handle": "mallory.test", "email": spelt, "password": "password"})
 			changed := s.do(bearer(bob.AccessJWT), "server.updateEmail", object{"email": spelt})
@@ -183,28 +183,28 @@ func TestNoSpellingMakesASecondAccount(t *testing.T) {
 				}
 				continue
 			}
-			around++
+			understood++
 			if message, _ := made.object["message"].(string); !strings.EqualFold(message, "Email already taken: alice@example.com") || made.status != 400 {
 				t.Errorf("%+q: %d %s", spelt, made.status, made.body)
 			}
 			changed.refused(400, "InvalidRequest", emailInUse.message)
 			byAdmin.refused(400, "InvalidRequest", emailInUse.message)
 		}
-		if around < 6 {
-			t.Errorf("only %d spellings of an address were understood", around)
+		if understood < 6 {
+			t.Errorf("only %d spellings of an address were accepted, want at least 6", understood)
 		}
 		if all := s.do(admin, "admin.searchAccounts", nil).ok()["accounts"].([]any); len(all) != 2 {
-			t.Errorf("there are %d accounts", len(all))
+			t.Errorf("there are %d accounts, want 2", len(all))
 		}
-		// Of what is searched for, a dot at the end counts.
+		// A search term is not an address: its trailing dot is kept.
 		s.signUp("carol.test", object{"email": "alice.b@example.com"})
 		if all := s.do(admin, "admin.searchAccounts", object{"email": url.QueryEscape("\u202A Alice.")}).ok()["accounts"].([]any); len(all) != 1 {
-			t.Errorf("%d accounts have an address that begins with alice.", len(all))
+			t.Errorf("%d accounts have an address that begins with \"alice.\", want 1", len(all))
 		}
 	})
 }
 
-// codeAsPasted returns spellings of an e-mailed code. Keys say what is odd about each.
+// codeAsPasted returns spellings of an e-mailed code by a description of each.
 func codeAsPasted(code string) map[string]string {
 	first, second := code[:5], code[6:]
 	return map[string]string{
@@ -222,7 +222,7 @@ func codeAsPasted(code string) map[string]string {
 	}
 }
 
-// notCodes returns texts that aren't of the form of a code, though some begin like the given one.
+// notCodes returns texts that don't have the form of a code, though some begin like the given one.
 func notCodes(code string) []string {
 	return []string{
 		"x", code[:5], code[:6], code[:10], code + "A", code[:5] + "_" + code[6:], code[:6] + "00000", code[:6] + "AAAA1", " - ", "\u200B",
@@ -230,8 +230,8 @@ func notCodes(code string) []string {
 	}
 }
 
-// TestCodesAsPasted: an e-mailed code is understood as people paste and type it, wherever one is
-// taken, and what isn't one is no guess.
+// TestCodesAsPasted checks that e-mailed codes are accepted as people paste and type them, and that
+// text without the form of a code doesn't count as a guess.
 func TestCodesAsPasted(t *testing.T) {
 	t.Parallel()
 	scenes := []scene{{"a sign-in", signInCodesAsPasted}}
@@ -248,6 +248,7 @@ type codeUse struct {
 	use     func(s *api, a *gatehousetest.Account, code string) *answer
 }
 
+// asking returns a function that requests a code with a method without input.
 func asking(method string) func(*api, *gatehousetest.Account) *answer {
 	return func(s *api, a *gatehousetest.Account) *answer { return s.do(bearer(a.AccessJWT), method, nil) }
 }
@@ -280,14 +281,14 @@ func codesAsPasted(t *testing.T, s *api, u codeUse) {
 		alice := s.someone()
 		u.request(s, alice).ok()
 		code := s.code(alice.Email, u.mail)
-		for _, bad := range notCodes(code) { // more of them than guesses would be
+		for _, bad := range notCodes(code) { // more than the number of guesses that void a code
 			u.use(s, alice, bad).refused(400, "InvalidToken", "Token is invalid")
 		}
 		spelt := codeAsPasted(code)[name]
 		if a := u.use(s, alice, spelt); a.status != 200 {
 			t.Errorf("%s, %+q: %d %s", name, spelt, a.status, a.body)
 		}
-		if u.mail == updateMail { // to an address that isn't confirmed yet no code is needed
+		if u.mail == updateMail { // changing an unconfirmed address needs no code
 			alice.Email = "another-" + alice.Email
 			s.confirm(alice)
 		}
@@ -299,7 +300,8 @@ func codesAsPasted(t *testing.T, s *api, u codeUse) {
 			}
 		}
 	}
-	// A takedown voids it in all spellings, and for good. (Whoever is taken down has no session.)
+	// A takedown voids the code in all spellings, for good. The other methods need a session, which a
+	// takedown ends.
 	if u.mail == resetMail || u.mail == deleteMail {
 		down := s.someone()
 		u.request(s, down).ok()
@@ -317,12 +319,12 @@ func codesAsPasted(t *testing.T, s *api, u codeUse) {
 			u.use(s, down, spelt).refused(400, "InvalidToken", "Token is invalid")
 		}
 	}
-	// One that has the form is a guess, however it is spelt: the tenth voids the code.
+	// A wrong code counts as a guess in any spelling: the tenth voids the code.
 	alice := s.someone()
 	u.request(s, alice).ok()
 	code := s.code(alice.Email, u.mail)
 	n := 0
-	for _, wrong := range codeAsPasted(almost(code)) {
+	for _, wrong := range codeAsPasted(wrongCode(code)) {
 		if n++; n <= 10 {
 			u.use(s, alice, wrong).refused(400, "InvalidToken", "Token is invalid")
 		}
@@ -357,7 +359,7 @@ func signInCodesAsPasted(t *testing.T, s *api) {
 	}
 	code := mailed()
 	n := 0
-	for _, wrong := range codeAsPasted(almost(code)) {
+	for _, wrong := range codeAsPasted(wrongCode(code)) {
 		if n++; n <= 10 {
 			login(wrong).refused(400, "InvalidToken", "Token is invalid")
 		}
@@ -365,8 +367,8 @@ func signInCodesAsPasted(t *testing.T, s *api) {
 	login(code).refused(400, "InvalidToken", "Token is invalid")
 }
 
-// TestInviteCodesAsPasted: spaces, invisible characters, capitals and dashes don't matter, and all
-// spellings are one code.
+// TestInviteCodesAsPasted checks that spaces, invisible characters, capitals and kinds of dashes
+// don't matter in an invite code, and that its uses are counted over all spellings.
 func TestInviteCodesAsPasted(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, s *api) {
@@ -376,7 +378,7 @@ func TestInviteCodesAsPasted(t *testing.T) {
 			a := s.do(nobody, "server.createAccount", object{"handle": newHandle(), "email": fmt.Sprintf("%d@example.com", names.Add(1)), "password": "password", "inviteCode": spelt})
 			info := s.do(admin, "admin.getAccountInfo", object{"did": a.text("did")}).ok()
 			if by, _ := info["invitedBy"].(object); by["code"] != code {
-				t.Errorf("%+q: invited by %v", spelt, info["invitedBy"])
+				t.Errorf("%+q: invited by %v, want the code %s", spelt, info["invitedBy"], code)
 			}
 		}
 		again := object{"handle": newHandle(), "email": "fourth@example.com", "password": "password"}
@@ -391,7 +393,7 @@ func TestInviteCodesAsPasted(t *testing.T) {
 			s.do(nobody, "server.createAccount", again).refused(400, "InvalidInviteCode", "Provided invite code not available")
 		}
 		if !s.audited(t, other, "admin.disableInviteCodes") {
-			t.Error("the code is not in the audit log as it was made")
+			t.Error("the audit log doesn't have the code in its original spelling")
 		}
 		for _, not := range []string{strings.ReplaceAll(code, "-", ""), "code: " + code} {
 			again["inviteCode"] = not
@@ -400,8 +402,8 @@ func TestInviteCodesAsPasted(t *testing.T) {
 	})
 }
 
-// TestAppPasswordsAsPasted: a password that has the form of an app password, but for case, spaces
-// and dashes, is tried as one, and then literally, since account passwords are exact.
+// TestAppPasswordsAsPasted checks that a password with the form of an app password, apart from
+// case, spaces and dashes, is tried as one, and then literally, since account passwords are exact.
 func TestAppPasswordsAsPasted(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, s *api) {
@@ -422,8 +424,8 @@ func TestAppPasswordsAsPasted(t *testing.T) {
 		for _, not := range []string{app[:18], app + "a", strings.ReplaceAll(app, "-", "_"), plain[:3] + "-" + plain[3:], "app password: " + app} {
 			s.login(alice.Handle, not).refused(401, "AuthenticationRequired", "Invalid identifier or password")
 		}
-		// While the account is taken down it opens nothing, not even a session to leave with; and
-		// nothing again once it is revoked.
+		// While the account is taken down the app password can't log in, not even with allowTakendown,
+		// and neither can it once it is revoked.
 		s.takeDown(alice.DID, "case 1")
 		for _, spelt := range spellings {
 			s.login(alice.Handle, spelt).refused(401, "AccountTakedown", "Account has been taken down")
@@ -449,41 +451,41 @@ func TestAppPasswordsAsPasted(t *testing.T) {
 	})
 }
 
-// TestResetByHandle: an owner who doesn't know the address names the account by its handle or DID.
-// The code goes to the account's own address, and the answer is always the same.
+// TestResetByHandle checks that owners who don't remember the address can request a reset by handle
+// or DID. The code goes to the account's address, and the answer is the same for every input.
 func TestResetByHandle(t *testing.T) {
 	t.Parallel()
 	onEachStage(t, []scene{
-		{"any name of the account", resetByAnyName},
-		{"the answer tells nothing", resetByHandleTellsNothing},
-		{"no way around the address", resetByHandleIsNoWayAroundTheAddress},
-		{"no way back", resetByHandleIsNoWayBack},
+		{"any identifier of the account", resetByAnyIdentifier},
+		{"the answer reveals nothing", resetByHandleRevealsNothing},
+		{"only to a trusted address", resetByHandleNeedsATrustedAddress},
+		{"the status stays", resetByHandleKeepsTheStatus},
 	})
 }
 
-func resetByAnyName(t *testing.T, s *api) {
+func resetByAnyIdentifier(t *testing.T, s *api) {
 	alice, bob := s.someone(), s.someone()
 	n := 0
 	for _, all := range []map[string]string{domaintest.Pasted(alice.Handle), domaintest.Pasted(alice.DID), domaintest.PastedAnywhere(alice.Email)} {
 		for name, id := range all {
 			if n > 0 && len(s.codes(n, alice.Email, resetMail)) != n {
-				t.Errorf("before %s: too many e-mails", name)
+				t.Errorf("before %s: more than %d e-mails", name, n)
 			}
 			s.do(nobody, "server.requestPasswordReset", object{"email": id}).ok()
 			n++
 			code := s.codes(n, alice.Email, resetMail)[n-1]
-			if n%7 == 0 { // it is a code like others
+			if n%7 == 0 { // the code resets the password
 				s.do(nobody, "server.resetPassword", object{"token": code, "password": "another password"}).ok()
 				s.login(alice.Handle, "another password").ok()
 			}
 		}
 	}
 	if got := s.mails(bob.Email, resetMail); len(got) != 0 {
-		t.Errorf("somebody else got %v", got)
+		t.Errorf("another account got %v", got)
 	}
 }
 
-func resetByHandleTellsNothing(t *testing.T, s *api) {
+func resetByHandleRevealsNothing(t *testing.T, s *api) {
 	alice, down := s.someone(), s.someone()
 	s.takeDown(down.DID, "case 1")
 	told := ""
@@ -496,14 +498,14 @@ func resetByHandleTellsNothing(t *testing.T, s *api) {
 		if got := fmt.Sprint(a.status, a.header, string(a.body)); told == "" {
 			told = got
 		} else if got != told || a.status != http.StatusOK {
-			t.Errorf("%+q is answered %s, and others %s", id, got, told)
+			t.Errorf("%+q is answered %s, but others %s", id, got, told)
 		}
 	}
 }
 
-// resetByHandleIsNoWayAroundTheAddress: the code goes to the account's present address, and no code
-// goes there for three days after a session alone has set it.
-func resetByHandleIsNoWayAroundTheAddress(t *testing.T, s *api) {
+// resetByHandleNeedsATrustedAddress checks that the code goes to the account's current address, and
+// only three days after the change if a session changed the address without a code.
+func resetByHandleNeedsATrustedAddress(t *testing.T, s *api) {
 	alice, bob := s.someone(), s.someone()
 	quiet := func(email string) { t.Helper(); s.getsNoReset(email, bob) }
 	old := alice.Email
@@ -516,7 +518,7 @@ func resetByHandleIsNoWayAroundTheAddress(t *testing.T, s *api) {
 	s.code(alice.Email, resetMail)
 	quiet(old)
 
-	// A stolen session moves the address, and then asks by handle.
+	// A thief with a stolen session changes the address and then requests a reset by handle.
 	carol := s.someone()
 	thiefs := "thief-" + carol.Email
 	s.do(bearer(carol.AccessJWT), "server.updateEmail", object{"email": thiefs}).ok()
@@ -530,21 +532,21 @@ func resetByHandleIsNoWayAroundTheAddress(t *testing.T, s *api) {
 	s.code(thiefs, resetMail)
 }
 
-// getsNoReset checks that no reset that was asked for reached an address. Somebody else asks for one
-// to see that those before have been decided.
+// getsNoReset checks that no requested reset was mailed to an address. It requests one for another
+// account, which goes through the same queue, to know that earlier requests have been handled.
 func (s *api) getsNoReset(email string, other *gatehousetest.Account) {
 	s.t.Helper()
 	before := len(s.coded(other.Email, resetMail))
-	s.do(nobody, "server.requestPasswordReset", object{"email": other.Handle}).ok() // goes through the same queue, later
+	s.do(nobody, "server.requestPasswordReset", object{"email": other.Handle}).ok()
 	s.codes(before+1, other.Email, resetMail)
 	if got := s.mails(email, resetMail); len(got) != 0 {
-		s.t.Errorf("%s got %v", email, got)
+		s.t.Errorf("a reset was mailed to %s: %v", email, got)
 	}
 }
 
-// resetByHandleIsNoWayBack: whoever is taken down or deactivated gets a new password by any name,
-// and is taken down or deactivated all the same. Who is gone gets nothing.
-func resetByHandleIsNoWayBack(t *testing.T, s *api) {
+// resetByHandleKeepsTheStatus checks that a reset of an account that is taken down or deactivated
+// changes the password and not the status, and that nothing is mailed for a deleted account.
+func resetByHandleKeepsTheStatus(t *testing.T, s *api) {
 	down, gone, resting, bob := s.someone(), s.someone(), s.someone(), s.someone()
 	request := func(id string) { t.Helper(); s.do(nobody, "server.requestPasswordReset", object{"email": id}).ok() }
 	reset := func(a *gatehousetest.Account) {
@@ -572,7 +574,7 @@ func resetByHandleIsNoWayBack(t *testing.T, s *api) {
 		request(id)
 	}
 	s.getsNoReset(gone.Email, bob)
-	// The name leads to whoever has it now, and the DID to nobody.
+	// The handle now belongs to another account. The deleted account's DID and address name none.
 	heir := s.signUp(gone.Handle, object{"email": "heir-" + gone.Email})
 	request(gone.DID)
 	request(gone.Email)
@@ -580,9 +582,9 @@ func resetByHandleIsNoWayBack(t *testing.T, s *api) {
 	s.getsNoReset(heir.Email, bob)
 }
 
-// TestResetsByHandleAreOfTheRecipientsBudget: a stranger who knows only the handle gets no more
-// e-mails sent than one who knows the address, and doesn't use up the owner's.
-func TestResetsByHandleAreOfTheRecipientsBudget(t *testing.T) {
+// TestResetsByHandleShareTheRecipientsBudget checks that a stranger who knows only the handle can't
+// have more e-mails sent than one who knows the address, and doesn't use up the owner's budget.
+func TestResetsByHandleShareTheRecipientsBudget(t *testing.T) {
 	t.Parallel()
 	s := newAPI(t, limited)
 	alice, bob := s.CreateAccount("alice.test"), s.CreateAccount("bob.test")
@@ -591,7 +593,7 @@ func TestResetsByHandleAreOfTheRecipientsBudget(t *testing.T) {
 		thief.do(nobody, "server.requestPasswordReset", object{"email": []string{alice.Handle, alice.Email, alice.DID, "@Alice.test"}[i%4]}).ok()
 	}
 	s.codes(5, alice.Email, resetMail)
-	s.from(somebodys).requestReset(1, bob.Email) // has been through the same queue, later
+	s.from(somebodys).requestReset(1, bob.Email) // the queue has handled the earlier requests
 	if n := len(s.mails(alice.Email, resetMail)); n != 5 {
 		t.Errorf("a stranger had %d e-mails sent in an hour, want 5", n)
 	}
@@ -601,9 +603,9 @@ func TestResetsByHandleAreOfTheRecipientsBudget(t *testing.T) {
 	me.do(nobody, "server.resetPassword", object{"token": code, "password": "another password"}).ok()
 }
 
-// TestResetsByNameLeaveSomeToTheAddress: everybody knows the handle, so that what is asked for by it
-// doesn't use up the resets of who knows the address.
-func TestResetsByNameLeaveSomeToTheAddress(t *testing.T) {
+// TestResetsByHandleLeaveBudgetForTheAddress checks that requests by handle, which everybody knows,
+// don't use up the budget for requests by e-mail address.
+func TestResetsByHandleLeaveBudgetForTheAddress(t *testing.T) {
 	t.Parallel()
 	s := newAPI(t, limited)
 	alice, bob := s.CreateAccount("alice.test"), s.CreateAccount("bob.test")
@@ -613,9 +615,9 @@ func TestResetsByNameLeaveSomeToTheAddress(t *testing.T) {
 	s.codes(7, alice.Email, resetMail)
 	me := s.from(hers)
 	me.do(nobody, "server.requestPasswordReset", object{"email": alice.Handle}).ok()
-	s.from(somebodys).requestReset(1, bob.Email) // has been through the same queue, later
+	s.from(somebodys).requestReset(1, bob.Email) // the queue has handled the earlier requests
 	if n := len(s.mails(alice.Email, resetMail)); n != 7 {
-		t.Errorf("%d e-mails were asked for by name in an hour, want 7", n)
+		t.Errorf("%d e-mails were sent in an hour for requests by handle or DID, want 7", n)
 	}
 	me.do(nobody, "server.requestPasswordReset", object{"email": alice.Email}).ok()
 	code := s.codes(8, alice.Email, resetMail)[7]

@@ -23,8 +23,8 @@ import (
 	"github.com/gatehouse-at/gatehouse/xrpc"
 )
 
-// policies are the policies of a server. They record what they are asked, and one of them can be
-// given an answer.
+// policies is the set of policies of a server. It records what they are asked about, and one of
+// them can be given an answer.
 type policies struct {
 	mu     sync.Mutex
 	which  string
@@ -32,15 +32,15 @@ type policies struct {
 	asked  []string
 }
 
-// says sets the answer of one of the policies, "handle", "password" or "email"; the others, and that
-// of none, allow everything. It clears the record.
+// says sets the answer of one policy, "handle", "password" or "email", and clears the record. The
+// other policies allow everything, and so does this one if answer is nil.
 func (p *policies) says(which string, answer func(context.Context) error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.which, p.answer, p.asked = which, answer, nil
 }
 
-// wasAsked returns what one of the policies has been asked.
+// wasAsked returns what one of the policies was asked about.
 func (p *policies) wasAsked(which string) (all []string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -82,8 +82,8 @@ type governed struct {
 	request      func() (nsid string, req *http.Request)
 }
 
-// allGoverned returns the calls that the policies decide about. Those that change an account are
-// about alice, with a code of a password reset.
+// allGoverned returns the calls that the policies decide about. Those that change an account change
+// alice's; code is a code for resetting her password.
 func allGoverned(s *api, alice *gatehousetest.Account, code string) []governed {
 	call := func(who, method string, input object) func() (string, *http.Request) {
 		return func() (string, *http.Request) { return s.request(who, method, input) }
@@ -101,7 +101,7 @@ func allGoverned(s *api, alice *gatehousetest.Account, code string) []governed {
 	}
 }
 
-// resetCode returns a code of a password reset.
+// resetCode requests a code for resetting a password and returns it.
 func (s *api) resetCode(email string) string {
 	s.t.Helper()
 	s.do(nobody, "server.requestPasswordReset", object{"email": email}).ok()
@@ -116,7 +116,7 @@ func (s *api) stored() map[string]string {
 		all = map[string]string{}
 		for _, c := range gatehouse.Collections() {
 			table := c.Table().Name
-			if table == "leases" || table == "audit_log" { // which others write, and calls that fail
+			if table == "leases" || table == "audit_log" { // background work and refused calls write these
 				continue
 			}
 			for r, err := range tx.Scan(table, storage.Range{}) {
@@ -134,8 +134,8 @@ func (s *api) stored() map[string]string {
 	return all
 }
 
-// TestEachPolicyRefuses: its message arrives, a secret in its error doesn't, and whatever the kind of
-// its error, nothing has changed.
+// TestEachPolicyRefuses checks that clients get the message of a policy's refusal but no other
+// detail of its error, and that a call that a policy refuses changes nothing.
 func TestEachPolicyRefuses(t *testing.T) {
 	t.Parallel()
 	var p policies
@@ -173,23 +173,23 @@ func TestEachPolicyRefuses(t *testing.T) {
 				got := s.send(c.request())
 				got.refused(e.status, e.name, e.message)
 				if strings.Contains(string(got.body), "secret") {
-					t.Errorf("a detail is shown: %s", got.body)
+					t.Errorf("the answer has a detail of the error: %s", got.body)
 				}
 				if n := len(p.wasAsked(c.policy)); n != 1 {
-					t.Errorf("asked %d times", n)
+					t.Errorf("the policy was asked %d times, want 1", n)
 				}
 			}
 			if now := s.stored(); !reflect.DeepEqual(now, before) {
-				t.Errorf("after refusals the store has\n%v\nand had\n%v", now, before)
+				t.Errorf("refusals changed the store from\n%v\nto\n%v", before, now)
 			}
 		})
 	}
-	// The operator sees why a policy failed, and nobody's password.
+	// The log says why a policy failed but has no password.
 	if text := log.String(); !contains(text, "secret detail: dial 10.0.0.7") || contains(text, "another-password") {
-		t.Errorf("the log:\n%s", text)
+		t.Errorf("the log lacks the error or has a password:\n%s", text)
 	}
-	// What was refused is possible once the policies allow it, but for what the rest makes impossible: a
-	// second sign-up with the same name, and a change by a session that the reset has ended.
+	// The refused calls succeed once the policies allow them. Left out are those that fail for another
+	// reason: repeated sign-ups with the same handle, and a change by a session that the reset ended.
 	p.says("", nil)
 	for _, i := range []int{0, 1, 3, 4, 7} {
 		s.send(calls[i].request()).ok()
@@ -197,8 +197,9 @@ func TestEachPolicyRefuses(t *testing.T) {
 	s.login("alicia.test", "another-password").ok()
 }
 
-// TestAPolicySeesWhatItDecidesAbout, in normal form, whoever the account belongs to.
-func TestAPolicySeesWhatItDecidesAbout(t *testing.T) {
+// TestPoliciesGetNormalizedInput checks what the policies are asked about, that it is in normal
+// form, and in which calls they aren't asked.
+func TestPoliciesGetNormalizedInput(t *testing.T) {
 	t.Parallel()
 	var p policies
 	network := handles{}
@@ -226,22 +227,24 @@ func TestAPolicySeesWhatItDecidesAbout(t *testing.T) {
 	s.do(admin, "admin.updateAccountPassword", object{"did": alice.DID, "password": "third"}).ok()
 	saw("password", fmt.Sprintf(`second alice.example.com alice@example.com %q`, alice.DID), fmt.Sprintf(`third alice.example.com alice@example.com %q`, alice.DID))
 
-	// A wrong code, a password that is too short, and an account that isn't there are refused before.
+	// Wrong codes, empty passwords and malformed addresses and handles are refused before the policy
+	// is asked.
 	p.says("", nil)
 	s.do(nobody, "server.resetPassword", object{"token": "AAAAA-AAAAA", "password": "fourth"}).refused(400, "InvalidToken")
 	s.do(nobody, "server.resetPassword", object{"token": code, "password": ""}).refused(400, "InvalidPassword")
 	s.do(nobody, "server.createAccount", applicant("bob", object{"email": "bob"})).refused(400, "InvalidRequest")
 	s.do(nobody, "server.createAccount", applicant("bob", object{"handle": "bob.local"})).refused(400, "InvalidHandle")
 	saw("password")
-	// An admin may give any handle away, and nobody is asked at login.
+	// Admins may set any handle, and logins don't ask the policies.
 	s.give(alice, "admin.test").ok()
 	s.login("admin.test", "third").ok()
 	saw("handle")
 	saw("password")
 }
 
-// TestAPolicyAllowsWhatTheDefaultRefuses, and may ask the default for the rest.
-func TestAPolicyAllowsWhatTheDefaultRefuses(t *testing.T) {
+// TestAPolicyReplacesTheDefault has policies that allow something that the default policy refuses
+// and call the default for the rest.
+func TestAPolicyReplacesTheDefault(t *testing.T) {
 	t.Parallel()
 	s := newAPI(t, config(func(c *gatehouse.Config) {
 		c.Handles.Policy = func(ctx context.Context, c handle.Candidate) error {
@@ -266,8 +269,9 @@ func TestAPolicyAllowsWhatTheDefaultRefuses(t *testing.T) {
 		refused(400, "InvalidRequest", "This email address is not supported, please use a different email.")
 }
 
-// TestAvailabilityChecksTheAddress as a sign-up does, but with the error that the lexicon has.
-func TestAvailabilityChecksTheAddress(t *testing.T) {
+// TestAvailabilityChecksTheEmailAddress checks that checkHandleAvailability applies the same policy
+// to an address as a sign-up, but answers with the error that the lexicon declares.
+func TestAvailabilityChecksTheEmailAddress(t *testing.T) {
 	t.Parallel()
 	var p policies
 	s := newAPI(t, config(p.config))
@@ -287,9 +291,9 @@ func TestAvailabilityChecksTheAddress(t *testing.T) {
 	ask("alice@mailinator.com").refused(400, "InvalidEmail", "Invalid email")
 }
 
-// TestEverybodyGivesTheSameAnswerAboutAHandle: a sign-up, a change, a check of availability, and an
-// admin, who may give away more.
-func TestEverybodyGivesTheSameAnswerAboutAHandle(t *testing.T) {
+// TestHandleRulesAgreeInEveryMethod checks that a sign-up, a change of handle and a check of
+// availability give the same answer about a handle, and that an admin's change allows more.
+func TestHandleRulesAgreeInEveryMethod(t *testing.T) {
 	t.Parallel()
 	const (
 		reserved = "HandleNotAvailable: Reserved handle"
@@ -357,17 +361,18 @@ func TestEverybodyGivesTheSameAnswerAboutAHandle(t *testing.T) {
 					return fmt.Sprint(a.object["error"], ": ", a.object["message"])
 				}
 				for i, r := range table {
-					if r.handle == "moving.test" && method == gatehouse.DIDWeb { // where nothing happens outside
+					if r.handle == "moving.test" && method == gatehouse.DIDWeb { // did:web changes don't depend on a directory
 						continue
 					}
 					check := s.do(nobody, "temp.checkHandleAvailability", object{"handle": url.QueryEscape(r.handle)})
 					available := check.status == http.StatusOK && check.object["result"].(object)["$type"] == "com.atproto.temp.checkHandleAvailability#resultAvailable"
-					// What nobody can have anywhere is an error of the check too; otherwise it says no.
+					// The check answers with an error only for malformed handles, and otherwise says whether
+					// the handle is available.
 					if malformed := r.want == form || r.want == tld; malformed && said(check) != r.want || !malformed && check.status != http.StatusOK {
 						t.Errorf("availability of %q: %s", r.handle, check.body)
 					}
 					if available != (r.want == "") {
-						t.Errorf("%q is available: %t", r.handle, available)
+						t.Errorf("%q is available: %t, want %t", r.handle, available, r.want == "")
 					}
 					if got := said(s.rename(alice, r.handle)); got != r.want {
 						t.Errorf("a change to %q: %q, want %q", r.handle, got, r.want)
@@ -385,7 +390,7 @@ func TestEverybodyGivesTheSameAnswerAboutAHandle(t *testing.T) {
 					}
 					s.give(alice, fmt.Sprintf("alice-%d.test", i)).ok()
 				}
-				// On a foreign domain, what counts is the account that asks.
+				// A handle on a foreign domain can only be checked for a particular account.
 				if available, _ := s.offered("alice.example.com"); available {
 					t.Error("alice.example.com is available")
 				}
@@ -395,16 +400,16 @@ func TestEverybodyGivesTheSameAnswerAboutAHandle(t *testing.T) {
 						want = words
 					}
 					if got := said(s.rename(alice, name)); got != want {
-						t.Errorf("a change to %s: %q", name, got)
+						t.Errorf("a change to %s: %q, want %q", name, got, want)
 					}
 					if got := said(s.give(alice, name)); got != foreign {
-						t.Errorf("an admin's change to %s: %q", name, got)
+						t.Errorf("an admin's change to %s: %q, want %q", name, got, foreign)
 					}
 					if want == foreign {
 						want = "UnsupportedDomain: Not a supported handle domain"
 					}
 					if got := said(s.take(name)); got != want {
-						t.Errorf("a sign-up with %s: %q", name, got)
+						t.Errorf("a sign-up with %s: %q, want %q", name, got, want)
 					}
 				}
 			}, holding, config(func(c *gatehouse.Config) {
@@ -424,9 +429,9 @@ func TestEverybodyGivesTheSameAnswerAboutAHandle(t *testing.T) {
 	}
 }
 
-// TestAPolicyThatHangsOrPanicsLeavesNothing: it ends with the request, and a panic is a failure like
-// another.
-func TestAPolicyThatHangsOrPanicsLeavesNothing(t *testing.T) {
+// TestAPolicyThatHangsOrPanicsChangesNothing checks that the context of a policy ends with the
+// request, and that a panic in a policy is answered as an internal error.
+func TestAPolicyThatHangsOrPanicsChangesNothing(t *testing.T) {
 	t.Parallel()
 	var p policies
 	s := newAPI(t, config(p.config))
@@ -438,7 +443,7 @@ func TestAPolicyThatHangsOrPanicsLeavesNothing(t *testing.T) {
 			got := s.send(c.request())
 			got.refused(500, "InternalServerError", "Internal Server Error")
 			if strings.Contains(string(got.body), "secret") {
-				t.Errorf("the panic is shown: %s", got.body)
+				t.Errorf("the answer has the panic's value: %s", got.body)
 			}
 
 			asked, ended := make(chan struct{}), make(chan error, 1)
@@ -461,17 +466,17 @@ func TestAPolicyThatHangsOrPanicsLeavesNothing(t *testing.T) {
 			<-asked
 			hangUp()
 			if err := <-answered; !errors.Is(err, context.Canceled) {
-				t.Errorf("the client: %v", err)
+				t.Errorf("the client's error is %v, want context.Canceled", err)
 			}
 			if err := <-ended; err == nil {
-				t.Error("the policy's context hadn't ended")
+				t.Error("the policy's context has no error after the client hung up")
 			}
 			if now := s.stored(); !reflect.DeepEqual(now, before) {
-				t.Errorf("the store has\n%v\nand had\n%v", now, before)
+				t.Errorf("the store changed from\n%v\nto\n%v", before, now)
 			}
 		})
 	}
-	// A check of availability changes nothing, and ends as well.
+	// A check of availability also survives a policy that panics or times out.
 	p.says("handle", func(context.Context) error { panic("secret words") })
 	s.do(nobody, "temp.checkHandleAvailability", object{"handle": "alicia.test"}).refused(500, "InternalServerError", "Internal Server Error")
 	p.says("handle", func(context.Context) error { return fmt.Errorf("secret words: %w", context.DeadlineExceeded) })
@@ -482,8 +487,9 @@ func TestAPolicyThatHangsOrPanicsLeavesNothing(t *testing.T) {
 	}
 }
 
-// TestNoPasswordGetsIntoTheLog by way of a policy that quotes it.
-func TestNoPasswordGetsIntoTheLog(t *testing.T) {
+// TestPasswordsQuotedByAPolicyAreNotLogged has a password policy return an error that quotes the
+// password.
+func TestPasswordsQuotedByAPolicyAreNotLogged(t *testing.T) {
 	t.Parallel()
 	var log logbook
 	var cause atomic.Value // the error
@@ -496,9 +502,9 @@ func TestNoPasswordGetsIntoTheLog(t *testing.T) {
 	cause.Store(fmt.Errorf("dialing: %w", io.EOF))
 	s.do(nobody, "server.createAccount", signUp).refused(500, "InternalServerError", "Internal Server Error")
 	if text := log.String(); contains(text, "quoted-password") || !contains(text, "the password policy failed") {
-		t.Errorf("the log:\n%s", text)
+		t.Errorf("the log has the password or lacks the failure:\n%s", text)
 	}
-	// What it says to the client, and of which kind it is, stays.
+	// The message to the client and the kind of the error are kept.
 	cause.Store(fmt.Errorf("found: %w", accounts.Refuse(accounts.ErrInvalidPassword, "That one was leaked")))
 	s.do(nobody, "server.createAccount", signUp).refused(400, "InvalidPassword", "That one was leaked")
 }

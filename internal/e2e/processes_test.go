@@ -20,7 +20,7 @@ import (
 	"github.com/gatehouse-at/gatehouse/storage"
 )
 
-// fleet is several processes on one database.
+// fleet is a number of server processes on one database.
 type fleet struct {
 	t    *testing.T
 	all  []*process
@@ -33,6 +33,7 @@ func newFleet(t *testing.T) *fleet {
 	return &fleet{t: t, base: pgcluster.URL(t)}
 }
 
+// startFleet returns a fleet of three processes.
 func startFleet(t *testing.T, flags ...string) *fleet {
 	t.Helper()
 	f := newFleet(t)
@@ -40,7 +41,7 @@ func startFleet(t *testing.T, flags ...string) *fleet {
 	return f
 }
 
-// start adds processes.
+// start starts n more processes.
 func (f *fleet) start(n int, flags ...string) {
 	f.t.Helper()
 	for range n {
@@ -86,7 +87,7 @@ func (f *fleet) do(i int, who, method string, input object) (int, object) {
 	return resp.StatusCode, out
 }
 
-// race calls from many goroutines, spread over the processes, and counts what came of it.
+// race makes n calls at once and counts the answers by error name, which is "" for a success.
 func (f *fleet) race(n int, call func(i int) (int, object)) (counts map[string]int, answers []object) {
 	counts = map[string]int{}
 	var mu sync.Mutex
@@ -110,13 +111,15 @@ func (f *fleet) race(n int, call func(i int) (int, object)) (counts map[string]i
 	return counts, answers
 }
 
+// TestSeveralProcessesOnOneDatabase races several processes for what only one caller can have, and
+// checks that what happens in one process holds in the others.
 func TestSeveralProcessesOnOneDatabase(t *testing.T) {
 	t.Parallel()
 	f := startFleet(t)
 	sign := func(name string) object {
 		return object{"handle": name + ".test", "email": name + "@example.com", "password": "password"}
 	}
-	// One handle.
+	// A race for one handle.
 	counts, _ := f.race(30, func(i int) (int, object) {
 		in := sign("wanted")
 		in["email"] = fmt.Sprintf("racer%d@example.com", i)
@@ -125,7 +128,7 @@ func TestSeveralProcessesOnOneDatabase(t *testing.T) {
 	if counts[""] != 1 || counts["HandleNotAvailable"] != 29 {
 		t.Errorf("one handle: %v", counts)
 	}
-	// One invite code.
+	// A race for one invite code.
 	_, made := f.do(0, admin, "createInviteCode", object{"useCount": 1})
 	counts, _ = f.race(30, func(i int) (int, object) {
 		in := sign(fmt.Sprintf("invited%d", i))
@@ -135,7 +138,7 @@ func TestSeveralProcessesOnOneDatabase(t *testing.T) {
 	if counts[""] != 1 || counts["InvalidInviteCode"] != 29 {
 		t.Errorf("one invite code: %v", counts)
 	}
-	// One refresh token.
+	// A race with one refresh token.
 	_, alice := f.do(0, nobody, "createAccount", sign("alice"))
 	counts, answers := f.race(30, func(i int) (int, object) {
 		return f.do(i, bearer(alice["refreshJwt"].(string)), "refreshSession", nil)
@@ -147,7 +150,7 @@ func TestSeveralProcessesOnOneDatabase(t *testing.T) {
 		}
 	}
 	if counts[""] != 30 || len(successors) != 1 {
-		t.Errorf("one refresh token: %v with %d successors", counts, len(successors))
+		t.Errorf("one refresh token: %v with %d successors, want 30 successes with one successor", counts, len(successors))
 	}
 	// A session that ends in one process has ended in the others.
 	access := bearer(alice["accessJwt"].(string))
@@ -162,7 +165,7 @@ func TestSeveralProcessesOnOneDatabase(t *testing.T) {
 			t.Errorf("process %d after the logout: %d %v", i, status, out)
 		}
 	}
-	// Nothing is lost with a process that is killed.
+	// What a process wrote before it was killed isn't lost.
 	_, bob := f.do(2, nobody, "createAccount", sign("bob"))
 	f.all[2].kill()
 	f.all = f.all[:2]
@@ -180,13 +183,13 @@ func TestProcessesCountRateLimitsTogether(t *testing.T) {
 		return f.do(i, nobody, "createSession", object{"identifier": "nobody.test", "password": "wrong"})
 	})
 	if counts["AuthenticationRequired"] != 30 || counts["RateLimitExceeded"] != 15 {
-		t.Errorf("45 logins: %v", counts)
+		t.Errorf("45 logins: %v; want 30 tried and 15 over the limit", counts)
 	}
 }
 
-// TestBackgroundWorkMoves kills the process that does the background work: another one takes over as
-// soon as the lease has expired, and does what has become due.
-func TestBackgroundWorkMoves(t *testing.T) {
+// TestBackgroundWorkFailsOver kills the process that does the background work and checks that
+// another one takes over once the lease has expired, and does the work that is due.
+func TestBackgroundWorkFailsOver(t *testing.T) {
 	t.Parallel()
 	const option, value = "-min-deletion-delay", "1ms"
 	f := newFleet(t)
@@ -220,7 +223,7 @@ func TestBackgroundWorkMoves(t *testing.T) {
 		}
 		return who
 	}
-	for holder() == "" { // it acquires the lease when it has started
+	for holder() == "" { // the first process acquires the lease after it has started
 		time.Sleep(10 * time.Millisecond)
 	}
 	f.start(2, option, value)
@@ -233,9 +236,9 @@ func TestBackgroundWorkMoves(t *testing.T) {
 		t.Fatalf("deactivateAccount: %d %v", status, out)
 	}
 	if now := holder(); now != first {
-		t.Fatalf("%s took over from %s, whose lease has not expired", now, first)
+		t.Fatalf("%s took over from %s, whose lease had not expired", now, first)
 	}
-	// The lease's time passes.
+	// Let the lease expire.
 	err := store.Update(t.Context(), func(tx storage.Tx) error {
 		l, err := read(tx)
 		if err != nil {
@@ -251,21 +254,21 @@ func TestBackgroundWorkMoves(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for tries := 0; ; tries++ { // they look at the lease every ten seconds
+	for tries := 0; ; tries++ { // processes try to acquire the lease every ten seconds
 		if status, _ := f.do(0, bearer(alice["accessJwt"].(string)), "getSession", nil); status == http.StatusForbidden {
 			break
 		}
 		if tries == 3000 {
-			t.Fatal("no process takes over from the killed one")
+			t.Fatal("no process took over the background work of the killed one")
 		}
 		time.Sleep(100 * time.Millisecond)
 	}
 	if now := holder(); now == first {
-		t.Errorf("%s was killed and holds the lease", now)
+		t.Errorf("%s was killed but still holds the lease", now)
 	}
 }
 
-// TestRoundTrips counts how often the database is asked for what servers do most.
+// TestRoundTrips limits the round trips to the database of the most frequent calls.
 func TestRoundTrips(t *testing.T) {
 	t.Parallel()
 	store := openPostgres(t, pgcluster.URL(t))
@@ -282,7 +285,7 @@ func TestRoundTrips(t *testing.T) {
 		{"refreshSession", 4, func() { refresh = s.do(bearer(refresh), "server.refreshSession", nil).text("refreshJwt") }},
 		{"app-password login", 6, func() { s.login(alice.Handle, app).ok() }},
 	} {
-		// Statements are prepared once, and connections that were idle are checked.
+		// Take the minimum: some calls also prepare statements or check idle connections.
 		least := ^uint64(0)
 		for tries := 0; tries < 5 || least > c.most && tries < 500; tries++ {
 			before := store.Stats().RoundTrips
@@ -291,13 +294,13 @@ func TestRoundTrips(t *testing.T) {
 		}
 		t.Logf("%s: %d round trips", c.name, least)
 		if least > c.most {
-			t.Errorf("%s takes %d round trips, more than %d", c.name, least, c.most)
+			t.Errorf("%s takes %d round trips, want at most %d", c.name, least, c.most)
 		}
 	}
 }
 
-// TestDatabaseRestart kills PostgreSQL under the server: requests fail clearly meanwhile, and then
-// work again without a restart.
+// TestDatabaseRestart kills PostgreSQL while the server runs: requests are answered 503 meanwhile,
+// and work again once PostgreSQL is back, without a restart of the server.
 func TestDatabaseRestart(t *testing.T) {
 	t.Parallel()
 	database := pgcluster.Start(t)
@@ -313,20 +316,20 @@ func TestDatabaseRestart(t *testing.T) {
 	a := get()
 	a.refused(503, "ServiceUnavailable")
 	if a.header.Get("Retry-After") == "" {
-		t.Error("no Retry-After")
+		t.Error("503 without Retry-After")
 	}
 	if err := database.Start(); err != nil {
 		t.Fatal(err)
 	}
 	for tries := 0; get().status != 200; tries++ {
 		if tries == 100 {
-			t.Fatal("the server does not recover")
+			t.Fatal("the server did not recover after 100 requests")
 		}
 	}
 	s.login(alice.Handle, alice.Password).ok()
 }
 
-// TestCopyBetweenBackends moves a server from bbolt to PostgreSQL and back.
+// TestCopyBetweenBackends copies a server's data from bbolt to PostgreSQL and back.
 func TestCopyBetweenBackends(t *testing.T) {
 	t.Parallel()
 	path := standalone(t)
@@ -352,9 +355,9 @@ func TestCopyBetweenBackends(t *testing.T) {
 	}
 	out, err := exec.Command(path, "copy", first, url).CombinedOutput()
 	if err == nil || !strings.Contains(string(out), "not empty") {
-		t.Errorf("a copy onto another: %v %s", err, out)
+		t.Errorf("a copy to a store that is not empty: %v %s", err, out)
 	}
-	// A mistyped name is not an empty store.
+	// A store that doesn't exist is an error, and isn't created.
 	missing := filepath.Join(dir, "missing.db")
 	for _, args := range [][]string{
 		{"copy", "bolt:" + missing, "bolt:" + filepath.Join(dir, "third.db")},
@@ -363,10 +366,10 @@ func TestCopyBetweenBackends(t *testing.T) {
 		{"check", "-data", missing},
 	} {
 		if out, err := exec.Command(path, args...).CombinedOutput(); err == nil {
-			t.Errorf("%v: %s", args, out)
+			t.Errorf("%v succeeded, want an error: %s", args, out)
 		}
 		if _, err := os.Stat(missing); err == nil {
-			t.Errorf("%v made what was missing", args)
+			t.Errorf("%v created %s", args, missing)
 		}
 	}
 	if out, err := exec.Command(path, "check", "-store", url).CombinedOutput(); err != nil || !strings.Contains(string(out), "consistent") {
@@ -374,6 +377,6 @@ func TestCopyBetweenBackends(t *testing.T) {
 	}
 	problems, err := storage.Check(context.Background(), closing(t, openPostgres(t, url)), gatehouse.Collections()...)
 	if err != nil || len(problems) > 0 {
-		t.Errorf("the copy: %v, %v", problems, err)
+		t.Errorf("the copied store is inconsistent: %v, %v", problems, err)
 	}
 }

@@ -27,7 +27,7 @@ import (
 	"github.com/gatehouse-at/gatehouse"
 )
 
-// documented returns the code block of docs/operations.md in a language.
+// documented returns the only code block of docs/operations.md in a language.
 func documented(t *testing.T, language string) string {
 	t.Helper()
 	b, err := os.ReadFile("../../docs/operations.md")
@@ -36,32 +36,32 @@ func documented(t *testing.T, language string) string {
 	}
 	found := regexp.MustCompile("(?s)\n```"+language+"\n(.*?)\n```\n").FindAllStringSubmatch(string(b), -1)
 	if len(found) != 1 {
-		t.Fatalf("docs/operations.md has %d configurations of %s", len(found), language)
+		t.Fatalf("docs/operations.md has %d code blocks in %s, want 1", len(found), language)
 	}
 	return found[0][1] + "\n"
 }
 
-// replace replaces texts in a configuration, each of which must be there.
+// replace replaces pairs of texts in a configuration, which must contain each old one.
 func replace(t *testing.T, text string, oldnew ...string) string {
 	t.Helper()
 	for i := 0; i < len(oldnew); i += 2 {
 		if !strings.Contains(text, oldnew[i]) {
-			t.Fatalf("the configuration has no %q: %s", oldnew[i], text)
+			t.Fatalf("the configuration doesn't contain %q: %s", oldnew[i], text)
 		}
 		text = strings.ReplaceAll(text, oldnew[i], oldnew[i+1])
 	}
 	return text
 }
 
-// proxy is a reverse proxy on loopback, as docs/operations.md sets it up.
+// proxy is a reverse proxy on loopback, configured as docs/operations.md says.
 type proxy struct {
-	host  string // an address of its own, so that its ports are free
+	host  string // a loopback address that nothing else uses, so that the ports are free
 	roots *x509.CertPool
 }
 
 const proxyHTTP, proxyHTTPS = "20080", "20443"
 
-// run starts a proxy's program, and returns once it has written a line that contains up.
+// run starts a proxy's program and returns once it has logged a line that contains up.
 func run(t *testing.T, up string, cmd *exec.Cmd) {
 	t.Helper()
 	log, err := cmd.StderrPipe()
@@ -92,24 +92,25 @@ func run(t *testing.T, up string, cmd *exec.Cmd) {
 		_ = cmd.Process.Kill()
 		<-done
 		if t.Failed() {
-			t.Logf("%s said: %s", filepath.Base(cmd.Path), said)
+			t.Logf("the log of %s: %s", filepath.Base(cmd.Path), said)
 		}
 	})
 	select {
 	case <-ready:
 	case <-done:
-		t.Fatalf("%s ended: %s", filepath.Base(cmd.Path), said)
+		t.Fatalf("%s exited: %s", filepath.Base(cmd.Path), said)
 	}
 }
 
-// program returns a proxy's program. It skips the test if that isn't there, and in short mode.
+// program returns the path of a proxy's program. It skips the test if the program isn't installed,
+// and in short mode.
 func program(t *testing.T, name string) string {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("skipped: no other programs in short mode")
 	}
 	if runtime.GOOS != "linux" {
-		t.Skip("skipped: only on Linux all of 127.0.0.0/8 is loopback")
+		t.Skip("skipped: needs Linux, where all of 127.0.0.0/8 is loopback")
 	}
 	path, err := exec.LookPath(name)
 	if err != nil {
@@ -121,7 +122,7 @@ func program(t *testing.T, name string) string {
 	return path
 }
 
-// loopback is an address that only this process and this proxy have.
+// loopback returns a loopback address that only the n-th proxy of this process uses.
 func loopback(n int) string {
 	pid := os.Getpid()
 	return fmt.Sprintf("127.%d.%d.%d", 100+n, pid>>8&0xff, pid&0xff)
@@ -131,7 +132,8 @@ func startCaddy(t *testing.T, s *api) *proxy {
 	caddy := program(t, "caddy")
 	p, dir := &proxy{host: loopback(1), roots: x509.NewCertPool()}, t.TempDir()
 	text := replace(t, documented(t, "caddyfile"), "127.0.0.1:2583", strings.TrimPrefix(s.URL, "http://"))
-	// Instead of those of a public authority it has certificates of its own, but asks for them alike.
+	// Caddy issues its certificates itself here, but asks /tls-check about names as it would
+	// otherwise.
 	text = strings.Replace(text, "{\n", fmt.Sprintf("{\n\tlocal_certs\n\tskip_install_trust\n\tadmin off\n\thttp_port %s\n\thttps_port %s\n\tdefault_bind %s\n\tstorage file_system %s\n",
 		proxyHTTP, proxyHTTPS, p.host, dir), 1)
 	file := filepath.Join(dir, "Caddyfile")
@@ -166,7 +168,7 @@ func startNginx(t *testing.T, s *api) *proxy {
 	return p
 }
 
-// wildcard makes a wildcard certificate for a domain, in files named as by certbot.
+// wildcard writes a wildcard certificate for a domain to dir, in files named as certbot names them.
 func wildcard(t *testing.T, dir, domain string) *x509.CertPool {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -198,10 +200,10 @@ func wildcard(t *testing.T, dir, domain string) *x509.CertPool {
 	return pool
 }
 
-// visitorsAddress is the address of the proxies' clients, different from that of the proxies.
+// visitorsAddress is the address from which clients connect to the proxies.
 const visitorsAddress = "127.0.0.2"
 
-// client returns a client that connects to the proxy for all hosts.
+// client returns a client that connects to the proxy whatever host a URL names.
 func (p *proxy) client(t *testing.T) *http.Client {
 	dialer := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(visitorsAddress)}, Timeout: 30 * time.Second}
 	transport := &http.Transport{
@@ -221,13 +223,13 @@ func (p *proxy) client(t *testing.T) *http.Client {
 	}
 }
 
-// TestTheDocumentedProxies runs Caddy and nginx with the configurations of docs/operations.md
-// before a server.
-func TestTheDocumentedProxies(t *testing.T) {
+// TestDocumentedProxies runs Caddy and nginx in front of a server, with the configurations in
+// docs/operations.md.
+func TestDocumentedProxies(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		start func(*testing.T, *api) *proxy
-		// onDemand: names that lead to nothing have no certificate.
+		// onDemand reports whether the proxy has certificates only for hosts that exist.
 		onDemand bool
 	}{
 		"caddy": {startCaddy, true},
@@ -252,7 +254,7 @@ func TestTheDocumentedProxies(t *testing.T) {
 					req.Host = host
 				}
 				req.Header.Set("Content-Type", "application/json")
-				// What a visitor makes up doesn't count.
+				// The proxy must replace the forwarding headers that a client sends.
 				req.Header.Set("X-Forwarded-For", theThiefs)
 				req.Header.Set("X-Forwarded-Host", "alice.example.com")
 				resp, err := client.Do(req)
@@ -273,7 +275,7 @@ func TestTheDocumentedProxies(t *testing.T) {
 			noTLS := func(url string) {
 				t.Helper()
 				if got, err := send("GET", url, "", ""); err == nil || !strings.Contains(err.Error(), "tls:") {
-					t.Errorf("%s: %d %s, %v", url, got.status, got.body, err)
+					t.Errorf("%s: %d %s, %v; want a TLS error", url, got.status, got.body, err)
 				}
 			}
 			expect("https://pds.example.com/", 200, "AT Protocol")
@@ -292,16 +294,16 @@ func TestTheDocumentedProxies(t *testing.T) {
 			}
 			noTLS("https://alice.example.org/.well-known/atproto-did")
 
-			// A certificate of the server's own name doesn't make another host of it.
+			// A request on a TLS connection to the server's own name can't reach an account's host.
 			if got, err := send("GET", "https://pds.example.com"+describeServer, "alice.example.com", ""); err != nil || got.status == 200 {
-				t.Errorf("at an account by the server's certificate: %d %s, %v", got.status, got.body, err)
+				t.Errorf("an account's Host on a connection to the server's name: %d %s, %v", got.status, got.body, err)
 			}
 			if got, err := send("GET", "http://alice.example.com/x?y", "", ""); err != nil || got.status != 308 ||
 				!strings.HasPrefix(got.header.Get("Location"), "https://alice.example.com") || !strings.HasSuffix(got.header.Get("Location"), "/x?y") {
-				t.Errorf("without TLS: %d %v, %v", got.status, got.header, err)
+				t.Errorf("without TLS: %d %v, %v; want a redirect to https", got.status, got.header, err)
 			}
 
-			// Whoever signs up has a handle that works.
+			// The handle of a new account works immediately.
 			got, err := send("POST", "https://pds.example.com/xrpc/com.atproto.server.createAccount", "",
 				`{"handle":"bob.example.com","email":"bob@example.com","password":"password"}`)
 			if err != nil || got.status != 200 {
@@ -309,10 +311,10 @@ func TestTheDocumentedProxies(t *testing.T) {
 			}
 			expect("https://bob.example.com/.well-known/atproto-did", 200, "did:plc:")
 
-			// The server knows who its visitors are.
+			// The server's log has the visitors' address, not the proxy's.
 			said := log.String()
 			if !contains(said, `"ip":"`+visitorsAddress+`"`) || contains(said, `"ip":"127.0.0.1"`) || contains(said, theThiefs) {
-				t.Errorf("visitors are not told apart: %s", said)
+				t.Errorf("the log doesn't have only the visitors' address: %s", said)
 			}
 		})
 	}

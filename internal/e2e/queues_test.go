@@ -11,7 +11,7 @@ import (
 	"github.com/gatehouse-at/gatehouse/accounts/mail"
 )
 
-// stuckMailer is a mail server that has accepted the connection and says nothing.
+// stuckMailer is a mail server that accepts connections and doesn't answer.
 type stuckMailer struct{ release chan struct{} }
 
 func (m stuckMailer) Send(ctx context.Context, _ mail.Message) error {
@@ -23,16 +23,16 @@ func (m stuckMailer) Send(ctx context.Context, _ mail.Message) error {
 	}
 }
 
-// TestAStuckMailServerTellsNothing: a request for a password reset is answered, however many are
-// waiting to be mailed, so that it takes the same time whether or not there is an account.
-func TestAStuckMailServerTellsNothing(t *testing.T) {
+// TestAStuckMailServerDoesNotRevealAccounts checks that requests for a password reset are answered
+// however many e-mails are queued, so that the time doesn't reveal whether the account exists.
+func TestAStuckMailServerDoesNotRevealAccounts(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, s *api) {
 		stuck := stuckMailer{make(chan struct{})}
 		defer close(stuck.release)
 		s = newAPI(t, withStore(s.Store), config(func(c *gatehouse.Config) { c.Mail.Mailer = stuck }))
 		alice := s.CreateAccount("alice.test")
-		for i := range 400 { // more than may be under way and wait
+		for i := range 400 { // more than the workers and the queue take
 			s.do(nobody, "server.requestPasswordReset", object{"email": []string{alice.Email, alice.Handle}[i%2]}).ok()
 		}
 		s.do(nobody, "server.requestPasswordReset", object{"email": "nobody@example.com"}).ok()
@@ -40,13 +40,13 @@ func TestAStuckMailServerTellsNothing(t *testing.T) {
 	})
 }
 
-// TestPasswordsThatWaitAreBounded: beyond the queue a login is answered 503, and told to come
-// again.
-func TestPasswordsThatWaitAreBounded(t *testing.T) {
+// TestThePasswordQueueIsBounded checks that a login is answered 503 with Retry-After when the queue
+// of passwords to verify is full.
+func TestThePasswordQueueIsBounded(t *testing.T) {
 	t.Parallel()
 	s := newAPI(t, config(func(c *gatehouse.Config) {
 		c.Passwords.Workers, c.Passwords.Queue = 1, 1
-		c.Passwords.Memory, c.Passwords.Time = 64<<10, 4 // some tenths of a second
+		c.Passwords.Memory, c.Passwords.Time = 64<<10, 4 // takes some tenths of a second
 	}))
 	var wg sync.WaitGroup
 	answers := make(chan *answer, 10)
@@ -74,6 +74,6 @@ func TestPasswordsThatWaitAreBounded(t *testing.T) {
 		}
 	}
 	if busy == 0 || tried < 2 {
-		t.Errorf("of ten logins at once %d were tried, and %d turned away", tried, busy)
+		t.Errorf("of ten concurrent logins %d were tried and %d refused, want at least 2 and 1", tried, busy)
 	}
 }

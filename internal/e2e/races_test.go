@@ -10,9 +10,10 @@ import (
 	"github.com/gatehouse-at/gatehouse"
 )
 
+// racers is the number of calls in a race.
 const racers = 50
 
-// race runs the same call many times at once.
+// race makes racers calls at once.
 func race(call func(i int) *answer) []*answer {
 	answers := make([]*answer, racers)
 	start := make(chan struct{})
@@ -30,7 +31,7 @@ func race(call func(i int) *answer) []*answer {
 	return answers
 }
 
-// tally counts answers by their error name, or "" for success.
+// tally counts answers by error name, which is "" for a success.
 func tally(answers []*answer) map[string]int {
 	counts := map[string]int{}
 	for _, a := range answers {
@@ -55,11 +56,11 @@ func TestRaceForOneInviteCode(t *testing.T) {
 			})
 		}))
 		if counts[""] != 1 || counts["InvalidInviteCode"] != racers-1 {
-			t.Errorf("a code with one use: %v", counts)
+			t.Errorf("sign-ups with an invite code for one use: %v, want one success", counts)
 		}
 		codes := s.do(bearer(owner.AccessJWT), "server.getAccountInviteCodes", nil).ok()["codes"].([]any)
 		if uses := codes[0].(object)["uses"].([]any); len(uses) != 1 {
-			t.Errorf("the code shows the uses %v", uses)
+			t.Errorf("the code's uses are %v, want one", uses)
 		}
 	}, config(func(c *gatehouse.Config) { c.SignUp.Mode = gatehouse.SignUpInvites }))
 }
@@ -73,7 +74,7 @@ func TestRaceForOneHandle(t *testing.T) {
 			})
 		}))
 		if counts[""] != 1 || counts["HandleNotAvailable"] != racers-1 {
-			t.Errorf("one handle: %v", counts)
+			t.Errorf("sign-ups with one handle: %v, want one success", counts)
 		}
 	})
 }
@@ -87,7 +88,7 @@ func TestRaceForOneEmail(t *testing.T) {
 			})
 		}))
 		if counts[""] != 1 || counts["InvalidRequest"] != racers-1 {
-			t.Errorf("one e-mail address: %v", counts)
+			t.Errorf("sign-ups with one e-mail address: %v, want one success", counts)
 		}
 	})
 }
@@ -101,7 +102,7 @@ func TestRaceToRefresh(t *testing.T) {
 			successors[jti(t, a.text("refreshJwt"))] = true
 		}
 		if len(successors) != 1 {
-			t.Errorf("%d successors of one refresh token", len(successors))
+			t.Errorf("one refresh token has %d successors, want 1", len(successors))
 		}
 	})
 }
@@ -114,10 +115,10 @@ func TestRaceToEarnInviteCodes(t *testing.T) {
 		access := s.Login(alice).AccessJWT
 		counts := tally(race(func(int) *answer { return s.do(bearer(access), "server.getAccountInviteCodes", nil) }))
 		if counts[""] < 1 || counts[""]+counts["DuplicateCreate"] != racers {
-			t.Errorf("answers: %v", counts)
+			t.Errorf("answers: %v; want successes and DuplicateCreate only", counts)
 		}
 		if got := s.do(bearer(access), "server.getAccountInviteCodes", nil).ok()["codes"].([]any); len(got) != 3 {
-			t.Errorf("%d codes, want 3", len(got))
+			t.Errorf("the account has %d invite codes, want 3", len(got))
 		}
 	}, config(func(c *gatehouse.Config) {
 		c.SignUp.Mode, c.SignUp.InviteInterval = gatehouse.SignUpInvites, 24*time.Hour
@@ -134,7 +135,7 @@ func TestRaceToUseOneCode(t *testing.T) {
 			return s.do(nobody, "server.resetPassword", object{"token": code, "password": fmt.Sprintf("password %d", i)})
 		}))
 		if counts[""] != 1 || counts["InvalidToken"] != racers-1 {
-			t.Errorf("a code that works once: %v", counts)
+			t.Errorf("resets with one code: %v, want one success", counts)
 		}
 	})
 }

@@ -10,8 +10,8 @@ import (
 	"github.com/gatehouse-at/gatehouse/gatehousetest"
 )
 
-// move moves an account from one server to another, and returns its access token there. What the
-// new server recommends for the DID may be changed before the old one signs it.
+// move moves an account from one server to another and returns its access token there. The changes
+// are made to the credentials that the new server recommends before the old one signs them.
 func move(from, to *api, id, access string, input object, change ...func(credentials object)) string {
 	from.t.Helper()
 	audience := to.do(nobody, "server.describeServer", nil).text("did")
@@ -22,7 +22,7 @@ func move(from, to *api, id, access string, input object, change ...func(credent
 	for _, change := range change {
 		change(in)
 	}
-	// Whoever came with the DID signs operations only with codes that reach a confirmed address.
+	// An account that signed up with an existing DID needs a confirmed address to sign PLC operations.
 	from.do(bearer(access), "server.requestEmailConfirmation", nil).ok()
 	from.do(bearer(access), "server.confirmEmail", object{"email": "alice@example.com", "token": from.Mail.Code("alice@example.com")}).ok()
 	from.do(bearer(access), "identity.requestPlcOperationSignature", nil).ok()
@@ -33,9 +33,9 @@ func move(from, to *api, id, access string, input object, change ...func(credent
 	return fresh
 }
 
-// TestAnAccountComesBack moves an account away, deletes what it left, and moves it back, with the
-// code by which it came the first time.
-func TestAnAccountComesBack(t *testing.T) {
+// TestAnAccountMovesAwayAndBack moves an account away, deletes it at the first server, and moves it
+// back with the invite code of its first sign-up.
+func TestAnAccountMovesAwayAndBack(t *testing.T) {
 	t.Parallel()
 	for _, b := range backends {
 		t.Run(b.name, func(t *testing.T) {
@@ -69,23 +69,23 @@ func TestAnAccountComesBack(t *testing.T) {
 	}
 }
 
-// TestADeactivatedOwnerComesBack: a client resolves the handle of a deactivated account, reads the
-// document of its DID, and logs in at the server in that. The handle of an account that is taken
-// down doesn't resolve.
-func TestADeactivatedOwnerComesBack(t *testing.T) {
+// TestDeactivatedAccountsStillResolve checks that the handle and the DID of a deactivated account
+// still resolve, since clients need both to find the server to log in at. The handle of an account
+// that is taken down doesn't resolve.
+func TestDeactivatedAccountsStillResolve(t *testing.T) {
 	t.Parallel()
 	for _, method := range []gatehouse.DIDMethod{gatehouse.DIDPLC, gatehouse.DIDWeb} {
 		t.Run(string(method), func(t *testing.T) {
 			onEach(t, func(t *testing.T, s *api) {
 				alice := s.signUp("alice.test")
-				leads := func(where bool) {
+				resolves := func(want bool) {
 					t.Helper()
 					handle := s.do(nobody, "identity.resolveHandle", object{"handle": "Alice.test"})
 					byHandle := s.do(nobody, "identity.resolveIdentity", object{"identifier": "alice.test"})
 					byDID := s.do(nobody, "identity.resolveIdentity", object{"identifier": alice.DID}).ok()
 					status, body := s.get("alice.test", "/.well-known/atproto-did")
 					shown := "alice.test"
-					if where {
+					if want {
 						if handle.text("did") != alice.DID || status != 200 || body != alice.DID {
 							t.Errorf("resolveHandle: %s, atproto-did: %d %s", handle.body, status, body)
 						}
@@ -101,49 +101,50 @@ func TestADeactivatedOwnerComesBack(t *testing.T) {
 						}
 					}
 					if byDID["handle"] != shown {
-						t.Errorf("the DID has the handle %v, want %s", byDID["handle"], shown)
+						t.Errorf("resolveIdentity of the DID has the handle %v, want %s", byDID["handle"], shown)
 					}
 					status, body = s.get("alice.test", "/.well-known/did.json")
 					if web := method == gatehouse.DIDWeb; (status == 200) != web || web && !contains(body, alice.DID, "at://alice.test", s.URL) {
 						t.Errorf("did.json: %d %s", status, body)
 					}
 				}
-				says := func(a *answer, active bool, state any) {
+				shows := func(a *answer, active bool, state any) {
 					t.Helper()
 					if got := a.ok(); got["active"] != active || got["status"] != state || got["handle"] != "alice.test" {
-						t.Errorf("%s: %s", a.method, a.body)
+						t.Errorf("%s: %s; want active %v and the status %v", a.method, a.body, active, state)
 					}
 				}
-				leads(true)
+				resolves(true)
 				s.do(bearer(alice.AccessJWT), "server.deactivateAccount", object{}).ok()
-				leads(true)
+				resolves(true)
 				in := s.login("alice.test", alice.Password)
-				says(in, false, "deactivated")
-				says(s.do(bearer(in.text("accessJwt")), "server.getSession", nil), false, "deactivated")
-				says(s.do(bearer(in.text("refreshJwt")), "server.refreshSession", nil), false, "deactivated")
-				// Nobody else gets what goes on leading to her.
+				shows(in, false, "deactivated")
+				shows(s.do(bearer(in.text("accessJwt")), "server.getSession", nil), false, "deactivated")
+				shows(s.do(bearer(in.text("refreshJwt")), "server.refreshSession", nil), false, "deactivated")
+				// Nobody else can take the handle of a deactivated account.
 				s.do(nobody, "server.createAccount", object{"handle": "alice.test", "email": "other@example.com", "password": "password"}).
 					refused(400, "HandleNotAvailable", "Handle already taken: alice.test")
 
 				s.takeDown(alice.DID, "case 1")
-				leads(false)
-				says(s.leave(alice), false, "takendown")
+				resolves(false)
+				shows(s.leave(alice), false, "takendown")
 				s.lift(alice.DID)
-				leads(true)
+				resolves(true)
 				s.again(alice)
 				s.do(bearer(alice.AccessJWT), "server.activateAccount", nil).ok()
-				says(s.do(bearer(alice.AccessJWT), "server.getSession", nil), true, nil)
-				leads(true)
+				shows(s.do(bearer(alice.AccessJWT), "server.getSession", nil), true, nil)
+				resolves(true)
 				s.takeDown(alice.DID, "case 2")
-				leads(false)
+				resolves(false)
 			}, config(func(c *gatehouse.Config) { c.DIDs.Method = method }))
 		})
 	}
 }
 
-// TestAForeignHandleOfADeactivatedAccountIsItsDomains: the account may have moved away, and the
-// domain may lead to somebody else by now.
-func TestAForeignHandleOfADeactivatedAccountIsItsDomains(t *testing.T) {
+// TestForeignHandlesOfDeactivatedAccountsFollowTheirDomain checks that a deactivated account's
+// handle on a foreign domain resolves to what the domain says, since the account may have moved
+// away.
+func TestForeignHandlesOfDeactivatedAccountsFollowTheirDomain(t *testing.T) {
 	t.Parallel()
 	network := handles{}
 	onEach(t, func(t *testing.T, s *api) {
@@ -151,7 +152,7 @@ func TestAForeignHandleOfADeactivatedAccountIsItsDomains(t *testing.T) {
 		resolves := func(to string) {
 			t.Helper()
 			if got := s.do(nobody, "identity.resolveHandle", object{"handle": "name.example.com"}).text("did"); got != to {
-				t.Errorf("the handle leads to %s, want %s", got, to)
+				t.Errorf("the handle resolves to %s, want %s", got, to)
 			}
 		}
 		network["name.example.com"] = syntax.DID(alice.DID)

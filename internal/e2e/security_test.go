@@ -24,17 +24,19 @@ import (
 	"github.com/gatehouse-at/gatehouse/gatehousetest"
 )
 
-// What the security tests share: takeover, parked, access_table, guesses, flood, leaks and notices.
+// Helpers that the security tests share: takeover, parked, access_table, guesses, flood, leaks and
+// notices.
 
-// fromHere is the address from which tests call.
+// fromHere contains the address from which the tests connect.
 var fromHere = []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}
 
-// limited is a server with rate limits, which a proxy on loopback tells who calls.
+// limited configures a server with rate limits that takes the client's address from
+// X-Forwarded-For.
 var limited = config(func(c *gatehouse.Config) {
 	c.Limits = gatehouse.Limits{TrustedProxies: fromHere}
 })
 
-// visitor calls a server from an address.
+// visitor calls a server as a client at an address.
 type visitor struct {
 	*api
 	address string
@@ -54,23 +56,23 @@ func (v visitor) login(identifier, password string) *answer {
 	return v.do(nobody, "server.createSession", object{"identifier": identifier, "password": password})
 }
 
-// limitedNow demands that a limit refuses, and says when to come again.
+// limitedNow checks that an answer is the refusal of a rate limit, with all its headers.
 func (a *answer) limitedNow() {
 	a.t.Helper()
 	a.refused(http.StatusTooManyRequests, "RateLimitExceeded")
 	for _, name := range []string{"RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset", "RateLimit-Policy", "Retry-After"} {
 		if a.header.Get(name) == "" {
-			a.t.Errorf("%s: no %s in a 429", a.method, name)
+			a.t.Errorf("%s: a 429 without %s", a.method, name)
 		}
 	}
 }
 
-// patience is how long tests wait for what takes some milliseconds, on a machine that does other things
-// too.
+// patience is how long tests wait for something that usually takes milliseconds. The machine may be
+// busy with something else.
 const patience = time.Minute
 
-// eventually waits for what the server does in the background. After it has waited in vain once it
-// waits no more: a test that has failed should end.
+// eventually waits until a condition holds that depends on background work. Once it has waited in
+// vain it doesn't wait again in the same test, so that a failed test ends soon.
 func (s *api) eventually(what string, is func() bool) bool {
 	s.t.Helper()
 	for deadline := time.Now().Add(patience); !is(); time.Sleep(time.Millisecond) {
@@ -83,14 +85,14 @@ func (s *api) eventually(what string, is func() bool) bool {
 	return true
 }
 
-// scene is a test that shares its server with others. Its accounts are its own.
+// scene is a test that shares a server with other scenes. It uses only accounts that it created.
 type scene struct {
 	name string
 	play func(t *testing.T, s *api)
 }
 
-// onEachStage runs scenes one after the other on one server on each backend, which is cheaper than
-// a server for each.
+// onEachStage runs scenes one after the other on one server for each backend, which is cheaper than
+// a server for each scene.
 func onEachStage(t *testing.T, scenes []scene, opts ...gatehousetest.Option) {
 	t.Helper()
 	onEach(t, func(t *testing.T, s *api) {
@@ -104,18 +106,21 @@ func onEachStage(t *testing.T, scenes []scene, opts ...gatehousetest.Option) {
 	}, opts...)
 }
 
-// names counts the names of all tests, which may run in parallel.
+// names is the number of handles that newHandle has returned to all tests, which may run in
+// parallel.
 var names atomic.Int64
 
-// someone signs up with a name that nobody had before.
+// someone signs up with a new handle.
 func (s *api) someone() *gatehousetest.Account {
 	s.t.Helper()
 	return s.signUp(newHandle())
 }
 
+// newHandle returns a handle that no test has used.
 func newHandle() string { return fmt.Sprintf("name%d.test", names.Add(1)) }
 
-// mails are the e-mails to an address whose subject has all of some words, the oldest first.
+// mails returns the e-mails to an address whose subjects contain all the given words, the oldest
+// first.
 func (s *api) mails(to string, words ...string) []mail.Message {
 	var found []mail.Message
 	for _, m := range s.Mail.Messages() {
@@ -126,7 +131,7 @@ func (s *api) mails(to string, words ...string) []mail.Message {
 	return found
 }
 
-// The words by which the subjects of e-mails with a code are known.
+// Words in the subjects of e-mails with a code, by which the tests find them.
 const (
 	resetMail   = "reset your"
 	deleteMail  = "delete your"
@@ -136,7 +141,7 @@ const (
 	signInMail  = "sign-in code"
 )
 
-// codes waits until so many e-mails of a kind have come, and returns their codes.
+// codes waits until n e-mails of a kind have arrived and returns their codes.
 func (s *api) codes(n int, to, kind string) []string {
 	s.t.Helper()
 	var codes []string
@@ -149,7 +154,7 @@ func (s *api) codes(n int, to, kind string) []string {
 	return codes
 }
 
-// coded are the codes that have been mailed to an address by now.
+// coded returns the codes of a kind that have been mailed to an address so far.
 func (s *api) coded(to, kind string) (codes []string) {
 	for _, m := range s.mails(to, kind) {
 		if m.Code != "" {
@@ -159,13 +164,13 @@ func (s *api) coded(to, kind string) (codes []string) {
 	return codes
 }
 
-// code is the code of the first e-mail of a kind.
+// code waits for the first e-mail of a kind and returns its code.
 func (s *api) code(to, kind string) string {
 	s.t.Helper()
 	return s.codes(1, to, kind)[0]
 }
 
-// told waits for a notice, which has no code.
+// told waits for a notice, which is an e-mail without a code, and returns it.
 func (s *api) told(to string, words ...string) mail.Message {
 	s.t.Helper()
 	var notice mail.Message
@@ -181,7 +186,7 @@ func (s *api) told(to string, words ...string) mail.Message {
 	return notice
 }
 
-// confirm confirms the address of an account.
+// confirm confirms the e-mail address of an account.
 func (s *api) confirm(a *gatehousetest.Account) {
 	s.t.Helper()
 	before := len(s.mails(a.Email, confirmMail))
@@ -190,14 +195,14 @@ func (s *api) confirm(a *gatehousetest.Account) {
 	s.do(bearer(a.AccessJWT), "server.confirmEmail", object{"email": a.Email, "token": code}).ok()
 }
 
-// again gives an account tokens of another login.
+// again logs in once more and replaces the account's tokens.
 func (s *api) again(a *gatehousetest.Account) {
 	s.t.Helper()
 	out := s.login(a.DID, a.Password)
 	a.AccessJWT, a.RefreshJWT = out.text("accessJwt"), out.text("refreshJwt")
 }
 
-// appLogin makes an app password and opens a session with it.
+// appLogin creates an app password and opens a session with it.
 func (s *api) appLogin(a *gatehousetest.Account, name string, privileged bool) (password string, session object) {
 	s.t.Helper()
 	password = s.do(bearer(a.AccessJWT), "server.createAppPassword", object{"name": name, "privileged": privileged}).text("password")
@@ -218,7 +223,7 @@ func (s *api) lift(id string) {
 	s.do(admin, "admin.updateSubjectStatus", object{"subject": repoRef(id), "takedown": object{"applied": false}}).ok()
 }
 
-// leave is a login to an account that is taken down.
+// leave logs in to an account that is taken down, as its owner does to move elsewhere.
 func (s *api) leave(a *gatehousetest.Account) *answer {
 	s.t.Helper()
 	return s.do(nobody, "server.createSession", object{"identifier": a.DID, "password": a.Password, "allowTakendown": true})
@@ -236,23 +241,25 @@ func (s *api) maintain() {
 	}
 }
 
-// plcInput asks for a PLC operation that changes something of an account's DID.
+// plcInput returns an input of signPlcOperation that changes the DID.
 func plcInput(a *gatehousetest.Account, code string) object {
 	return object{"token": code, "alsoKnownAs": []string{"at://" + a.Handle, "https://" + a.Handle}}
 }
 
-// outsider is a DID with keys that no server holds.
+// outsider is a DID whose keys no server has.
 type outsider struct {
 	id         syntax.DID
 	key, label *atcrypto.PrivateKeyK256
 }
 
-// outsider publishes a DID whose keys are its owner's own, for the account and for a labeler.
+// outsider publishes a DID of somebody who holds its keys, with one for the account and one for a
+// labeler.
 func (s *api) outsider() *outsider {
 	s.t.Helper()
 	return outsiderIn(s.t, s.Gatehouse.Directory)
 }
 
+// outsiderIn is like outsider, with the directory to publish the DID in.
 func outsiderIn(t testing.TB, directory did.Directory) *outsider {
 	t.Helper()
 	o := &outsider{key: privateKey(t), label: privateKey(t)}
@@ -276,11 +283,12 @@ func outsiderIn(t testing.TB, directory did.Directory) *outsider {
 	return o
 }
 
-// withRotationKey lets a test change DIDs as their owner may from outside.
+// withRotationKey configures a rotation key that tests know, so that they can change DIDs without
+// the server.
 var withRotationKey = config(func(c *gatehouse.Config) { c.DIDs.RotationKey = serversRotationKey })
 
-// setDID changes a DID behind the server's back. The server hears of it when it next reads the
-// document, which it remembers for some minutes.
+// setDID changes a DID without the server, and advances the clock so that the server's cached
+// document has expired.
 func (s *api) setDID(t *testing.T, id string, change func(*did.Operation)) {
 	t.Helper()
 	plc := &did.Registrar{Directory: s.Gatehouse.Directory, Signer: serversRotationKey}
@@ -290,7 +298,7 @@ func (s *api) setDID(t *testing.T, id string, change func(*did.Operation)) {
 	s.Clock.Advance(6 * time.Minute)
 }
 
-// takeKey gives a DID an account key from outside, as its owner may.
+// takeKey replaces the signing key of a DID without the server, as its owner may, and returns it.
 func (s *api) takeKey(t *testing.T, id string) *atcrypto.PrivateKeyK256 {
 	t.Helper()
 	key := privateKey(t)
@@ -298,13 +306,13 @@ func (s *api) takeKey(t *testing.T, id string) *atcrypto.PrivateKeyK256 {
 	return key
 }
 
-// newcomer is the answer to a sign-up with a DID, and the account if there is one.
+// newcomer is the answer to a sign-up with an existing DID, and the account.
 type newcomer struct {
 	*answer
 	account *gatehousetest.Account
 }
 
-// come signs up with a DID, on the word of a service token.
+// come signs up with an existing DID, with a service token as the proof.
 func (s *api) come(proof, id string) newcomer {
 	s.t.Helper()
 	handle := newHandle()
@@ -317,8 +325,8 @@ func (s *api) come(proof, id string) newcomer {
 	return newcomer{out, a}
 }
 
-// cameBack is an account that was deleted, and that its owner brought back with a key from outside.
-// It is not yet activated.
+// cameBack returns an account that was deleted and whose owner then signed up again with the DID,
+// proven with a key that the server doesn't have. It isn't activated yet.
 func (s *api) cameBack(t *testing.T) *gatehousetest.Account {
 	t.Helper()
 	gone := s.someone()
@@ -329,7 +337,7 @@ func (s *api) cameBack(t *testing.T) *gatehousetest.Account {
 	return came.account
 }
 
-// nameOurKey has the DID of an account name the key that the server has for it.
+// nameOurKey sets the signing key of an account's DID to the one that the server has for it.
 func (s *api) nameOurKey(t *testing.T, a *gatehousetest.Account) {
 	t.Helper()
 	recommended := s.do(bearer(a.AccessJWT), "identity.getRecommendedDidCredentials", nil).ok()
@@ -355,10 +363,10 @@ func didKey(t testing.TB, key *atcrypto.PrivateKeyK256) string {
 	return public.DIDKey()
 }
 
-// signing is any key that can sign, also one that the server holds.
+// signing is a private key, which may be one that the server holds.
 type signing interface{ HashAndSign([]byte) ([]byte, error) }
 
-// heldKey signs with the key of an account here, as the server does for it.
+// heldKey returns the signing key that the server holds for an account.
 func (s *api) heldKey(id string) signing {
 	s.t.Helper()
 	signer, err := s.Gatehouse.Accounts.Signer(s.t.Context(), syntax.DID(id))
@@ -368,8 +376,7 @@ func (s *api) heldKey(id string) signing {
 	return signer
 }
 
-// serviceToken signs a service token for a method of the server, with other claims as the changes
-// say: a new one each time.
+// serviceToken returns a new service token for a method of the server. The changes replace claims.
 func (s *api) serviceToken(key signing, iss, method string, changes ...object) string {
 	s.t.Helper()
 	encode := func(v any) string {
@@ -395,10 +402,10 @@ func (s *api) serviceToken(key signing, iss, method string, changes ...object) s
 	return text + "." + base64.RawURLEncoding.EncodeToString(signature)
 }
 
-// serviceTokens counts the service tokens of all tests, which may run in parallel.
+// serviceTokens is the number of service tokens of all tests, which may run in parallel.
 var serviceTokens atomic.Int64
 
-// logbook is a log that can be read while it is written.
+// logbook is a log that can be read while the server writes to it.
 type logbook struct {
 	mu   sync.Mutex
 	text bytes.Buffer
@@ -418,7 +425,7 @@ func (l *logbook) String() string {
 
 func (l *logbook) warnings() []string { return l.lines("WARN") }
 
-// lines are those of a level.
+// lines returns the lines of a level.
 func (l *logbook) lines(level string) []string {
 	var found []string
 	for line := range strings.Lines(l.String()) {
@@ -429,7 +436,7 @@ func (l *logbook) lines(level string) []string {
 	return found
 }
 
-// logged has a server write its log to a logbook.
+// logged configures a server to write its log to a logbook.
 func logged(l *logbook) gatehousetest.Option {
 	return config(func(c *gatehouse.Config) { c.Logger = slog.New(slog.NewJSONHandler(l, nil)) })
 }

@@ -18,14 +18,14 @@ import (
 	"github.com/gatehouse-at/gatehouse/storage"
 )
 
-// issuer is a DID elsewhere, with a key of the account and one of its labeler.
+// issuer is a DID of another server, with a key of the account and one of its labeler.
 type issuer struct {
 	t          testing.TB
 	did        string
 	key, label *atcrypto.PrivateKeyK256
 }
 
-// newIssuers makes DIDs in a directory of their own.
+// newIssuers creates n DIDs in a new directory.
 func newIssuers(t *testing.T, n int) (*did.Local, []*issuer) {
 	t.Helper()
 	ctx := context.Background()
@@ -49,7 +49,7 @@ func newIssuers(t *testing.T, n int) (*did.Local, []*issuer) {
 	return plc, all
 }
 
-// claims are those of a token of the account's for a method of a server.
+// claims returns the claims of a service token for a method of a server.
 func (i *issuer) claims(s *api, method, jti string) object {
 	return object{
 		"iss": i.did, "aud": "did:web:localhost", "lxm": "com.atproto." + method, "jti": jti,
@@ -57,12 +57,13 @@ func (i *issuer) claims(s *api, method, jti string) object {
 	}
 }
 
+// token returns a service token that is signed with the account's key.
 func (i *issuer) token(s *api, method, jti string, changes ...object) string {
 	i.t.Helper()
 	return domaintest.SignToken(i.t, i.key, i.claims(s, method, jti), changes...)
 }
 
-// labelToken is signed with the labeler's key.
+// labelToken returns a service token that is signed with the labeler's key.
 func (i *issuer) labelToken(s *api, method, jti string, changes ...object) string {
 	i.t.Helper()
 	return domaintest.SignToken(i.t, i.label, i.claims(s, method, jti), append([]object{{"iss": i.did + "#atproto_labeler"}}, changes...)...)
@@ -96,8 +97,9 @@ func (s *api) rowsOf(tables ...string) (all []int) {
 	return all
 }
 
-// TestServiceTokenSignsUpOnce signs up with a token: a sign-up that is refused leaves it good, one
-// that isn't uses it up, in all its spellings, until it is forgotten.
+// TestServiceTokenSignsUpOnce checks that a service token stays valid after a sign-up that is
+// refused, that a successful sign-up uses it up in all its encodings, and that it is remembered
+// only until it expires.
 func TestServiceTokenSignsUpOnce(t *testing.T) {
 	t.Parallel()
 	const method = "server.createAccount"
@@ -118,19 +120,19 @@ func TestServiceTokenSignsUpOnce(t *testing.T) {
 		sign(token, "long", object{"did": alice.did, "password": strings.Repeat("x", 257)}).refused(400, "InvalidRequest")
 		sign(token, "other", object{"did": bob.did}).refused(401, "AuthenticationRequired", "Missing auth to create account with did: "+bob.did)
 		if n := s.rows("service_tokens"); n != 0 {
-			t.Errorf("%d tokens are used up by refusals", n)
+			t.Errorf("refused sign-ups used up %d tokens, want none", n)
 		}
 		if got := sign(token, "alice", moving).text("did"); got != alice.did {
-			t.Errorf("createAccount: %s", got)
+			t.Errorf("createAccount: the DID is %s, want %s", got, alice.did)
 		}
 		s.do(admin, "admin.deleteAccount", moving).ok()
-		// With the DID gone from here, and for another account too, the token would do all it did
-		// before.
+		// Now that the account is deleted, only replay protection refuses the token, both for the DID
+		// and for a new account.
 		sign(token, "alice", moving).refused(401, "JwtReplayed", "jwt was used before")
 		sign(token, "second", nil).refused(401, "JwtReplayed", "jwt was used before")
 		for name, other := range domaintest.Spellings(t, token) {
 			if strings.ContainsAny(other, "\r\n") || strings.HasSuffix(other, " ") {
-				continue // can't be in a header
+				continue // an HTTP header can't contain it
 			}
 			if a := sign(other, "alice", moving); a.status != 401 {
 				t.Errorf("with %s: %d %s", name, a.status, a.body)
@@ -150,11 +152,11 @@ func TestServiceTokenSignsUpOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 		if n := s.rows("service_tokens"); n != 0 {
-			t.Errorf("%d tokens are remembered beyond their end", n)
+			t.Errorf("%d expired tokens are still stored", n)
 		}
 		for part := range strings.SplitSeq(token, ".") {
 			if strings.Contains(log.String(), part) {
-				t.Errorf("the log has a token: %s", log.String())
+				t.Errorf("the log contains part of a token: %s", log.String())
 			}
 		}
 	}, config(func(c *gatehouse.Config) {
@@ -163,6 +165,8 @@ func TestServiceTokenSignsUpOnce(t *testing.T) {
 	}))
 }
 
+// TestRaceToSignUpWithOneToken checks that concurrent sign-ups with one service token create one
+// account.
 func TestRaceToSignUpWithOneToken(t *testing.T) {
 	t.Parallel()
 	const method = "server.createAccount"
@@ -178,17 +182,17 @@ func TestRaceToSignUpWithOneToken(t *testing.T) {
 				return s.do(bearer(token), method, in)
 			}))
 			if counts[""] != 1 || counts["JwtReplayed"] != racers-1 {
-				t.Errorf("%s: %v", name, counts)
+				t.Errorf("%s: %v, want one success", name, counts)
 			}
 			if n := s.rows("accounts") - before; n != 1 {
-				t.Errorf("%s: %d accounts", name, n)
+				t.Errorf("%s: %d accounts were created, want 1", name, n)
 			}
 		}
 	}, config(func(c *gatehouse.Config) { c.DIDs.Directory = plc }))
 }
 
-// TestModeratorsTokensWorkOnce uses tokens of a moderation service again: those for what changes
-// anything work once, those for what doesn't until they end.
+// TestModeratorsTokensWorkOnce reuses service tokens of a moderation service: those for methods
+// that change something work once, and those for other methods until they expire.
 func TestModeratorsTokensWorkOnce(t *testing.T) {
 	t.Parallel()
 	plc, issuers := newIssuers(t, 1)
@@ -210,7 +214,7 @@ func TestModeratorsTokensWorkOnce(t *testing.T) {
 		token := mod.token(s, change, "race")
 		counts := tally(race(func(int) *answer { return s.do(bearer(token), change, object{"account": alice.DID}) }))
 		if counts[""] != 1 || counts["JwtReplayed"] != racers-1 {
-			t.Errorf("a race with one token: %v", counts)
+			t.Errorf("a race with one token: %v, want one success", counts)
 		}
 		log, err := s.Gatehouse.Audit.List(t.Context(), "", "", 10)
 		if err != nil || len(log.Entries) != 3 {
@@ -219,8 +223,8 @@ func TestModeratorsTokensWorkOnce(t *testing.T) {
 	}, config(func(c *gatehouse.Config) { c.DIDs.Directory, c.ModService = plc, mod.did }))
 }
 
-// TestLabelerIsNotTheAccount has a DID whose document has a key for labels: that key speaks for the
-// labeler where the method names services, and never for the account; nor the other way round.
+// TestLabelerIsNotTheAccount checks that the labeler's key in a DID document signs only for the
+// labeler, in methods that accept services, and never for the account, nor the other way round.
 func TestLabelerIsNotTheAccount(t *testing.T) {
 	t.Parallel()
 	plc, issuers := newIssuers(t, 1)
@@ -249,8 +253,9 @@ func TestLabelerIsNotTheAccount(t *testing.T) {
 	}, config(func(c *gatehouse.Config) { c.DIDs.Directory, c.ModService = plc, mod.did }))
 }
 
-// TestNoTokenToSignUpHere asks for a token with which the account could come back to where it is.
-func TestNoTokenToSignUpHere(t *testing.T) {
+// TestNoServiceTokensForSigningUpHere checks that the server issues no service token for a sign-up
+// at this same server, with which a thief could create the account again after its deletion.
+func TestNoServiceTokensForSigningUpHere(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, s *api) {
 		alice := s.signUp("alice.test")

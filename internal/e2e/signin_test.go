@@ -9,7 +9,7 @@ import (
 	"github.com/gatehouse-at/gatehouse/signin"
 )
 
-// staff is a directory in which everybody has the same password.
+// staff is a signin.Way that accepts the same password for every account, like a staff directory.
 type staff struct{}
 
 func (staff) Name() string { return "staff" }
@@ -21,8 +21,8 @@ func (staff) Prove(_ context.Context, a signin.Attempt) (*signin.Proof, error) {
 	return &signin.Proof{DID: a.Account().DID}, nil
 }
 
-// TestAServerWithoutAccountPasswords: what is about them is refused in plain words, and the
-// directory's are taken in their place.
+// TestAServerWithoutAccountPasswords checks that methods that need account passwords are refused
+// with a clear message, and that the embedder's way of signing in is used instead.
 func TestAServerWithoutAccountPasswords(t *testing.T) {
 	t.Parallel()
 	s := newAPI(t, config(func(c *gatehouse.Config) {
@@ -51,6 +51,6 @@ func TestAServerWithoutAccountPasswords(t *testing.T) {
 	deletion["password"] = "of the directory"
 	s.do(nobody, "server.deleteAccount", deletion).ok()
 	if s.exists(did) {
-		t.Error("the account is there")
+		t.Error("the account still exists after deleteAccount")
 	}
 }

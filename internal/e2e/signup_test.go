@@ -14,19 +14,20 @@ import (
 	"github.com/gatehouse-at/gatehouse/accounts/did"
 )
 
-// faulty is a directory that fails as it is told.
+// faulty is a directory that fails in the way that its mode says.
 type faulty struct {
 	did.Directory
 	mode atomic.Value // string
 }
 
+// The modes of a faulty directory.
 const (
 	works       = ""
 	refuses     = "refuses"
 	unreachable = "unreachable"
 	losesAnswer = "loses its answer"
-	silent      = "loses its answer, and can't be asked"
-	dying       = "takes one operation and is gone"
+	silent      = "loses its answer, and can't be read"
+	dying       = "accepts one operation, and then is unreachable"
 )
 
 func newFaulty(t *testing.T) *faulty {
@@ -63,8 +64,8 @@ func (f *faulty) Log(ctx context.Context, id syntax.DID) ([]*did.Operation, erro
 	return f.Directory.Log(ctx, id)
 }
 
-// TestSignUpWithAFaultyDirectory cuts sign-ups short in every way: no invite is
-// burnt, no handle stays taken, and no DID is lost.
+// TestSignUpWithAFaultyDirectory checks that a sign-up that the directory interrupts in any way
+// uses up no invite code, keeps no handle taken, and loses no DID.
 func TestSignUpWithAFaultyDirectory(t *testing.T) {
 	t.Parallel()
 	for _, b := range backends {
@@ -85,11 +86,12 @@ func TestSignUpWithAFaultyDirectory(t *testing.T) {
 				}
 			}
 
-			// Refused: undone at once.
+			// The directory refuses the operation: the sign-up is undone immediately.
 			directory.mode.Store(refuses)
 			signUp().refused(502, "UpstreamFailure", "The DID directory refused the operation")
 
-			// Not reached: pending, invisible, until it is sure that nothing is on its way.
+			// The directory can't be reached: the sign-up stays pending and invisible until the operation
+			// can no longer arrive.
 			directory.mode.Store(unreachable)
 			signUp().refused(502, "UpstreamFailure", "The DID directory could not be reached")
 			s.login("alice.test", "password").refused(401, "AuthenticationRequired")
@@ -101,13 +103,13 @@ func TestSignUpWithAFaultyDirectory(t *testing.T) {
 			s.Clock.Advance(6 * time.Minute)
 			maintain()
 
-			// The answer is lost, and asking for it helps.
+			// The answer is lost, and the server finds the operation in the directory's log.
 			directory.mode.Store(losesAnswer)
 			alice := signUp()
 			alice.ok()
 			s.login("alice.test", "password").ok()
 
-			// The answer is lost, and the recovery pass finds the DID.
+			// The answer is lost and the log can't be read: the background work finds the DID later.
 			directory.mode.Store(silent)
 			code = s.newCode(1)
 			s.do(nobody, "server.createAccount", object{
@@ -122,7 +124,7 @@ func TestSignUpWithAFaultyDirectory(t *testing.T) {
 				t.Errorf("bob's DID: %v", err)
 			}
 			if got := s.do(bearer(bob.text("accessJwt")), "server.getSession", nil).text("handle"); got != "bob.test" {
-				t.Errorf("getSession: %s", got)
+				t.Errorf("getSession: the handle is %s, want bob.test", got)
 			}
 			s.do(nobody, "server.createAccount", object{
 				"handle": "carol.test", "email": "carol@example.com", "password": "password", "inviteCode": code,
@@ -131,9 +133,9 @@ func TestSignUpWithAFaultyDirectory(t *testing.T) {
 	}
 }
 
-// TestSignUpCutShortByACrash leaves a sign-up as a crash would, before and after its operation
-// was submitted, and starts a server on what is left.
-func TestSignUpCutShortByACrash(t *testing.T) {
+// TestSignUpInterruptedByACrash leaves sign-ups in the state that a crash before or after
+// submitting the operation would leave, and starts another server on the same store.
+func TestSignUpInterruptedByACrash(t *testing.T) {
 	t.Parallel()
 	for _, b := range backends {
 		t.Run(b.name, func(t *testing.T) {
@@ -159,6 +161,7 @@ func TestSignUpCutShortByACrash(t *testing.T) {
 	}
 }
 
+// TestWebDIDs signs up on a server that creates did:web DIDs.
 func TestWebDIDs(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, s *api) {
@@ -169,14 +172,14 @@ func TestWebDIDs(t *testing.T) {
 		doc, _ := s.login("alice.test", alice.Password).ok()["didDoc"].(object)
 		services, _ := doc["service"].([]any)
 		if doc["id"] != alice.DID || len(services) != 1 || services[0].(object)["serviceEndpoint"] != s.URL {
-			t.Errorf("the DID document is %v", doc)
+			t.Errorf("the DID document doesn't name %s and %s: %v", alice.DID, s.URL, doc)
 		}
 	}, config(func(c *gatehouse.Config) { c.DIDs.Method = gatehouse.DIDWeb }))
 }
 
-// TestAHandleWhoseDIDIsTaken has an account with a did:web take another handle: its first one is
-// still in its DID.
-func TestAHandleWhoseDIDIsTaken(t *testing.T) {
+// TestAHandleWhoseWebDIDIsTaken checks that the first handle of an account with a did:web stays
+// taken after a change of handle, since the DID is still named after it.
+func TestAHandleWhoseWebDIDIsTaken(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, s *api) {
 		alice := s.signUp("alice.test")
@@ -187,18 +190,20 @@ func TestAHandleWhoseDIDIsTaken(t *testing.T) {
 		}
 		s.do(bearer(alice.AccessJWT), "identity.updateHandle", object{"handle": "alicia.test"}).ok()
 		if available() {
-			t.Error("the handle is said to be available")
+			t.Error("checkHandleAvailability says that the handle is available")
 		}
 		signUp := object{"handle": "alice.test", "email": "other@example.com", "password": "password"}
 		s.do(nobody, "server.createAccount", signUp).refused(400, "HandleNotAvailable", "Handle already taken: alice.test")
 		s.do(admin, "admin.deleteAccount", object{"did": alice.DID}).ok()
 		if !available() {
-			t.Error("the handle isn't available though its account is gone")
+			t.Error("the handle isn't available after its account was deleted")
 		}
 		s.do(nobody, "server.createAccount", signUp).ok()
 	}, config(func(c *gatehouse.Config) { c.DIDs.Method = gatehouse.DIDWeb }))
 }
 
+// TestRecoveryKeyComesFirst checks the order of rotation keys: the user's recovery key, the
+// operator's, and the server's rotation key.
 func TestRecoveryKeyComesFirst(t *testing.T) {
 	t.Parallel()
 	const users = "did:key:zDnaembgSGUhZULN2Caob4HLJPaxBh92N7rtH21TErzqf8HQo"
@@ -210,7 +215,7 @@ func TestRecoveryKeyComesFirst(t *testing.T) {
 			t.Fatal(err)
 		}
 		if len(op.RotationKeys) != 3 || op.RotationKeys[0] != users || op.RotationKeys[1] != operators {
-			t.Errorf("the rotation keys are %v", op.RotationKeys)
+			t.Errorf("the rotation keys are %v, want the user's, the operator's and the server's", op.RotationKeys)
 		}
 	}, config(func(c *gatehouse.Config) { c.DIDs.RecoveryKey = operators }))
 }

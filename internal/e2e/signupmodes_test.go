@@ -23,19 +23,19 @@ import (
 	"github.com/gatehouse-at/gatehouse/xrpc"
 )
 
-// What createAccount says where sign-up is closed, to all or to new accounts.
+// The messages of createAccount where sign-up is closed to everybody, or to new accounts.
 const (
 	nobodyMay  = "This server doesn't take new accounts"
 	onlyMovers = "This server only takes accounts that move here from another server"
 )
 
-// newCode has an admin make an invite code.
+// newCode creates an invite code for a number of uses.
 func (s *api) newCode(uses int) string {
 	s.t.Helper()
 	return s.do(admin, "server.createInviteCode", object{"useCount": uses}).text("code")
 }
 
-// uses is how often an invite code was used.
+// uses returns how often an invite code was used.
 func (s *api) uses(code string) int {
 	s.t.Helper()
 	for _, c := range s.do(admin, "admin.getInviteCodes", object{"limit": 500}).ok()["codes"].([]any) {
@@ -43,11 +43,11 @@ func (s *api) uses(code string) int {
 			return len(c["uses"].([]any))
 		}
 	}
-	s.t.Fatalf("there is no code %s", code)
+	s.t.Fatalf("admin.getInviteCodes doesn't list the code %s", code)
 	return 0
 }
 
-// applicant is the input of a sign-up under a name.
+// applicant returns the input of a sign-up with a handle and an e-mail address made from a label.
 func applicant(label string, more ...object) object {
 	in := object{"handle": label + ".test", "email": label + "@example.com", "password": "password"}
 	for _, m := range more {
@@ -60,8 +60,8 @@ func withMode(mode gatehouse.SignUpMode) func(*gatehouse.Config) {
 	return func(c *gatehouse.Config) { c.SignUp.Mode = mode }
 }
 
-// TestEveryModeOfSignUp: who is taken, and what describeServer says before.
-func TestEveryModeOfSignUp(t *testing.T) {
+// TestSignUpModes checks who can sign up in each mode, and that describeServer says so.
+func TestSignUpModes(t *testing.T) {
 	t.Parallel()
 	const taken = ""
 	all := func(said string) map[string]string {
@@ -104,7 +104,7 @@ func TestEveryModeOfSignUp(t *testing.T) {
 						name, message, _ := strings.Cut(said, " ")
 						a.refused(400, name, message)
 						if s.exists(mover.did) && in["did"] != nil {
-							t.Errorf("%s: there is an account", who)
+							t.Errorf("%s: the account exists after a refusal", who)
 						}
 						s.login(in["handle"].(string), "password").refused(401, "AuthenticationRequired")
 					} else {
@@ -116,14 +116,14 @@ func TestEveryModeOfSignUp(t *testing.T) {
 						}
 						session := s.do(bearer(a.text("accessJwt")), "server.getSession", nil).ok()
 						if session["active"] != (in["did"] == nil) {
-							t.Errorf("%s: the session is %v", who, session)
+							t.Errorf("%s: want active %v in the session %v", who, in["did"] == nil, session)
 						}
 					}
 					if got := s.uses(code); got != uses {
 						t.Errorf("%s: the code was used %d times, want %d", who, got, uses)
 					}
 				}
-				// Other methods go on: whoever has an account logs in, and an admin in this program makes one.
+				// Existing accounts can log in in every mode, and the embedder can create accounts.
 				bob := s.CreateAccount("bob.test")
 				s.login(bob.Handle, bob.Password).ok()
 			}, config(withMode(mode)), config(func(c *gatehouse.Config) { c.DIDs.Directory = plc }))
@@ -131,7 +131,7 @@ func TestEveryModeOfSignUp(t *testing.T) {
 	}
 }
 
-// waysIn are sign-ups that try to get around the mode. Each is a header and an input.
+// waysIn returns sign-ups that try to get around the mode, by a description of each.
 func waysIn(t *testing.T, s *api, mover, other *issuer) map[string]func() *answer {
 	t.Helper()
 	member := s.CreateAccount("member.test")
@@ -147,14 +147,14 @@ func waysIn(t *testing.T, s *api, mover, other *issuer) map[string]func() *answe
 		"with a code":                 call(nobody, object{"inviteCode": code}),
 		"with a made-up code":         call(nobody, object{"inviteCode": "nonsense"}),
 		"with codes for everything":   call(nobody, object{"inviteCode": code, "verificationCode": "1", "verificationPhone": "+1"}),
-		"by what Go callers may":      call(nobody, object{"admit": true, "Admit": true, "allowReserved": true, "provenDID": mover.did, "ProvenDID": mover.did}),
+		"with fields of the Go API":   call(nobody, object{"admit": true, "Admit": true, "allowReserved": true, "provenDID": mover.did, "ProvenDID": mover.did}),
 		"with a recovery key":         call(nobody, object{"recoveryKey": reserved}),
 		"with a PLC operation":        call(nobody, object{"plcOp": object{}}),
 		"as an admin":                 call(admin),
 		"as a member":                 call(bearer(member.AccessJWT)),
 		"as a member, with their DID": call(bearer(member.AccessJWT), object{"did": member.DID}),
-		"with a token of one's own":   call(token()), // and no DID that is brought
-		"with that of a labeler":      call(bearer(mover.labelToken(s, "server.createAccount", newHandle())), object{"did": mover.did}),
+		"with a token but no DID":     call(token()),
+		"with a labeler's token":      call(bearer(mover.labelToken(s, "server.createAccount", newHandle())), object{"did": mover.did}),
 		"with another's DID":          call(token(), object{"did": other.did}),
 		"with a DID, unproven":        call(nobody, object{"did": mover.did}),
 		"with a member's DID":         call(nobody, object{"did": member.DID}),
@@ -166,9 +166,9 @@ func waysIn(t *testing.T, s *api, mover, other *issuer) map[string]func() *answe
 	}
 }
 
-// TestAClosedServerIsClosed: a closed server refuses every sign-up, tells nothing, and looks
-// nothing up.
-func TestAClosedServerIsClosed(t *testing.T) {
+// TestClosedModeRefusesEverySignUp checks that a closed server refuses every sign-up with the same
+// answer, stores nothing, and doesn't ask the directory.
+func TestClosedModeRefusesEverySignUp(t *testing.T) {
 	t.Parallel()
 	local, issuers := newIssuers(t, 2)
 	plc := asked(local)
@@ -182,33 +182,33 @@ func TestAClosedServerIsClosed(t *testing.T) {
 			a := try()
 			a.refused(400, "SignUpClosed", nobodyMay)
 			if a.header.Get("WWW-Authenticate") != "" {
-				t.Errorf("%s: asks to authenticate", name)
+				t.Errorf("%s: the answer has WWW-Authenticate", name)
 			}
 		}
 		counts := tally(race(func(i int) *answer {
 			return s.do(bearer(issuers[1].token(s, "server.createAccount", "race")), "server.createAccount", applicant(fmt.Sprint("racer", i), object{"did": issuers[1].did}))
 		}))
 		if counts["SignUpClosed"] != racers {
-			t.Errorf("in a race: %v", counts)
+			t.Errorf("a race: %v, want only SignUpClosed", counts)
 		}
 		if got := s.rows("accounts"); got != before {
-			t.Errorf("%d accounts, before there were %d", got, before)
+			t.Errorf("there are %d accounts, want still %d", got, before)
 		}
 		if got := s.rows("reserved_keys"); got != keys {
-			t.Errorf("%d reserved keys, before there were %d", got, keys)
+			t.Errorf("there are %d reserved keys, want still %d", got, keys)
 		}
 		if n := s.rowsOf("service_tokens", "invite_uses", "did_changes"); !slices.Equal(n, []int{0, 0, 0}) {
-			t.Errorf("%v tokens, uses of codes, and changes of DIDs", n)
+			t.Errorf("the numbers of used tokens, uses of codes, and changes of DIDs are %v, want zeros", n)
 		}
 		if got := plc.total(); got != lookups {
-			t.Errorf("the directory was asked %d times", got-lookups)
+			t.Errorf("the directory was asked %d times, want none", got-lookups)
 		}
 	}, config(withMode(gatehouse.SignUpClosed)), config(func(c *gatehouse.Config) { c.DIDs.Directory = plc }))
 }
 
-// TestOnlyWhoMovesIsTaken: in the mode migrations a sign-up without a DID is refused before
-// anything else is checked, and so is one whose DID isn't proved.
-func TestOnlyWhoMovesIsTaken(t *testing.T) {
+// TestMigrationsModeTakesOnlyMigrations checks that in the mode for migrations a sign-up without a
+// DID, or without a proof of it, is refused before anything else is checked.
+func TestMigrationsModeTakesOnlyMigrations(t *testing.T) {
 	t.Parallel()
 	plc, issuers := newIssuers(t, 2)
 	mover, other := issuers[0], issuers[1]
@@ -222,7 +222,7 @@ func TestOnlyWhoMovesIsTaken(t *testing.T) {
 				a.refused(401, "AuthenticationRequired", "Invalid authorization header")
 			case "as a member", "as a member, with their DID", "with a token that is junk":
 				a.refused(401, "BadJwt")
-			case "with that of a labeler":
+			case "with a labeler's token":
 				a.refused(401, "UntrustedIss")
 			case "with another's DID":
 				a.refused(401, "AuthenticationRequired", "Missing auth to create account with did: "+other.did)
@@ -238,37 +238,38 @@ func TestOnlyWhoMovesIsTaken(t *testing.T) {
 				a.refused(400, "SignUpClosed", onlyMovers)
 			}
 		}
-		// A sign-up with somebody else's DID doesn't learn what is taken.
+		// A sign-up with another account's DID doesn't learn which handles and addresses are taken.
 		s.do(nobody, "server.createAccount", applicant("x-y-z", object{"did": mover.did, "handle": "member.test", "email": "member@example.com"})).
 			refused(401, "AuthenticationRequired", "Missing auth to create account with did: "+mover.did)
 		counts := tally(race(func(i int) *answer {
 			return s.do(bearer(mover.token(s, "server.createAccount", fmt.Sprint("race ", i))), "server.createAccount", applicant(fmt.Sprint("racer", i)))
 		}))
 		if counts["SignUpClosed"] != racers {
-			t.Errorf("a race of new accounts with tokens: %v", counts)
+			t.Errorf("a race of new accounts with tokens: %v, want only SignUpClosed", counts)
 		}
 		if got := s.rows("accounts"); got != before {
-			t.Errorf("%d accounts, before there were %d", got, before)
+			t.Errorf("there are %d accounts, want still %d", got, before)
 		}
 		if n := s.rows("service_tokens"); n != 0 {
-			t.Errorf("%d tokens are used up", n)
+			t.Errorf("%d tokens are used up, want none", n)
 		}
 
-		// The owner of the DID may sign up, once, and with the key that was reserved.
+		// The owner of the DID can sign up, once.
 		counts = tally(race(func(i int) *answer {
 			return s.do(bearer(mover.token(s, "server.createAccount", fmt.Sprint("moving ", i))), "server.createAccount", applicant(fmt.Sprint("mover", i), object{"did": mover.did}))
 		}))
 		if counts[""] != 1 || counts["InvalidRequest"] != racers-1 {
-			t.Errorf("a race to move: %v", counts)
+			t.Errorf("a race to move one account: %v, want one success", counts)
 		}
 		if n := s.rows("accounts"); n != before+1 || !s.exists(mover.did) {
-			t.Errorf("%d accounts, want %d", n, before+1)
+			t.Errorf("there are %d accounts, want %d with %s among them", n, before+1, mover.did)
 		}
 	}, config(withMode(gatehouse.SignUpMigrations)), config(func(c *gatehouse.Config) { c.DIDs.Directory = plc }))
 }
 
-// TestJunkForInviteCodes: nothing but a code lets anybody in, in whatever form it comes.
-func TestJunkForInviteCodes(t *testing.T) {
+// TestInvalidInviteCodes checks that used, disabled, malformed and made-up invite codes are
+// refused.
+func TestInvalidInviteCodes(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, s *api) {
 		used, disabled := s.newCode(1), s.newCode(1)
@@ -293,17 +294,17 @@ func TestJunkForInviteCodes(t *testing.T) {
 		for i, none := range []object{{}, {"inviteCode": ""}, {"inviteCode": " \u2028 "}, {"invitecode": good}, {"code": good}} {
 			s.do(nobody, "server.createAccount", applicant(fmt.Sprint("visitor", i), none)).refused(400, "InvalidInviteCode", "No invite code provided")
 		}
-		for _, other := range []any{1, true, object{}, []string{good}} { // as JSON has it
+		for _, other := range []any{1, true, object{}, []string{good}} { // other JSON types
 			s.do(nobody, "server.createAccount", applicant("visitor", object{"inviteCode": other})).refused(400, "InvalidRequest")
 		}
 		if got := s.rows("accounts"); got != before {
-			t.Errorf("%d accounts, before there were %d", got, before)
+			t.Errorf("there are %d accounts, want still %d", got, before)
 		}
 		s.do(nobody, "server.createAccount", applicant("visitor", object{"inviteCode": good})).ok()
 	}, config(withMode(gatehouse.SignUpInvites)))
 }
 
-// gate is a CheckSignUp that records the applicants.
+// gate is a Config.SignUp.Check that records the applicants.
 type gate struct {
 	mu      sync.Mutex
 	seen    []accounts.Applicant
@@ -322,7 +323,7 @@ func (g *gate) check(ctx context.Context, a accounts.Applicant) error {
 	return answer(ctx, a)
 }
 
-// says sets the answer of the gate, and clears its record.
+// says sets the answer of the check and clears its record.
 func (g *gate) says(err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -330,6 +331,7 @@ func (g *gate) says(err error) {
 	g.answer = func(context.Context, accounts.Applicant) error { return err }
 }
 
+// times returns how often the check ran.
 func (g *gate) times() int {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -338,14 +340,15 @@ func (g *gate) times() int {
 
 func (g *gate) config(c *gatehouse.Config) { c.SignUp.Check = g.check }
 
-// sentence is an error that says what clients are shown.
+// sentence is an error with a message for clients.
 type sentence string
 
 func (s sentence) Error() string         { return "secret detail: " + string(s) }
 func (s sentence) PublicMessage() string { return string(s) }
 
-// TestTheGateSeesWhoApplies: the gate gets everything that the applicant sent, and their address.
-func TestTheGateSeesWhoApplies(t *testing.T) {
+// TestSignUpCheckGetsTheApplicant checks that Config.SignUp.Check gets everything that the
+// applicant sent, in normal form, and the client's address.
+func TestSignUpCheckGetsTheApplicant(t *testing.T) {
 	t.Parallel()
 	plc, movers := newIssuers(t, 1)
 	mover := movers[0]
@@ -360,7 +363,7 @@ func TestTheGateSeesWhoApplies(t *testing.T) {
 			"handle": "Alice.TEST", "email": "Alice@Example.com", "inviteCode": " " + strings.ToUpper(code) + "\u200B", "verificationCode": "c0de", "verificationPhone": "+1 555",
 		})).text("did")
 		s.from(hersAsIPv6).do(bearer(mover.token(s, "server.createAccount", "one")), "server.createAccount", applicant("mover", object{"did": mover.did})).ok()
-		// A DID that the token proves but the input doesn't name isn't the account's.
+		// A DID that a token proves but the input doesn't name isn't used.
 		s.do(bearer(mover.token(s, "server.createAccount", "two")), "server.createAccount", applicant("third", object{"verificationCode": "x"})).ok()
 		want := []accounts.Applicant{
 			{Handle: "alice.test", Email: "alice@example.com", Ticket: code, VerificationCode: "c0de", VerificationPhone: "+1 555"},
@@ -368,20 +371,21 @@ func TestTheGateSeesWhoApplies(t *testing.T) {
 			{Handle: "third.test", Email: "third@example.com", VerificationCode: "x"},
 		}
 		if !slices.Equal(g.seen, want) {
-			t.Errorf("the gate saw %+v, want %+v", g.seen, want)
+			t.Errorf("the check got %+v, want %+v", g.seen, want)
 		}
 		if used := s.do(admin, "admin.getAccountInfo", object{"did": alice}).ok()["invitedBy"]; used == nil || used.(object)["code"] != code {
 			t.Errorf("alice was invited by %v, want the code %s", used, code)
 		}
 		if g.address[0] != hers || !strings.HasPrefix(g.address[1], "2001:db8:1:1:") || g.address[2] != "127.0.0.1" {
-			t.Errorf("from %q", g.address)
+			t.Errorf("the check got the client addresses %q", g.address)
 		}
 	}, limited, config(g.config), config(func(c *gatehouse.Config) { c.DIDs.Directory, c.SignUp.VerificationRequired = plc, true }))
 }
 
-// TestARefusalOfTheGateLeavesNothing: after a refusal the code, the handle, the address and the
-// service token can still be used, and no DID was made.
-func TestARefusalOfTheGateLeavesNothing(t *testing.T) {
+// TestARefusalBySignUpCheckChangesNothing checks that after a refusal by Config.SignUp.Check the
+// invite code, the handle, the address and the service token can still be used, and that no DID was
+// created.
+func TestARefusalBySignUpCheckChangesNothing(t *testing.T) {
 	t.Parallel()
 	local, movers := newIssuers(t, 1)
 	mover := movers[0]
@@ -400,7 +404,7 @@ func TestARefusalOfTheGateLeavesNothing(t *testing.T) {
 		s.do(nobody, "server.reserveSigningKey", object{"did": mover.did}).ok()
 		untouched := []string{"accounts", "sessions", "service_tokens", "invite_uses", "did_changes", "reserved_keys", "former_accounts"}
 		state := func() []int { t.Helper(); return s.rowsOf(untouched...) }
-		moving().refused(400, "InvalidRequest") // the gate of before says no; by now the mover's DID is known
+		moving().refused(400, "InvalidRequest") // refused by the initial answer; the server caches the mover's document
 		before := state()
 		for _, c := range []struct {
 			err           error
@@ -421,21 +425,21 @@ func TestARefusalOfTheGateLeavesNothing(t *testing.T) {
 				a := call()
 				a.refused(c.status, c.name, c.message)
 				if strings.Contains(string(a.body), "secret") {
-					t.Errorf("a detail is shown: %s", a.body)
+					t.Errorf("the answer has a detail of the error: %s", a.body)
 				}
 			}
 			if got := state(); !slices.Equal(got, before) {
-				t.Errorf("%v: %v documents in %v, before %v", c.err, got, untouched, before)
+				t.Errorf("%v: the numbers of documents in %v are %v, want still %v", c.err, untouched, got, before)
 			}
 			if got := plc.total(); got != lookups {
-				t.Errorf("%v: the directory was asked %d times", c.err, got-lookups)
+				t.Errorf("%v: the directory was asked %d times, want none", c.err, got-lookups)
 			}
 			if g.times() != 2 || s.uses(code) != 0 {
-				t.Errorf("%v: the gate was asked %d times, want 2; the code has %d uses", c.err, g.times(), s.uses(code))
+				t.Errorf("%v: the check ran %d times and the code has %d uses, want 2 and 0", c.err, g.times(), s.uses(code))
 			}
 			for _, handle := range []string{"alice.test", "mover.test"} {
 				if available, _ := s.offered(handle); !available {
-					t.Errorf("%v: %s is not available", c.err, handle)
+					t.Errorf("%v: %s isn't available", c.err, handle)
 				}
 			}
 		}
@@ -446,7 +450,7 @@ func TestARefusalOfTheGateLeavesNothing(t *testing.T) {
 			t.Errorf("the code has %d uses in the end, want 2", n)
 		}
 		if strings.Contains(log.String(), "secret-code") || strings.Contains(log.String(), token) {
-			t.Error("a verification code or a token is in the log")
+			t.Error("the log contains a verification code or a token")
 		}
 	}, config(withMode(gatehouse.SignUpInvites)), config(g.config), config(func(c *gatehouse.Config) {
 		c.DIDs.Directory = plc
@@ -455,9 +459,9 @@ func TestARefusalOfTheGateLeavesNothing(t *testing.T) {
 	}))
 }
 
-// TestTheGateIsAskedLast: the gate, which may take a payment or use up a captcha, isn't called for
-// a sign-up that is refused anyway.
-func TestTheGateIsAskedLast(t *testing.T) {
+// TestSignUpCheckRunsLast checks that Config.SignUp.Check, which may take a payment or use up a
+// captcha, isn't called for a sign-up that is refused for another reason.
+func TestSignUpCheckRunsLast(t *testing.T) {
 	t.Parallel()
 	plc, issuers := newIssuers(t, 2)
 	mover, stays := issuers[0], issuers[1]
@@ -474,7 +478,7 @@ func TestTheGateIsAskedLast(t *testing.T) {
 				left := s.CreateAccount("left.test")
 				held := s.heldKey(left.DID)
 				s.do(admin, "admin.deleteAccount", object{"did": left.DID}).ok()
-				s.do(bearer(bob.AccessJWT), "identity.updateHandle", object{"handle": "bobby.test"}).ok() // its did:web is named bob.test still
+				s.do(bearer(bob.AccessJWT), "identity.updateHandle", object{"handle": "bobby.test"}).ok() // with did:web, the DID is still named after bob.test
 				g.says(sentence("the gate was asked"))
 
 				move := func(token, id string) func(object) *answer {
@@ -503,7 +507,7 @@ func TestTheGateIsAskedLast(t *testing.T) {
 					"a reserved handle":      plain(object{"handle": "admin.test"}),
 					"a foreign handle":       plain(object{"handle": "name.example.com"}),
 					"the server's own name":  plain(object{"handle": "localhost"}),
-					"a recovery key of none": plain(object{"recoveryKey": "did:key:nonsense"}),
+					"a bad recovery key":     plain(object{"recoveryKey": "did:key:nonsense"}),
 					"a DID without a proof":  plain(object{"did": mover.did}),
 					"what a hook refuses":    plain(object{"handle": "unloved.test"}),
 					"a proof of another DID": move(mover.token(s, "server.createAccount", "1"), "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa"),
@@ -513,12 +517,12 @@ func TestTheGateIsAskedLast(t *testing.T) {
 				}
 				if method == gatehouse.DIDWeb {
 					cases["a handle whose DID is taken"] = plain(object{"handle": "bob.test"})
-					delete(cases, "a key that was held") // whose DID this directory doesn't know
+					delete(cases, "a key that was held") // needs a did:plc in the directory
 				}
 				for name, call := range cases {
 					a := call(applicant("visitor", object{"inviteCode": code}))
 					if a.status != 400 && a.status != 401 || g.times() != 0 {
-						t.Errorf("%s: %d %s, and the gate was asked %d times", name, a.status, a.body, g.times())
+						t.Errorf("%s: %d %s, and the check ran %d times, want none", name, a.status, a.body, g.times())
 					}
 					g.says(sentence("the gate was asked"))
 				}
@@ -536,10 +540,10 @@ func TestTheGateIsAskedLast(t *testing.T) {
 	}
 }
 
-// TestTheGateIsNotAskedBeyondTheLimits: the gate isn't called if the client's address has used up
-// its hashes, or has been told often enough that an e-mail address is free, as a refusal by the
-// gate does.
-func TestTheGateIsNotAskedBeyondTheLimits(t *testing.T) {
+// TestSignUpCheckIsSkippedBeyondTheLimits checks that Config.SignUp.Check isn't called if the
+// client's address has used up its budget of password hashes, or its budget of answers that reveal
+// whether an e-mail address is free, as a refusal by the check does.
+func TestSignUpCheckIsSkippedBeyondTheLimits(t *testing.T) {
 	t.Parallel()
 	var g gate
 	s := newAPI(t, limited, config(g.config))
@@ -553,7 +557,7 @@ func TestTheGateIsNotAskedBeyondTheLimits(t *testing.T) {
 	}
 	s.from(somebodys).do(nobody, "server.createAccount", applicant("visitor")).limitedNow()
 	if n := g.times(); n != 24 {
-		t.Errorf("the gate was asked %d times, want 24", n)
+		t.Errorf("the check ran %d times, want 24", n)
 	}
 	g.says(nil)
 	s.from(hers).do(nobody, "server.createAccount", applicant("visitor")).ok()
@@ -561,9 +565,10 @@ func TestTheGateIsNotAskedBeyondTheLimits(t *testing.T) {
 	s.from(somebodys).do(nobody, "server.createAccount", applicant("another")).ok()
 }
 
-// TestAtTheGateAtOnce: of many applicants whom the gate admits at the same time only one gets what
-// only one can have. The gate may use the store, since no transaction is open.
-func TestAtTheGateAtOnce(t *testing.T) {
+// TestConcurrentSignUpChecks checks that of several applicants whom Config.SignUp.Check admits at
+// the same time only one gets the handle, address, code or DID that they compete for, and that the
+// check may use the store, since no transaction is open.
+func TestConcurrentSignUpChecks(t *testing.T) {
 	t.Parallel()
 	plc, movers := newIssuers(t, 1)
 	mover := movers[0]
@@ -587,7 +592,7 @@ func TestAtTheGateAtOnce(t *testing.T) {
 			g.seen = nil
 			g.answer = func(ctx context.Context, a accounts.Applicant) error {
 				here.Done()
-				here.Wait() // until all of them are here
+				here.Wait() // until all applicants have reached the check
 				_, err := s.Gatehouse.Invites.Create(ctx, 1, 1)
 				return err
 			}
@@ -603,21 +608,22 @@ func TestAtTheGateAtOnce(t *testing.T) {
 			}
 			wg.Wait()
 			if counts := tally(answers); counts[""] != 1 || counts[c.loser] != n-1 {
-				t.Errorf("%s: %v", name, counts)
+				t.Errorf("%s: %v, want one success and otherwise %s", name, counts, c.loser)
 			}
 			if got := s.rows("accounts") - before; got != 1 || g.times() != n {
-				t.Errorf("%s: %d accounts, and the gate was asked %d times, want %d", name, got, g.times(), n)
+				t.Errorf("%s: %d accounts were created and the check ran %d times, want 1 and %d", name, got, g.times(), n)
 			}
 		}
 		if used := s.uses(once); used != 1 {
-			t.Errorf("the code has %d uses", used)
+			t.Errorf("the code has %d uses, want 1", used)
 		}
 	}, config(g.config), config(func(c *gatehouse.Config) { c.DIDs.Directory = plc }))
 }
 
-// TestAnAdminInThisProgramLetsAnybodyIn: Admit makes an account in every mode, without a code and
-// without the gate. Invalid parameters are refused all the same.
-func TestAnAdminInThisProgramLetsAnybodyIn(t *testing.T) {
+// TestAdmitBypassesModeAndCheck checks that CreateParams.Admit creates an account in every mode,
+// without an invite code and without Config.SignUp.Check, and that invalid parameters are still
+// refused.
+func TestAdmitBypassesModeAndCheck(t *testing.T) {
 	t.Parallel()
 	plc, movers := newIssuers(t, 1)
 	for _, mode := range gatehouse.SignUpModes() {
@@ -648,29 +654,29 @@ func TestAnAdminInThisProgramLetsAnybodyIn(t *testing.T) {
 					"a DID without a proof": {Handle: "carol.test", DID: "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa"},
 				} {
 					if err := create(p); err == nil {
-						t.Errorf("%s: no error", name)
+						t.Errorf("%s: the sign-up succeeded, want an error", name)
 					}
 				}
 				if g.times() != 0 || s.uses(code) != 1 {
-					t.Errorf("the gate was asked %d times, the code has %d uses", g.times(), s.uses(code))
+					t.Errorf("the check ran %d times and the code has %d uses, want 0 and 1", g.times(), s.uses(code))
 				}
 			}, config(withMode(mode)), config(g.config), config(func(c *gatehouse.Config) { c.DIDs.Directory = plc }))
 		})
 	}
 }
 
-// TestAnOpenServerSaysSo: a public server that is open to everybody warns in its log at start, and
-// says what to do.
-func TestAnOpenServerSaysSo(t *testing.T) {
+// TestOpenSignUpIsLogged checks that a public server on which everybody can sign up logs a warning
+// at start that names the settings to change.
+func TestOpenSignUpIsLogged(t *testing.T) {
 	t.Parallel()
 	anybody := func(context.Context, accounts.Applicant) error { return nil }
 	for name, c := range map[string]struct {
 		change func(*gatehouse.Config)
 		warned bool
 	}{
-		"by default":                    {func(*gatehouse.Config) {}, true},
-		"by name":                       {withMode(gatehouse.SignUpOpen), true},
-		"with a code that nobody reads": {func(c *gatehouse.Config) { c.SignUp.VerificationRequired = true }, true},
+		"by default":                       {func(*gatehouse.Config) {}, true},
+		"by name":                          {withMode(gatehouse.SignUpOpen), true},
+		"verification that no check reads": {func(c *gatehouse.Config) { c.SignUp.VerificationRequired = true }, true},
 		"a local name, a public URL": {func(c *gatehouse.Config) {
 			c.Hostname, c.PublicURL = "localhost", "https://tunnel.example.com"
 		}, true},
@@ -699,7 +705,7 @@ func TestAnOpenServerSaysSo(t *testing.T) {
 		}
 		lines := slices.DeleteFunc(log.warnings(), func(line string) bool { return !strings.Contains(line, "sign up") })
 		if c.warned != (len(lines) == 1) || c.warned && !contains(lines[0], "Config.SignUp.Mode", "-sign-up", "Config.SignUp.Check") {
-			t.Errorf("%s: %q; want a warning: %v", name, lines, c.warned)
+			t.Errorf("%s: the warnings are %q, want one: %v", name, lines, c.warned)
 		}
 		if err := errors.Join(srv.Close(), store.Close()); err != nil {
 			t.Error(err)

@@ -19,7 +19,7 @@ import (
 	"github.com/gatehouse-at/gatehouse/xrpc"
 )
 
-// repos goes through all pages of listRepos.
+// repos reads all pages of listRepos and returns the repositories and the number of pages.
 func (s *api) repos(limit int) (all []object, pages int) {
 	s.t.Helper()
 	cursor := ""
@@ -38,13 +38,13 @@ func (s *api) repos(limit int) (all []object, pages int) {
 			return all, pages
 		}
 		if len(out["repos"].([]any)) != limit {
-			s.t.Fatalf("a page of %d, and there are more: %v", limit, out)
+			s.t.Fatalf("a page that isn't the last has fewer than %d entries: %v", limit, out)
 		}
 		cursor = next
 	}
 }
 
-// stateOf returns the state that a status names, in one word.
+// stateOf summarizes the active and status fields of a repository.
 func stateOf(r object) string {
 	if r["active"] == true && r["status"] == nil {
 		return "active"
@@ -52,19 +52,19 @@ func stateOf(r object) string {
 	return fmt.Sprint(r["active"], " ", r["status"])
 }
 
-// statusOf asks getRepoStatus.
+// statusOf returns the answer of getRepoStatus.
 func (s *api) statusOf(id string) object {
 	s.t.Helper()
 	return s.do(nobody, "sync.getRepoStatus", object{"did": id}).ok()
 }
 
-// TestRepositoriesFollowTheAccounts: repositories are listed with the states of their accounts,
-// page by page.
-func TestRepositoriesFollowTheAccounts(t *testing.T) {
+// TestListReposShowsAccountStates checks that repositories are listed in order of creation with the
+// states of their accounts, whatever the size of the pages.
+func TestListReposShowsAccountStates(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, s *api) {
 		if all, _ := s.repos(10); len(all) != 0 {
-			t.Errorf("nobody has signed up: %v", all)
+			t.Errorf("before any sign-up, listRepos has %v", all)
 		}
 		want := map[string]string{}
 		var order []string
@@ -94,7 +94,7 @@ func TestRepositoriesFollowTheAccounts(t *testing.T) {
 					}
 				}
 				if wantPages := max(1, (len(order)+limit-1)/limit); !slices.Equal(got, order) || pages != wantPages {
-					t.Errorf("%s, %d on a page: %v on %d pages, want %v on %d", when, limit, got, pages, order, wantPages)
+					t.Errorf("%s, with the limit %d: %v on %d pages, want %v on %d", when, limit, got, pages, order, wantPages)
 				}
 			}
 			for id, state := range want {
@@ -103,30 +103,30 @@ func TestRepositoriesFollowTheAccounts(t *testing.T) {
 				}
 			}
 		}
-		check("at first")
+		check("after the sign-ups")
 
-		// What changes shows at once, and a deleted account is gone, also between two pages.
+		// Changes and deletions take effect immediately, even between two pages.
 		s.do(bearer(names["resting"].AccessJWT), "server.activateAccount", nil).ok()
 		want[names["resting"].DID] = "active"
 		s.lift(names["both"].DID)
 		want[names["both"].DID] = "false deactivated"
 		first := s.do(nobody, "sync.listRepos", object{"limit": 2}).ok()
-		gone := names["two"].DID // the last of that page, where the cursor is
+		gone := names["two"].DID // the last of the first page, to which the cursor refers
 		s.do(admin, "admin.deleteAccount", object{"did": gone}).ok()
 		delete(want, gone)
 		order = slices.DeleteFunc(order, func(id string) bool { return id == gone })
 		second := s.do(nobody, "sync.listRepos", object{"limit": 2, "cursor": first["cursor"]}).ok()
 		if got := second["repos"].([]any)[0].(object)["did"]; got != names["resting"].DID {
-			t.Errorf("the next page begins with %v", got)
+			t.Errorf("the next page begins with %v, want %s", got, names["resting"].DID)
 		}
-		check("later on")
+		check("after the changes")
 		s.do(nobody, "sync.getRepoStatus", object{"did": gone}).refused(400, "RepoNotFound", "Could not find repo for DID: "+gone)
 	})
 }
 
-// TestAPageHasAsManyAsAreAskedFor: a page has as many accounts as were asked for, up to the 1000 of
-// the lexicon.
-func TestAPageHasAsManyAsAreAskedFor(t *testing.T) {
+// TestListReposFillsPages checks that a page has as many accounts as requested, up to the lexicon's
+// maximum of 1000.
+func TestListReposFillsPages(t *testing.T) {
 	t.Parallel()
 	s := newAPI(t)
 	const many = 503
@@ -135,18 +135,20 @@ func TestAPageHasAsManyAsAreAskedFor(t *testing.T) {
 	}
 	for limit, pages := range map[int]int{1000: 1, many: 1, many - 1: 2} {
 		if all, n := s.repos(limit); len(all) != many || n != pages {
-			t.Errorf("%d on a page: %d on %d pages, want %d on %d", limit, len(all), n, many, pages)
+			t.Errorf("with the limit %d: %d accounts on %d pages, want %d on %d", limit, len(all), n, many, pages)
 		}
 	}
 	if got := len(s.do(nobody, "sync.listRepos", nil).ok()["repos"].([]any)); got != 500 {
-		t.Errorf("by default there are %d on a page", got)
+		t.Errorf("without a limit a page has %d accounts, want 500", got)
 	}
 }
 
+// noCommit is the CID that listRepos shows for repositories without a known commit.
 const noCommit = "bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku"
 
-// TestSyncRefusesWhatItCantRead.
-func TestSyncRefusesWhatItCantRead(t *testing.T) {
+// TestSyncRefusesInvalidInput checks the errors for invalid parameters of listRepos and
+// getRepoStatus.
+func TestSyncRefusesInvalidInput(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, s *api) {
 		s.signUp("alice.test")
@@ -160,12 +162,13 @@ func TestSyncRefusesWhatItCantRead(t *testing.T) {
 		}
 		s.do(nobody, "sync.getRepoStatus", object{"did": noSuchDID}).refused(400, "RepoNotFound", "Could not find repo for DID: "+noSuchDID)
 		if got := len(s.do(nobody, "sync.listRepos", nil).ok()["repos"].([]any)); got != 1 {
-			t.Errorf("without parameters: %d", got)
+			t.Errorf("listRepos without parameters has %d repositories, want 1", got)
 		}
 	})
 }
 
-// TestPendingSignUpsAreNotListed: a sign-up that hasn't ended isn't an account.
+// TestPendingSignUpsAreNotListed checks that listRepos leaves out accounts whose sign-up isn't
+// complete.
 func TestPendingSignUpsAreNotListed(t *testing.T) {
 	t.Parallel()
 	directory := newFaulty(t)
@@ -176,15 +179,15 @@ func TestPendingSignUpsAreNotListed(t *testing.T) {
 			t.Fatalf("the sign-up isn't pending: %d %s", a.status, a.body)
 		}
 		s.do(nobody, "server.createAccount", object{"handle": "alice.test", "email": "bob@example.com", "password": "password"}).
-			refused(400, "HandleNotAvailable") // it is there, though
+			refused(400, "HandleNotAvailable") // the pending sign-up holds the handle
 		if all, pages := s.repos(1); len(all) != 0 || pages != 1 {
-			t.Errorf("%v, on %d pages", all, pages)
+			t.Errorf("listRepos has %v on %d pages, want nothing on one", all, pages)
 		}
 	}, config(func(c *gatehouse.Config) { c.DIDs.Directory = directory }))
 }
 
-// TestRepoStatusFillsInWhatItKnows: head and rev are the embedder's, where it has them.
-func TestRepoStatusFillsInWhatItKnows(t *testing.T) {
+// TestRepoStatusComesFromTheEmbedder checks that head and rev come from Config.RepoStatus.
+func TestRepoStatusComesFromTheEmbedder(t *testing.T) {
 	t.Parallel()
 	const commit, rev = "bafyreigbtj4x7ip5legnfznufuopl4sg4knzc2cof6duas4b3q2fy6swua", "3kabcdefghijk"
 	var vanished, failing string
@@ -199,19 +202,19 @@ func TestRepoStatusFillsInWhatItKnows(t *testing.T) {
 	}
 	s := newAPI(t, config(func(c *gatehouse.Config) { c.RepoStatus = status }))
 	alice, bob := s.signUp("alice.test"), s.signUp("bob.test")
-	s.Clock.Advance(time.Minute) // listed in the order of their creation
+	s.Clock.Advance(time.Minute) // accounts are listed in order of creation
 	carol := s.signUp("carol.test")
 	s.do(bearer(carol.AccessJWT), "server.deactivateAccount", object{}).ok()
 	vanished = bob.DID
 	all, _ := s.repos(10)
 	if len(all) != 2 || all[0]["did"] != alice.DID || all[0]["head"] != commit || all[0]["rev"] != rev || all[1]["did"] != carol.DID {
-		t.Errorf("listed: %v", all)
+		t.Errorf("listRepos: %v", all)
 	}
 	if got := s.statusOf(alice.DID); got["rev"] != rev {
-		t.Errorf("an active one: %v", got)
+		t.Errorf("getRepoStatus of an active account: %v", got)
 	}
 	if got := s.statusOf(carol.DID); got["rev"] != nil || got["status"] != "deactivated" {
-		t.Errorf("a deactivated one: %v", got)
+		t.Errorf("getRepoStatus of a deactivated account: %v", got)
 	}
 	s.do(nobody, "sync.getRepoStatus", object{"did": bob.DID}).refused(400, "RepoNotFound")
 	failing = alice.DID
@@ -219,8 +222,9 @@ func TestRepoStatusFillsInWhatItKnows(t *testing.T) {
 	s.do(nobody, "sync.getRepoStatus", object{"did": alice.DID}).refused(500, "InternalServerError", "Internal Server Error")
 }
 
-// TestAnEmbeddersSync: an embedder's Fallback can serve these methods in place of Gatehouse.
-func TestAnEmbeddersSync(t *testing.T) {
+// TestFallbackServesSyncMethods checks that the embedder's Fallback can serve sync methods in place
+// of Gatehouse.
+func TestFallbackServesSyncMethods(t *testing.T) {
 	t.Parallel()
 	s := newAPI(t, config(func(c *gatehouse.Config) {
 		c.LeaveToFallback = []string{"com.atproto.sync.listRepos"}
@@ -234,12 +238,13 @@ func TestAnEmbeddersSync(t *testing.T) {
 		t.Errorf("listRepos was answered by %v", got)
 	}
 	if got := s.statusOf(alice.DID); got["active"] != true {
-		t.Errorf("what wasn't left: %v", got)
+		t.Errorf("getRepoStatus, which isn't left to the Fallback: %v", got)
 	}
 }
 
-// TestListingIsLimited: a page can be long, and anybody may ask.
-func TestListingIsLimited(t *testing.T) {
+// TestListReposIsRateLimited checks that listRepos, whose pages can be long, has a lower limit than
+// getRepoStatus.
+func TestListReposIsRateLimited(t *testing.T) {
 	t.Parallel()
 	s := newAPI(t, config(func(c *gatehouse.Config) { c.Limits.Limiter = nil }))
 	for range 300 {
@@ -249,15 +254,15 @@ func TestListingIsLimited(t *testing.T) {
 	s.do(nobody, "sync.getRepoStatus", object{"did": noSuchDID}).refused(400, "RepoNotFound")
 }
 
-// TestWhatGoatAsks makes the calls of `goat pds account list`, `goat pds admin account list` and
-// `goat account status` with goat's client, also with an admin's password.
-func TestWhatGoatAsks(t *testing.T) {
+// TestGoatsClientCanListAccounts makes the calls of `goat pds account list`, `goat pds admin
+// account list` and `goat account status` with goat's client, also with an admin's password.
+func TestGoatsClientCanListAccounts(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, s *api) {
 		alice, carol := s.signUp("alice.test"), s.signUp("carol.test")
 		s.takeDown(carol.DID, "case 1")
 		for name, client := range map[string]*atclient.APIClient{
-			"anybody": atclient.NewAPIClient(s.URL), "an admin": atclient.NewAdminClient(s.URL, gatehousetest.AdminPassword),
+			"nobody": atclient.NewAPIClient(s.URL), "an admin": atclient.NewAdminClient(s.URL, gatehousetest.AdminPassword),
 		} {
 			listed := map[string]string{}
 			for cursor := ""; ; {

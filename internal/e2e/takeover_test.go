@@ -9,22 +9,24 @@ import (
 	"github.com/gatehouse-at/gatehouse/gatehousetest"
 )
 
-// What thieves tried, to get into accounts and identities and to keep them.
+// Tests of attempts to take over accounts and identities, and to get rid of takedowns.
 
 const signUpMethod = "com.atproto.server.createAccount"
 
-// heldHere is what the signatures of an account's time here are worth after it.
+// heldHere is the error for a service token that is signed with a key that this server held for an
+// account that is now deleted.
 const heldHere = "the jwt was signed with a key that was held here"
 
-// aStolenTokenDoesNotTakeTheDID goes the way by which an access token, with neither password nor
-// mailbox, was enough to own a DID for good. Each step is refused by itself; where one is refused,
-// the test goes on as if it had been taken.
+// aStolenTokenDoesNotTakeTheDID takes the steps by which a thief with only an access token, without
+// the password or the mailbox, could take over a DID for good: delete the account, and sign up
+// again with the DID and a service token. Each step is refused on its own; after each refusal the
+// test goes on as if the step had succeeded.
 func aStolenTokenDoesNotTakeTheDID(t *testing.T, s *api) {
 	alice := s.someone()
 	stolen, key := bearer(alice.AccessJWT), s.heldKey(alice.DID)
 	proof := func() string { return s.serviceToken(key, alice.DID, "server.createAccount") }
 
-	// A token for signing up here is of no use to an account that lives here.
+	// The server issues no service token for a sign-up at this server.
 	for _, aud := range []string{"did:web:localhost", "did:web:LocalHost", "did:web:localhost%23atproto_pds", "did:web:LOCALHOST%23x"} {
 		for _, lxm := range []string{signUpMethod, "com.atproto.server.createaccount"} {
 			s.do(stolen, "server.getServiceAuth", object{"aud": aud, "lxm": lxm}).
@@ -36,44 +38,44 @@ func aStolenTokenDoesNotTakeTheDID(t *testing.T, s *api) {
 		t.Errorf("sign-up with a DID whose account is here: %d %s", a.status, a.body)
 	}
 
-	// Nothing is deleted at once.
+	// Nothing is deleted immediately.
 	s.do(stolen, "server.deactivateAccount", object{"deleteAfter": "2000-01-01T00:00:00Z"}).ok()
 	s.maintain()
 	if !s.exists(alice.DID) {
-		t.Error("a stolen token deleted the account at once")
+		t.Error("a stolen token deleted the account immediately")
 	}
 	s.do(admin, "admin.deleteAccount", object{"did": alice.DID})
 
-	// What the account's key signed is void when the account is gone.
+	// Signatures by the account's key are refused once the account is deleted.
 	s.come(proof(), alice.DID).refused(401, "BadJwtSignature", heldHere)
 	if s.exists(alice.DID) {
-		t.Error("a thief has an account with the DID")
+		t.Error("the thief has an account with the DID")
 	}
 }
 
-// aPrivilegedAppPasswordDoesNotOutliveTheAccount is the same by the token of a privileged app
-// password, made within the hour before the owner deletes the account.
+// aPrivilegedAppPasswordDoesNotOutliveTheAccount attempts the same with the session of a privileged
+// app password, and a service token issued within the hour before the owner deletes the account.
 func aPrivilegedAppPasswordDoesNotOutliveTheAccount(t *testing.T, s *api) {
 	alice := s.someone()
 	_, app := s.appLogin(alice, "app", true)
 	s.do(bearer(app["accessJwt"].(string)), "server.getServiceAuth", object{
 		"aud": "did:web:localhost", "lxm": signUpMethod, "exp": s.Clock.Now().Add(time.Hour).Unix(),
 	}).refused(400, "InvalidRequest", "cannot request a service auth token for the following protected method: "+signUpMethod)
-	proof := s.serviceToken(s.heldKey(alice.DID), alice.DID, "server.createAccount") // as one was before this was refused
+	proof := s.serviceToken(s.heldKey(alice.DID), alice.DID, "server.createAccount") // as if the server had issued one
 
 	s.do(bearer(alice.AccessJWT), "server.requestAccountDelete", nil).ok()
 	s.do(nobody, "server.deleteAccount", object{"did": alice.DID, "password": alice.Password, "token": s.code(alice.Email, deleteMail)}).ok()
 	s.Clock.Advance(59 * time.Minute)
 	s.come(proof, alice.DID).refused(401, "BadJwtSignature", heldHere)
 	if s.exists(alice.DID) {
-		t.Error("a thief has an account with the DID")
+		t.Error("the thief has an account with the DID")
 	}
 }
 
-// whoComesBackMayNoMore has the owner of a DID come back by a key from outside. The account is
-// deactivated, and signs nothing for the DID before it has been activated, nor while nobody has
-// confirmed the address that gets the codes.
-func whoComesBackMayNoMore(t *testing.T, s *api) {
+// aReturningAccountSignsNothingBeforeActivation signs up again with the DID of a deleted account
+// and a key that the server doesn't have. The account is deactivated, and the server signs no PLC
+// operation for it before it is activated and its address is confirmed.
+func aReturningAccountSignsNothingBeforeActivation(t *testing.T, s *api) {
 	alice := s.cameBack(t)
 	me := bearer(alice.AccessJWT)
 	request := func() *answer { t.Helper(); return s.do(me, "identity.requestPlcOperationSignature", nil) }
@@ -88,24 +90,24 @@ func whoComesBackMayNoMore(t *testing.T, s *api) {
 	request().refused(400, "InvalidRequest")
 	sign("AAAAA-AAAAA").refused(400, "InvalidRequest")
 	s.confirm(alice)
-	request().refused(400, "InvalidRequest") // also with a confirmed address
+	request().refused(400, "InvalidRequest") // even with a confirmed address
 	sign("AAAAA-AAAAA").refused(400, "InvalidRequest")
 	s.do(me, "server.activateAccount", nil).refused(400, "InvalidRequest")
 
-	// The owner has the DID name this server's key again.
+	// The owner sets the DID's signing key to the server's again.
 	s.nameOurKey(t, alice)
 	s.do(me, "server.activateAccount", nil).ok()
 	request().ok()
 	sign(s.code(alice.Email, plcMail)).ok()
 
-	// It was activated once: to be deactivated changes nothing.
+	// Once it has been activated, deactivating it makes no difference.
 	s.do(me, "server.deactivateAccount", object{}).ok()
 	request().ok()
 }
 
-// anUnconfirmedAddressSignsNothingForADIDThatCame: whoever signed up with the DID chose the
-// address.
-func anUnconfirmedAddressSignsNothingForADIDThatCame(t *testing.T, s *api) {
+// anUnconfirmedAddressSignsNothingForAnExistingDID checks that an account that signed up with an
+// existing DID needs a confirmed address, since whoever signed up chose the address.
+func anUnconfirmedAddressSignsNothingForAnExistingDID(t *testing.T, s *api) {
 	alice := s.cameBack(t)
 	me := bearer(alice.AccessJWT)
 	s.nameOurKey(t, alice)
@@ -124,8 +126,8 @@ func anUnconfirmedAddressSignsNothingForADIDThatCame(t *testing.T, s *api) {
 	s.do(me, "identity.signPlcOperation", plcInput(alice, s.code(alice.Email, plcMail))).ok()
 }
 
-// anAddressThatASessionChangedSignsNothingForThreeDays: nobody was asked at the old address, so the
-// codes that go to the new one prove no more than the session does.
+// anAddressThatASessionChangedSignsNothingForThreeDays checks that codes to a new address are not
+// trusted yet if a session changed the address without a code to the old one.
 func anAddressThatASessionChangedSignsNothingForThreeDays(t *testing.T, s *api) {
 	alice := s.someone()
 	alice.Email = "another-" + alice.Email
@@ -146,8 +148,8 @@ func anAddressThatASessionChangedSignsNothingForThreeDays(t *testing.T, s *api) 
 	s.do(bearer(alice.AccessJWT), "identity.signPlcOperation", plcInput(alice, s.code(alice.Email, plcMail))).ok()
 }
 
-// aLabelersKeyIsNotTheAccounts: a DID may give the key of its labeler to somebody who is to have no
-// more than that.
+// aLabelersKeyIsNotTheAccounts checks that the labeler's key of a DID can't sign up with the DID,
+// since the owner may have given it to somebody who only runs the labeler.
 func aLabelersKeyIsNotTheAccounts(t *testing.T, s *api) {
 	outsider := s.outsider()
 	id := outsider.id.String()
@@ -159,11 +161,11 @@ func aLabelersKeyIsNotTheAccounts(t *testing.T, s *api) {
 	if s.exists(id) {
 		t.Error("a labeler has an account with the DID")
 	}
-	s.Clock.Advance(time.Minute) // a bad signature has the document be read anew, and not too often
+	s.Clock.Advance(time.Minute) // after a bad signature the document is read again, but not too often
 	s.come(s.serviceToken(outsider.key, id, "server.createAccount"), id).ok()
 }
 
-// aServiceTokenSignsUpOnce uses a token twice, with an account in between that was deleted.
+// aServiceTokenSignsUpOnce uses a token for a second sign-up after the first account was deleted.
 func aServiceTokenSignsUpOnce(t *testing.T, s *api) {
 	outsider := s.outsider()
 	id := outsider.id.String()
@@ -171,19 +173,19 @@ func aServiceTokenSignsUpOnce(t *testing.T, s *api) {
 	s.come(proof, id).ok()
 	s.do(admin, "admin.deleteAccount", object{"did": id}).ok()
 	if a := s.come(proof, id); a.status != 401 {
-		t.Errorf("a token that was used: %d %s", a.status, a.body)
+		t.Errorf("a sign-up with a used token: %d %s; want 401", a.status, a.body)
 	}
 	s.come(s.serviceToken(outsider.key, id, "server.createAccount"), id).ok()
 }
 
-// deactivate deactivates an account, with a wish when to be deleted.
+// deactivate deactivates an account and asks for its deletion at a time.
 func (s *api) deactivate(token string, deleteAfter time.Time) *answer {
 	s.t.Helper()
 	return s.do(bearer(token), "server.deactivateAccount", object{"deleteAfter": deleteAfter.UTC().Format(time.RFC3339)})
 }
 
-// deletionIsNoSoonerThanInThreeDays: a wish to be deleted sooner is moved there, and the owner is
-// told at once and a day before.
+// deletionIsNoSoonerThanInThreeDays checks that a deletion that was asked for sooner is scheduled
+// in three days, and that the owner is notified immediately and a day before.
 func deletionIsNoSoonerThanInThreeDays(t *testing.T, s *api) {
 	const day = 24 * time.Hour
 	now := s.Clock.Now()
@@ -201,12 +203,12 @@ func deletionIsNoSoonerThanInThreeDays(t *testing.T, s *api) {
 		s.maintain()
 		for handle, a := range all {
 			if s.exists(a.DID) != want(handle) {
-				t.Errorf("%s: %s is there: %v", when, handle, !want(handle))
+				t.Errorf("%s: %s exists: %v, want %v", when, handle, !want(handle), want(handle))
 			}
 		}
 	}
 	everybody := func(string) bool { return true }
-	exist("at once", everybody)
+	exist("immediately", everybody)
 	for _, a := range all {
 		s.told(a.Email, "going to be deleted")
 	}
@@ -230,14 +232,14 @@ func deletionIsNoSoonerThanInThreeDays(t *testing.T, s *api) {
 	exist("after five days", func(string) bool { return false })
 	for handle, a := range all {
 		if n := len(s.mails(a.Email, "deleted soon")); n != 1 {
-			t.Errorf("%s was reminded %d times", handle, n)
+			t.Errorf("%s was reminded %d times, want once", handle, n)
 		}
 	}
 }
 
-// whatCallsADeletionOff: a login with the account password does, and a takedown; what a thief or an
-// app may do, doesn't.
-func whatCallsADeletionOff(t *testing.T, s *api) {
+// whatCancelsADeletion checks that a login with the account password and a takedown cancel a
+// scheduled deletion, and that nothing else that a thief or an app could do does.
+func whatCancelsADeletion(t *testing.T, s *api) {
 	cases := map[string]struct {
 		do   func(a *gatehousetest.Account, app string)
 		kept bool
@@ -274,13 +276,14 @@ func whatCallsADeletionOff(t *testing.T, s *api) {
 	s.maintain()
 	for name, a := range all {
 		if kept := cases[name].kept; s.exists(a.DID) != kept {
-			t.Errorf("after %s the account is there: %v; want %v", name, !kept, kept)
+			t.Errorf("after %s the account exists: %v, want %v", name, !kept, kept)
 		}
 	}
 }
 
-// whoIsTakenDownMayNotAskForDeletion: its token is for leaving, and the takedown is to stay.
-func whoIsTakenDownMayNotAskForDeletion(t *testing.T, s *api) {
+// noScheduledDeletionDuringATakedown checks that an account that is taken down can deactivate
+// itself but can't schedule its deletion, which would remove the takedown.
+func noScheduledDeletionDuringATakedown(t *testing.T, s *api) {
 	alice := s.someone()
 	_, app := s.appLogin(alice, "app", true)
 	s.deactivate(app["accessJwt"].(string), s.Clock.Now()).refused(400, "InvalidToken", "Bad token scope")
@@ -295,8 +298,8 @@ func whoIsTakenDownMayNotAskForDeletion(t *testing.T, s *api) {
 	s.stillDown(alice, "case 1")
 }
 
-// stillDown demands that admins see an account's DID as taken down, whether or not there is an
-// account.
+// stillDown checks that getSubjectStatus shows a DID as taken down, whether or not the account
+// exists.
 func (s *api) stillDown(a *gatehousetest.Account, ref string) {
 	s.t.Helper()
 	got := s.do(admin, "admin.getSubjectStatus", object{"did": a.DID})
@@ -306,8 +309,8 @@ func (s *api) stillDown(a *gatehousetest.Account, ref string) {
 	}
 }
 
-// aScheduledDeletionDoesNotWashATakedownOff: it was due, and is off.
-func aScheduledDeletionDoesNotWashATakedownOff(t *testing.T, s *api) {
+// aScheduledDeletionDoesNotRemoveATakedown checks that a takedown cancels a scheduled deletion.
+func aScheduledDeletionDoesNotRemoveATakedown(t *testing.T, s *api) {
 	alice := s.someone()
 	s.deactivate(alice.AccessJWT, s.Clock.Now().Add(100*time.Hour)).ok()
 	s.takeDown(alice.DID, "case 1")
@@ -316,9 +319,9 @@ func aScheduledDeletionDoesNotWashATakedownOff(t *testing.T, s *api) {
 	s.stillDown(alice, "case 1")
 }
 
-// aCodeFromBeforeDoesNotWashATakedownOff: codes end with the takedown, and only admins delete the
-// account.
-func aCodeFromBeforeDoesNotWashATakedownOff(t *testing.T, s *api) {
+// anEarlierCodeDoesNotRemoveATakedown checks that a takedown voids codes that were mailed before,
+// so that only admins can delete the account.
+func anEarlierCodeDoesNotRemoveATakedown(t *testing.T, s *api) {
 	alice := s.someone()
 	s.do(bearer(alice.AccessJWT), "server.requestAccountDelete", nil).ok()
 	s.do(nobody, "server.requestPasswordReset", object{"email": alice.Email}).ok()
@@ -333,22 +336,22 @@ func aCodeFromBeforeDoesNotWashATakedownOff(t *testing.T, s *api) {
 	s.stillDown(alice, "case 1")
 	s.do(nobody, "server.resetPassword", object{"token": reset, "password": "another"}).refused(400, "InvalidToken", "Token is invalid")
 
-	// The codes are void for good.
+	// The codes stay void after the takedown is lifted.
 	s.lift(alice.DID)
 	remove(alice.Password).refused(400, "InvalidToken", "Token is invalid")
 	s.do(nobody, "server.resetPassword", object{"token": reset, "password": "another"}).refused(400, "InvalidToken", "Token is invalid")
 	if !s.exists(alice.DID) {
-		t.Error("the account is gone")
+		t.Error("the account was deleted")
 	}
 }
 
-// comingBackDoesNotWashATakedownOff has an admin delete an account that is taken down, and its
-// owner come back with the DID.
-func comingBackDoesNotWashATakedownOff(t *testing.T, s *api) {
+// signingUpAgainDoesNotRemoveATakedown signs up with the DID of an account that an admin deleted
+// while it was taken down.
+func signingUpAgainDoesNotRemoveATakedown(t *testing.T, s *api) {
 	alice := s.someone()
 	s.takeDown(alice.DID, "case 1")
 	s.do(admin, "admin.deleteAccount", object{"did": alice.DID}).ok()
-	s.stillDown(alice, "case 1") // as admins see it, while there is no account
+	s.stillDown(alice, "case 1") // although there is no account
 	outside := s.takeKey(t, alice.DID)
 	come := func() newcomer {
 		t.Helper()
@@ -356,7 +359,7 @@ func comingBackDoesNotWashATakedownOff(t *testing.T, s *api) {
 	}
 	back := come()
 	if !strings.Contains(string(claimsOf(t, back.text("accessJwt"))), `"com.atproto.takendown"`) {
-		t.Error("who comes back has a token of another scope")
+		t.Error("the access token doesn't have the scope of an account that is taken down")
 	}
 	if got := s.do(bearer(back.text("accessJwt")), "server.getSession", nil).ok(); got["active"] != false || got["status"] != "takendown" {
 		t.Errorf("getSession: %v", got)
@@ -366,7 +369,7 @@ func comingBackDoesNotWashATakedownOff(t *testing.T, s *api) {
 	s.do(bearer(back.text("accessJwt")), "server.activateAccount", nil).refused(400, "InvalidToken", "Bad token scope")
 	s.do(bearer(back.text("refreshJwt")), "server.refreshSession", nil).refused(401, "AccountTakedown")
 
-	// Once more, and then admins lift it while there is no account.
+	// The same again, but an admin lifts the takedown while there is no account.
 	s.do(admin, "admin.deleteAccount", object{"did": alice.DID}).ok()
 	s.stillDown(alice, "case 1")
 	if a := s.do(admin, "admin.updateSubjectStatus", object{"subject": repoRef(alice.DID), "takedown": object{"applied": false}}); a.status != 200 {
@@ -374,43 +377,43 @@ func comingBackDoesNotWashATakedownOff(t *testing.T, s *api) {
 	}
 	back = come()
 	if !strings.Contains(string(claimsOf(t, back.text("accessJwt"))), `"com.atproto.access"`) {
-		t.Error("a takedown that was lifted still has its effect")
+		t.Error("the access token doesn't have full access after the takedown was lifted")
 	}
 	s.login(alice.DID, back.account.Password).ok()
 }
 
-// TestTakeoversFail has all of it on one server.
+// TestTakeoversFail runs the attempts to take over an account or a DID, on one server.
 func TestTakeoversFail(t *testing.T) {
 	t.Parallel()
 	onEachStage(t, []scene{
 		{"a stolen token does not take the DID", aStolenTokenDoesNotTakeTheDID},
 		{"a privileged app password does not outlive the account", aPrivilegedAppPasswordDoesNotOutliveTheAccount},
-		{"who comes back may no more", whoComesBackMayNoMore},
-		{"an unconfirmed address signs nothing for a DID that came", anUnconfirmedAddressSignsNothingForADIDThatCame},
+		{"a returning account signs nothing before activation", aReturningAccountSignsNothingBeforeActivation},
+		{"an unconfirmed address signs nothing for an existing DID", anUnconfirmedAddressSignsNothingForAnExistingDID},
 		{"an address that a session changed signs nothing for three days", anAddressThatASessionChangedSignsNothingForThreeDays},
 		{"a labeler's key is not the account's", aLabelersKeyIsNotTheAccounts},
 		{"a service token signs up once", aServiceTokenSignsUpOnce},
 		{"deletion is no sooner than in three days", deletionIsNoSoonerThanInThreeDays},
-		{"what calls a deletion off", whatCallsADeletionOff},
-		{"a reset throws out who came before", aResetThrowsOutWhoCameBefore},
-		{"codes from before are void", codesFromBeforeAreVoid},
+		{"what cancels a deletion", whatCancelsADeletion},
+		{"a reset revokes earlier credentials", aResetRevokesEarlierCredentials},
+		{"a new password voids earlier codes", aNewPasswordVoidsEarlierCodes},
 	}, withRotationKey)
 }
 
-// TestTakedownsStick tries to get rid of a takedown by having the account deleted and coming back.
+// TestTakedownsStick tries to get rid of a takedown by having the account deleted, in several ways.
 func TestTakedownsStick(t *testing.T) {
 	t.Parallel()
 	onEachStage(t, []scene{
-		{"who is taken down may not ask for deletion", whoIsTakenDownMayNotAskForDeletion},
-		{"by a deletion that was due", aScheduledDeletionDoesNotWashATakedownOff},
-		{"by a code from before", aCodeFromBeforeDoesNotWashATakedownOff},
-		{"by coming back with the DID", comingBackDoesNotWashATakedownOff},
+		{"scheduling a deletion", noScheduledDeletionDuringATakedown},
+		{"a deletion scheduled earlier", aScheduledDeletionDoesNotRemoveATakedown},
+		{"a code mailed earlier", anEarlierCodeDoesNotRemoveATakedown},
+		{"signing up again with the DID", signingUpAgainDoesNotRemoveATakedown},
 	}, withRotationKey)
 }
 
-// TestATakedownKeepsTheNameOfAWebDID: where the DID follows from the handle, whoever takes the
-// handle has the DID.
-func TestATakedownKeepsTheNameOfAWebDID(t *testing.T) {
+// TestATakedownReservesTheHandleOfAWebDID checks that nobody can take the handle of a deleted
+// account whose did:web is taken down, since a sign-up with the handle would get the same DID.
+func TestATakedownReservesTheHandleOfAWebDID(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, s *api) {
 		alice := s.signUp("alice.test")
@@ -423,7 +426,7 @@ func TestATakedownKeepsTheNameOfAWebDID(t *testing.T) {
 		}
 		again := object{"handle": "alice.test", "email": alice.Email, "password": alice.Password}
 		if available() {
-			t.Error("the handle is said to be available")
+			t.Error("checkHandleAvailability says that the handle is available")
 		}
 		s.do(nobody, "server.createAccount", again).refused(400, "HandleNotAvailable")
 		s.stillDown(alice, "case 1")
@@ -431,15 +434,16 @@ func TestATakedownKeepsTheNameOfAWebDID(t *testing.T) {
 			t.Errorf("updateSubjectStatus without an account: %d %s", a.status, a.body)
 		}
 		if !available() {
-			t.Error("the handle isn't available though the takedown was lifted")
+			t.Error("the handle isn't available after the takedown was lifted")
 		}
 		s.do(nobody, "server.createAccount", again).ok()
 	}, config(func(c *gatehouse.Config) { c.DIDs.Method = gatehouse.DIDWeb }))
 }
 
-// aResetThrowsOutWhoCameBefore: somebody signs up with an address that isn't theirs, makes an app
-// password, and waits for the address's owner to reset the password and move in.
-func aResetThrowsOutWhoCameBefore(t *testing.T, s *api) {
+// aResetRevokesEarlierCredentials checks that the first reset that proves an address revokes app
+// passwords: somebody may have signed up with another person's address, created an app password,
+// and waited for that person to reset the password and use the account.
+func aResetRevokesEarlierCredentials(t *testing.T, s *api) {
 	for _, confirmed := range []bool{false, true} {
 		alice := s.someone()
 		if confirmed {
@@ -459,17 +463,17 @@ func aResetThrowsOutWhoCameBefore(t *testing.T, s *api) {
 		}
 		me := s.login(alice.Handle, "another password")
 		if me.ok()["emailConfirmed"] != true {
-			t.Errorf("the code came to the address, and it counts as unconfirmed: %s", me.body)
+			t.Errorf("the address isn't confirmed after a reset with a code mailed to it: %s", me.body)
 		}
 		if got := s.do(bearer(me.text("accessJwt")), "server.listAppPasswords", nil).ok()["passwords"].([]any); len(got) != left {
-			t.Errorf("with an address that was confirmed before (%v) %d app passwords are left, want %d", confirmed, len(got), left)
+			t.Errorf("%d app passwords are left, want %d (address confirmed before the reset: %v)", len(got), left, confirmed)
 		}
 	}
 }
 
-// codesFromBeforeAreVoid has codes of every kind mailed, and then the password changed: whoever got
-// them before must have nothing that is good after.
-func codesFromBeforeAreVoid(t *testing.T, s *api) {
+// aNewPasswordVoidsEarlierCodes requests codes of every kind, changes the password, and checks that
+// none of the codes is valid any more.
+func aNewPasswordVoidsEarlierCodes(t *testing.T, s *api) {
 	byAdmin := func(a *gatehousetest.Account) {
 		s.do(admin, "admin.updateAccountPassword", object{"did": a.DID, "password": "another password"}).ok()
 	}
@@ -505,7 +509,7 @@ func codesFromBeforeAreVoid(t *testing.T, s *api) {
 		void := func(a *answer) {
 			t.Helper()
 			if a.status != 400 || a.object["error"] != "InvalidToken" {
-				t.Errorf("after %s, %s: %d %s; want an invalid code", name, a.method, a.status, a.body)
+				t.Errorf("after %s, %s with an earlier code: %d %s; want InvalidToken", name, a.method, a.status, a.body)
 			}
 		}
 		void(s.do(nobody, "server.createSession", login))

@@ -11,8 +11,9 @@ import (
 	"github.com/gatehouse-at/gatehouse/sessions"
 )
 
-// Tokens with a good signature that are not what the server issues.
-func TestTokensOfAnotherShape(t *testing.T) {
+// TestSignedTokensWithUnexpectedClaims checks that tokens with a valid signature but claims that
+// the server wouldn't issue are refused.
+func TestSignedTokensWithUnexpectedClaims(t *testing.T) {
 	t.Parallel()
 	secret := []byte("a secret of thirty-two characters")
 	onEach(t, func(t *testing.T, s *api) {
@@ -37,7 +38,7 @@ func TestTokensOfAnotherShape(t *testing.T) {
 			}
 			return s.do(bearer(signed), "server.getSession", nil)
 		}
-		get("sub", alice.DID).ok() // nothing else is wrong with these tokens
+		get("sub", alice.DID).ok() // a control: a token with unchanged claims is accepted
 		get("lxm", "com.atproto.server.getSession").refused(400, "InvalidToken", "Malformed token")
 		get("cnf", object{"jkt": "x"}).refused(400, "InvalidToken", "Malformed token")
 		get("sub", "nonsense").refused(400, "InvalidToken", "Malformed token")
@@ -46,6 +47,8 @@ func TestTokensOfAnotherShape(t *testing.T) {
 	}, config(func(c *gatehouse.Config) { c.Keys.Tokens = []sessions.Key{{Secret: secret}} }))
 }
 
+// TestServiceTokenOfAnUnknownIssuer signs up with a service token whose issuer isn't in the
+// directory.
 func TestServiceTokenOfAnUnknownIssuer(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, s *api) {

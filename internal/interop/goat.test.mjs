@@ -1,5 +1,6 @@
-// What people do with goat, the network's command line: it signs up, looks after an account and its DID,
-// and lists the accounts of a server. It runs as it is, in a directory of its own, and asks nobody else.
+// Tests of goat, the network's command-line client: it signs up, manages an account and its DID,
+// and lists the accounts of a server. The released program runs unmodified, with a temporary home
+// directory, and talks only to this server.
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
 import { mkdtemp, rm } from 'node:fs/promises'
@@ -24,7 +25,7 @@ describe('goat', () => {
     await rm(home, { recursive: true, force: true })
   })
 
-  // goat runs goat and returns what it prints. It keeps its tokens in its home directory.
+  // Runs goat and returns what it prints. It keeps its tokens in its home directory.
   const goat = async (...args) => {
     const { stdout } = await run(binary, args, { timeout: 60_000, env: {
       HOME: home, XDG_STATE_HOME: home, ATP_PLC_HOST: `${server.url}/plc`, ATP_RELAY_HOST: server.url, ATP_PDS_HOST: server.url,
@@ -39,7 +40,7 @@ describe('goat', () => {
     const out = await goat('account', 'create', '--handle', `${name}.test`, '--password', 'correct horse', '--email', `${name}@example.com`)
     return out.match(/^DID: (did:plc:[a-z2-7]{24})$/m)[1]
   }
-  // Its commands for relays work with any server; later versions have the same commands for a PDS.
+  // goat's commands for relays work with any server. Later versions have the same ones for a PDS.
   const listed = async () => Object.fromEntries((await goat('relay', 'account', 'list')).split('\n').map((line) => line.split('\t').slice(0, 2)))
   const status = async (did) => (await goat('relay', 'account', 'status', did)).split('\t')
 

@@ -1,12 +1,12 @@
-// The life of an account, as the official client lives it. The client checks
-// every answer against the lexicons, and here it is checked once more by hand.
+// The life of an account, with the official client. The client validates every answer against the
+// lexicons, and these tests validate it again explicitly.
 import assert from 'node:assert/strict'
 import { createHmac } from 'node:crypto'
 import { after, before, describe, test } from 'node:test'
 import { AtpAgent, CredentialSession, XRPCError, lexicons } from '@atproto/api'
 import { asAdmin, start } from './server.mjs'
 
-// Validates what a method answered.
+// Validates the answer of a method against its lexicon.
 function valid(nsid, result) {
   assert.equal(result.success, true)
   lexicons.assertValidXrpcOutput(nsid, result.data)
@@ -24,7 +24,7 @@ function refused(status, error) {
 
 const jwtSecret = 'a secret of the tests'
 
-// The same access token as if its time were over.
+// Returns the same access token with an expiry in the past.
 function expired(token) {
   const [header, payload] = token.split('.')
   const claims = JSON.parse(Buffer.from(payload, 'base64url'))
@@ -70,7 +70,7 @@ for (const store of ['memory', 'bolt']) {
       const old = credentials.session.refreshJwt
       await credentials.refreshSession()
       assert.notEqual(credentials.session.refreshJwt, old)
-      // The client's logout says nothing of a failure: see what became of the session.
+      // The client's logout ignores failures, so check that the session has ended.
       const ended = credentials.session
       await credentials.logout()
       const with_ = (token) => ({ headers: { authorization: `Bearer ${token}` } })
@@ -112,7 +112,7 @@ for (const store of ['memory', 'bolt']) {
       }
       await ask()
       assert.deepEqual(events, ['create'])
-      a.session.accessJwt = expired(a.session.accessJwt) // which the client refreshes, and is refused
+      a.session.accessJwt = expired(a.session.accessJwt) // the client then refreshes, which is refused
       await ask()
       assert.deepEqual(events, ['create', 'update'])
     })
@@ -212,7 +212,7 @@ describe('by invitation', () => {
     assert.equal(gift.codes[0].codes.length, 2)
     await a.login({ identifier: 'alice.test', password: 'correct horse' })
     const codes = valid('com.atproto.server.getAccountInviteCodes', await a.com.atproto.server.getAccountInviteCodes({ includeUsed: true }))
-    // Those of one millisecond have no order of their own.
+    // Entries of the same millisecond have no defined order.
     assert.deepEqual(codes.codes.map((c) => [c.code, c.available, c.uses.length]).sort(), gift.codes[0].codes.map((code) => [code, 1, 0]).sort())
     const bob = await new AtpAgent({ service: server.url }).createAccount({
       handle: 'bob.test', email: 'bob@example.com', password: 'correct horse', inviteCode: codes.codes[0].code,

@@ -1,5 +1,5 @@
-// What today's clients do with an account beyond the first day: e-mail, handle,
-// status, service auth, and a move to another server, with a real PLC directory.
+// What today's clients do with an existing account: e-mail, handle, status, service auth, and a
+// move to another server, with a real PLC directory.
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
 import { AtpAgent, XRPCError, lexicons } from '@atproto/api'
@@ -106,7 +106,7 @@ describe('an account later on', () => {
     await assert.rejects(verifiedOf(token, 'did:web:other.example.com', lxm), /not verified/)
     await assert.rejects(verifiedOf(token, aud, 'app.bsky.feed.getFeed'), /not verified/)
     await assert.rejects(ask({ aud, lxm, exp: 1 }), refused(400, 'BadExpiration'))
-    // A key that is rotated away signs no more; the next one does, once the directory has it.
+    // After a rotation the old key no longer signs, and the new one does once the directory has it.
     const { signingKey } = (await a.com.atproto.server.reserveSigningKey({})).data
     await a.com.atproto.admin.updateAccountSigningKey({ did: a.session.did, signingKey }, asAdmin)
     await assert.rejects(verifiedOf(token, aud, lxm), /not verified/)
@@ -125,7 +125,7 @@ describe('an account later on', () => {
       { encoding: 'application/json', headers: { authorization: `Bearer ${token}` } },
     )
     assert.equal(created.data.did, did)
-    // Although the DID still leads to the old server, the client stays with the new one.
+    // Although the DID still points to the old server, the client stays with the new one.
     await b.login({ identifier: 'erin.other.test', password: 'correct horse' })
     await assert.rejects(b.com.atproto.server.activateAccount(), refused(400, 'InvalidRequest'))
     const recommended = valid('com.atproto.identity.getRecommendedDidCredentials', await b.com.atproto.identity.getRecommendedDidCredentials())
@@ -139,7 +139,7 @@ describe('an account later on', () => {
     const moved = await doc(did)
     assert.deepEqual(moved.alsoKnownAs, ['at://erin.other.test'])
     assert.equal(new URL(moved.service[0].serviceEndpoint).port, new URL(other.url).port)
-    // From now on the new server signs for the account, and the old one doesn't.
+    // Now the new server signs for the account, and the old one doesn't.
     const call = { aud: 'did:web:service.example.com', lxm: 'app.bsky.feed.getTimeline' }
     const proof = await b.com.atproto.server.getServiceAuth(call)
     assert.equal(await verifiedOf(proof.data.token, call.aud, call.lxm), did)

@@ -1,4 +1,4 @@
-// A real directory server takes the DIDs that Gatehouse makes.
+// Tests that a real directory server accepts the DIDs that Gatehouse creates.
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
 import { AtpAgent } from '@atproto/api'

@@ -1,4 +1,4 @@
-// Starts the operator's server for a test, and ends it.
+// Starts and stops examples/standalone for a test.
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
@@ -13,8 +13,8 @@ if (!verifier) throw new Error('VERIFY_BIN must be the path of the built verify'
 
 export const adminPassword = 'admin-password'
 
-// What the subject of each e-mail with a code matches, by the names that the reference server has for
-// their purposes (and sign_in, which it lacks).
+// Patterns for the subjects of e-mails with a code, by the reference server's names for their
+// purposes (and sign_in, which it lacks).
 const subjects = {
   confirm_email: /^Confirm your e-mail address/,
   delete_account: /^Delete your/,
@@ -42,8 +42,8 @@ export async function start(...flags) {
   return {
     url,
     log: () => log,
-    // The code in the last e-mail for a purpose to an address, once it has come; it is given out once.
-    // E-mails are told apart by their subject: a notice, or a code for something else, may come at any time.
+    // Waits for an e-mail for a purpose to an address and returns its code, each only once. E-mails
+    // are recognized by their subjects, since a notice or another code may arrive at any time.
     async code(address, purpose) {
       const subject = subjects[purpose]
       if (!subject) throw new Error(`no e-mail has the purpose ${purpose}`)
@@ -69,13 +69,14 @@ export async function start(...flags) {
   }
 }
 
-// Headers of the admin.
+// The request options that authenticate as the admin.
 export const asAdmin = {
   encoding: 'application/json',
   headers: { authorization: 'Basic ' + Buffer.from(`admin:${adminPassword}`).toString('base64') },
 }
 
-// The DID that a service token proves to indigo, which looks its issuer up in a PLC directory.
+// Returns the DID that a service token proves, as verified by indigo, which looks the issuer up in
+// a PLC directory.
 export async function verified(plcURL, audience, lxm, token) {
   const child = spawn(verifier, [plcURL, audience, lxm], { timeout: 30_000 })
   let out = '', err = ''

@@ -11,8 +11,8 @@ import (
 	"testing"
 )
 
-// binaries finds the directory of PostgreSQL's server binaries: that of Debian's newest version, or
-// of what is on the PATH. It is empty if there are none.
+// binaries returns the directory of PostgreSQL's server binaries: the newest version that Debian's
+// packages installed, or else the one on the PATH. It returns "" if there are none.
 func binaries() string {
 	dirs, _ := filepath.Glob("/usr/lib/postgresql/*/bin")
 	sort.Slice(dirs, func(i, j int) bool { return version(dirs[i]) > version(dirs[j]) })
@@ -46,7 +46,7 @@ func need(t testing.TB) string {
 	return dir
 }
 
-// account returns the user under whom servers run: PostgreSQL refuses to be run by root.
+// account returns the user that servers run as, since PostgreSQL refuses to run as root.
 func account() (*syscall.Credential, error) {
 	if os.Geteuid() != 0 {
 		return nil, nil

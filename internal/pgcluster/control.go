@@ -17,18 +17,19 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// control is the directory in which the users of a shared server and its keeper find each other. It
-// has three locks, which the kernel releases when their holder ends, however it does:
+// control is the directory through which the keeper of a shared server and the test binaries that
+// use it coordinate. It has three lock files, whose locks the kernel releases when the holder exits
+// for any reason:
 //
-//   - guard is held by whoever joins, starts or stops the server, for as long as that takes;
-//   - users is held by each test binary that uses the server, together with the others;
-//   - keeper is held by the process that runs the server.
+//   - guard is held exclusively by a process while it joins, starts or stops the server;
+//   - users is shared by all test binaries that use the server;
+//   - keeper is held exclusively by the process that runs the server.
 //
-// A server is in use while users is held, and it is trusted while keeper is held and it says that
-// its data is in this directory.
+// The server is in use while users is held. It is trusted while keeper is held and PostgreSQL
+// reports that its data is in this directory.
 type control struct {
 	dir    string
-	linger time.Duration // how long a server without users stays
+	linger time.Duration // how long the server keeps running without users
 }
 
 const (
@@ -37,10 +38,11 @@ const (
 	keeperLock = "keeper"
 )
 
-// lingers is long enough for the next package's tests to be compiled.
+// lingers is the linger time of a checkout's server. In that time the tests of the next package can
+// be compiled.
 const lingers = 20 * time.Second
 
-// checkoutControl returns the control of the checkout in whose directory this process runs.
+// checkoutControl returns the control of the checkout that contains the working directory.
 func checkoutControl() (*control, error) {
 	dir, err := checkoutDir()
 	if err != nil {
@@ -49,8 +51,8 @@ func checkoutControl() (*control, error) {
 	return newControl(dir, lingers)
 }
 
-// checkoutDir returns the directory of a checkout's control. Other users of this machine have
-// another.
+// checkoutDir returns the directory of the control of a checkout, which is different for each user
+// of the machine.
 func checkoutDir() (string, error) {
 	root, err := os.Getwd()
 	if err != nil {
@@ -66,7 +68,7 @@ func checkoutDir() (string, error) {
 	return filepath.Join(os.TempDir(), fmt.Sprintf("gatehouse-postgres-%d-%x", os.Getuid(), key[:8])), nil
 }
 
-// newControl makes the directory, unless it is there.
+// newControl returns the control in a directory, which it creates if it doesn't exist.
 func newControl(dir string, linger time.Duration) (*control, error) {
 	if err := os.Mkdir(dir, 0o711); err != nil && !errors.Is(err, os.ErrExist) {
 		return nil, err
@@ -78,17 +80,18 @@ func newControl(dir string, linger time.Duration) (*control, error) {
 	if stat, ok := info.Sys().(*syscall.Stat_t); !ok || !info.IsDir() || int(stat.Uid) != os.Getuid() {
 		return nil, fmt.Errorf("pgcluster: %s is not a directory of this user", dir)
 	}
-	// The user that PostgreSQL runs as has to reach its data, whatever the umask is.
+	// The user that PostgreSQL runs as needs access to its data, whatever the umask is.
 	return &control{dir, linger}, os.Chmod(dir, 0o711)
 }
 
-// cluster is the directory of the server's files, and urlFile has its URL once it takes connections.
+// cluster returns the directory of the server's files. urlFile returns the file that contains the
+// server's URL once it accepts connections.
 func (c *control) cluster() string { return filepath.Join(c.dir, "cluster") }
 func (c *control) urlFile() string { return filepath.Join(c.dir, "url") }
 func (c *control) logFile() string { return filepath.Join(c.dir, "log") }
 
-// lock takes a lock until the file is closed. With syscall.LOCK_NB the error is
-// syscall.EWOULDBLOCK while another process has it.
+// lock acquires a lock, which is held until the file is closed. With syscall.LOCK_NB it returns
+// syscall.EWOULDBLOCK if another process holds the lock.
 func (c *control) lock(name string, how int) (*os.File, error) {
 	f, err := os.OpenFile(filepath.Join(c.dir, name), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
@@ -118,11 +121,11 @@ func (c *control) held(name string) (bool, error) {
 	return false, f.Close()
 }
 
-// errNotReady is returned by tryJoin for a server that is starting or has just ended.
+// errNotReady is returned by tryJoin when the server is starting or has just stopped.
 var errNotReady = errors.New("pgcluster: the shared server is not ready")
 
-// join returns the URL of the shared server, which it starts if there is none, and the lease that
-// keeps the server running.
+// join returns the URL of the shared server, which it starts if none is running, and a lease. The
+// server keeps running until the lease is closed.
 func (c *control) join() (url string, lease *os.File, err error) {
 	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(100 * time.Millisecond) {
 		url, lease, err = c.tryJoin()
@@ -165,7 +168,7 @@ func (c *control) tryJoin() (url string, lease *os.File, err error) {
 	return url, lease, nil
 }
 
-// url returns the URL of the server, after making sure that it is the one in this directory.
+// url returns the URL of the server after checking that the server's data is in this directory.
 func (c *control) url() (string, error) {
 	b, err := os.ReadFile(c.urlFile())
 	if err != nil {
@@ -188,8 +191,8 @@ func (c *control) url() (string, error) {
 	return string(b), nil
 }
 
-// clear removes what a keeper that was killed has left. PostgreSQL stops by itself when its keeper
-// dies; if it hasn't done so yet, it is killed.
+// clear removes the files of a keeper that was killed. PostgreSQL stops by itself when its keeper
+// dies; if it is still running, clear kills it.
 func (c *control) clear() error {
 	b, err := os.ReadFile(filepath.Join((&Server{dir: c.cluster()}).data(), "postmaster.pid"))
 	if err == nil {
@@ -198,7 +201,7 @@ func (c *control) clear() error {
 		if err != nil {
 			return fmt.Errorf("pgcluster: postmaster.pid: %w", err)
 		}
-		// Another process may have the number by now.
+		// Another process may have the same PID by now.
 		command, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
 		if err == nil && strings.Contains(string(command), c.cluster()) {
 			if err := KillTree(pid); err != nil {
@@ -209,21 +212,21 @@ func (c *control) clear() error {
 	return c.remove()
 }
 
-// remove removes the server's files. The locks stay: whoever has a file of that name open counts on
-// it being the one that others open.
+// remove removes the server's files. It keeps the lock files, since processes that have one open
+// must lock the same file as processes that open it later.
 func (c *control) remove() error {
 	return errors.Join(os.RemoveAll(c.urlFile()), os.RemoveAll(c.cluster()))
 }
 
-// The keeper is this program again, in which keeperVariable is the directory of the control, and
-// lingerVariable how long the server stays when nobody uses it.
+// The environment variables that make a keeper of this program: the directory of the control, and
+// the linger time.
 const (
 	keeperVariable = "GATEHOUSE_PGCLUSTER_KEEPER"
 	lingerVariable = "GATEHOUSE_PGCLUSTER_LINGER"
 )
 
-// startKeeper starts the keeper, in a session of its own and without this process's files, and
-// returns when the server takes connections.
+// startKeeper starts the keeper in a new session, without this process's open files, and returns
+// when the server accepts connections.
 func (c *control) startKeeper() error {
 	log, err := os.OpenFile(c.logFile(), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// init makes a keeper of a program that was started as one: see control.startKeeper.
+// init runs the keeper, and doesn't return, if control.startKeeper started this program.
 func init() {
 	dir := os.Getenv(keeperVariable)
 	if dir == "" {
@@ -17,7 +17,7 @@ func init() {
 	}
 	const descriptor = 3 // the first of exec.Cmd.ExtraFiles
 	answer := os.NewFile(descriptor, "answer")
-	syscall.CloseOnExec(descriptor) // not for PostgreSQL, which would keep it open
+	syscall.CloseOnExec(descriptor) // or PostgreSQL would keep it open
 	if err := keep(dir, answer); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		fmt.Fprint(answer, err)
@@ -26,14 +26,14 @@ func init() {
 	os.Exit(0)
 }
 
-// What a keeper says: that its server takes connections, or that there is another keeper.
+// The answers of a keeper: its server accepts connections, or there is another keeper.
 const (
 	keeperReady = "ready"
 	keeperBusy  = "busy"
 )
 
-// keep runs the server of a control until it hasn't been used for the control's linger time, or
-// until the server or this process is told to end.
+// keep runs the server of a control until it hasn't been used for the linger time, or until the
+// server exits or this process gets a signal.
 func keep(dir string, answer *os.File) error {
 	linger, err := time.ParseDuration(os.Getenv(lingerVariable))
 	if err != nil {
@@ -54,7 +54,7 @@ func keep(dir string, answer *os.File) error {
 	if err := os.Mkdir(c.cluster(), 0o700); err != nil {
 		return err
 	}
-	// What these tests write may be lost in a power cut.
+	// Tests are faster without fsync, and may lose their data in a power cut.
 	s, err := startIn(binaries(), c.cluster(), "max_connections=500", "fsync=off", "synchronous_commit=off", "full_page_writes=off")
 	if err != nil {
 		return errors.Join(err, c.remove())
@@ -78,13 +78,13 @@ func (c *control) serve(s *Server, answer *os.File, stop <-chan os.Signal) (guar
 	return c.untilUnused(s, stop)
 }
 
-// untilUnused returns when a server hasn't been used for the linger time, with the guard locked so
-// that nobody joins while it stops. It also returns, without the guard, when the server has ended or
-// there is a signal.
+// untilUnused returns when a server hasn't been used for the linger time. It returns with the guard
+// locked, so that no process joins while the server stops. It also returns, without the guard, when
+// the server has exited or a signal arrives.
 func (c *control) untilUnused(s *Server, stop <-chan os.Signal) (guard *os.File, err error) {
 	tick := time.NewTicker(min(time.Second, c.linger/4+time.Millisecond))
 	defer tick.Stop()
-	last := time.Now() // when it was in use
+	last := time.Now() // when the server was last in use
 	for {
 		select {
 		case <-stop:
@@ -103,7 +103,7 @@ func (c *control) untilUnused(s *Server, stop <-chan os.Signal) (guard *os.File,
 		}
 		guard, err := c.lock(guardLock, syscall.LOCK_EX|syscall.LOCK_NB)
 		if errors.Is(err, syscall.EWOULDBLOCK) {
-			continue // somebody is joining
+			continue // another process is joining
 		}
 		if err != nil {
 			return nil, err

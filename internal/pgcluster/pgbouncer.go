@@ -12,8 +12,8 @@ import (
 	"testing"
 )
 
-// StartPgbouncer starts pgbouncer in transaction mode in front of a server, while the test runs, and
-// returns the address that it listens on. It skips the test if pgbouncer is not there.
+// StartPgbouncer starts pgbouncer in transaction mode in front of a server for the duration of a
+// test and returns the address that it listens on. It skips the test if pgbouncer isn't installed.
 func StartPgbouncer(t testing.TB, s *Server) (addr string) {
 	t.Helper()
 	path, err := exec.LookPath("pgbouncer")

@@ -8,10 +8,10 @@ import (
 	"sync"
 )
 
-// FreePorts returns the first of some ports on loopback, given by their distances from it, that are
-// all free. They are below the ports that the system gives to programs that ask for any: one of those
-// could be taken while a server that used it restarts. Other processes that call FreePorts get other
-// ports while this process lives.
+// FreePorts returns a port on loopback such that the ports at all the given offsets from it are
+// free. They are below the range of ephemeral ports, so that no other program gets one by chance
+// while a server that uses it restarts. Other processes that call FreePorts get other ports while
+// this process runs.
 func FreePorts(offsets ...int) (first int, err error) {
 	const from, to, tries = 20000, 32000, 100
 	for range tries {
@@ -23,14 +23,14 @@ func FreePorts(offsets ...int) (first int, err error) {
 	return 0, errors.Join(errors.New("pgcluster: no ports are free"), err)
 }
 
-// reservations are the ports that this process has reserved.
+// reservations holds the sockets by which this process has reserved ports.
 var reservations struct {
 	sync.Mutex
 	all []net.Listener
 }
 
-// reserve reserves ports until this process ends, by listening on a Unix socket named after each in
-// Linux's abstract namespace, and returns an error if one is taken.
+// reserve reserves ports until this process exits, by listening on a Unix socket in Linux's
+// abstract namespace for each. It returns an error if one is reserved or in use.
 func reserve(first int, offsets []int) error {
 	var reserved []net.Listener
 	for _, n := range offsets {
@@ -52,6 +52,7 @@ func reserve(first int, offsets []int) error {
 	return nil
 }
 
+// free returns an error if a TCP port on loopback is in use.
 func free(port int) error {
 	l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
 	if err != nil {

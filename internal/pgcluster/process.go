@@ -11,12 +11,12 @@ import (
 	"syscall"
 )
 
-// startTied starts a command that is told to stop (SIGINT) when this process dies, however it does.
+// startTied starts a command that gets SIGINT when this process exits for any reason.
 func startTied(cmd *exec.Cmd) error {
 	cmd.SysProcAttr.Pdeathsig = syscall.SIGINT
 	started := make(chan error)
 	go func() {
-		// The kernel ties the child to the thread that started it, so that has to stay.
+		// The kernel sends the signal when the thread that started the child exits, so keep the thread.
 		runtime.LockOSThread()
 		err := cmd.Start()
 		started <- err
@@ -38,16 +38,16 @@ func KillTree(pid int) error {
 	return errors.Join(errs...)
 }
 
-// descendants lists the children of a process, and theirs.
+// descendants returns the children of a process, their children, and so on.
 func descendants(pid int) []int {
 	children := map[int][]int{}
 	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
 	for _, path := range stats {
 		b, err := os.ReadFile(path)
 		if err != nil {
-			continue // it has ended
+			continue // the process has exited
 		}
-		// "pid (name) state parent …", and the name may hold anything.
+		// The format is "pid (name) state parent …", and the name may contain any characters.
 		fields := strings.Fields(string(b[strings.LastIndexByte(string(b), ')')+1:]))
 		if len(fields) < 2 {
 			continue

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// Proxy passes connections on to a server, until told otherwise.
+// Proxy is a TCP proxy in front of a server, which can break connections on request.
 type Proxy struct {
 	listener net.Listener
 	target   string
@@ -16,7 +16,8 @@ type Proxy struct {
 	swallow bool
 }
 
-// NewProxy listens on loopback and passes connections on to an address, while the test runs.
+// NewProxy starts a proxy on loopback that forwards connections to an address for the duration of a
+// test.
 func NewProxy(t testing.TB, target string) *Proxy {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -51,7 +52,7 @@ func NewProxy(t testing.TB, target string) *Proxy {
 // Addr returns the address that the proxy listens on.
 func (p *Proxy) Addr() string { return p.listener.Addr().String() }
 
-// Cut breaks all connections. New ones are accepted.
+// Cut breaks all current connections. New ones are still accepted.
 func (p *Proxy) Cut() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -60,8 +61,8 @@ func (p *Proxy) Cut() {
 	}
 }
 
-// LoseNextReply passes the next message of a client on to the server, and breaks the connection
-// instead of passing on the reply.
+// LoseNextReply has the proxy forward the next message of a client to the server and then break the
+// connection instead of forwarding the reply.
 func (p *Proxy) LoseNextReply() {
 	p.mu.Lock()
 	defer p.mu.Unlock()

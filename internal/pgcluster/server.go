@@ -15,7 +15,7 @@ import (
 	"testing"
 )
 
-// Server is one PostgreSQL server.
+// Server is a PostgreSQL server for tests.
 type Server struct {
 	bin  string
 	dir  string
@@ -28,8 +28,8 @@ type Server struct {
 	exited chan struct{}
 }
 
-// Start starts a server for one test, which is stopped at its end. The settings, such as
-// "fsync=off", are PostgreSQL's. It skips the test if there are no server binaries.
+// Start starts a server for one test and stops it when the test ends. The settings are those of
+// PostgreSQL, such as "fsync=off". It skips the test if there are no server binaries.
 func Start(t testing.TB, settings ...string) *Server {
 	t.Helper()
 	s, err := start(need(t), settings...)
@@ -44,7 +44,7 @@ func Start(t testing.TB, settings ...string) *Server {
 	return s
 }
 
-// start starts a server in a directory of its own.
+// start starts a server in a new directory.
 func start(bin string, settings ...string) (*Server, error) {
 	dir, err := os.MkdirTemp("", "gatehouse-postgres-")
 	if err != nil {
@@ -57,7 +57,7 @@ func start(bin string, settings ...string) (*Server, error) {
 	return s, nil
 }
 
-// startIn starts a server in an empty directory. Of a setting that is given twice the last counts.
+// startIn starts a server in an empty directory. If a setting is given twice, the last one counts.
 func startIn(bin, dir string, settings ...string) (*Server, error) {
 	cred, err := account()
 	if err != nil {
@@ -86,8 +86,9 @@ func startIn(bin, dir string, settings ...string) (*Server, error) {
 	return nil, err
 }
 
-// initialize makes the server's files. The database sorts text as a dictionary does, where
-// PostgreSQL can (from version 15 on, with ICU): what has to be in the order of bytes must say so.
+// initialize creates the server's files. Where PostgreSQL supports it (from version 15, with ICU),
+// the database has a linguistic collation, so that tests fail for queries that need byte order and
+// don't ask for it.
 func (s *Server) initialize() error {
 	args := []string{"-D", s.data(), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync"}
 	if s.command("initdb", append(args, "--locale-provider=icu", "--icu-locale=en-US")...).Run() == nil {
@@ -117,7 +118,7 @@ func (s *Server) URL() string {
 // Addr returns the address that the server listens on.
 func (s *Server) Addr() string { return fmt.Sprintf("127.0.0.1:%d", s.port) }
 
-// Start starts the server after Stop or Kill, and returns when it takes connections.
+// Start starts the server again after Stop or Kill and returns when it accepts connections.
 func (s *Server) Start() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -154,12 +155,12 @@ func (s *Server) Start() error {
 	return nil
 }
 
-// Stop stops the server in an orderly way, ending its sessions.
+// Stop shuts the server down in an orderly way and ends its sessions.
 func (s *Server) Stop() error {
 	return s.end(func(pid int) error { return syscall.Kill(pid, syscall.SIGINT) })
 }
 
-// Kill kills the server and all processes of it with SIGKILL, as a power cut would.
+// Kill kills all processes of the server with SIGKILL, to simulate a power cut.
 func (s *Server) Kill() error { return s.end(KillTree) }
 
 func (s *Server) end(how func(pid int) error) error {

@@ -12,8 +12,8 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// shared joins the server of this checkout once, until this process ends: the lease is never given
-// back, which the kernel does when the process ends, however it does.
+// shared joins the server of this checkout once, until this process exits. The lease is never closed:
+// the kernel releases it when the process exits for any reason.
 var shared = sync.OnceValue(func() (m struct {
 	url   string
 	lease *os.File
@@ -28,12 +28,12 @@ var shared = sync.OnceValue(func() (m struct {
 	return m
 })
 
-// URL returns the URL of a database for [postgres.Open], with a schema that is new and that is
-// dropped when the test ends. It skips the test if there is no PostgreSQL, and in short mode.
+// URL returns the URL of a database for [postgres.Open], with a new schema that is dropped when the
+// test ends. It skips the test if there is no PostgreSQL, and in short mode.
 //
-// The first test binary that asks for one starts a keeper, which is a detached process that runs the
-// server. The keeper stops it when no test binary of this checkout has used it for some seconds,
-// whether they ended or were killed.
+// The first test binary that calls it starts a keeper, which is a detached process that runs the
+// server. The keeper stops the server when no test binary of this checkout has used it for some
+// seconds, whether they exited or were killed.
 func URL(t testing.TB) string {
 	t.Helper()
 	base := os.Getenv("GATEHOUSE_TEST_POSTGRES")
@@ -48,8 +48,7 @@ func URL(t testing.TB) string {
 	return WithSchema(t, base)
 }
 
-// WithSchema returns the URL of a database with a schema that is new and that is dropped when the
-// test ends.
+// WithSchema adds a new schema to the URL of a database. The schema is dropped when the test ends.
 func WithSchema(t testing.TB, base string) string {
 	t.Helper()
 	schema := "test_" + strings.ToLower(rand.Text()[:16])

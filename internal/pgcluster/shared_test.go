@@ -18,8 +18,8 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// memberVariable makes this program a member, which is a user of a shared server. It is the directory
-// of the control.
+// memberVariable is the environment variable that makes this program a member, which is a process
+// that uses a shared server. Its value is the directory of the control.
 const memberVariable = "GATEHOUSE_PGCLUSTER_TEST_MEMBER"
 
 const lingersInTests = 200 * time.Millisecond
@@ -35,7 +35,7 @@ func TestMain(m *testing.M) {
 	m.Run()
 }
 
-// use joins a shared server, says its URL, and uses it until there is no more input.
+// use joins a shared server, prints its URL, and uses it until the input ends.
 func use(dir string) error {
 	c, err := newControl(dir, lingersInTests)
 	if err != nil {
@@ -60,7 +60,7 @@ type member struct {
 	url    string
 }
 
-// startMember starts a member, which ends with the test.
+// startMember starts a member, which is killed when the test ends.
 func startMember(t *testing.T, c *control) *member {
 	t.Helper()
 	m := &member{t: t, cmd: exec.Command(os.Args[0])}
@@ -84,28 +84,28 @@ func (m *member) joined() *member {
 	m.t.Helper()
 	line, err := bufio.NewReader(m.stdout).ReadString('\n')
 	if m.url = strings.TrimSpace(line); err != nil || !strings.HasPrefix(m.url, "postgres://") {
-		m.t.Fatalf("a member has not joined: %q, %v", line, err)
+		m.t.Fatalf("a member did not join: %q, %v", line, err)
 	}
 	return m
 }
 
-// kill ends the member as kill -9 does.
+// kill kills the member with SIGKILL.
 func (m *member) kill() {
 	_ = m.cmd.Process.Kill()
 	_ = m.cmd.Wait()
 }
 
-// leave has the member end by itself.
+// leave has the member exit by itself.
 func (m *member) leave() {
 	m.t.Helper()
 	m.stdin.Close()
 	if err := m.cmd.Wait(); err != nil {
-		m.t.Errorf("a member ended with %v", err)
+		m.t.Errorf("a member exited with %v", err)
 	}
 }
 
-// newTestControl returns a control of the test's own, and checks at the end of the test that nothing
-// is left of its server.
+// newTestControl returns a control for one test, and checks when the test ends that its server is
+// removed.
 func newTestControl(t *testing.T) *control {
 	t.Helper()
 	need(t)
@@ -124,7 +124,7 @@ func newTestControl(t *testing.T) *control {
 		})
 		for _, path := range []string{c.cluster(), c.urlFile()} {
 			if _, err := os.Stat(path); err == nil {
-				t.Errorf("%s is left", path)
+				t.Errorf("%s still exists after the keeper has ended", path)
 			}
 		}
 		_ = os.RemoveAll(dir)
@@ -141,7 +141,7 @@ func eventually(t *testing.T, what string, is func() bool) {
 	}
 }
 
-// works reports whether a server takes connections.
+// works reports whether a server accepts connections.
 func works(url string) bool {
 	conn, err := pgx.Connect(context.Background(), url)
 	if err != nil {
@@ -151,7 +151,7 @@ func works(url string) bool {
 	return true
 }
 
-// postmaster returns the process of a control's server.
+// postmaster returns the PID of a control's server.
 func postmaster(t *testing.T, c *control) int {
 	t.Helper()
 	b, err := os.ReadFile(filepath.Join(c.cluster(), "data/postmaster.pid"))
@@ -165,7 +165,7 @@ func postmaster(t *testing.T, c *control) int {
 	return pid
 }
 
-// keeperOf returns the keeper of a control, which is the parent of its server.
+// keeperOf returns the PID of a control's keeper, which is the parent of its server.
 func keeperOf(t *testing.T, c *control) int {
 	t.Helper()
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", postmaster(t, c)))
@@ -180,8 +180,8 @@ func keeperOf(t *testing.T, c *control) int {
 	return pid
 }
 
-// TestMembersShareAServer has members come at once and one after the other: they have the same
-// server, which ends when the last has left, or was killed.
+// TestMembersShareAServer starts members concurrently and one after the other, and checks that they
+// share a server, which ends when the last one has left or was killed.
 func TestMembersShareAServer(t *testing.T) {
 	t.Parallel()
 	c := newTestControl(t)
@@ -191,12 +191,12 @@ func TestMembersShareAServer(t *testing.T) {
 	first.leave()
 	third := startMember(t, c).joined()
 	if first.url != second.url || second.url != third.url {
-		t.Errorf("the members have the servers %s, %s and %s", first.url, second.url, third.url)
+		t.Errorf("the members use the servers %s, %s and %s, want the same", first.url, second.url, third.url)
 	}
 	second.kill()
-	<-time.After(2 * lingersInTests) // in which a server without members would have ended
+	<-time.After(2 * lingersInTests) // long enough for a server without members to end
 	if !works(third.url) {
-		t.Error("the server ends while there is a member")
+		t.Error("the server ended while a member was using it")
 	}
 	third.kill()
 	eventually(t, "the server ends", func() bool { return !works(third.url) })
@@ -205,9 +205,9 @@ func TestMembersShareAServer(t *testing.T) {
 	}
 }
 
-// TestWhatWasKilledIsReplaced kills the keeper, or PostgreSQL, under a member: the next member gets
-// another server, and nothing is left of the one before.
-func TestWhatWasKilledIsReplaced(t *testing.T) {
+// TestKilledServersAreReplaced kills the keeper or PostgreSQL while a member uses the server, and
+// checks that the next member gets a new server and the old one is removed.
+func TestKilledServersAreReplaced(t *testing.T) {
 	t.Parallel()
 	for name, victim := range map[string]func(t *testing.T, c *control) (pid int){
 		"the keeper": keeperOf, "the postmaster": postmaster,
@@ -223,14 +223,14 @@ func TestWhatWasKilledIsReplaced(t *testing.T) {
 			eventually(t, "it ends", func() bool { return !works(before.url) })
 			after := startMember(t, c).joined()
 			if before.url == after.url || postmaster(t, c) == pid || !works(after.url) {
-				t.Errorf("the members have the servers %s, and then %s", before.url, after.url)
+				t.Errorf("the members use the servers %s and then %s, want a new one", before.url, after.url)
 			}
 		})
 	}
 }
 
-// TestOnlyTheServerOfTheCheckoutIsTrusted leaves the URL of another checkout's server in the place of
-// its own, as if that had got its port.
+// TestOnlyTheServerOfTheCheckoutIsTrusted writes the URL of another checkout's server to the URL
+// file, as if that server had got this one's port.
 func TestOnlyTheServerOfTheCheckoutIsTrusted(t *testing.T) {
 	t.Parallel()
 	c, other := newTestControl(t), newTestControl(t)
@@ -239,14 +239,14 @@ func TestOnlyTheServerOfTheCheckoutIsTrusted(t *testing.T) {
 		t.Fatal(err)
 	}
 	if url, err := c.url(); err == nil {
-		t.Errorf("a stranger's server is trusted: %s", url)
+		t.Errorf("the server of another checkout is trusted: %s", url)
 	}
 	if m := startMember(t, c).joined(); m.url == stranger.url || !works(stranger.url) {
-		t.Errorf("a member has %s; the stranger's is %s", m.url, stranger.url)
+		t.Errorf("a member uses %s; the other checkout's server is %s", m.url, stranger.url)
 	}
 }
 
-func TestPackagesOfACheckoutMeet(t *testing.T) { // not in parallel: it changes the directory
+func TestPackagesOfACheckoutShareAServer(t *testing.T) { // not in parallel: it changes the working directory
 	dir := func(in string) string {
 		t.Helper()
 		t.Chdir(in)
@@ -258,7 +258,7 @@ func TestPackagesOfACheckoutMeet(t *testing.T) { // not in parallel: it changes 
 	}
 	here, sibling, root, outside := dir("."), dir("../e2e"), dir("../.."), dir(os.TempDir())
 	if here != sibling || here != root || here == outside {
-		t.Errorf("the controls are %s, %s, %s, and outside of the checkout %s", here, sibling, root, outside)
+		t.Errorf("the controls are %s, %s and %s, want the same; outside of the checkout it is %s", here, sibling, root, outside)
 	}
 }
 
@@ -277,7 +277,7 @@ func TestPortsAreReserved(t *testing.T) {
 			defer mu.Unlock()
 			for _, n := range []int{0, 1, 5} {
 				if given[first+n] {
-					t.Errorf("the port %d is given twice", first+n)
+					t.Errorf("FreePorts returned the port %d twice", first+n)
 				}
 				given[first+n] = true
 			}
