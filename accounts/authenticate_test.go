@@ -91,6 +91,56 @@ func TestAWrongPasswordCostsWhatTheCostliestHashDoes(t *testing.T) {
 	want(5)
 }
 
+// reading is a store that counts the documents that are asked for in Views.
+type reading struct {
+	storage.Store
+	gets int
+}
+
+func (r *reading) View(ctx context.Context, fn func(storage.Tx) error) error {
+	return r.Store.View(ctx, func(tx storage.Tx) error { return fn(countedTx{tx, r}) })
+}
+
+type countedTx struct {
+	storage.Tx
+	r *reading
+}
+
+func (c countedTx) Get(table, key string) ([]byte, error) {
+	c.r.gets++
+	return c.Tx.Get(table, key)
+}
+
+// TestAWrongPasswordReadsAsMuchForNobody: on a store that is elsewhere, each transaction that reads
+// takes the time of some messages.
+func TestAWrongPasswordReadsAsMuchForNobody(t *testing.T) {
+	s := domaintest.New(t)
+	alice := s.SignUp("alice").Account.DID
+	store := &reading{Store: s.Store}
+	sealed, err := keys.NewSealed(make([]byte, keys.KeySize), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	book, err := codes.New(codes.Config{Secret: make([]byte, 32)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	service, err := accounts.New(ctx, store, accounts.Config{
+		Handles: handle.Config{Domains: []string{".test"}}, DIDs: &did.Registrar{Web: true}, Keys: sealed, Passwords: &domaintest.PricedHasher{Cost: 5},
+		Mailer: mail.NewMemory(), Codes: book,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range []syntax.DID{alice, "did:plc:nobody", ""} {
+		store.gets = 0
+		_, err := service.Authenticate(ctx, id, "wrong", func(context.Context) error { return nil })
+		if !errors.Is(err, accounts.ErrBadCredentials) || store.gets != 1 {
+			t.Errorf("%q: %v after %d reads", id, err, store.gets)
+		}
+	}
+}
+
 // TestAGuessIsChargedBeforeItIsTold: a charge that is refused ends the attempt before any work is
 // done, whether the password is right or not.
 func TestAGuessIsChargedBeforeItIsTold(t *testing.T) {

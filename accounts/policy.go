@@ -2,6 +2,8 @@ package accounts
 
 import (
 	"context"
+	"net/url"
+	"strconv"
 	"strings"
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
@@ -54,10 +56,21 @@ func (s *Service) askPasswordPolicy(ctx context.Context, password string, owner 
 		return nil
 	}
 	err := s.cfg.PasswordPolicy(ctx, password, owner)
-	if err != nil && strings.Contains(err.Error(), password) {
+	if err != nil && quotes(err.Error(), password) {
 		return &quotingError{err}
 	}
 	return err
+}
+
+// quotes reports whether a text contains a password, as it is or as errors of Go's library write it:
+// quoted, or escaped in a URL.
+func quotes(text, password string) bool {
+	for _, written := range []string{password, strings.Trim(strconv.Quote(password), `"`), url.QueryEscape(password), url.PathEscape(password)} {
+		if strings.Contains(text, written) {
+			return true
+		}
+	}
+	return false
 }
 
 // askPasswordPolicyFor asks the policy of the [Config] about a new password of an account.

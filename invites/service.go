@@ -92,6 +92,9 @@ func New(ctx context.Context, store storage.Store, cfg Config) (*Service, error)
 	s := &Service{store: store, cfg: cfg}
 	// Dots would make the code look like a link.
 	s.prefix = strings.NewReplacer(".", "-", ":", "-").Replace(strings.ToLower(cfg.Hostname)) + "-"
+	if err := s.adoptStandings(ctx); err != nil {
+		return nil, fmt.Errorf("invites: %w", err)
+	}
 	return s, nil
 }
 

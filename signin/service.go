@@ -245,10 +245,10 @@ func (s *Service) prove(ctx context.Context, a Attempt, suits func(*Proof) bool)
 func (s *Service) find(ctx context.Context, a Attempt) (account *accounts.Account, factors []Factor, found []*Proof, err error) {
 	err = s.store.View(ctx, func(tx storage.Tx) error {
 		found = make([]*Proof, len(s.cfg.Ways))
-		if account, err = accounts.FindTx(tx, a.Identifier); err != nil {
+		if account, err = accounts.FindTx(tx, a.Identifier); err != nil && !errors.Is(err, accounts.ErrNotFound) {
 			return err
 		}
-		a.account = account
+		a.account = account // nil for nobody, whose secrets are looked up all the same, which takes as long
 		for i, w := range s.cfg.Ways {
 			if l, ok := w.(lookup); ok {
 				if found[i], err = l.lookUpTx(tx, a); err != nil && !errors.Is(err, accounts.ErrBadCredentials) {
@@ -256,12 +256,13 @@ func (s *Service) find(ctx context.Context, a Attempt) (account *accounts.Accoun
 				}
 			}
 		}
+		if account == nil {
+			factors = nil
+			return nil
+		}
 		factors, err = s.factorsTx(tx, account)
 		return err
 	})
-	if errors.Is(err, accounts.ErrNotFound) {
-		account, err = nil, nil
-	}
 	return account, factors, found, err
 }
 

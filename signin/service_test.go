@@ -3,7 +3,9 @@ package signin_test
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -18,6 +20,7 @@ import (
 	"github.com/gatehouse-at/gatehouse/sessions"
 	"github.com/gatehouse-at/gatehouse/signin"
 	"github.com/gatehouse-at/gatehouse/storage"
+	"github.com/gatehouse-at/gatehouse/storage/memory"
 )
 
 var ctx = context.Background()
@@ -55,6 +58,58 @@ func opened(t *testing.T, s *domaintest.Services, did syntax.DID) string {
 		}
 	}
 	return strings.Join(methods, " ")
+}
+
+// reading is a store that counts the documents that are asked for in Views.
+type reading struct {
+	storage.Store
+	reads atomic.Int32
+}
+
+func (r *reading) View(ctx context.Context, fn func(storage.Tx) error) error {
+	return r.Store.View(ctx, func(tx storage.Tx) error { return fn(countedTx{tx, r}) })
+}
+
+type countedTx struct {
+	storage.Tx
+	r *reading
+}
+
+func (c countedTx) Get(table, key string) ([]byte, error) {
+	c.r.reads.Add(1)
+	return c.Tx.Get(table, key)
+}
+
+func (c countedTx) GetBy(table, index, value string) ([]byte, error) {
+	c.r.reads.Add(1)
+	return c.Tx.GetBy(table, index, value)
+}
+
+// TestNobodyIsLookedUpLikeSomebody: on a store that is elsewhere, each read takes the time of a
+// message, which would tell whose address has an account.
+func TestNobodyIsLookedUpLikeSomebody(t *testing.T) {
+	store := &reading{Store: memory.New()}
+	defer store.Close()
+	srv, err := gatehouse.New(ctx, store, gatehouse.Config{
+		Hostname: "pds.test", HandleDomains: []string{".test"}, Passwords: gatehouse.Passwords{Memory: 8, Time: 1},
+		Logger: slog.New(slog.DiscardHandler), NoMaintenance: true,
+	})
+	must(t, err)
+	defer srv.Close()
+	_, err = srv.SignIn.SignUp(ctx, accounts.CreateParams{Handle: "alice.test", Email: "alice@example.com", Password: "password"})
+	must(t, err)
+	reads := func(identifier, password string) int32 {
+		store.reads.Store(0)
+		if _, err := srv.SignIn.SignIn(ctx, try(identifier, password)); !errors.Is(err, accounts.ErrBadCredentials) {
+			t.Errorf("%s with %s: %v", identifier, password, err)
+		}
+		return store.reads.Load()
+	}
+	for _, password := range []string{"wrong", "aaaa-bbbb-cccc-dddd"} {
+		if known, unknown := reads("alice@example.com", password), reads("bob@example.com", password); known != unknown {
+			t.Errorf("with %s, somebody takes %d reads and nobody %d", password, known, unknown)
+		}
+	}
 }
 
 func TestSecondFactor(t *testing.T) {

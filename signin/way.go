@@ -108,9 +108,6 @@ func (w appPassword) Prove(ctx context.Context, a Attempt) (proof *Proof, err er
 }
 
 func (w appPassword) lookUpTx(tx storage.Tx, a Attempt) (*Proof, error) {
-	if _, ok := apppasswords.Normalize(a.Password); !ok || a.account == nil {
-		return nil, errBadCredentials
-	}
 	p, err := w.appPasswords.MatchTx(tx, a.did(), a.Password)
 	if err != nil {
 		return nil, hideAppPassword(err)

@@ -349,6 +349,40 @@ func TestAClientThatTriesAgain(t *testing.T) {
 	shows("alice3.test")
 }
 
+// TestAnOldOperationIsSubmittedAgain to a directory that answers as if it were new. The resolver must
+// not take it for the last one, or whoever has a session here could hide what the owner did since.
+func TestAnOldOperationIsSubmittedAgain(t *testing.T) {
+	local, c := newLocal(t)
+	client := newClient(t, serve(t, local, nil).URL)
+	ids := newIdentities(t, client)
+	r := newResolver(t, did.ResolverConfig{Directory: client, Now: c.Now})
+	ids.Resolver = r
+	m := ids.mint()
+	ids.submit(m)
+	signed, err := ids.Sign(ctx, m.DID, handle("alice2.test"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := ids.Submit(ctx, m.DID, signed); err != nil {
+		t.Fatal(err)
+	}
+	other := next(t, signed, ids.Signer, handle("alice3.test"))
+	if err := ids.Submit(ctx, m.DID, other); err != nil {
+		t.Fatal(err)
+	}
+	if err := local.Submit(ctx, m.DID, next(t, other, ids.owner, handle("alice4.test"))); err != nil {
+		t.Fatal(err)
+	}
+	for name, old := range map[string]*did.Operation{"the first one": m.Operation, "one that Sign made": signed, "another": other} {
+		if err := ids.Submit(ctx, m.DID, old); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if doc, err := r.Resolve(ctx, m.DID); err != nil || !strings.Contains(string(doc), `at://alice4.test"`) {
+			t.Errorf("%s: the document is %s, %v", name, doc, err)
+		}
+	}
+}
+
 // TestSubmitChecksWhatOthersSigned: only for an operation that Sign has made, which it has checked,
 // the log isn't read before the operation is submitted.
 func TestSubmitChecksWhatOthersSigned(t *testing.T) {

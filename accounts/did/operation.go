@@ -211,6 +211,12 @@ func (o *Operation) repeats(last *Operation) bool {
 	return err1 == nil && err2 == nil && bytes.Equal(a, b)
 }
 
+// follows reports whether the operation names the given one as its predecessor.
+func (o *Operation) follows(last *Operation) bool {
+	c, err := last.CID()
+	return err == nil && c == o.Prev
+}
+
 // normal converts the first form of a genesis operation to today's form, and returns any other
 // operation as it is.
 func (o *Operation) normal() *Operation {

@@ -76,7 +76,11 @@ func (r *Registrar) Mint(ctx context.Context, p MintParams) (syntax.DID, *Operat
 		return "", nil, err
 	}
 	id, err := op.DID()
-	return id, op, err
+	if err != nil {
+		return "", nil, err
+	}
+	r.signed.add(op)
+	return id, op, nil
 }
 
 // Name returns the DID that Mint makes for a handle if it depends on nothing else, as with Web, and
@@ -101,26 +105,32 @@ func (r *Registrar) Submit(ctx context.Context, id syntax.DID, op *Operation) er
 }
 
 func (r *Registrar) checkAndSubmit(ctx context.Context, id syntax.DID, op *Operation) (learned bool, err error) {
-	// A genesis operation has no predecessor to repeat, and Sign has checked its own operations.
-	if op.Prev != "" && !r.signed.has(op) {
-		if last, err := last(ctx, r.Directory, id); err == nil && op.repeats(last) {
-			return false, errNoChange
+	// Mint and Sign have checked their own operations, which are new when they are first submitted.
+	// Any other operation may be an old one, which a directory may answer as it answers a new one.
+	isNew := r.signed.take(op)
+	if !isNew && op.Prev != "" { // a genesis operation has no predecessor to repeat
+		if last, err := last(ctx, r.Directory, id); err == nil {
+			if op.repeats(last) {
+				return false, errNoChange
+			}
+			isNew = op.follows(last)
 		}
 	}
-	return r.submit(ctx, id, op)
+	return r.submit(ctx, id, op, isNew)
 }
 
 var errNoChange = invalid("it must change the DID")
 
 // submit publishes an operation, and reports whether the resolver has learned the state of the DID
-// after it. It does if the operation is known to be the last one.
-func (r *Registrar) submit(ctx context.Context, id syntax.DID, op *Operation) (learned bool, err error) {
+// after it. It does if the operation is known to be the last one: isNew says that it wasn't in the
+// log before.
+func (r *Registrar) submit(ctx context.Context, id syntax.DID, op *Operation, isNew bool) (learned bool, err error) {
 	began := r.Resolver.begin(id)
 	ctx, receipt := withReceipt(ctx)
 	if err := r.Directory.Submit(ctx, id, op); err != nil {
 		return false, err
 	}
-	return receipt.added && r.Resolver.learn(began, op), nil
+	return isNew && receipt.added && r.Resolver.learn(began, op), nil
 }
 
 // Exists reports whether a DID is published. A tombstoned DID counts as published. Error:
@@ -175,7 +185,7 @@ func (r *Registrar) change(ctx context.Context, id syntax.DID, change func(*Oper
 		if err != nil || !changed {
 			return false, err
 		}
-		learned, err := r.submit(ctx, id, op)
+		learned, err := r.submit(ctx, id, op, true)
 		if err == nil {
 			return learned && try == 1, nil // rivals of this operation may have followed it
 		}
@@ -260,8 +270,8 @@ func (r *Registrar) RotationKey() string {
 	return public.DIDKey()
 }
 
-// signedOperations remembers the CIDs of the latest operations that Sign made. The zero value is
-// ready for use.
+// signedOperations remembers the CIDs of the latest operations that Mint and Sign made and that
+// weren't submitted yet. The zero value is ready for use.
 type signedOperations struct {
 	mu   sync.Mutex
 	cids [256]string
@@ -279,15 +289,20 @@ func (s *signedOperations) add(op *Operation) {
 	s.next = (s.next + 1) % len(s.cids)
 }
 
-// has reports whether an operation is remembered.
-func (s *signedOperations) has(op *Operation) bool {
+// take forgets an operation, and reports whether it was remembered.
+func (s *signedOperations) take(op *Operation) bool {
 	c, err := op.CID()
 	if err != nil {
 		return false
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return slices.Contains(s.cids[:], c)
+	i := slices.Index(s.cids[:], c)
+	if i < 0 {
+		return false
+	}
+	s.cids[i] = ""
+	return true
 }
 
 // ParseRotationKey parses a K-256 private key in hexadecimal, which is how the reference server is
