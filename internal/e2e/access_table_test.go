@@ -14,26 +14,26 @@ import (
 	"github.com/gatehouse-at/gatehouse/gatehousetest"
 )
 
-// The kinds of credentials that a request can come with.
+// The kinds of credentials that a request can carry.
 const (
-	noToken          = "none"
-	fullToken        = "full"
-	appToken         = "app password"
-	privilegedToken  = "privileged app password"
-	takendownToken   = "taken down"
-	expiredToken     = "expired"
-	revokedToken     = "revoked"
-	refreshToken     = "refresh"
-	expiredRefresh   = "expired refresh"
-	revokedRefresh   = "revoked refresh"
+	noToken          = "no credentials"
+	fullToken        = "access token"
+	appToken         = "access token of an app password"
+	privilegedToken  = "access token of a privileged app password"
+	takendownToken   = "access token of a taken-down account"
+	expiredToken     = "expired access token"
+	revokedToken     = "revoked access token"
+	refreshToken     = "refresh token"
+	expiredRefresh   = "expired refresh token"
+	revokedRefresh   = "revoked refresh token"
 	ownService       = "service token of the account"
-	strangersService = "service token of a stranger"
-	labelersService  = "service token of a stranger's labeler"
+	strangersService = "service token of another account"
+	labelersService  = "service token of another account's labeler"
 	modService       = "service token of the moderation service"
 	modLabeler       = "service token of the moderation service's labeler"
-	adminBasic       = "admin"
-	wrongBasic       = "wrong admin"
-	junkToken        = "junk"
+	adminBasic       = "admin password"
+	wrongBasic       = "wrong admin password"
+	junkToken        = "malformed token"
 )
 
 var allKinds = []string{
@@ -41,11 +41,11 @@ var allKinds = []string{
 	revokedRefresh, ownService, strangersService, labelersService, modService, modLabeler, adminBasic, wrongBasic, junkToken,
 }
 
-// passed stands for the answer that a row gives whoever may call.
+// passed stands for the answer in a row's field then, which permitted callers get.
 const passed = "passed"
 
-// answers say what each kind is told: passed, or the beginning of the status, the error and the
-// message.
+// answers maps each kind of credentials to the expected answer: passed, or a prefix of the status,
+// error name and message.
 type answers map[string]string
 
 func everyKind(answer string) answers {
@@ -64,7 +64,8 @@ func (a answers) but(answer string, kinds ...string) answers {
 	return a
 }
 
-// sessionOf is what a method answers that asks for an access token of some kinds.
+// sessionOf returns the answers of a method that requires an access token, either a full one or one
+// of the given kinds.
 func sessionOf(kinds ...string) answers {
 	return everyKind("400 InvalidToken Token could not be verified").
 		but("401 AuthMissing Authentication Required", noToken).
@@ -75,7 +76,7 @@ func sessionOf(kinds ...string) answers {
 		but(passed, append(kinds, fullToken)...)
 }
 
-// The classes of access, by the words of docs/methods.md.
+// The answers of each class of access. classOf maps the words of docs/methods.md to these classes.
 var classes = map[string]answers{
 	"anyone":        everyKind(passed),
 	"full":          sessionOf(),
@@ -84,7 +85,7 @@ var classes = map[string]answers{
 	"anyToken":      sessionOf(appToken, privilegedToken, takendownToken),
 	"refresh":       refreshAnswers,
 	"deleteSession": refreshAnswers.but(passed, expiredRefresh, revokedRefresh),
-	// A user is told what their token is worth here; it is no reason to log out.
+	// A user with a valid token gets a 403, since a 401 would make clients log out.
 	"admin": everyKind("401 AuthenticationRequired Authentication Required").
 		but("403 Forbidden This method is for the admins of this server", fullToken, appToken, privilegedToken, takendownToken).
 		but("400 ExpiredToken Token has expired", expiredToken).
@@ -94,7 +95,7 @@ var classes = map[string]answers{
 		but("401 AuthenticationRequired Authentication Required", noToken, wrongBasic).
 		but("401 UntrustedIss Untrusted issuer", ownService, strangersService, labelersService).
 		but(passed, adminBasic, modService, modLabeler),
-	// A service may sign for itself, and not for the account of its DID.
+	// A labeler's key may not sign for the account with the same DID.
 	"newcomer": everyKind("401 BadJwt poorly formatted jwt").
 		but("401 AuthenticationRequired Invalid authorization header", adminBasic, wrongBasic).
 		but("401 UntrustedIss Untrusted issuer", labelersService, modLabeler).
@@ -108,7 +109,7 @@ var refreshAnswers = everyKind("400 InvalidToken Token could not be verified").
 	but("400 ExpiredToken Token has been revoked", revokedRefresh).
 	but(passed, refreshToken)
 
-// classOf is the class of what docs/methods.md says.
+// classOf maps the "who" column of docs/methods.md to a class of access.
 var classOf = map[string]string{
 	"anyone": "anyone", "anyone, with the code": "anyone", "did, password and code": "anyone",
 	"anyone; with `did` service auth of it": "newcomer",
@@ -117,9 +118,9 @@ var classOf = map[string]string{
 	"refresh": "refresh", "refresh, expired ones too": "deleteSession", "admin": "admin", "moderator": "moderator",
 }
 
-// accessRow is a method: who may call it, an input, and what those are answered who may. The input
-// is one that passes auth and decoding, and mostly is refused after that, so that the rows don't
-// disturb each other.
+// accessRow describes a method: its class of access, an input, and the answer to permitted callers.
+// The input decodes without errors but is mostly refused afterwards, so that the rows don't affect
+// each other.
 type accessRow struct {
 	class string
 	input object
@@ -128,8 +129,8 @@ type accessRow struct {
 
 const noSuchDID = "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa"
 
-// accessTable has every method that is served. ALICE stands for the DID of the account that most
-// tokens are of.
+// accessTable has a row for every method that is served. ALICE stands for the DID of the account
+// that most tokens belong to.
 var accessTable = map[string]accessRow{
 	"server.activateAccount":                {"full", nil, "200"},
 	"server.checkAccountStatus":             {"access", nil, "200"},
@@ -188,14 +189,14 @@ var accessTable = map[string]accessRow{
 	"temp.revokeAccountCredentials":         {"admin", object{"account": noSuchDID}, "400 InvalidRequest Account does not exist"},
 }
 
-// wallet makes credentials of each kind.
+// wallet creates credentials of each kind.
 type wallet struct {
 	s                   *api
 	alice, carol        *gatehousetest.Account // carol is taken down
 	app, privileged     string
 	leaving             string
-	expired, old        string // access and refresh tokens whose time is over
-	revoked, ended      string // of a session that was ended
+	expired, old        string // expired access and refresh tokens
+	revoked, ended      string // access and refresh tokens of a revoked session
 	stranger, moderator *outsider
 }
 
@@ -216,7 +217,8 @@ func (s *api) wallet(stranger, moderator *outsider) *wallet {
 	return w
 }
 
-// authorization is the header for a kind, of a method: a service token is a new one each time.
+// authorization returns an Authorization header of a kind for calling a method. Service tokens are
+// new each time.
 func (w *wallet) authorization(kind, method string) string {
 	service := func(key signing, iss string) string { return bearer(w.s.serviceToken(key, iss, method)) }
 	switch kind {
@@ -235,7 +237,7 @@ func (w *wallet) authorization(kind, method string) string {
 	case revokedToken:
 		return bearer(w.revoked)
 	case refreshToken:
-		if method != "server.refreshSession" && method != "server.deleteSession" { // which use it up
+		if method != "server.refreshSession" && method != "server.deleteSession" { // these two use it up
 			return bearer(w.alice.RefreshJWT)
 		}
 		return bearer(w.s.login(w.alice.DID, w.alice.Password).text("refreshJwt"))
@@ -261,7 +263,7 @@ func (w *wallet) authorization(kind, method string) string {
 	return bearer("junk")
 }
 
-// with fills in who alice is.
+// with returns a copy of an input in which ALICE is replaced by alice's DID.
 func (w *wallet) with(input object) object {
 	in := maps.Clone(input)
 	for k, v := range in {
@@ -272,7 +274,7 @@ func (w *wallet) with(input object) object {
 	return in
 }
 
-// told is an answer in the form of the table.
+// told formats an answer as accessTable does.
 func told(a *answer) string {
 	if a.status == http.StatusOK {
 		return "200"
@@ -280,9 +282,9 @@ func told(a *answer) string {
 	return fmt.Sprint(a.status, " ", a.object["error"], " ", a.object["message"])
 }
 
-// TestEveryMethodAnswersEveryToken goes through all methods with all kinds of credentials. A method
-// that is added needs its row here, and its row in docs/methods.md.
-func TestEveryMethodAnswersEveryToken(t *testing.T) {
+// TestEveryMethodWithEveryCredential calls every method with every kind of credentials. A new
+// method needs a row in accessTable and one in docs/methods.md.
+func TestEveryMethodWithEveryCredential(t *testing.T) {
 	t.Parallel()
 	served := newAPI(t)
 	rows := documentedMethods(t)
@@ -291,10 +293,10 @@ func TestEveryMethodAnswersEveryToken(t *testing.T) {
 		row, has := accessTable[method]
 		isServed := served.do(nobody, method, nil).status != http.StatusNotImplemented
 		if has != isServed {
-			t.Errorf("%s: in the table %v, served %v", nsid, has, isServed)
+			t.Errorf("%s: has a row in accessTable: %v, is served: %v", nsid, has, isServed)
 		}
 		if class := classOf[rows[nsid].who]; has && class != row.class {
-			t.Errorf("%s is for %s, and docs/methods.md says %q", nsid, row.class, rows[nsid].who)
+			t.Errorf("%s: accessTable says %q, docs/methods.md says %q", nsid, row.class, rows[nsid].who)
 		}
 	}
 	plc := newDirectory(t)
@@ -309,28 +311,28 @@ func TestEveryMethodAnswersEveryToken(t *testing.T) {
 					want = row.then
 				}
 				input := w.with(row.input)
-				if kind == ownService && method == "server.createAccount" { // with all that a sign-up needs
+				if kind == ownService && method == "server.createAccount" { // this refusal needs a complete input
 					input["did"], input["password"] = w.alice.DID, "password"
 				}
 				if got := told(s.do(w.authorization(kind, method), method, input)); !strings.HasPrefix(got, want) {
-					t.Errorf("%s, %s: %s; want %s", method, kind, got, want)
+					t.Errorf("%s with %s: got %s, want %s", method, kind, got, want)
 				}
 			}
 		}
-		// None of it had an effect.
+		// None of the calls had an effect on the accounts.
 		if got := s.do(bearer(w.alice.AccessJWT), "server.getSession", nil).ok(); got["active"] != true || got["handle"] != w.alice.Handle {
-			t.Errorf("in the end: %v", got)
+			t.Errorf("getSession after all calls: %v, want an active account %s", got, w.alice.Handle)
 		}
 		if s.exists(w.stranger.id.String()) || s.exists(moderator.id.String()) {
-			t.Error("somebody signed up")
+			t.Error("a service token of an outsider created an account")
 		}
 	}, config(func(c *gatehouse.Config) { c.DIDs.Directory, c.ModService = plc, moderator.id.String() }))
 }
 
-// TestAModeratorsTokenActsOnce: what changes something takes a token that wasn't used before, and
-// that has an id by which to know; what only reads takes any. No token is good for longer than an
-// hour.
-func TestAModeratorsTokenActsOnce(t *testing.T) {
+// TestModServiceTokensAreSingleUseForWrites checks that methods that change something require a
+// service token with an ID (jti) that was not used before, that methods that only read accept a
+// token repeatedly and without an ID, and that no token may live longer than an hour.
+func TestModServiceTokensAreSingleUseForWrites(t *testing.T) {
 	t.Parallel()
 	plc := newDirectory(t)
 	moderator := outsiderIn(t, plc)
@@ -344,12 +346,12 @@ func TestAModeratorsTokenActsOnce(t *testing.T) {
 		refused := func(why string, a *answer) {
 			t.Helper()
 			if a.status != 401 {
-				t.Errorf("%s: %d %s", why, a.status, a.body)
+				t.Errorf("%s: %d %s, want 401", why, a.status, a.body)
 			}
 		}
 		once := token(act)
 		s.do(once, act, codes).ok()
-		refused("a token that was used", s.do(once, act, codes))
+		refused("a used token", s.do(once, act, codes))
 		s.do(token(act), act, codes).ok()
 		refused("a token without an id", s.do(token(act, object{"jti": ""}), act, codes))
 		often := token(read)

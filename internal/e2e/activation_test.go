@@ -10,8 +10,10 @@ import (
 	"github.com/gatehouse-at/gatehouse/accounts/did"
 )
 
-// TestActivationLooksAtTheDID changes a DID behind the server's back.
-func TestActivationLooksAtTheDID(t *testing.T) {
+// TestActivationChecksTheDIDDocument changes a DID without the server's knowledge: an account can
+// be activated only while its DID document has the account's signing key and this server's
+// endpoint.
+func TestActivationChecksTheDIDDocument(t *testing.T) {
 	t.Parallel()
 	rotationKey := privateKey(t)
 	onEach(t, func(t *testing.T, s *api) {
@@ -20,10 +22,10 @@ func TestActivationLooksAtTheDID(t *testing.T) {
 		resolves := func(want int) {
 			t.Helper()
 			if a := s.do(nobody, "identity.resolveHandle", object{"handle": alice.Handle}); a.status != want {
-				t.Errorf("resolveHandle: %d %s; want %d", a.status, a.body, want)
+				t.Errorf("resolveHandle: %d %s, want %d", a.status, a.body, want)
 			}
 			if status, body := s.get(alice.Handle, "/.well-known/atproto-did"); (status == 200) != (want == 200) {
-				t.Errorf("atproto-did: %d %s", status, body)
+				t.Errorf("atproto-did: %d %s, want the same as resolveHandle: %d", status, body, want)
 			}
 		}
 		resolves(200)
@@ -48,9 +50,9 @@ func TestActivationLooksAtTheDID(t *testing.T) {
 		})
 		s.do(me, "server.activateAccount", nil).refused(400, "InvalidRequest", "DID document atproto_pds service endpoint does not match PDS public url")
 		if got := s.do(me, "server.checkAccountStatus", nil).ok(); got["activated"] != false || got["validDid"] != false {
-			t.Errorf("checkAccountStatus: %v", got)
+			t.Errorf("checkAccountStatus: %v, want neither activated nor validDid", got)
 		}
-		// Of what an admin decides at once, nothing happens if a part of it can't.
+		// If one part of an updateSubjectStatus call fails, none of it takes effect.
 		decide := func(takedown, deactivated bool) *answer {
 			t.Helper()
 			return s.do(admin, "admin.updateSubjectStatus", object{
@@ -65,21 +67,21 @@ func TestActivationLooksAtTheDID(t *testing.T) {
 		decide(true, true).ok()
 		decide(false, false).refused(400, "InvalidRequest", "DID document atproto_pds service endpoint does not match PDS public url")
 		if !taken() {
-			t.Error("a decision was refused, and half of it was carried out")
+			t.Error("updateSubjectStatus failed but lifted the takedown")
 		}
 		change(func(op *did.Operation) {
 			op.Services[did.AtprotoPDS] = did.Service{Type: did.AtprotoPDSType, Endpoint: s.URL}
 		})
 		decide(false, false).ok()
 		if taken() {
-			t.Error("the takedown was not lifted")
+			t.Error("updateSubjectStatus succeeded but did not lift the takedown")
 		}
 		alice.AccessJWT = s.login("alice.test", alice.Password).text("accessJwt")
 		me = bearer(alice.AccessJWT)
 		s.do(me, "server.deactivateAccount", object{}).ok()
 		s.do(me, "server.activateAccount", nil).ok()
 		if got := s.do(me, "server.getSession", nil).ok(); got["active"] != true {
-			t.Errorf("getSession: %v", got)
+			t.Errorf("getSession: %v, want an active account", got)
 		}
 	}, config(func(c *gatehouse.Config) { c.DIDs.RotationKey = rotationKey }))
 }

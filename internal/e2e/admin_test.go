@@ -41,10 +41,10 @@ func TestAdmin(t *testing.T) {
 			t.Errorf("getAccountInfos: %v", infos)
 		}
 		if none, ok := infos[0].(object)["invites"].([]any); !ok || len(none) != 0 {
-			t.Errorf("the invite codes of one who has none: %v", infos[0])
+			t.Errorf("getAccountInfos of an account without invite codes: %v, want an empty list of invites", infos[0])
 		}
 
-		// searchAccounts, which the reference declares and never built.
+		// searchAccounts, which the reference implementation declares but doesn't implement.
 		search := func(params object) object { t.Helper(); return s.do(admin, "admin.searchAccounts", params).ok() }
 		if found := search(object{"email": "ALICE@example.com"})["accounts"].([]any); len(found) != 1 || found[0].(object)["did"] != alice.DID {
 			t.Errorf("searchAccounts: %v", found)
@@ -55,11 +55,11 @@ func TestAdmin(t *testing.T) {
 		page := search(object{"limit": 1})
 		rest := search(object{"limit": 1, "cursor": page["cursor"]})
 		if len(page["accounts"].([]any)) != 1 || len(rest["accounts"].([]any)) != 1 || rest["cursor"] != nil {
-			t.Errorf("searchAccounts in pages: %v, %v", page, rest)
+			t.Errorf("searchAccounts in pages of one: %v and %v, want one account each and no further cursor", page, rest)
 		}
 		s.do(admin, "admin.searchAccounts", object{"cursor": "nonsense"}).refused(400, "InvalidRequest", "Malformed cursor")
 
-		// E-mail, handle, password.
+		// E-mail address, handle and password.
 		s.do(admin, "admin.updateAccountEmail", object{"account": "alice.test", "email": "new@example.com"}).ok()
 		s.do(admin, "admin.updateAccountEmail", object{"account": nobodyDID, "email": "x@example.com"}).
 			refused(400, "InvalidRequest", "Account does not exist: "+nobodyDID)
@@ -73,7 +73,7 @@ func TestAdmin(t *testing.T) {
 			t.Errorf("getAccountInfo: %v", got)
 		}
 
-		// Keys.
+		// Signing keys.
 		key := s.do(nobody, "server.reserveSigningKey", object{}).text("signingKey")
 		s.do(admin, "admin.updateAccountSigningKey", object{"did": alice.DID, "signingKey": "did:key:zQ3shqwJEJyMBsBXCWyCBpUBMqxcon9oHB7mCvx4sSpMdLJwc"}).
 			refused(400, "InvalidRequest", "reserved signing key does not exist")
@@ -82,7 +82,7 @@ func TestAdmin(t *testing.T) {
 		}
 		doc := s.do(nobody, "identity.resolveDid", object{"did": alice.DID}).ok()["didDoc"].(object)
 		if k := doc["verificationMethod"].([]any)[0].(object)["publicKeyMultibase"]; "did:key:"+k.(string) != key {
-			t.Errorf("the key in the DID document is %v, want %s", k, key)
+			t.Errorf("the signing key in the DID document is %v, want %s", k, key)
 		}
 		s.do(bearer(alice.AccessJWT), "server.getServiceAuth", object{"aud": "did:web:x.example.com"}).ok()
 
@@ -109,11 +109,11 @@ func TestAdmin(t *testing.T) {
 		s.do(admin, "admin.disableInviteCodes", object{"codes": []string{code, "unknown"}, "accounts": []string{alice.DID}}).ok()
 		for _, c := range codes(nil) {
 			if c.(object)["disabled"] != true {
-				t.Errorf("not disabled: %v", c)
+				t.Errorf("disableInviteCodes left this code enabled: %v", c)
 			}
 		}
 
-		// Status.
+		// Takedown and deactivation.
 		subject := object{"$type": "com.atproto.admin.defs#repoRef", "did": bob.DID}
 		set := func(input object) *answer {
 			t.Helper()
@@ -125,7 +125,7 @@ func TestAdmin(t *testing.T) {
 			refused(400, "InvalidRequest", "Cannot activate and takedown an account at the same time")
 		set(object{"takedown": object{"applied": true}}).ok()
 		if got := status()["takedown"].(object); got["applied"] != true || got["ref"] != s.Clock.Now().UTC().Format(syntax.AtprotoDatetimeLayout) {
-			t.Errorf("without a reference of its own: %v", got)
+			t.Errorf("a takedown without a reference: %v, want the current time as its reference", got)
 		}
 		set(object{"takedown": object{"applied": true, "ref": "case 1"}}).ok()
 		if got := status()["takedown"].(object); got["applied"] != true || got["ref"] != "case 1" {
@@ -149,18 +149,18 @@ func TestAdmin(t *testing.T) {
 		subject = object{"$type": "com.example.list", "did": bob.DID}
 		set(object{"takedown": object{"applied": true}}).refused(400, "InvalidRequest", "Invalid subject (of an unknown type): subject must be a com.atproto.admin.defs#repoRef")
 
-		// Mail.
+		// E-mails from admins.
 		send := object{"recipientDid": alice.DID, "senderDid": "did:web:mod.example.com", "content": "Please <stop>."}
 		if got := s.do(admin, "admin.sendEmail", send).ok(); got["sent"] != true {
 			t.Errorf("sendEmail: %v", got)
 		}
 		if m, ok := s.Mail.Last("new@example.com"); !ok || m.Subject != "Message via your PDS" || m.Text != "Please <stop>.\n" {
-			t.Errorf("the e-mail: %+v", m)
+			t.Errorf("the e-mail that sendEmail sent: %+v", m)
 		}
 		send["recipientDid"] = nobodyDID
 		s.do(admin, "admin.sendEmail", send).refused(400, "InvalidRequest", "Recipient not found")
 
-		// Credentials, and the end.
+		// Revoked credentials and deletion.
 		s.do(admin, "temp.revokeAccountCredentials", object{"account": bob.DID}).ok()
 		s.login("bob.test", bob.Password).refused(401, "AuthenticationRequired")
 		s.do(nobody, "server.requestPasswordReset", object{"email": bob.Email}).ok()
@@ -169,24 +169,24 @@ func TestAdmin(t *testing.T) {
 		s.do(admin, "admin.deleteAccount", object{"did": bob.DID}).ok()
 		s.do(admin, "admin.deleteAccount", object{"did": bob.DID}).refused(400, "InvalidRequest", "Account does not exist: "+bob.DID)
 
-		// All of it was written down.
+		// All of it is in the audit log.
 		s.do(admin, "server.createInviteCodes", object{"useCount": 1, "forAccounts": []string{alice.DID}}).ok()
 		for subject, action := range map[string]string{"admin": "createInviteCode", alice.DID: "createInviteCodes"} {
 			log, err := s.Gatehouse.Audit.List(t.Context(), subject, "", 100)
 			if err != nil || !slices.ContainsFunc(log.Entries, func(e *audit.Entry) bool {
 				return e.Action == "com.atproto.server."+action && e.Admin == "admin" && e.Outcome == "ok"
 			}) {
-				t.Errorf("%s isn't in the audit log: %v, %v", action, log, err)
+				t.Errorf("the audit log has no entry for %s: %v, %v", action, log, err)
 			}
 		}
 		log, err := s.Gatehouse.Audit.List(t.Context(), bob.DID, "", 100)
 		if err != nil || len(log.Entries) < 7 {
-			t.Fatalf("the audit log: %v, %v", log, err)
+			t.Fatalf("the audit log of bob: %v, %v; want at least 7 entries", log, err)
 		}
 		last, before := log.Entries[0], log.Entries[1]
 		if last.Action != "com.atproto.admin.deleteAccount" || before.Admin != "admin" ||
 			last.Outcome+before.Outcome != "okInvalidRequest" && last.Outcome+before.Outcome != "InvalidRequestok" {
-			t.Errorf("the last of it: %+v, %+v", last, before)
+			t.Errorf("the newest audit entries: %+v, %+v; want a successful and a failed deleteAccount", last, before)
 		}
 	})
 }
@@ -194,7 +194,7 @@ func TestAdmin(t *testing.T) {
 func TestSeveralAdminsAndAModerationService(t *testing.T) {
 	t.Parallel()
 	moderator := newAPI(t, config(func(c *gatehouse.Config) { c.Hostname = "mod.test" }))
-	labeler := moderator.signUp("watcher.test") // its account's key stands for the service's
+	labeler := moderator.signUp("watcher.test") // the moderation service: its account's key signs the service tokens
 	onEach(t, func(t *testing.T, s *api) {
 		alice := s.signUp("alice.test")
 		basic := func(name, password string) string {
@@ -206,12 +206,12 @@ func TestSeveralAdminsAndAModerationService(t *testing.T) {
 			basic("carol", "secret of dave"): 401, basic("", ""): 401, basic("eve", ""): 401,
 		} {
 			if a := s.do(who, "admin.getAccountInfo", params); a.status != status {
-				t.Errorf("%s: %d, want %d", who, a.status, status)
+				t.Errorf("getAccountInfo with %s: %d, want %d", who, a.status, status)
 			}
 		}
 		s.do(basic("carol", "secret:of:carol"), "admin.disableAccountInvites", object{"account": alice.DID}).ok()
 		if log, err := s.Gatehouse.Audit.List(t.Context(), "", "", 1); err != nil || log.Entries[0].Admin != "carol" {
-			t.Errorf("the audit log: %+v, %v", log, err)
+			t.Errorf("the audit log: %+v, %v; want carol as the admin", log, err)
 		}
 
 		token := func(aud, lxm string) string {
@@ -271,7 +271,7 @@ func TestHandles(t *testing.T) {
 		}
 		log, err := s.Gatehouse.Directory.Log(t.Context(), syntax.DID(alice.DID))
 		if err != nil || len(log) != 2 {
-			t.Errorf("the DID has %d operations, %v; want 2", len(log), err)
+			t.Errorf("the DID's log has %d operations (error %v), want 2: the repeated change adds none", len(log), err)
 		}
 		update("bob.test").refused(400, "HandleNotAvailable", "Handle already taken: bob.test")
 		update("admin.test").refused(400, "HandleNotAvailable", "Reserved handle")
@@ -285,7 +285,7 @@ func TestHandles(t *testing.T) {
 			return s.do(nobody, "identity.resolveHandle", object{"handle": handle})
 		}
 		if resolve("bob.test").text("did") == alice.DID || resolve("ALICE.example.com").text("did") != alice.DID || resolve("other.example.com").text("did") != "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa" {
-			t.Error("resolveHandle is wrong")
+			t.Error("resolveHandle returned the DID of another account")
 		}
 		for _, unknown := range []string{"alice2.test", "alice.invalid", "alice.onion"} {
 			resolve(unknown).refused(400, "HandleNotFound", "Unable to resolve handle")
@@ -317,7 +317,7 @@ func TestHandles(t *testing.T) {
 		}
 		s.do(nobody, "identity.resolveDid", object{"did": "did:plc:bbbbbbbbbbbbbbbbbbbbbbbb"}).refused(400, "DidNotFound")
 
-		// By the host that is asked.
+		// The well-known documents depend on the Host header.
 		ask := func(host, path string) (int, string) {
 			t.Helper()
 			return s.get(host, path)
@@ -327,13 +327,13 @@ func TestHandles(t *testing.T) {
 			t.Errorf("atproto-did: %d %s", status, body)
 		}
 		if status, _ := ask("nobody.test", "/.well-known/atproto-did"); status != 404 {
-			t.Errorf("atproto-did of nobody: %d", status)
+			t.Errorf("atproto-did of an unknown handle: %d, want 404", status)
 		}
 		if status, body := ask("localhost", "/.well-known/did.json"); status != 200 || !contains(body, `"id":"did:web:localhost"`, s.URL) {
 			t.Errorf("did.json: %d %s", status, body)
 		}
 		if status, _ := ask("elsewhere.test", "/.well-known/did.json"); status != 404 {
-			t.Errorf("did.json of another host: %d", status)
+			t.Errorf("did.json at another host: %d, want 404", status)
 		}
 
 		// Availability.
@@ -353,7 +353,7 @@ func TestHandles(t *testing.T) {
 				continue
 			}
 			if again := check(suggestions[0].(object)["handle"].(string)); again["$type"] != "com.atproto.temp.checkHandleAvailability#resultAvailable" {
-				t.Errorf("the suggestion %v is not available", suggestions[0])
+				t.Errorf("the suggested handle %v is not available", suggestions[0])
 			}
 		}
 		update("free.test").refused(400, "HandleNotAvailable", "Reserved handle")
@@ -366,9 +366,9 @@ func TestHandles(t *testing.T) {
 	}, config(func(c *gatehouse.Config) { c.Handles.Resolver, c.DIDs.RotationKey = resolver, serversRotationKey }))
 }
 
-// TestForeignDocumentsAreNotServed asks for the document of an account whose did:web is on a host
-// of its own. Where that host leads here, resolving it would ask this server again, which would
-// resolve it, and so on.
+// TestForeignDocumentsAreNotServed requests did.json at the host of an account whose did:web is on
+// a foreign host. If that host pointed to this server, resolving the DID would send the server a
+// request to itself, which would resolve the DID again, and so on without end.
 func TestForeignDocumentsAreNotServed(t *testing.T) {
 	t.Parallel()
 	const id = syntax.DID("did:web:alice.example.org")
@@ -387,15 +387,16 @@ func TestForeignDocumentsAreNotServed(t *testing.T) {
 	}
 	resolved.Store(0)
 	if status, body := s.get("alice.example.org", "/.well-known/did.json"); status != 404 || resolved.Load() != 0 {
-		t.Errorf("did.json: %d %s, resolved %d times", status, body, resolved.Load())
+		t.Errorf("did.json: %d %s after %d resolutions, want 404 after none", status, body, resolved.Load())
 	}
 	if doc := s.do(nobody, "identity.resolveDid", object{"did": id}).ok()["didDoc"].(object); doc["id"] != id.String() {
 		t.Errorf("resolveDid: %v", doc)
 	}
 }
 
-// TestIdentityWithoutAStore: "not found" would be taken for the end of a handle or of a DID.
-func TestIdentityWithoutAStore(t *testing.T) {
+// TestIdentityWhenTheStoreIsClosed checks that failures of the store are answered 503. Clients
+// would take a "not found" to mean that the handle or the DID no longer exists.
+func TestIdentityWhenTheStoreIsClosed(t *testing.T) {
 	t.Parallel()
 	s := newAPI(t, config(func(c *gatehouse.Config) {
 		c.DIDs.Resolver = func(context.Context, syntax.DID) (json.RawMessage, error) {
@@ -412,12 +413,12 @@ func TestIdentityWithoutAStore(t *testing.T) {
 	}
 	for _, path := range []string{"/.well-known/atproto-did", "/.well-known/did.json"} {
 		if status, body := s.get("alice.test", path); status != 503 {
-			t.Errorf("%s: %d %s", path, status, body)
+			t.Errorf("%s: %d %s, want 503", path, status, body)
 		}
 	}
 }
 
-// serversRotationKey lets tests change DIDs as the server does.
+// serversRotationKey is a rotation key for servers whose DIDs a test itself changes.
 var serversRotationKey = func() did.Signer {
 	key, err := did.ParseRotationKey("9085d2bef69286a6cbb51623c8fa258629945cd55ca705cc4e66700396894e0c")
 	if err != nil {
@@ -426,7 +427,7 @@ var serversRotationKey = func() did.Signer {
 	return key
 }()
 
-// TestEveryMethodIsServed goes through the lexicons.
+// TestEveryMethodIsServed checks that no method of these lexicons is answered 501.
 func TestEveryMethodIsServed(t *testing.T) {
 	t.Parallel()
 	s := newAPI(t)
@@ -437,6 +438,6 @@ func TestEveryMethodIsServed(t *testing.T) {
 		}
 	}
 	if n := len(s.lexicons.Methods("com.atproto.server.")); n != 25 {
-		t.Errorf("%d methods of com.atproto.server are known, want 25", n)
+		t.Errorf("the lexicons have %d methods of com.atproto.server, want 25", n)
 	}
 }

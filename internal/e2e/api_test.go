@@ -12,13 +12,13 @@ import (
 	"github.com/gatehouse-at/gatehouse/internal/lexicons"
 )
 
-// api calls the methods of a server, and validates the answers.
+// api calls the methods of a test server and validates the answers against the lexicons.
 type api struct {
 	*gatehousetest.Server
 	t        testing.TB
 	lexicons *lexicons.Catalog
-	random   bool // its calls differ from run to run, so the errors that it meets don't count
-	waited   bool // until the patience of eventually was at an end
+	random   bool // the calls differ from run to run, so the errors they meet don't count as covered
+	waited   bool // a wait for the server's background work has already timed out
 }
 
 func newAPI(t testing.TB, opts ...gatehousetest.Option) *api {
@@ -30,10 +30,10 @@ func newAPI(t testing.TB, opts ...gatehousetest.Option) *api {
 	return &api{Server: gatehousetest.NewServer(t, opts...), t: t, lexicons: catalog}
 }
 
-// object is JSON that goes in or comes out.
+// object is a JSON object, in an input or an answer.
 type object = map[string]any
 
-// answer is the answer to a call.
+// answer is the response to a call.
 type answer struct {
 	t      testing.TB
 	method string
@@ -43,21 +43,22 @@ type answer struct {
 	object object
 }
 
-// Who calls.
+// Values of the Authorization header, by the caller.
 func bearer(token string) string { return "Bearer " + token }
 
 const admin = "Basic YWRtaW46YWRtaW4tcGFzc3dvcmQ=" // admin:admin-password
 
 const nobody = ""
 
-// do calls a method. If the lexicon says that it is a query the input becomes parameters.
+// do calls a method as who. The lexicon decides whether it is a query, which is sent by GET with
+// input as its parameters, or a procedure, which is sent by POST with input as its body.
 func (s *api) do(who, method string, input object) *answer {
 	s.t.Helper()
 	nsid, req := s.request(who, method, input)
 	return s.send(nsid, req)
 }
 
-// request returns the request that do sends.
+// request returns the request that do sends, and the full name of the method.
 func (s *api) request(who, method string, input object) (nsid string, req *http.Request) {
 	s.t.Helper()
 	nsid = "com.atproto." + method
@@ -109,8 +110,8 @@ func query(params object) string {
 	return "?" + strings.Join(parts, "&")
 }
 
-// send sends a request and validates the answer: a success has the output of the lexicon, and a 401
-// says which authentication it asks for.
+// send sends a request and returns the answer. It reports an error if a successful answer doesn't
+// match the lexicon, and unless exactly the answers with status 401 have a WWW-Authenticate header.
 func (s *api) send(nsid string, req *http.Request) *answer {
 	s.t.Helper()
 	resp, err := s.Client().Do(req)
@@ -141,7 +142,7 @@ func (s *api) send(nsid string, req *http.Request) *answer {
 	return a
 }
 
-// ok demands a success, and returns the output.
+// ok returns the body of a successful answer, and stops the test if the answer is an error.
 func (a *answer) ok() object {
 	a.t.Helper()
 	if a.status != http.StatusOK {
@@ -150,7 +151,7 @@ func (a *answer) ok() object {
 	return a.object
 }
 
-// refused demands an error with a status, a name and, if one is given, a message.
+// refused checks that the answer is an error with a status, a name and, if given, a message.
 func (a *answer) refused(status int, name string, message ...string) {
 	a.t.Helper()
 	if a.status != status || a.object["error"] != name || len(message) > 0 && a.object["message"] != message[0] {
@@ -158,6 +159,7 @@ func (a *answer) refused(status int, name string, message ...string) {
 	}
 }
 
+// text returns a string property of a successful answer.
 func (a *answer) text(property string) string {
 	a.t.Helper()
 	text, ok := a.ok()[property].(string)
@@ -167,7 +169,7 @@ func (a *answer) text(property string) string {
 	return text
 }
 
-// signUp creates an account over HTTP, with further input.
+// signUp creates an account over HTTP, with more properties in the input if given.
 func (s *api) signUp(handle string, more ...object) *gatehousetest.Account {
 	s.t.Helper()
 	label, _, _ := strings.Cut(handle, ".")
@@ -183,7 +185,7 @@ func (s *api) signUp(handle string, more ...object) *gatehousetest.Account {
 	return a
 }
 
-// login opens a session with a password.
+// login calls createSession.
 func (s *api) login(identifier, password string) *answer {
 	s.t.Helper()
 	return s.do(nobody, "server.createSession", object{"identifier": identifier, "password": password})

@@ -14,8 +14,8 @@ import (
 	"github.com/gatehouse-at/gatehouse/storage/postgres"
 )
 
-// backends are those that every suite runs on. Open returns an empty store that is closed with the
-// test, or skips the test.
+// backends lists the storage backends that every suite runs on. The function open returns an empty
+// store that is closed when the test ends, or skips the test if the backend isn't available.
 var backends = []struct {
 	name string
 	open func(t testing.TB) storage.Store
@@ -40,7 +40,7 @@ func openPostgres(t testing.TB, url string) *postgres.Store {
 	return s
 }
 
-// closing closes a store at the end of the test, after checking that it is consistent.
+// closing checks a store for consistency and closes it when the test ends.
 func closing(t testing.TB, s storage.Store) storage.Store {
 	t.Cleanup(func() {
 		problems, err := storage.Check(context.Background(), s, gatehouse.Collections()...)
@@ -48,7 +48,7 @@ func closing(t testing.TB, s storage.Store) storage.Store {
 			err = s.Close()
 		}
 		if err != nil {
-			t.Errorf("the store: %v", err)
+			t.Errorf("checking and closing the store: %v", err)
 		}
 		for _, p := range problems {
 			t.Errorf("the store is inconsistent: %v", p)
@@ -64,14 +64,14 @@ func forEachStore(t *testing.T, test func(t *testing.T, store storage.Store)) {
 	}
 }
 
-// onEach runs a test on a server on each backend.
+// onEach runs a test with a server on each backend.
 func onEach(t *testing.T, test func(t *testing.T, s *api), opts ...gatehousetest.Option) {
 	forEachStore(t, func(t *testing.T, store storage.Store) {
 		test(t, newAPI(t, append([]gatehousetest.Option{gatehousetest.WithStore(store)}, opts...)...))
 	})
 }
 
-// config changes the configuration of a test's server.
+// config returns an option that changes the configuration of a test server.
 func config(change func(*gatehouse.Config)) gatehousetest.Option {
 	return gatehousetest.WithConfig(change)
 }

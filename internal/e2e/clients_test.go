@@ -10,7 +10,8 @@ import (
 	"github.com/bluesky-social/indigo/atproto/atclient"
 )
 
-// TestOfficialClient drives all methods of the first edition with indigo's client.
+// TestOfficialClient calls the methods for sessions, app passwords, codes, invites and deletion
+// with indigo's client.
 func TestOfficialClient(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, s *api) {
@@ -67,18 +68,18 @@ func TestOfficialClient(t *testing.T) {
 		_, err = atproto.ServerListAppPasswords(ctx, withApp)
 		var refused *atclient.APIError
 		if !errors.As(err, &refused) || refused.StatusCode != 400 || refused.Name != "InvalidToken" {
-			t.Errorf("an app password lists app passwords: %v", err)
+			t.Errorf("listAppPasswords with an app password: %v, want 400 InvalidToken", err)
 		}
 		_, err = atclient.LoginWithPasswordHost(ctx, s.URL, "alice.test", "wrong", "", nil)
 		if !errors.As(err, &refused) || refused.StatusCode != 401 {
-			t.Errorf("a wrong password: %v", err)
+			t.Errorf("a login with a wrong password: %v, want status 401", err)
 		}
 		if err := atproto.ServerRevokeAppPassword(ctx, c, &atproto.ServerRevokeAppPassword_Input{Name: "app"}); err != nil {
 			t.Fatal(err)
 		}
 		_, err = atproto.ServerGetSession(ctx, withApp)
 		if !errors.As(err, &refused) || refused.StatusCode != 400 || refused.Name != "ExpiredToken" {
-			t.Errorf("a session of a revoked app password: %v", err)
+			t.Errorf("getSession with the session of a revoked app password: %v, want 400 ExpiredToken", err)
 		}
 
 		if err := atproto.ServerRequestPasswordReset(ctx, public, &atproto.ServerRequestPasswordReset_Input{Email: "alice@example.com"}); err != nil {
@@ -90,10 +91,10 @@ func TestOfficialClient(t *testing.T) {
 		}
 		err = atproto.ServerResetPassword(ctx, public, reset)
 		if !errors.As(err, &refused) || refused.StatusCode != 400 || refused.Name != "InvalidToken" {
-			t.Errorf("a code used twice: %v", err)
+			t.Errorf("resetPassword with a used code: %v, want 400 InvalidToken", err)
 		}
 		if _, err := atproto.ServerGetSession(ctx, c); err == nil {
-			t.Error("a session outlives the password")
+			t.Error("a session is still valid after the password was reset")
 		}
 		if c, err = atclient.LoginWithPasswordHost(ctx, s.URL, "alice.test", "another password", "", nil); err != nil {
 			t.Fatal(err)
@@ -106,7 +107,7 @@ func TestOfficialClient(t *testing.T) {
 			t.Fatal(err)
 		}
 		if _, err := atproto.ServerGetSession(ctx, other); err == nil {
-			t.Error("a session outlives its logout")
+			t.Error("a session is still valid after its logout")
 		}
 		get()
 
@@ -134,7 +135,7 @@ func TestOfficialClient(t *testing.T) {
 			t.Fatal(err)
 		}
 		if _, err := atproto.ServerGetSession(ctx, c); err == nil {
-			t.Error("the session outlives the account")
+			t.Error("a session is still valid after its account was deleted")
 		}
 	})
 }

@@ -7,11 +7,11 @@ import (
 	"github.com/gatehouse-at/gatehouse/internal/lexicons"
 )
 
-// provoked are the errors that the tests have met. TestMain fails if one that a lexicon declares is
-// not among them, when all tests have been run.
+// provoked has the errors that the tests have met so far. After a run of all tests, TestMain fails
+// if an error that a lexicon declares is missing.
 var provoked errorsMet
 
-// errorsMet is a set of errors. Tests that run in parallel may add to it.
+// errorsMet is a set of errors by method. Tests that run in parallel may add to it.
 type errorsMet struct {
 	mu  sync.Mutex
 	met map[string]bool
@@ -26,11 +26,11 @@ func (e *errorsMet) add(nsid, name string) {
 	e.met[nsid+" "+name] = true
 }
 
-// never are declared errors that this server has no reason for.
+// never lists the declared errors that this server never returns, and why.
 var never = map[string]string{
 	"com.atproto.server.createAccount IncompatibleDidDoc": "activateAccount checks the document",
 	"com.atproto.server.deleteSession ExpiredToken":       "an expired token may still end its session",
-	"com.atproto.server.createAccount UnresolvableDid":    "a DID is proved by service auth, which resolves it before",
+	"com.atproto.server.createAccount UnresolvableDid":    "the DID has to be proven by service auth, which resolves it first",
 }
 
 // missing lists the declared errors that no test has met.
@@ -53,7 +53,7 @@ func (e *errorsMet) missing() []string {
 	return out
 }
 
-// whole reports whether all tests were run.
+// whole reports whether all tests are run, and not a selection of them.
 func whole() bool {
 	for _, name := range []string{"test.run", "test.skip", "test.list"} {
 		if flag.Lookup(name).Value.String() != "" {

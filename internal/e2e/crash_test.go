@@ -30,7 +30,7 @@ type process struct {
 	log bytes.Buffer
 }
 
-// start runs the server on a free port, and returns when it has printed its address.
+// start starts the server on a free port and waits until it prints its address.
 func start(t *testing.T, flags ...string) *process {
 	t.Helper()
 	p := &process{cmd: exec.Command(standalone(t), append([]string{"-addr", "127.0.0.1:0", "-rate-limits", "off"}, flags...)...)}
@@ -55,18 +55,20 @@ func start(t *testing.T, flags ...string) *process {
 	return p
 }
 
-// kill ends the server as kill -9 does.
+// kill ends the server with SIGKILL, as kill -9 does.
 func (p *process) kill() {
 	_ = p.cmd.Process.Kill()
 	_ = p.cmd.Wait()
 }
 
-// post calls a procedure without a token. The status is 0 if there was no answer.
+// post calls a procedure of com.atproto.server without a token. The status is 0 if there was no
+// answer.
 func (p *process) post(method string, input object) (int, object) {
 	return p.call(method, "", input)
 }
 
-// call calls a procedure with a token. The status is 0 if there was no answer.
+// call calls a procedure of com.atproto.server with a token. The status is 0 if there was no
+// answer.
 func (p *process) call(method, token string, input object) (int, object) {
 	var body io.Reader
 	if input != nil {
@@ -95,13 +97,14 @@ func (p *process) call(method, token string, input object) (int, object) {
 	return resp.StatusCode, out
 }
 
-// TestKillUnderLoad kills a server with kill -9 while many sign up, make app passwords and log
-// out, several times over on one database: whatever was acknowledged is there, what was ended stays
-// ended, and the file is consistent.
+// TestKillUnderLoad repeatedly kills a server with SIGKILL while clients sign up, create app
+// passwords and log out, always on the same database. Everything that was acknowledged has to be
+// there afterwards, ended sessions have to stay ended, and the database has to be consistent.
 func TestKillUnderLoad(t *testing.T) {
 	t.Parallel()
 	data := t.TempDir()
-	// What was acknowledged to a client. An empty app password and a false ended leave it open.
+	// What was acknowledged to a client. An empty app password or a false ended means that it is
+	// unknown whether the server did it.
 	type account struct {
 		handle, did, refresh, app string
 		ended                     bool
@@ -109,7 +112,8 @@ func TestKillUnderLoad(t *testing.T) {
 	var mu sync.Mutex
 	var acknowledged []*account
 	const rounds, clients = 4, 8
-	// live creates an account and uses it, until a call isn't answered.
+	// live creates an account and uses it step by step. It returns what was acknowledged, and as
+	// alive whether every step was answered.
 	live := func(p *process, handle string, logout bool) (a *account, alive bool) {
 		ok := func(method, token string, input object) (object, bool) {
 			status, out := p.call(method, token, input)
@@ -134,7 +138,7 @@ func TestKillUnderLoad(t *testing.T) {
 			return a, true
 		}
 		token := a.refresh
-		a.refresh = "" // from here on it is unknown whether it is valid
+		a.refresh = "" // until the answer arrives it is unknown whether the session has ended
 		if _, alive = ok("deleteSession", token, nil); alive {
 			a.refresh, a.ended = token, true
 		}
@@ -166,9 +170,9 @@ func TestKillUnderLoad(t *testing.T) {
 		select {
 		case <-enough:
 		case <-time.After(5 * patience):
-			t.Errorf("too slow: %s", &p.log)
+			t.Errorf("too few sign-ups were acknowledged in time: %s", &p.log)
 		}
-		p.kill() // during requests
+		p.kill() // while requests are in progress
 		wg.Wait()
 	}
 
@@ -181,7 +185,7 @@ func TestKillUnderLoad(t *testing.T) {
 			apps++
 		}
 		if status, out := p.post("createSession", login); status != http.StatusOK || out["did"] != a.did || out["handle"] != a.handle {
-			t.Errorf("%s was acknowledged, and a login is answered %d %v", a.handle, status, out)
+			t.Errorf("%s: the sign-up was acknowledged, but createSession is answered %d %v", a.handle, status, out)
 		}
 		if a.refresh == "" {
 			continue
@@ -191,15 +195,15 @@ func TestKillUnderLoad(t *testing.T) {
 		case a.ended:
 			ended++
 			if status != http.StatusBadRequest || out["error"] != "ExpiredToken" {
-				t.Errorf("%s logged out, and a refresh is answered %d %v", a.handle, status, out)
+				t.Errorf("%s: the logout was acknowledged, but refreshSession is answered %d %v", a.handle, status, out)
 			}
 		case status != http.StatusOK || out["did"] != a.did || out["handle"] != a.handle:
-			t.Errorf("%s has a session, and a refresh is answered %d %v", a.handle, status, out)
+			t.Errorf("%s: the session was acknowledged, but refreshSession is answered %d %v", a.handle, status, out)
 		}
 	}
 	t.Logf("acknowledged: %d sign-ups, %d app passwords, %d logouts", len(acknowledged), apps, ended)
 	if apps == 0 || ended == 0 {
-		t.Error("too little was acknowledged to show anything")
+		t.Error("no app password or no logout was acknowledged, so the test proves nothing about them")
 	}
 	p.kill()
 	store, err := bolt.Open(filepath.Join(data, "gatehouse.db"))
@@ -209,7 +213,7 @@ func TestKillUnderLoad(t *testing.T) {
 	defer store.Close()
 	problems, err := storage.Check(context.Background(), store, gatehouse.Collections()...)
 	if err != nil || len(problems) > 0 {
-		t.Errorf("after the crashes: %v, %v", problems, err)
+		t.Errorf("the store after the crashes: problems %v, error %v", problems, err)
 	}
 }
 
@@ -219,7 +223,7 @@ func TestStandaloneRefusesASecondProcess(t *testing.T) {
 	start(t, "-data", data)
 	out, err := exec.Command(standalone(t), "-addr", "127.0.0.1:0", "-data", data).CombinedOutput()
 	if err == nil || !strings.Contains(string(out), "in use by another process") {
-		t.Errorf("a second process on one file: %v, %s", err, out)
+		t.Errorf("a second process on the same file: %v, %s; want an error", err, out)
 	}
 }
 
@@ -271,7 +275,7 @@ func TestStandaloneRefusesBadFlags(t *testing.T) {
 		cmd.Dir = t.TempDir()
 		out, err := cmd.CombinedOutput()
 		if err == nil || !strings.Contains(string(out), c.want) {
-			t.Errorf("%s: %v, %s; want %q", c.flags, err, out, c.want)
+			t.Errorf("%s: %v, %s; want an error with %q", c.flags, err, out, c.want)
 		}
 	}
 }

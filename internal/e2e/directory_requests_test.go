@@ -11,7 +11,7 @@ import (
 	"github.com/gatehouse-at/gatehouse/accounts/did"
 )
 
-// countedDirectory counts the requests that a directory gets.
+// countedDirectory counts the requests that a directory receives.
 type countedDirectory struct {
 	did.Directory
 	reads, writes atomic.Int32
@@ -27,8 +27,8 @@ func (d *countedDirectory) Log(ctx context.Context, id syntax.DID) ([]*did.Opera
 	return d.Directory.Log(ctx, id)
 }
 
-// TestDirectoryRequests counts the requests to the directory that each step of an account's life
-// makes, and those of the next request that shows the account's DID document.
+// TestDirectoryRequests counts how many requests each step of an account's life sends to the
+// directory, and how many the next request sends that returns the account's DID document.
 func TestDirectoryRequests(t *testing.T) {
 	t.Parallel()
 	directory := &countedDirectory{Directory: newDirectory(t)}
@@ -43,34 +43,34 @@ func TestDirectoryRequests(t *testing.T) {
 		}
 	}
 	var me string
-	// shows checks that a client is shown the document as it is in the directory.
+	// shows checks that getSession returns a DID document with the current handle.
 	shows := func(handle string) {
 		t.Helper()
 		session := s.do(me, "server.getSession", nil).ok()
 		doc, _ := session["didDoc"].(object)
 		names, _ := doc["alsoKnownAs"].([]any)
 		if len(names) == 0 || names[0] != "at://"+handle {
-			t.Errorf("the document names %v, want %s", names, handle)
+			t.Errorf("alsoKnownAs of the DID document is %v, want at://%s first", names, handle)
 		}
 	}
 
 	requests("sign-up", 0, 1, func() {
 		out := s.do(nobody, "server.createAccount", object{"handle": "alice.test", "email": "alice@example.com", "password": "password"}).ok()
 		if out["didDoc"] == nil {
-			t.Error("createAccount: no DID document")
+			t.Error("createAccount returned no DID document")
 		}
 		me = bearer(out["accessJwt"].(string))
 	})
 	id := syntax.DID(s.do(me, "server.getSession", nil).text("did"))
-	requests("after the sign-up", 0, 0, func() { shows("alice.test") })
+	requests("getSession after the sign-up", 0, 0, func() { shows("alice.test") })
 	requests("change of handle", 1, 1, func() { s.do(me, "identity.updateHandle", object{"handle": "alicia.test"}).ok() })
-	requests("after the change of handle", 0, 0, func() { shows("alicia.test") })
+	requests("getSession after the change of handle", 0, 0, func() { shows("alicia.test") })
 	requests("change of the signing key", 1, 1, func() {
 		if _, err := s.Gatehouse.Accounts.RotateSigningKey(t.Context(), id); err != nil {
 			t.Fatal(err)
 		}
 	})
-	requests("after the change of the signing key", 0, 0, func() { shows("alicia.test") })
+	requests("getSession after the change of the signing key", 0, 0, func() { shows("alicia.test") })
 	var code string
 	var operation any
 	requests("request for a PLC operation", 1, 0, func() {
@@ -85,8 +85,9 @@ func TestDirectoryRequests(t *testing.T) {
 	requests("submission of a PLC operation", 0, 1, func() {
 		s.do(me, "identity.submitPlcOperation", object{"operation": operation}).ok()
 	})
-	requests("after the submission", 0, 0, func() { shows("alicia.test") })
+	requests("getSession after the submission", 0, 0, func() { shows("alicia.test") })
 	s.do(me, "server.deactivateAccount", object{}).ok()
 	requests("activation", 1, 0, func() { s.do(me, "server.activateAccount", nil).ok() })
-	requests("after the activation", 1, 0, func() { shows("alicia.test") }) // the owner sets the DID up, not the server
+	// Activation drops the cached document, since the owner may have changed the DID elsewhere.
+	requests("getSession after the activation", 1, 0, func() { shows("alicia.test") })
 }

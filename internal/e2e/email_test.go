@@ -22,7 +22,7 @@ func TestEmail(t *testing.T) {
 				t.Errorf("tokenRequired is %v, want %v", got, required)
 			}
 		}
-		// An address that isn't confirmed changes without a code.
+		// An unconfirmed address can be changed without a code.
 		requestUpdate(false)
 		update(object{"email": "nonsense"}).refused(400, "InvalidRequest", "This email address is not supported, please use a different email.")
 		update(object{"email": "BOB@example.com"}).refused(400, "InvalidRequest", "This email address is already in use, please use a different email.")
@@ -31,7 +31,7 @@ func TestEmail(t *testing.T) {
 		if got := session(); got["email"] != "alice2@example.com" || got["emailConfirmed"] != false {
 			t.Errorf("getSession: %v", got)
 		}
-		// It is confirmed with a code.
+		// The address is confirmed with a code.
 		s.do(me, "server.requestEmailConfirmation", nil).ok()
 		code := s.Mail.Code("alice2@example.com")
 		confirm := func(email, code string) *answer {
@@ -47,7 +47,7 @@ func TestEmail(t *testing.T) {
 		if got := session(); got["emailConfirmed"] != true {
 			t.Errorf("getSession: %v", got)
 		}
-		// From then on a change needs a code.
+		// A confirmed address can only be changed with a code.
 		update(object{"email": "alice3@example.com"}).refused(400, "TokenRequired", "confirmation token required")
 		requestUpdate(true)
 		code = s.Mail.Code("alice2@example.com")
@@ -55,8 +55,7 @@ func TestEmail(t *testing.T) {
 		s.Clock.Advance(16 * time.Minute)
 		update(object{"email": "alice3@example.com", "token": code}).refused(400, "ExpiredToken", "Token is expired")
 
-		// The second factor. An address that only a session vouches for can't be one for three
-		// days.
+		// An address that was changed without a code can't become the second factor for three days.
 		requestUpdate(true)
 		factor := object{"email": "alice2@example.com", "token": s.Mail.Code("alice2@example.com"), "emailAuthFactor": true}
 		update(factor).refused(400, "InvalidRequest")
@@ -72,7 +71,7 @@ func TestEmail(t *testing.T) {
 		login := object{"identifier": "alice.test", "password": alice.Password}
 		s.login("alice.test", "wrong").refused(401, "AuthenticationRequired", "Invalid identifier or password")
 		if codes := s.Mail.Of(mail.SignIn, "alice2@example.com"); len(codes) != 0 {
-			t.Errorf("a wrong password sends e-mail: %v", codes)
+			t.Errorf("a login with a wrong password sent the codes %v, want none", codes)
 		}
 		s.do(nobody, "server.createSession", login).refused(401, "AuthFactorTokenRequired")
 		code = s.Mail.Code("alice2@example.com")
@@ -83,12 +82,12 @@ func TestEmail(t *testing.T) {
 			t.Errorf("createSession: %v", got)
 		}
 		s.do(nobody, "server.createSession", login).refused(400, "InvalidToken", "Token is invalid")
-		s.login("alice.test", app).ok() // never for app passwords
+		s.login("alice.test", app).ok() // app passwords need no second factor
 		requestUpdate(true)
 		update(object{"email": "alice2@example.com", "token": s.Mail.Code("alice2@example.com"), "emailAuthFactor": false}).ok()
 		s.login("alice.test", alice.Password).ok()
 
-		// Another address is unconfirmed again.
+		// A new address is unconfirmed.
 		requestUpdate(true)
 		update(object{"email": "alice3@example.com", "token": s.Mail.Code("alice2@example.com")}).ok()
 		if got := session(); got["email"] != "alice3@example.com" || got["emailConfirmed"] != false {
@@ -96,13 +95,13 @@ func TestEmail(t *testing.T) {
 		}
 		appAccess := s.login("alice.test", app).text("accessJwt")
 		s.do(bearer(appAccess), "server.updateEmail", object{"email": "x@example.com"}).refused(400, "InvalidToken", "Bad token scope")
-		// The account of a token is gone.
+		// A token of a deleted account is refused.
 		s.do(admin, "admin.deleteAccount", object{"did": alice.DID}).ok()
 		confirm("alice3@example.com", "AAAAA-AAAAA").refused(403, "AccountNotFound", "Account not found")
 	})
 }
 
-func TestDeactivationAndDeletionInTime(t *testing.T) {
+func TestDeactivationAndScheduledDeletion(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, s *api) {
 		alice := s.signUp("alice.test")
@@ -132,7 +131,7 @@ func TestDeactivationAndDeletionInTime(t *testing.T) {
 		s.do(me, "server.activateAccount", nil).ok()
 		status(object{"activated": true})
 		s.Clock.Advance(25 * time.Hour)
-		maintain() // no longer wished
+		maintain() // the activation has cancelled the deletion
 		me = bearer(s.login("alice.test", alice.Password).text("accessJwt"))
 		later = s.Clock.Now().Add(73 * time.Hour).UTC().Format(time.RFC3339)
 		s.do(me, "server.deactivateAccount", object{"deleteAfter": later}).ok()

@@ -24,8 +24,8 @@ func TestCreateAccountErrors(t *testing.T) {
 		if err := s.Gatehouse.Accounts.TakeDown(ctx, syntax.DID(owner.DID), "spam"); err != nil {
 			t.Fatal(err)
 		}
-		// The order of the checks is part of the interface: each case has the faults of those below
-		// it too.
+		// The order of the checks is part of the interface. The input starts with every fault at
+		// once, and each step fixes the one that was reported.
 		worst := object{
 			"handle": "x.test", "email": "nonsense", "password": strings.Repeat("x", 257), "recoveryKey": "nonsense",
 			"did": "did:plc:iowu64gp7dw45k7uky3m3yos",
@@ -61,7 +61,7 @@ func TestCreateAccountErrors(t *testing.T) {
 		} {
 			worst["handle"] = handle
 			if handle == "alice.example.com" {
-				delete(worst, "did") // with a DID it would have to resolve to it
+				delete(worst, "did") // with a DID, the handle would have to resolve to that DID
 			}
 			refused(400, want[0], want[1])
 		}
@@ -80,7 +80,7 @@ func TestCreateAccountErrors(t *testing.T) {
 		refused(401, "AuthenticationRequired", "Missing auth to create account with did: did:plc:iowu64gp7dw45k7uky3m3yos")
 		delete(worst, "did")
 		refused(400, "InvalidRequest", "Invalid recovery key: recoveryKey must be a K-256 or P-256 did:key")
-		// None of it used the code or took the handle.
+		// The failed sign-ups neither used the invite code nor took the handle.
 		delete(worst, "recoveryKey")
 		s.do(nobody, "server.createAccount", worst).ok()
 		worst["handle"], worst["email"] = "other.test", "other@example.com"
@@ -112,7 +112,7 @@ func TestTakedown(t *testing.T) {
 			t.Errorf("createSession: %v", got)
 		}
 		if !strings.Contains(string(claimsOf(t, out.text("accessJwt"))), `"com.atproto.takendown"`) {
-			t.Error("the token has another scope")
+			t.Error("the access token doesn't have the scope com.atproto.takendown")
 		}
 		if got := s.do(bearer(out.text("accessJwt")), "server.getSession", nil).ok(); got["status"] != "takendown" {
 			t.Errorf("getSession: %v", got)
@@ -150,7 +150,7 @@ func TestDeactivated(t *testing.T) {
 	})
 }
 
-func TestCodesOfMails(t *testing.T) {
+func TestEmailedCodes(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, s *api) {
 		alice, bob := s.signUp("alice.test"), s.signUp("bob.test")
@@ -166,15 +166,15 @@ func TestCodesOfMails(t *testing.T) {
 		for _, bad := range []string{"", "x", "AAAAA-AAAAA", "☃☃☃☃☃-☃☃☃☃☃", strings.Repeat("A", 10000)} {
 			reset(bad).refused(400, "InvalidToken", "Token is invalid")
 		}
-		// A newer code voids the older.
+		// A newer code voids an older one.
 		old, current := request(alice.Email), request(alice.Email)
 		if old != current {
 			reset(old).refused(400, "InvalidToken", "Token is invalid")
 		}
-		// Codes end after a quarter of an hour.
+		// Codes expire after a quarter of an hour.
 		s.Clock.Advance(15 * time.Minute)
 		reset(current).refused(400, "ExpiredToken", "Token is expired")
-		// Wrong guesses at the second half void a code after a while.
+		// Ten wrong guesses at the second half void a code.
 		current = request(alice.Email)
 		for range 10 {
 			reset(current[:6]+"AAAAA").refused(400, "InvalidToken", "Token is invalid")
@@ -182,7 +182,7 @@ func TestCodesOfMails(t *testing.T) {
 		reset(current).refused(400, "InvalidToken", "Token is invalid")
 		reset(request(alice.Email)).ok()
 
-		// Codes to delete an account.
+		// A code for deleting an account is only good for that account, with its password.
 		alice.Password = "another one"
 		alice.AccessJWT = s.login(alice.Handle, alice.Password).text("accessJwt")
 		remove := func(did, password, code string) *answer {
@@ -191,7 +191,7 @@ func TestCodesOfMails(t *testing.T) {
 		}
 		s.do(bearer(alice.AccessJWT), "server.requestAccountDelete", nil).ok()
 		code := s.Mail.Code(alice.Email)
-		reset(code).refused(400, "InvalidToken", "Token is invalid") // is for something else
+		reset(code).refused(400, "InvalidToken", "Token is invalid") // a code of another purpose
 		remove(bob.DID, bob.Password, code).refused(400, "InvalidToken", "Token is invalid")
 		remove(alice.DID, "wrong", code).refused(401, "AuthenticationRequired", "Invalid did or password")
 		remove(alice.DID, strings.Repeat("x", 513), code).refused(401, "AuthenticationRequired", "Password too long. Consider resetting your password.")
@@ -230,13 +230,13 @@ func TestTokens(t *testing.T) {
 				t.Errorf("%s: %d %s", name, a.status, a.body)
 			}
 		}
-		get("bearer " + alice.AccessJWT).ok() // the scheme in any case
+		get("bearer " + alice.AccessJWT).ok() // the name of the scheme is case-insensitive
 		s.do(bearer(alice.AccessJWT), "server.refreshSession", nil).refused(400, "InvalidToken", "Token could not be verified")
 		s.do(nobody, "server.refreshSession", nil).refused(401, "AuthMissing", "Authentication Required")
 		s.do(nobody, "server.deleteSession", nil).refused(401, "AuthMissing", "Authentication Required")
 		s.do(bearer("garbage"), "server.deleteSession", nil).refused(400, "InvalidToken", "Token could not be verified")
 
-		// The old refresh token works for two hours, and after that ends everything.
+		// A used refresh token still works for two hours. Using it later ends the session.
 		second := s.do(bearer(alice.RefreshJWT), "server.refreshSession", nil)
 		s.Clock.Advance(2*time.Hour - time.Second)
 		s.do(bearer(alice.RefreshJWT), "server.refreshSession", nil).ok()
@@ -246,7 +246,7 @@ func TestTokens(t *testing.T) {
 		s.do(bearer(third.text("refreshJwt")), "server.refreshSession", nil).refused(400, "ExpiredToken", "Token has been revoked")
 		s.do(bearer(third.text("accessJwt")), "server.getSession", nil).refused(400, "ExpiredToken", "Token has been revoked")
 
-		// After 90 days a refresh token can still end its session, and nothing else.
+		// After 90 days a refresh token has expired, and can only end its session.
 		last := s.login(alice.Handle, alice.Password)
 		s.Clock.Advance(90 * 24 * time.Hour)
 		s.do(bearer(last.text("refreshJwt")), "server.refreshSession", nil).refused(400, "ExpiredToken", "Token has expired")
@@ -271,18 +271,19 @@ func TestAdminAuth(t *testing.T) {
 			}
 		}
 		if got := s.do(admin, "server.createInviteCodes", object{"useCount": 1}).ok()["codes"].([]any); len(got) != 1 || got[0].(object)["account"] != "admin" {
-			t.Errorf("by default: %v", got)
+			t.Errorf("createInviteCodes without accounts: %v, want one entry for the account admin", got)
 		}
 		s.do(admin, "server.createInviteCodes", object{"useCount": 1, "codeCount": 1 << 30}).refused(400, "InvalidRequest")
 		if made := s.do(admin, "server.createInviteCodes", object{"useCount": 1, "forAccounts": []string{}}).ok(); len(made["codes"].([]any)) != 0 {
-			t.Errorf("codes for nobody: %v", made)
+			t.Errorf("createInviteCodes for an empty list of accounts: %v, want no codes", made)
 		}
 		s.do(admin, "server.createInviteCodes", object{"useCount": 1, "codeCount": 1, "forAccounts": []string{"x"}}).
 			refused(400, "InvalidRequest", "Input/forAccounts/0 must be a valid did")
 	})
 }
 
-// TestDuplicateCreate makes a second call earn the codes while the first is about to.
+// TestDuplicateCreate calls getAccountInviteCodes twice at once. The second call creates the earned
+// codes just before the first one writes them, so that the first is refused.
 func TestDuplicateCreate(t *testing.T) {
 	t.Parallel()
 	forEachStore(t, func(t *testing.T, store storage.Store) {
@@ -299,13 +300,13 @@ func TestDuplicateCreate(t *testing.T) {
 		}
 		rival := func() {
 			if got := earn().ok()["codes"].([]any); len(got) != 2 {
-				t.Errorf("the rival got %d codes, want 2", len(got))
+				t.Errorf("the concurrent call returned %d codes, want 2", len(got))
 			}
 		}
 		rivalled.before.Store(&rival)
 		earn().refused(400, "DuplicateCreate", "attempted to create additional codes in another request")
 		if got := earn().ok()["codes"].([]any); len(got) != 2 {
-			t.Errorf("%d codes in the end, want 2", len(got))
+			t.Errorf("%d codes after both calls, want 2", len(got))
 		}
 	})
 }

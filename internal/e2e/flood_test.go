@@ -22,27 +22,29 @@ import (
 	"github.com/gatehouse-at/gatehouse/storage"
 )
 
-// requestReset asks for a code to reset a password, and waits for its e-mail, which is the n-th.
+// requestReset requests a password reset, waits until n e-mails with reset codes have been sent to
+// the address, and returns the code of the n-th.
 func (v visitor) requestReset(n int, email string) string {
 	v.t.Helper()
 	v.do(nobody, "server.requestPasswordReset", object{"email": email}).ok()
 	return v.codes(n, email, resetMail)[n-1]
 }
 
-// aResetIsNotBlockedByStrangers: a request for another code voids none that is still good.
+// aResetIsNotBlockedByStrangers checks that requests by strangers don't void a reset code that the
+// owner has requested.
 func aResetIsNotBlockedByStrangers(t *testing.T, s *api) {
 	alice := s.someone()
 	first := s.from(hers).requestReset(1, alice.Email)
 	for i := 2; i <= 4; i++ {
 		if again := s.from(theThiefs).requestReset(i, alice.Email); again != first {
-			t.Errorf("the request %d voids the code before", i)
+			t.Errorf("request %d replaced the code, want the valid code to be sent again", i)
 		}
 	}
 	s.do(nobody, "server.resetPassword", object{"token": first, "password": "another password"}).ok()
 }
 
-// codesAreSentAgain while they have five of their fifteen minutes left, with the guesses that were
-// made, whatever they are for.
+// codesAreSentAgain checks for every purpose that a new request sends the existing code again while
+// at least five of its fifteen minutes are left, and that wrong guesses at it still count then.
 func codesAreSentAgain(t *testing.T, s *api) {
 	alice := s.someone()
 	s.confirm(alice)
@@ -56,7 +58,7 @@ func codesAreSentAgain(t *testing.T, s *api) {
 			s.do(me, method, nil).ok()
 		}
 		if codes := s.codes(n+2, alice.Email, kind); codes[n] != codes[n+1] {
-			t.Errorf("%s: %q and then %q", method, codes[n], codes[n+1])
+			t.Errorf("%s sent %q and then %q, want the same code", method, codes[n], codes[n+1])
 		}
 	}
 	s.do(me, "server.updateEmail", object{"email": alice.Email, "emailAuthFactor": true}).ok()
@@ -64,7 +66,7 @@ func codesAreSentAgain(t *testing.T, s *api) {
 		s.login(alice.Handle, alice.Password).refused(401, "AuthFactorTokenRequired")
 	}
 	if codes := s.codes(2, alice.Email, signInMail); codes[0] != codes[1] {
-		t.Errorf("createSession: %q and then %q", codes[0], codes[1])
+		t.Errorf("createSession sent %q and then %q, want the same code", codes[0], codes[1])
 	}
 
 	bob := s.someone()
@@ -76,44 +78,46 @@ func codesAreSentAgain(t *testing.T, s *api) {
 	first := stranger.requestReset(1, bob.Email)
 	s.Clock.Advance(10 * time.Minute)
 	if again := stranger.requestReset(2, bob.Email); again != first {
-		t.Errorf("with five minutes left: %q and then %q", first, again)
+		t.Errorf("with five minutes left, the codes are %q and then %q, want the same code", first, again)
 	}
 	s.Clock.Advance(time.Second)
 	second := stranger.requestReset(3, bob.Email)
 	if second == first {
-		t.Error("a code is sent again that hardly anybody could use")
+		t.Error("a code was sent again although it had less than five minutes left")
 	}
-	reset(first).refused(400, "InvalidToken", "Token is invalid") // the newer voids it
+	reset(first).refused(400, "InvalidToken", "Token is invalid") // the newer code voids the older one
 	for range 9 {
 		reset(second[:6]+"AAAAA").refused(400, "InvalidToken", "Token is invalid")
 	}
 	stranger.requestReset(4, bob.Email)
 	reset(second[:6]+"AAAAA").refused(400, "InvalidToken", "Token is invalid")
-	reset(second).refused(400, "InvalidToken", "Token is invalid") // that was the tenth guess
+	reset(second).refused(400, "InvalidToken", "Token is invalid") // the code is void after ten wrong guesses
 	reset(stranger.requestReset(5, bob.Email)).ok()
 }
 
-// TestCodesAreNotLostInAFlood of requests for more of them.
-func TestCodesAreNotLostInAFlood(t *testing.T) {
+// TestFloodsOfRequestsDoNotVoidCodes checks that nobody loses a code because others request more.
+func TestFloodsOfRequestsDoNotVoidCodes(t *testing.T) {
 	t.Parallel()
 	onEachStage(t, []scene{
-		{"a reset is not blocked by strangers", aResetIsNotBlockedByStrangers},
+		{"strangers request resets", aResetIsNotBlockedByStrangers},
 		{"codes are sent again", codesAreSentAgain},
 	})
 }
 
-// TestResetsOfARecipientAreFew: ten in an hour, and five of those for one address. The answer stays
-// the same, since it tells nothing.
-func TestResetsOfARecipientAreFew(t *testing.T) {
+// TestPasswordResetsPerRecipientAreLimited checks that a recipient gets at most ten e-mails with
+// reset codes per hour, and at most five of them at the request of one client address. Further
+// requests get the same answer, so that it doesn't reveal whether the account exists.
+func TestPasswordResetsPerRecipientAreLimited(t *testing.T) {
 	t.Parallel()
 	s := newAPI(t, limited)
 	alice, bob := s.CreateAccount("alice.test"), s.CreateAccount("bob.test")
 	flood := func(first int) {
-		for i := first; i < first+14; i++ { // from many addresses
+		for i := first; i < first+14; i++ { // each from another client address
 			s.from(fmt.Sprint("203.0.113.", i)).do(nobody, "server.requestPasswordReset", object{"email": alice.Email}).ok()
 		}
 	}
-	// others has been through the same queue, after the flood.
+	// sent returns how many e-mails the flood has sent to alice. It first waits for an e-mail to
+	// bob, the others-th, which is in the same queue behind those of the flood.
 	sent := func(others int) int {
 		s.from(hers).requestReset(others, bob.Email)
 		return len(s.mails(alice.Email, resetMail))
@@ -123,24 +127,25 @@ func TestResetsOfARecipientAreFew(t *testing.T) {
 	}
 	s.codes(5, alice.Email, resetMail)
 	if n := sent(1); n != 5 {
-		t.Errorf("%d e-mails for one address in an hour, want 5", n)
+		t.Errorf("one client address caused %d e-mails in an hour, want 5", n)
 	}
 	flood(1)
 	s.codes(10, alice.Email, resetMail)
 	if n := sent(2); n != 10 {
-		t.Errorf("%d e-mails in an hour, want 10", n)
+		t.Errorf("the recipient got %d e-mails in an hour, want 10", n)
 	}
 	s.Clock.Advance(time.Hour)
 	flood(20)
 	s.codes(20, alice.Email, resetMail)
 	if n := sent(3); n != 20 {
-		t.Errorf("%d e-mails in two hours, want 20", n)
+		t.Errorf("the recipient got %d e-mails in two hours, want 20", n)
 	}
 }
 
-// TestEmailsToARecipientAreFew: 15 in an hour, of all kinds together but for resets, which have ten
-// of their own, and for whoever signs up with the address again.
-func TestEmailsToARecipientAreFew(t *testing.T) {
+// TestEmailsPerRecipientAreLimited checks that a recipient gets at most 15 e-mails with codes per
+// hour. Password resets have a limit of their own. The limit stays with the address if the account
+// is deleted and another signs up with it.
+func TestEmailsPerRecipientAreLimited(t *testing.T) {
 	t.Parallel()
 	s := newAPI(t, limited)
 	alice := s.CreateAccount("alice.test")
@@ -165,7 +170,7 @@ func TestEmailsToARecipientAreFew(t *testing.T) {
 		return n
 	}
 	if n := count(); n != 15 {
-		t.Fatalf("%d e-mails, want 15", n)
+		t.Fatalf("%d e-mails with codes, want 15", n)
 	}
 	ask("identity.requestPlcOperationSignature").limitedNow()
 	ask("server.requestEmailUpdate").limitedNow()
@@ -174,19 +179,20 @@ func TestEmailsToARecipientAreFew(t *testing.T) {
 	visitor.do(nobody, "server.requestPasswordReset", object{"email": alice.Email}).ok()
 	s.codes(1, alice.Email, resetMail)
 
-	// It is the recipient who is to be left alone, not the account.
+	// The limit protects the recipient, so it doesn't start anew with another account.
 	visitor.do(admin, "admin.deleteAccount", object{"did": alice.DID}).ok()
 	again := s.CreateAccount("alice.test")
 	visitor.do(bearer(again.AccessJWT), "server.requestEmailConfirmation", nil).limitedNow()
 	if n := count(); n != 16 {
-		t.Errorf("%d e-mails in the end, want 16", n)
+		t.Errorf("%d e-mails with codes in the end, want 16 with the password reset", n)
 	}
 	s.Clock.Advance(time.Hour)
 	visitor.do(bearer(again.AccessJWT), "server.requestEmailConfirmation", nil).ok()
 }
 
-// TestEmailsByAnAddressAreFew: one address has 30 sent in an hour, to whomever.
-func TestEmailsByAnAddressAreFew(t *testing.T) {
+// TestEmailsPerClientAddressAreLimited checks that the requests of one client address cause at most
+// 30 e-mails per hour, whoever the recipients are.
+func TestEmailsPerClientAddressAreLimited(t *testing.T) {
 	t.Parallel()
 	s := newAPI(t, limited)
 	thief := s.from(theThiefs)
@@ -207,7 +213,7 @@ func TestEmailsByAnAddressAreFew(t *testing.T) {
 	thief.do(bearer(all[30].AccessJWT), "server.requestAccountDelete", nil).ok()
 }
 
-// appPasswordsAreBounded: an account has 100 at most.
+// appPasswordsAreBounded checks that an account can have at most 100 app passwords.
 func appPasswordsAreBounded(t *testing.T, s *api) {
 	alice := s.someone()
 	me := bearer(alice.AccessJWT)
@@ -222,18 +228,19 @@ func appPasswordsAreBounded(t *testing.T, s *api) {
 	s.do(me, "server.revokeAppPassword", object{"name": "app 7"}).ok()
 	create(100).ok()
 	if got := s.do(me, "server.listAppPasswords", nil).ok()["passwords"].([]any); len(got) != 100 {
-		t.Errorf("%d app passwords", len(got))
+		t.Errorf("%d app passwords, want 100", len(got))
 	}
 }
 
-// sessionsAreBounded: an app password has 100 at most, the account password 200. The oldest goes.
+// sessionsAreBounded checks that an app password can have at most 100 sessions: one more ends the
+// oldest of them, and no session of the account password.
 func sessionsAreBounded(t *testing.T, s *api) {
 	alice := s.someone()
 	password, first := s.appLogin(alice, "app", false)
 	get := func(token any) *answer { t.Helper(); return s.do(bearer(token.(string)), "server.getSession", nil) }
 	var second any
 	for i := range 99 {
-		s.Clock.Advance(time.Second) // so that there is an oldest
+		s.Clock.Advance(time.Second) // so that one session is the oldest
 		if out := s.login(alice.Handle, password).ok(); i == 0 {
 			second = out["accessJwt"]
 		}
@@ -243,10 +250,11 @@ func sessionsAreBounded(t *testing.T, s *api) {
 	s.login(alice.Handle, password).ok()
 	get(first["accessJwt"]).refused(400, "ExpiredToken", "Token has been revoked")
 	get(second).ok()
-	get(alice.AccessJWT).ok() // is of the account password, and older still
+	get(alice.AccessJWT).ok() // older, but a session of the account password
 }
 
-// sessionsOfThePasswordAreBounded by 200.
+// sessionsOfThePasswordAreBounded checks that the account password can have at most 200 sessions:
+// one more ends the oldest of them, and no session of an app password.
 func sessionsOfThePasswordAreBounded(t *testing.T, s *api) {
 	alice := s.someone()
 	app, session := s.appLogin(alice, "app", false)
@@ -263,9 +271,10 @@ func sessionsOfThePasswordAreBounded(t *testing.T, s *api) {
 	s.login(alice.Handle, app).ok()
 }
 
-// TestWhatAnAccountHasIsBounded has the bounds in one place. In memory the last of them too, which
-// takes long elsewhere.
-func TestWhatAnAccountHasIsBounded(t *testing.T) {
+// TestAppPasswordsAndSessionsAreBounded checks the limits of an account's app passwords and
+// sessions. The sessions of the account password take long to create, so their limit is checked in
+// memory only.
+func TestAppPasswordsAndSessionsAreBounded(t *testing.T) {
 	t.Parallel()
 	onEachStage(t, []scene{
 		{"app passwords", appPasswordsAreBounded},
@@ -274,8 +283,9 @@ func TestWhatAnAccountHasIsBounded(t *testing.T) {
 	sessionsOfThePasswordAreBounded(t, newAPI(t))
 }
 
-// TestReservedKeysAreBounded: an address reserves 100 in a day.
-func TestReservedKeysAreBounded(t *testing.T) {
+// TestKeyReservationsPerDayAreLimited checks that a client address can reserve at most 100 signing
+// keys per day.
+func TestKeyReservationsPerDayAreLimited(t *testing.T) {
 	t.Parallel()
 	s := newAPI(t, limited)
 	reserve := func(address string) *answer {
@@ -294,9 +304,9 @@ func TestReservedKeysAreBounded(t *testing.T) {
 	reserve(theThiefs).ok()
 }
 
-// TestSignUpsInADayAreBounded, and operations of the local directory, which are rows of its log:
-// 300 by an address.
-func TestSignUpsInADayAreBounded(t *testing.T) {
+// TestSignUpsPerDayAreLimited checks that a client address can make at most 300 sign-ups per day,
+// and submit at most 300 operations to the local PLC directory, each of which would add to its log.
+func TestSignUpsPerDayAreLimited(t *testing.T) {
 	t.Parallel()
 	s := newAPI(t, limited)
 	signUp := func(address string) *answer {
@@ -321,7 +331,7 @@ func TestSignUpsInADayAreBounded(t *testing.T) {
 		for range 100 {
 			signUp(theThiefs).refused(400, "InvalidRequest")
 			if status := submit(theThiefs); status != 400 {
-				t.Errorf("an operation: %d", status)
+				t.Errorf("an invalid PLC operation: %d, want 400", status)
 			}
 		}
 		s.Clock.Advance(5 * time.Minute)
@@ -329,12 +339,13 @@ func TestSignUpsInADayAreBounded(t *testing.T) {
 	signUp(theThiefs).limitedNow()
 	signUp(hers).refused(400, "InvalidRequest")
 	if mine, theirs := submit(theThiefs), submit(hers); mine != 429 || theirs != 400 {
-		t.Errorf("an operation after 300: %d, and of somebody else: %d", mine, theirs)
+		t.Errorf("PLC operation 301 of an address: %d, want 429; the first of another address: %d, want 400", mine, theirs)
 	}
 }
 
-// TestTheLimitersRowsAreBounded: an address that makes up names makes no more rows than it may try.
-func TestTheLimitersRowsAreBounded(t *testing.T) {
+// TestRateLimiterRowsAreBounded checks that a client that makes up identifiers creates no more rows
+// in the shared limiter than it has attempts.
+func TestRateLimiterRowsAreBounded(t *testing.T) {
 	t.Parallel()
 	forEachStore(t, func(t *testing.T, store storage.Store) {
 		shared, err := ratelimit.NewShared(t.Context(), store, ratelimit.Config{})
@@ -361,13 +372,13 @@ func TestTheLimitersRowsAreBounded(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if rows > 220 { // two for each of the hundred that were tried, and of the address
-			t.Errorf("an address made %d rows", rows)
+		if rows > 220 { // two for each of the hundred identifiers tried, and some for the address
+			t.Errorf("a client address created %d rows, want at most 220", rows)
 		}
 	})
 }
 
-// countingStore counts what is read of some tables.
+// countingStore counts the reads of each table in Views.
 type countingStore struct {
 	storage.Store
 	mu    sync.Mutex
@@ -380,7 +391,8 @@ func (c *countingStore) read(kind, table string) {
 	c.reads[kind+" "+table]++
 }
 
-// count is how often single documents of a table were read, or its range.
+// count returns the number of reads by kind and table: "one of accounts" counts the reads of single
+// documents of the table accounts, "some of accounts" its scans.
 func (c *countingStore) count(what string) int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -411,9 +423,9 @@ func (tx countingTx) Scan(table string, r storage.Range) iter.Seq2[storage.Recor
 	return tx.Tx.Scan(table, r)
 }
 
-// TestAnyonesQuestionsAreCached: _health and the well-known documents read the store once a second
-// at most, though anyone may ask for them without limit.
-func TestAnyonesQuestionsAreCached(t *testing.T) {
+// TestPublicEndpointsAreCached checks that _health and the well-known documents, which anyone may
+// request without limit, read the store at most once per second.
+func TestPublicEndpointsAreCached(t *testing.T) {
 	t.Parallel()
 	for _, b := range backends {
 		t.Run(b.name, func(t *testing.T) {
@@ -434,27 +446,27 @@ func TestAnyonesQuestionsAreCached(t *testing.T) {
 						t.Fatalf("%s: %d %s", path, status, body)
 					}
 				}
-				// An answer is good for a second, so that there is one in each second that this
-				// took.
+				// A response is cached for one second, so the store is read anew in each second
+				// that the loop took.
 				most := 2 * (2 + int(time.Since(began).Seconds()))
 				if n := store.count(counted) - before; n > most {
-					t.Errorf("%s: %d requests read the store %d times", path, times, n)
+					t.Errorf("%s: %d requests read the store %d times, want at most %d", path, times, n, most)
 				}
 			}
 		})
 	}
 }
 
-// TestCachedAnswersAreExactAfterAChange of this process: nobody may be told for a second what was
-// true before.
-func TestCachedAnswersAreExactAfterAChange(t *testing.T) {
+// TestCachedResponsesAreInvalidatedByChanges checks that a change made by this process shows at
+// once in atproto-did, although responses are cached for a second.
+func TestCachedResponsesAreInvalidatedByChanges(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, s *api) {
 		answers := func(host string, want int, body ...string) {
 			t.Helper()
-			for range 2 { // the second from the cache
+			for range 2 { // the second response comes from the cache
 				if status, got := s.get(host, "/.well-known/atproto-did"); status != want || !contains(got, body...) {
-					t.Errorf("atproto-did of %s: %d %s; want %d %q", host, status, got, want, body)
+					t.Errorf("atproto-did at %s: %d %s, want %d %q", host, status, got, want, body)
 				}
 			}
 		}
@@ -480,7 +492,7 @@ func TestCachedAnswersAreExactAfterAChange(t *testing.T) {
 	})
 }
 
-// askedDirectory counts how often it is asked, about each DID.
+// askedDirectory counts the requests to a directory by DID.
 type askedDirectory struct {
 	did.Directory
 	mu    sync.Mutex
@@ -513,7 +525,7 @@ func (d *askedDirectory) count(id string) int {
 	return d.times[id]
 }
 
-// total is how often it was asked about any DID.
+// total returns the number of requests about all DIDs.
 func (d *askedDirectory) total() (n int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -523,9 +535,10 @@ func (d *askedDirectory) total() (n int) {
 	return n
 }
 
-// TestJunkTokensAskTheDirectoryOnce: a service token that can't be good costs the directory
-// nothing, and badly signed ones of one DID have its document read anew once.
-func TestJunkTokensAskTheDirectoryOnce(t *testing.T) {
+// TestJunkTokensCauseFewDirectoryRequests checks that service tokens that are evidently invalid
+// cause no requests to the directory, and that tokens of one DID with wrong signatures have its
+// document refreshed only once.
+func TestJunkTokensCauseFewDirectoryRequests(t *testing.T) {
 	t.Parallel()
 	asked := asked(newDirectory(t))
 	s := newAPI(t, config(func(c *gatehouse.Config) { c.DIDs.Directory = asked }))
@@ -534,7 +547,7 @@ func TestJunkTokensAskTheDirectoryOnce(t *testing.T) {
 	try := func(token string) {
 		t.Helper()
 		if a := s.come(token, id); a.status != http.StatusUnauthorized {
-			t.Errorf("a junk token: %d %s", a.status, a.body)
+			t.Errorf("an invalid service token: %d %s, want 401", a.status, a.body)
 		}
 	}
 	good := s.serviceToken(outsider.key, id, "server.createAccount")
@@ -546,30 +559,30 @@ func TestJunkTokensAskTheDirectoryOnce(t *testing.T) {
 		try(s.serviceToken(outsider.key, id, "server.getSession"))
 	}
 	if n := asked.count(id); n != 0 {
-		t.Errorf("tokens that can't be good asked the directory %d times", n)
+		t.Errorf("evidently invalid tokens caused %d directory requests, want none", n)
 	}
 	for range 20 {
 		try(s.serviceToken(privateKey(t), id, "server.createAccount"))
 	}
 	if n := asked.count(id); n > 2 {
-		t.Errorf("badly signed tokens asked the directory %d times", n)
+		t.Errorf("tokens with wrong signatures caused %d directory requests, want at most 2", n)
 	}
 	for range 20 {
 		try(s.serviceToken(outsider.key, noSuchDID, "server.createAccount"))
 	}
 	if n := asked.count(noSuchDID); n > 2 {
-		t.Errorf("tokens of a DID that isn't there asked the directory %d times", n)
+		t.Errorf("tokens of an unknown DID caused %d directory requests, want at most 2", n)
 	}
 }
 
-// TestStrangersDocumentsAreForgotten has anyone look up DIDs whose documents are as large as they
-// may be: after many fewer than the 10,000 entries of the cache, the first are not in it any more.
-// The cache is in memory, whatever the store is.
-func TestStrangersDocumentsAreForgotten(t *testing.T) {
+// TestDIDDocumentCacheIsBoundedByBytes resolves DIDs whose documents are as large as allowed. The
+// first documents have to be dropped from the cache long before it has its maximum of 10,000
+// entries. The cache is in memory, so one storage backend is enough.
+func TestDIDDocumentCacheIsBoundedByBytes(t *testing.T) {
 	t.Parallel()
 	const (
 		size = 60 << 10
-		many = 36 << 20 / size // of 32 MiB that are kept
+		many = 36 << 20 / size // the cache keeps 32 MiB
 	)
 	filler := strings.Repeat("x", size)
 	var fetched atomic.Int32
@@ -583,14 +596,14 @@ func TestStrangersDocumentsAreForgotten(t *testing.T) {
 		t.Helper()
 		before := fetched.Load()
 		_, req := s.request(nobody, "identity.resolveDid", object{"did": fmt.Sprintf("did:web:host%d.example.com", i)})
-		req.Header.Set("Accept-Encoding", "identity") // packing it would take most of the time
+		req.Header.Set("Accept-Encoding", "identity") // compression would take most of the time
 		resp, err := http.DefaultClient.Do(req)
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer resp.Body.Close()
 		if n, err := io.Copy(io.Discard, resp.Body); resp.StatusCode != 200 || n < size || err != nil {
-			t.Errorf("resolveDid: %d, %d bytes, %v", resp.StatusCode, n, err)
+			t.Errorf("resolveDid: status %d, %d bytes, error %v; want 200 and more than %d bytes", resp.StatusCode, n, err, size)
 		}
 		if got := fetched.Load() - before; got != want {
 			t.Errorf("document %d was fetched %d times, want %d", i, got, want)

@@ -19,13 +19,13 @@ import (
 
 const adminsOnly = "This method is for the admins of this server"
 
-// The challenges of 401s.
+// The challenges in the WWW-Authenticate header of 401s.
 const (
 	asksForToken = `Bearer realm="atproto"`
 	asksForAdmin = `Basic realm="admin", charset="UTF-8"`
 )
 
-// methodsFor are the methods of a class of access.
+// methodsFor returns the methods of a class of access, sorted.
 func methodsFor(class string) []string {
 	var all []string
 	for method, row := range accessTable {
@@ -37,15 +37,16 @@ func methodsFor(class string) []string {
 	return all
 }
 
-// TestAUserIsNoAdmin: at a method for admins a user's valid token is answered 403, which no client
-// takes for the end of its session; an expired one ExpiredToken; anything else 401. None of these
-// has an effect, counts as a guess at the admin's password, or is a warning in the log. (What each
-// method answers to each kind of token is in TestEveryMethodAnswersEveryToken.)
-func TestAUserIsNoAdmin(t *testing.T) {
+// TestAdminMethodsRefuseUserTokens calls the admin methods with tokens of all kinds. A user's valid
+// token is answered 403, so that clients don't take it for the end of their session. A token that
+// has expired or was revoked is answered ExpiredToken, and anything else 401. None of the calls has
+// an effect, counts as a guess at the admin's password, or logs a warning. What each method answers
+// to each kind of token is tested in TestEveryMethodWithEveryCredential.
+func TestAdminMethodsRefuseUserTokens(t *testing.T) {
 	t.Parallel()
 	methods := methodsFor("admin")
 	if len(methods) < 10 {
-		t.Fatalf("only %v are for admins", methods)
+		t.Fatalf("only %v are admin methods, want at least 10", methods)
 	}
 	var log logbook
 	onEach(t, func(t *testing.T, s *api) {
@@ -70,35 +71,35 @@ func TestAUserIsNoAdmin(t *testing.T) {
 		forbidden, revoked := "403 Forbidden "+adminsOnly, "400 ExpiredToken Token has been revoked"
 		parts := strings.Split(alice.AccessJWT, ".")
 		kinds := map[string]struct{ authorization, want string }{
-			"a session's":                     {bearer(alice.AccessJWT), forbidden},
-			"a session's, bearer in lower":    {"bearer " + alice.AccessJWT, forbidden},
-			"an app password's":               {bearer(app["accessJwt"].(string)), forbidden},
-			"of who is deactivated":           {bearer(erin.AccessJWT), forbidden},
-			"of who is leaving":               {bearer(leaving), forbidden},
-			"an expired one":                  {bearer(expired), "400 ExpiredToken Token has expired"},
-			"of a session that ended":         {bearer(ended.AccessJWT), "400 ExpiredToken Token has expired"}, // by now
-			"of who was taken down":           {bearer(carolBefore), unauthorized},
-			"of who is gone":                  {bearer(dave.AccessJWT), unauthorized},
+			"a session's access token":        {bearer(alice.AccessJWT), forbidden},
+			"with the scheme in lower case":   {"bearer " + alice.AccessJWT, forbidden},
+			"an app password's access token":  {bearer(app["accessJwt"].(string)), forbidden},
+			"of a deactivated account":        {bearer(erin.AccessJWT), forbidden},
+			"of a taken-down account":         {bearer(leaving), forbidden},
+			"expired":                         {bearer(expired), "400 ExpiredToken Token has expired"},
+			"of an ended session, expired":    {bearer(ended.AccessJWT), "400 ExpiredToken Token has expired"},
+			"from before a takedown":          {bearer(carolBefore), unauthorized},
+			"of a deleted account":            {bearer(dave.AccessJWT), unauthorized},
 			"a refresh token":                 {bearer(alice.RefreshJWT), unauthorized},
 			"a service token":                 {bearer(s.serviceToken(s.heldKey(alice.DID), alice.DID, "server.createInviteCode")), unauthorized},
-			"another server's":                {bearer(stranger.AccessJWT), unauthorized},
-			"with another signature":          {bearer(parts[0] + "." + parts[1] + "." + strings.Repeat("A", len(parts[2]))), unauthorized},
+			"of another server":               {bearer(stranger.AccessJWT), unauthorized},
+			"with a wrong signature":          {bearer(parts[0] + "." + parts[1] + "." + strings.Repeat("A", len(parts[2]))), unauthorized},
 			"without a signature":             {bearer(parts[0] + "." + parts[1] + "."), unauthorized},
 			"junk":                            {bearer("junk"), unauthorized},
 			"the admin's password, as Bearer": {"Bearer " + strings.TrimPrefix(admin, "Basic "), unauthorized},
-			"none":                            {nobody, unauthorized},
-			"an empty one":                    {"Bearer ", unauthorized},
-			"two of them":                     {bearer(alice.AccessJWT + " " + alice.AccessJWT), unauthorized},
-			"DPoP":                            {"DPoP " + alice.AccessJWT, unauthorized},
-			"a session's, as Basic":           {"Basic " + alice.AccessJWT, unauthorized},
-			"of an unknown scheme":            {"Token " + alice.AccessJWT, unauthorized},
+			"no token":                        {nobody, unauthorized},
+			"an empty token":                  {"Bearer ", unauthorized},
+			"two tokens":                      {bearer(alice.AccessJWT + " " + alice.AccessJWT), unauthorized},
+			"with the scheme DPoP":            {"DPoP " + alice.AccessJWT, unauthorized},
+			"with the scheme Basic":           {"Basic " + alice.AccessJWT, unauthorized},
+			"with an unknown scheme":          {"Token " + alice.AccessJWT, unauthorized},
 		}
 		_, revokedApp := s.appLogin(alice, "revoked", true)
 		s.do(bearer(alice.AccessJWT), "server.revokeAppPassword", object{"name": "revoked"}).ok()
-		kinds["of an app password that was revoked"] = struct{ authorization, want string }{bearer(revokedApp["accessJwt"].(string)), revoked}
+		kinds["of a revoked app password"] = struct{ authorization, want string }{bearer(revokedApp["accessJwt"].(string)), revoked}
 		fresh := s.Login(alice)
 		s.do(bearer(fresh.RefreshJWT), "server.deleteSession", nil).ok()
-		kinds["of a session that just ended"] = struct{ authorization, want string }{bearer(fresh.AccessJWT), revoked}
+		kinds["of an ended session"] = struct{ authorization, want string }{bearer(fresh.AccessJWT), revoked}
 
 		warnings := len(log.warnings())
 		tables := []string{"accounts", "invite_codes", "sessions", "app_passwords", "reserved_handles", "email_codes", "rate_limits", "audit_log"}
@@ -108,7 +109,7 @@ func TestAUserIsNoAdmin(t *testing.T) {
 			for kind, c := range kinds {
 				input := maps.Clone(row.input)
 				for name, v := range input {
-					if v == noSuchDID { // so that it would have an effect
+					if v == noSuchDID { // so that the call would have an effect
 						input[name] = alice.DID
 					}
 				}
@@ -117,20 +118,21 @@ func TestAUserIsNoAdmin(t *testing.T) {
 				}
 				a := s.from(theThiefs).do(c.authorization, method, input)
 				if got := told(a); got != c.want {
-					t.Errorf("%s, %s: %s; want %s", method, kind, got, c.want)
+					t.Errorf("%s, token (%s): got %s, want %s", method, kind, got, c.want)
 				}
 				if got := a.header.Get("Cache-Control"); got != "private" {
-					t.Errorf("%s, %s: Cache-Control %q", method, kind, got)
+					t.Errorf("%s, token (%s): Cache-Control is %q, want private", method, kind, got)
 				}
 			}
 		}
 		if got := s.rowsOf(tables...); !slices.Equal(got, before) {
-			t.Errorf("%v documents in %v, before %v", got, tables, before)
+			t.Errorf("the refused calls changed the numbers of documents in %v from %v to %v", tables, before, got)
 		}
 		if lines := log.warnings()[warnings:]; len(lines) != 0 {
-			t.Errorf("the operator is warned: %q", lines)
+			t.Errorf("the refused calls logged warnings: %q", lines)
 		}
-		// No guess was counted, and who has none left is told the same with a token.
+		// None of the calls counted as a guess at the admin's password, and an address that has no
+		// guesses left gets the same answer to a user's token.
 		thief := s.from(theThiefs)
 		thief.do(admin, "admin.searchAccounts", nil).ok()
 		for range 10 {
@@ -138,20 +140,21 @@ func TestAUserIsNoAdmin(t *testing.T) {
 		}
 		thief.do(admin, "admin.searchAccounts", nil).limitedNow()
 		thief.do(bearer(alice.AccessJWT), "admin.searchAccounts", nil).refused(403, "Forbidden", adminsOnly)
-		// It is charged to the address, as all calls of methods for admins.
+		// Calls of admin methods are charged to the address, not to the account.
 		left := remaining(s.from(hers).do(bearer(alice.AccessJWT), "server.getSession", nil))
 		for range 5 {
 			thief.do(bearer(alice.AccessJWT), "admin.searchAccounts", nil).refused(403, "Forbidden")
 		}
 		if got := remaining(s.from(hers).do(bearer(alice.AccessJWT), "server.getSession", nil)); got != left-1 {
-			t.Errorf("the account was charged %d calls, want 1", left-got)
+			t.Errorf("the account was charged %d calls, want only the 1 of getSession", left-got)
 		}
 	}, limited, logged(&log))
 }
 
-// TestEvery401SaysWhatItAsksFor: the challenge goes by the method, whatever credentials were sent.
-// That each 401 has a challenge, and no other answer, is checked for every request of these tests.
-func TestEvery401SaysWhatItAsksFor(t *testing.T) {
+// TestEvery401HasTheChallengeOfItsMethod checks that the challenge of a 401 depends on the method
+// and not on the credentials that were sent. That exactly the 401s have a challenge is checked by
+// send for every request of these tests.
+func TestEvery401HasTheChallengeOfItsMethod(t *testing.T) {
 	t.Parallel()
 	plc := newDirectory(t)
 	moderator := outsiderIn(t, plc)
@@ -173,22 +176,22 @@ func TestEvery401SaysWhatItAsksFor(t *testing.T) {
 			}
 			a := s.do(authorization, method, w.with(row.input))
 			if got := a.header.Values("WWW-Authenticate"); a.status == 401 && !slices.Equal(got, want) {
-				t.Errorf("%s, %s: %d asks for %q, want %q", method, kind, a.status, got, want)
+				t.Errorf("%s with %s: the challenge of the %d is %q, want %q", method, kind, a.status, got, want)
 			}
 			if a.status == 401 {
 				met[row.class]++
 			}
 			if got := a.header.Get("Access-Control-Expose-Headers"); !strings.Contains(got, "WWW-Authenticate") {
-				t.Errorf("%s: pages of other origins may read %q", method, got)
+				t.Errorf("%s: Access-Control-Expose-Headers is %q, want WWW-Authenticate in it", method, got)
 			}
 		}
 	}
 	for class := range classes {
 		if met[class] == 0 {
-			t.Errorf("no 401 of a method for %s", class)
+			t.Errorf("no method of the class %s was answered 401", class)
 		}
 	}
-	// A wrong verb, an unknown method and the like are no 401s.
+	// Unknown methods, wrong verbs and other paths are not answered 401.
 	for _, path := range []string{"/xrpc/com.atproto.admin.noSuchMethod", "/xrpc/nonsense", "/xrpc/_health", "/xrpc/com.atproto.server.createInviteCode"} {
 		resp, err := s.Client().Get(s.URL + path)
 		if err != nil {
@@ -196,13 +199,14 @@ func TestEvery401SaysWhatItAsksFor(t *testing.T) {
 		}
 		resp.Body.Close()
 		if got := resp.Header.Get("WWW-Authenticate"); resp.StatusCode == 401 || got != "" {
-			t.Errorf("%s: %d, and asks for %q", path, resp.StatusCode, got)
+			t.Errorf("%s: %d with the challenge %q, want another status and no challenge", path, resp.StatusCode, got)
 		}
 	}
 }
 
-// TestRoutesOfEmbeddersAskForATokenToo: what RequireAuth and RequireActive refuse.
-func TestRoutesOfEmbeddersAskForATokenToo(t *testing.T) {
+// TestRequireAuthSendsAChallenge checks that requests that RequireAuth and RequireActive answer
+// with a 401 get a challenge, on the embedder's own routes.
+func TestRequireAuthSendsAChallenge(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, s *api) {
 		alice, carol := s.CreateAccount("alice.test"), s.CreateAccount("carol.test")
@@ -214,14 +218,14 @@ func TestRoutesOfEmbeddersAskForATokenToo(t *testing.T) {
 			authorization string
 			status        int
 		}{
-			"without a token":           {s.Gatehouse.RequireAuth()(inside), nobody, 401},
-			"of who is taken down":      {s.Gatehouse.RequireAuth()(inside), bearer(carol.AccessJWT), 401},
-			"of who is deactivated":     {s.Gatehouse.RequireActive()(inside), bearer(alice.AccessJWT), 401},
-			"active, without a token":   {s.Gatehouse.RequireActive()(inside), nobody, 401},
-			"junk":                      {s.Gatehouse.RequireAuth()(inside), bearer("junk"), 400},
-			"the admin":                 {s.Gatehouse.RequireAuth()(inside), admin, 400},
-			"of who may":                {s.Gatehouse.RequireAuth()(inside), bearer(alice.AccessJWT), http.StatusTeapot},
-			"of who may, and has to be": {s.Gatehouse.RequireActive()(inside), bearer(s.CreateAccount(newHandle()).AccessJWT), http.StatusTeapot},
+			"RequireAuth without a token":          {s.Gatehouse.RequireAuth()(inside), nobody, 401},
+			"RequireAuth, a taken-down account":    {s.Gatehouse.RequireAuth()(inside), bearer(carol.AccessJWT), 401},
+			"RequireActive, a deactivated account": {s.Gatehouse.RequireActive()(inside), bearer(alice.AccessJWT), 401},
+			"RequireActive without a token":        {s.Gatehouse.RequireActive()(inside), nobody, 401},
+			"RequireAuth, a malformed token":       {s.Gatehouse.RequireAuth()(inside), bearer("junk"), 400},
+			"RequireAuth, the admin":               {s.Gatehouse.RequireAuth()(inside), admin, 400},
+			"RequireAuth, a deactivated account":   {s.Gatehouse.RequireAuth()(inside), bearer(alice.AccessJWT), http.StatusTeapot},
+			"RequireActive, an active account":     {s.Gatehouse.RequireActive()(inside), bearer(s.CreateAccount(newHandle()).AccessJWT), http.StatusTeapot},
 		} {
 			r := httptest.NewRequest("GET", "/mine", nil)
 			if c.authorization != nobody {
@@ -234,15 +238,16 @@ func TestRoutesOfEmbeddersAskForATokenToo(t *testing.T) {
 				want = asksForToken
 			}
 			if got := w.Header().Get("WWW-Authenticate"); w.Code != c.status || got != want {
-				t.Errorf("%s: %d, and asks for %q; want %d and %q", name, w.Code, got, c.status, want)
+				t.Errorf("%s: %d with the challenge %q, want %d with %q", name, w.Code, got, c.status, want)
 			}
 		}
 	})
 }
 
-// TestModeratorsMethodsKeepTheirAnswers: a user's token is taken for one of a service there, with
-// or without a moderation service.
-func TestModeratorsMethodsKeepTheirAnswers(t *testing.T) {
+// TestModeratorMethodsReadUserTokensAsServiceTokens checks that methods for moderators treat a
+// user's token as a service token of an untrusted issuer, even without a configured moderation
+// service, and that methods that need full access refuse an app password's token for its scope.
+func TestModeratorMethodsReadUserTokensAsServiceTokens(t *testing.T) {
 	t.Parallel()
 	s := newAPI(t)
 	alice := s.CreateAccount("alice.test")
@@ -255,9 +260,9 @@ func TestModeratorsMethodsKeepTheirAnswers(t *testing.T) {
 	}
 }
 
-// TestAClientGoesOnAfterA403: indigo's client refreshes a token that has expired, is refused, and
-// still has its session.
-func TestAClientGoesOnAfterA403(t *testing.T) {
+// TestClientKeepsItsSessionAfterA403 calls an admin method with indigo's client, which refreshes
+// its token if it has expired, gets the 403, and still has its session.
+func TestClientKeepsItsSessionAfterA403(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, s *api) {
 		ctx, alice, refreshes := context.Background(), s.CreateAccount("alice.test"), 0
@@ -269,7 +274,7 @@ func TestAClientGoesOnAfterA403(t *testing.T) {
 			_, err = atproto.ServerCreateInviteCode(ctx, c, &atproto.ServerCreateInviteCode_Input{UseCount: 1})
 			var refused *atclient.APIError
 			if !errors.As(err, &refused) || refused.StatusCode != 403 || refused.Name != "Forbidden" || refused.Message != adminsOnly || refreshes != want {
-				t.Errorf("createInviteCode: %v, after %d refreshes, want %d", err, refreshes, want)
+				t.Errorf("createInviteCode: %v after %d refreshes, want 403 Forbidden after %d", err, refreshes, want)
 			}
 			if got, err := atproto.ServerGetSession(ctx, c); err != nil || got.Did != alice.DID {
 				t.Errorf("getSession: %+v, %v", got, err)

@@ -22,7 +22,7 @@ import (
 	"github.com/gatehouse-at/gatehouse/xrpc"
 )
 
-// Addresses of visitors.
+// Client addresses: the account owner's, a thief's and a third person's.
 const (
 	hers       = "192.0.2.1"
 	theThiefs  = "203.0.113.1"
@@ -30,7 +30,7 @@ const (
 	hersAsIPv6 = "2001:db8:1:1::1"
 )
 
-// remaining is how many requests the caller of an answer has left.
+// remaining returns the value of an answer's RateLimit-Remaining header.
 func remaining(a *answer) int {
 	a.t.Helper()
 	n, err := strconv.Atoi(a.header.Get("RateLimit-Remaining"))
@@ -40,9 +40,9 @@ func remaining(a *answer) int {
 	return n
 }
 
-// TestOneBudgetOfGuesses: whatever an account is called by and wherever its password is tried, from
-// one address there are 30 guesses in five minutes.
-func TestOneBudgetOfGuesses(t *testing.T) {
+// TestPasswordGuessesShareOneBudget checks that one client address has 30 guesses at an account's
+// password in five minutes, whichever identifier and method it uses.
+func TestPasswordGuessesShareOneBudget(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, s *api) {
 		alice, bob := s.CreateAccount("alice.test"), s.CreateAccount("bob.test")
@@ -60,7 +60,7 @@ func TestOneBudgetOfGuesses(t *testing.T) {
 			case 3:
 				return thief.login(alice.Email, password)
 			case 4:
-				return thief.login(alice.Handle, "aaaa-bbbb-cccc-dddd") // in the form of an app password
+				return thief.login(alice.Handle, "aaaa-bbbb-cccc-dddd") // looks like an app password
 			}
 			return thief.do(nobody, "server.deleteAccount", object{"did": alice.DID, "password": password, "token": "AAAAA-AAAAA"})
 		}
@@ -70,9 +70,9 @@ func TestOneBudgetOfGuesses(t *testing.T) {
 		for i := range 6 {
 			guess(i).limitedNow()
 		}
-		thief.login(alice.Email, alice.Password).limitedNow() // the right one too
+		thief.login(alice.Email, alice.Password).limitedNow() // even the right password
 		thief.do(nobody, "server.deleteAccount", object{"did": alice.DID, "password": alice.Password, "token": "AAAAA-AAAAA"}).limitedNow()
-		// Nobody else is locked out.
+		// Neither the owner nor another account is locked out.
 		s.from(hers).login(alice.Handle, alice.Password).ok()
 		thief.login(bob.Handle, bob.Password).ok()
 		s.Clock.Advance(5 * time.Minute)
@@ -80,9 +80,10 @@ func TestOneBudgetOfGuesses(t *testing.T) {
 	}, limited)
 }
 
-// TestOneBudgetForAllSpellings: however an account or an unknown name is spelt, from one address
-// there are 30 guesses at it in five minutes, of which each login says how many are left.
-func TestOneBudgetForAllSpellings(t *testing.T) {
+// TestSpellingsShareOneBudgetOfGuesses checks that all spellings of an identifier, known or
+// unknown, share the 30 guesses in five minutes of a client address, and that each login reports
+// how many guesses are left.
+func TestSpellingsShareOneBudgetOfGuesses(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, s *api) {
 		alice, bob := s.CreateAccount("alice.test"), s.CreateAccount("bob.test")
@@ -90,10 +91,10 @@ func TestOneBudgetForAllSpellings(t *testing.T) {
 			thief := s.from(fmt.Sprint("203.0.113.", i+1))
 			spellings := slices.Collect(maps.Values(domaintest.Pasted(name)))
 			for n := range 30 {
-				a := thief.login(spellings[n%len(spellings)], "AAAA BBBB CCCC DDDD") // an app password, as it may be typed
+				a := thief.login(spellings[n%len(spellings)], "AAAA BBBB CCCC DDDD") // looks like an app password that was typed
 				a.refused(401, "AuthenticationRequired", "Invalid identifier or password")
 				if left := remaining(a); left != 29-n {
-					t.Errorf("%s: after %d guesses %d are left", name, n+1, left)
+					t.Errorf("%s: %d guesses are left after %d, want %d", name, left, n+1, 29-n)
 				}
 			}
 			for _, spelt := range spellings {
@@ -102,14 +103,15 @@ func TestOneBudgetForAllSpellings(t *testing.T) {
 					thief.do(nobody, "server.deleteAccount", object{"did": spelt, "password": "wrong", "token": "AAAAA-AAAAA"}).limitedNow()
 				}
 			}
-			thief.login("@Bob.test", bob.Password).ok() // it is not the limit of the address
+			thief.login("@Bob.test", bob.Password).ok() // the address has not reached its own limit
 		}
 		s.from(hers).login(alice.Handle, alice.Password).ok()
 	}, limited)
 }
 
-// TestGuessesInADay: 300.
-func TestGuessesInADay(t *testing.T) {
+// TestPasswordGuessesPerDayAreLimited checks that a client address has 300 guesses at an account's
+// password per day.
+func TestPasswordGuessesPerDayAreLimited(t *testing.T) {
 	t.Parallel()
 	s := newAPI(t, limited)
 	alice := s.CreateAccount("alice.test")
@@ -127,7 +129,8 @@ func TestGuessesInADay(t *testing.T) {
 	thief.login(alice.Handle, "wrong").refused(401, "AuthenticationRequired")
 }
 
-// TestGuessesAtUnknownNamesAreLimitedAlike, so that the limit doesn't tell who has an account.
+// TestGuessesAtUnknownNamesAreLimitedAlike checks that guesses at unknown identifiers are limited
+// as those at accounts are, so that the limit doesn't reveal which accounts exist.
 func TestGuessesAtUnknownNamesAreLimitedAlike(t *testing.T) {
 	t.Parallel()
 	s := newAPI(t, limited)
@@ -142,8 +145,9 @@ func TestGuessesAtUnknownNamesAreLimitedAlike(t *testing.T) {
 	}
 }
 
-// TestHashingIsLimitedByAddress: whatever has the server hash a password counts, whoever it is
-// about, 100 times in five minutes. A login with an app password, which costs nothing, doesn't.
+// TestHashingIsLimitedByAddress checks that a client address can make the server hash passwords 100
+// times in five minutes, in all methods and for all accounts together. A login with an app password
+// needs no hashing and doesn't count.
 func TestHashingIsLimitedByAddress(t *testing.T) {
 	t.Parallel()
 	s := newAPI(t, limited)
@@ -164,9 +168,10 @@ func TestHashingIsLimitedByAddress(t *testing.T) {
 	thief.login(alice.Handle, alice.Password).ok()
 }
 
-// TestDeadTokensChargeTheAddress: what proves no living session costs its account nothing. An app
-// that goes on with a token that was revoked, a year later still, locks nobody out but itself.
-func TestDeadTokensChargeTheAddress(t *testing.T) {
+// TestInvalidTokensAreChargedToTheAddress checks that requests with an invalid token are charged to
+// the client address and not to the token's account. An app that keeps sending an expired or
+// revoked token locks out only itself.
+func TestInvalidTokensAreChargedToTheAddress(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, s *api) {
 		alice := s.CreateAccount("alice.test")
@@ -181,7 +186,7 @@ func TestDeadTokensChargeTheAddress(t *testing.T) {
 			t.Helper()
 			return remaining(s.from(hers).do(me, "server.getSession", nil))
 		}
-		dead["changed"] = strings.TrimPrefix(me, "Bearer ")[:40] + "AAAA" + strings.TrimPrefix(me, "Bearer ")[44:]
+		dead["altered"] = strings.TrimPrefix(me, "Bearer ")[:40] + "AAAA" + strings.TrimPrefix(me, "Bearer ")[44:]
 		n := 0
 		for name, token := range dead {
 			n++
@@ -195,22 +200,22 @@ func TestDeadTokensChargeTheAddress(t *testing.T) {
 					method = "server.refreshSession"
 				}
 				if a := app.do(bearer(token), method, nil); a.status != 400 {
-					t.Errorf("%s: %d %s", name, a.status, a.body)
+					t.Errorf("%s token: %d %s, want 400", name, a.status, a.body)
 				}
 			}
 			if after := left(); after != before-1 {
-				t.Errorf("%s: %d requests of the account's were charged, want 1", name, before-after)
+				t.Errorf("%s token: the account was charged %d requests, want 1", name, before-after)
 			}
 			if gone := there - remaining(app.do(nobody, "server.describeServer", nil)); gone < tries+1 {
-				t.Errorf("%s: %d requests of the address's were charged, want %d at least", name, gone, tries+1)
+				t.Errorf("%s token: the address was charged %d requests, want at least %d", name, gone, tries+1)
 			}
 		}
 	}, limited)
 }
 
-// TestAnAppDoesNotUseUpWhatIsTheOwners: the sessions of an app password have an allowance of their
-// own, which they share.
-func TestAnAppDoesNotUseUpWhatIsTheOwners(t *testing.T) {
+// TestAppPasswordsHaveTheirOwnRequestBudget checks that the sessions of an app password share a
+// request budget, which is separate from those of the owner and of other app passwords.
+func TestAppPasswordsHaveTheirOwnRequestBudget(t *testing.T) {
 	t.Parallel()
 	s := newAPI(t, limited)
 	alice := s.CreateAccount("alice.test")
@@ -229,15 +234,15 @@ func TestAnAppDoesNotUseUpWhatIsTheOwners(t *testing.T) {
 		left(first)
 	}
 	if after := left(second); after != before-6 {
-		t.Errorf("another session of the app has %d requests left, want %d", after, before-6)
+		t.Errorf("another session of the same app password has %d requests left, want %d", after, before-6)
 	}
 	if after := left(bearer(alice.AccessJWT)); after != owners-1 {
-		t.Errorf("the app cost its owner %d requests", owners-1-after)
+		t.Errorf("the owner was charged %d requests of the app password, want none", owners-1-after)
 	}
 	if after := left(third); after != others-1 {
-		t.Errorf("the app cost another app %d requests", others-1-after)
+		t.Errorf("another app password was charged %d of its requests, want none", others-1-after)
 	}
-	// The same goes for what a method allows.
+	// The limits of single methods are separate too.
 	for range 5 {
 		me.do(first, "server.requestEmailConfirmation", nil).ok()
 	}
@@ -245,12 +250,13 @@ func TestAnAppDoesNotUseUpWhatIsTheOwners(t *testing.T) {
 	me.do(bearer(alice.AccessJWT), "server.requestEmailConfirmation", nil).ok()
 }
 
+// basicAuth returns an Authorization header with a name and a password.
 func basicAuth(name, password string) string {
 	return "Basic " + base64.StdEncoding.EncodeToString([]byte(name+":"+password))
 }
 
-// TestAdminGuesses: after ten failures an address isn't believed to be an admin's for five minutes.
-// Each is in the log and in the audit log.
+// TestAdminGuesses checks that after ten wrong admin passwords a client address can't authenticate
+// as an admin for five minutes, and that each failure is in the log and in the audit log.
 func TestAdminGuesses(t *testing.T) {
 	t.Parallel()
 	var log logbook
@@ -286,24 +292,25 @@ func TestAdminGuesses(t *testing.T) {
 			}
 		}
 		if failures < 10 {
-			t.Errorf("%d failures are in the audit log, want the 10: %v", failures, entries(page))
+			t.Errorf("the audit log has %d failures, want at least 10: %v", failures, entries(page))
 		}
 		lines := log.warnings()[before:]
 		named := 0
 		for _, line := range lines {
 			if strings.Contains(line, "secret-guess") || strings.Contains(line, base64.StdEncoding.EncodeToString([]byte("admin:secret"))) {
-				t.Errorf("a password is in the log: %s", line)
+				t.Errorf("the log contains a password that was tried: %s", line)
 			}
 			if strings.Contains(line, theThiefs) {
 				named++
 			}
 		}
 		if named < 10 {
-			t.Errorf("%d lines of the level WARN name the address, want 10: %q", named, lines)
+			t.Errorf("%d warnings name the client address, want at least 10: %q", named, lines)
 		}
 	}, limited, logged(&log))
 }
 
+// entries returns the entries of a page of the audit log as values, which print readably.
 func entries(p audit.Page) (all []audit.Entry) {
 	for _, e := range p.Entries {
 		all = append(all, *e)
@@ -311,9 +318,9 @@ func entries(p audit.Page) (all []audit.Entry) {
 	return all
 }
 
-// TestUpdateEmailTellsAFewAddresses: whoever has a session can find out which addresses have
-// accounts, two dozen in an hour.
-func TestUpdateEmailTellsAFewAddresses(t *testing.T) {
+// TestUpdateEmailRevealsFewAddresses checks that an account can find out by updateEmail whether
+// e-mail addresses have accounts at most 24 times per hour.
+func TestUpdateEmailRevealsFewAddresses(t *testing.T) {
 	t.Parallel()
 	s := newAPI(t, limited)
 	s.CreateAccount("bob.test")
@@ -326,16 +333,17 @@ func TestUpdateEmailTellsAFewAddresses(t *testing.T) {
 		update(theThiefs, "bob@example.com").refused(400, "InvalidRequest")
 	}
 	update(theThiefs, "bob@example.com").limitedNow()
-	update(somebodys, "bob@example.com").limitedNow() // it is the account's limit
+	update(somebodys, "bob@example.com").limitedNow() // the limit is the account's, from any client address
 	update(theThiefs, "free@example.com").limitedNow()
 	s.Clock.Advance(time.Hour)
 	update(theThiefs, "bob@example.com").refused(400, "InvalidRequest")
 	update(theThiefs, "free@example.com").ok()
 }
 
-// TestCreateAccountTellsAFewAddresses: sign-ups tell the same, and are limited as soon as they have
-// been refused for it.
-func TestCreateAccountTellsAFewAddresses(t *testing.T) {
+// TestCreateAccountRevealsFewAddresses checks that a client address can find out by createAccount
+// whether e-mail addresses have accounts at most 24 times per hour. Only sign-ups that were refused
+// for a taken address count.
+func TestCreateAccountRevealsFewAddresses(t *testing.T) {
 	t.Parallel()
 	s := newAPI(t, limited)
 	s.CreateAccount("bob.test")
@@ -357,9 +365,9 @@ func TestCreateAccountTellsAFewAddresses(t *testing.T) {
 	signUp(theThiefs, "free@example.com").ok()
 }
 
-// TestSignUpsThatSucceedTellNothing: an address may sign up more than two dozen accounts, as that
-// of a school does.
-func TestSignUpsThatSucceedTellNothing(t *testing.T) {
+// TestSuccessfulSignUpsDoNotCountAsProbes checks that a client address, such as a school's, can
+// create more than 24 accounts per hour.
+func TestSuccessfulSignUpsDoNotCountAsProbes(t *testing.T) {
 	t.Parallel()
 	s := newAPI(t, limited)
 	var last *gatehousetest.Account
@@ -371,19 +379,19 @@ func TestSignUpsThatSucceedTellNothing(t *testing.T) {
 	s.from(hers).login(last.Handle, last.Password).ok()
 }
 
-// TestAdminPasswordsAreNotShort: nothing but its length keeps an admin's password from being
-// guessed, so it has twelve characters at least.
-func TestAdminPasswordsAreNotShort(t *testing.T) {
+// TestAdminPasswordsHaveAMinimumLength checks that admin passwords need at least twelve characters,
+// so that they can't be guessed.
+func TestAdminPasswordsHaveAMinimumLength(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		change func(*gatehouse.Config)
-		field  string // that is at fault
+		field  string // named by the error, "" if there is none
 	}{
-		"eleven characters":       {func(c *gatehouse.Config) { c.Admins = xrpc.Passwords{"admin": "12345678901"} }, "Admins"},
-		"twelve":                  {func(c *gatehouse.Config) { c.Admins = xrpc.Passwords{"admin": "123456789012"} }, ""},
-		"none":                    {func(*gatehouse.Config) {}, ""},
-		"another admin's, eleven": {func(c *gatehouse.Config) { c.Admins = xrpc.Passwords{"carol": "12345678901"} }, "Admins"},
-		"another admin's, twelve": {func(c *gatehouse.Config) { c.Admins = xrpc.Passwords{"carol": "123456789012"} }, ""},
+		"eleven characters":                  {func(c *gatehouse.Config) { c.Admins = xrpc.Passwords{"admin": "12345678901"} }, "Admins"},
+		"twelve characters":                  {func(c *gatehouse.Config) { c.Admins = xrpc.Passwords{"admin": "123456789012"} }, ""},
+		"no admins":                          {func(*gatehouse.Config) {}, ""},
+		"another name and eleven characters": {func(c *gatehouse.Config) { c.Admins = xrpc.Passwords{"carol": "12345678901"} }, "Admins"},
+		"another name and twelve characters": {func(c *gatehouse.Config) { c.Admins = xrpc.Passwords{"carol": "123456789012"} }, ""},
 	} {
 		store := memory.New()
 		cfg := gatehouse.Config{
@@ -401,7 +409,7 @@ func TestAdminPasswordsAreNotShort(t *testing.T) {
 	}
 }
 
-// exhausted is a limiter that has nothing left.
+// exhausted is a limiter that allows nothing.
 type exhausted struct{}
 
 func (exhausted) Take(_ context.Context, _ string, w ...ratelimit.Window) (ratelimit.State, error) {
@@ -412,20 +420,20 @@ func (exhausted) Peek(ctx context.Context, key string, w ...ratelimit.Window) (r
 	return exhausted{}.Take(ctx, key, w...)
 }
 
-// TestAnExhaustedCallerChangesNothing: a call that is answered 429 has not happened.
-func TestAnExhaustedCallerChangesNothing(t *testing.T) {
+// TestRateLimitedCallsHaveNoEffect checks that a call that is answered 429 changes nothing.
+func TestRateLimitedCallsHaveNoEffect(t *testing.T) {
 	t.Parallel()
 	s := newAPI(t, config(func(c *gatehouse.Config) { c.Limits.Limiter = exhausted{} }))
 	alice := s.CreateAccount("alice.test")
 	s.do(bearer(alice.RefreshJWT), "server.deleteSession", nil).refused(429, "RateLimitExceeded")
 	s.do(bearer(alice.RefreshJWT), "server.refreshSession", nil).refused(429, "RateLimitExceeded")
 	if _, err := s.Gatehouse.Sessions.Verify(t.Context(), sessions.Bearer(alice.AccessJWT)); err != nil {
-		t.Errorf("the session has ended: %v", err)
+		t.Errorf("Verify: %v, want the session unaffected by the calls that were answered 429", err)
 	}
 }
 
-// TestAppPasswordsShareTheLimitsOfMethods: many app passwords may change a handle no more often
-// than one, and leave the owner a share.
+// TestAppPasswordsShareTheLimitsOfMethods checks that all app passwords of an account together can
+// change the handle as often as one could, and that the owner has a limit of their own.
 func TestAppPasswordsShareTheLimitsOfMethods(t *testing.T) {
 	t.Parallel()
 	s := newAPI(t, limited)
@@ -443,10 +451,10 @@ func TestAppPasswordsShareTheLimitsOfMethods(t *testing.T) {
 		change(s.login(alice.DID, app).text("accessJwt"), fmt.Sprint("app", i))
 	}
 	if changed != 10 {
-		t.Errorf("three apps changed the handle %d times in five minutes, want 10", changed)
+		t.Errorf("three app passwords changed the handle %d times in five minutes, want 10", changed)
 	}
 	change(alice.AccessJWT, "alice")
 	if changed != 20 {
-		t.Errorf("with the owner it was changed %d times, want 20", changed)
+		t.Errorf("three app passwords and the owner changed the handle %d times, want 20", changed)
 	}
 }

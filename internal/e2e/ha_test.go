@@ -19,7 +19,7 @@ import (
 	"github.com/gatehouse-at/gatehouse/internal/pgcluster"
 )
 
-// cluster is a cluster of three PostgreSQL nodes under Patroni, as examples/cluster starts it.
+// cluster is a cluster of three PostgreSQL nodes under Patroni, started by examples/cluster.
 type cluster struct {
 	dir   string
 	url   string
@@ -40,7 +40,7 @@ func startCluster(t *testing.T) *cluster {
 	if err != nil {
 		t.Fatal(err)
 	}
-	first, err := pgcluster.FreePorts(0, 1, 11, 12, 13, 21, 22, 23) // those of databases.sh
+	first, err := pgcluster.FreePorts(0, 1, 11, 12, 13, 21, 22, 23) // the offsets that databases.sh uses
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,7 +52,7 @@ func startCluster(t *testing.T) *cluster {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd.WaitDelay = 5 * time.Second // what outlives the script must not hold up the test
+	cmd.WaitDelay = 5 * time.Second // processes that outlive the script must not block Wait
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -77,7 +77,7 @@ func startCluster(t *testing.T) *cluster {
 	return c
 }
 
-// killPrimary kills the node that leads, Patroni and PostgreSQL, and returns its number.
+// killPrimary kills Patroni and PostgreSQL on the primary node, and returns the node's number.
 func (c *cluster) killPrimary(t *testing.T) int {
 	t.Helper()
 	for n := 1; n <= 3; n++ {
@@ -104,13 +104,13 @@ func (c *cluster) killPrimary(t *testing.T) int {
 		}
 		return n
 	}
-	t.Fatal("no node leads")
+	t.Fatal("no node is the primary")
 	return 0
 }
 
-// TestFailOver kills the primary's node of a high-availability cluster under load: a replica takes
-// over by itself, nothing acknowledged is lost, requests fail clearly meanwhile, and the server
-// recovers without a restart.
+// TestFailOver kills the primary node of a high-availability cluster under load. A replica has to
+// take over automatically, nothing that was acknowledged may be lost, requests have to fail with
+// 502 or 503 in the meantime, and the server has to recover without a restart.
 func TestFailOver(t *testing.T) {
 	t.Parallel()
 	c := startCluster(t)
@@ -122,7 +122,7 @@ func TestFailOver(t *testing.T) {
 	var mu sync.Mutex
 	var acknowledged []account
 	statuses := map[int]int{}
-	var killed atomic.Int64 // when, in Unix nanoseconds
+	var killed atomic.Int64 // time of the kill in Unix nanoseconds, 0 before it
 	recovered := make(chan time.Duration, 1)
 	stop := make(chan struct{})
 	var writers sync.WaitGroup
@@ -145,7 +145,7 @@ func TestFailOver(t *testing.T) {
 				statuses[a.status]++
 				if a.status == http.StatusOK {
 					acknowledged = append(acknowledged, account{handle, a.object["did"].(string), a.object["refreshJwt"].(string)})
-					// One that began after the kill had the new primary.
+					// A sign-up that began after the kill was stored by the new primary.
 					if k := killed.Load(); k != 0 && began > k {
 						select {
 						case recovered <- time.Duration(time.Now().UnixNano() - k):
@@ -157,7 +157,7 @@ func TestFailOver(t *testing.T) {
 				}
 				mu.Unlock()
 				if a.status != http.StatusOK {
-					time.Sleep(100 * time.Millisecond) // as a client would
+					time.Sleep(100 * time.Millisecond) // back off as a client would
 				}
 			}
 		}()
@@ -165,7 +165,7 @@ func TestFailOver(t *testing.T) {
 	enough := func() bool { mu.Lock(); defer mu.Unlock(); return len(acknowledged) >= 100 }
 	for began := time.Now(); !enough(); time.Sleep(10 * time.Millisecond) {
 		if time.Since(began) > 5*patience {
-			t.Fatal("too slow")
+			t.Fatal("too few sign-ups were acknowledged in time")
 		}
 	}
 	node := c.killPrimary(t)
@@ -174,19 +174,19 @@ func TestFailOver(t *testing.T) {
 	case took := <-recovered:
 		t.Logf("node %d killed; the server works again after %v", node, took.Round(100*time.Millisecond))
 	case <-time.After(5 * patience):
-		t.Error("the server does not recover")
+		t.Error("no sign-up succeeded after the primary was killed")
 	}
 	close(stop)
 	writers.Wait()
 	t.Logf("answers by status: %v", statuses)
 	if statuses[http.StatusServiceUnavailable] == 0 {
-		t.Error("no request was answered 503 meanwhile")
+		t.Error("no request was answered 503 during the failover")
 	}
 	for _, a := range acknowledged {
 		got := s.do(bearer(a.refresh), "server.refreshSession", nil)
 		if got.object["did"] != a.did || got.object["handle"] != a.handle {
-			t.Errorf("%s was acknowledged and is %s", a.handle, got.body)
+			t.Errorf("%s: the sign-up was acknowledged, but refreshSession is answered %s", a.handle, got.body)
 		}
 	}
-	t.Logf("%d sign-ups acknowledged, all there", len(acknowledged))
+	t.Logf("checked %d acknowledged sign-ups", len(acknowledged))
 }

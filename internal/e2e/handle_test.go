@@ -13,7 +13,7 @@ import (
 	"github.com/gatehouse-at/gatehouse/gatehousetest"
 )
 
-// handlesOf returns an account's handle here, and the one that its DID says.
+// handlesOf returns an account's handle on the server and in its DID document.
 func handlesOf(t *testing.T, s *api, directory did.Directory, id string) (here, there string) {
 	t.Helper()
 	a, err := s.Gatehouse.Accounts.Get(context.Background(), syntax.DID(id))
@@ -27,8 +27,9 @@ func handlesOf(t *testing.T, s *api, directory did.Directory, id string) (here, 
 	return "at://" + a.Handle.String(), op.AlsoKnownAs[0]
 }
 
-// TestHandleChangeWithAFaultyDirectory cuts handle changes short in every way: in the end the
-// account and its DID have the same handle, and no other is kept from anybody.
+// TestHandleChangeWithAFaultyDirectory makes handle changes fail at the directory in every way. In
+// the end the account and its DID document have the same handle, and no other handle stays
+// reserved.
 func TestHandleChangeWithAFaultyDirectory(t *testing.T) {
 	t.Parallel()
 	for _, b := range backends {
@@ -41,18 +42,18 @@ func TestHandleChangeWithAFaultyDirectory(t *testing.T) {
 			agree := func(want string) {
 				t.Helper()
 				if here, there := handlesOf(t, s, directory, alice.DID); here != "at://"+want || there != here {
-					t.Errorf("the account is %s, its DID says %s; want %s", here, there, want)
+					t.Errorf("the account's handle is %s and its DID document's %s, want %s", here, there, want)
 				}
 			}
 
-			// Refused: nothing is kept.
+			// The directory refuses the operation: the new handle is free at once.
 			directory.mode.Store(refuses)
 			s.rename(alice, "refused.test").refused(502, "UpstreamFailure")
 			directory.mode.Store(works)
 			agree("alice.test")
 			s.rename(bob, "refused.test").ok()
 
-			// Not reached: the handle is kept for a while, and then no longer.
+			// The directory isn't reachable: the new handle stays reserved for a few minutes.
 			directory.mode.Store(unreachable)
 			s.rename(alice, "lost.test").refused(502, "UpstreamFailure")
 			directory.mode.Store(works)
@@ -66,7 +67,8 @@ func TestHandleChangeWithAFaultyDirectory(t *testing.T) {
 			s.rename(bob, "lost.test").ok()
 			agree("alice.test")
 
-			// The answer is lost: the same again ends it, and so does the recovery pass.
+			// The directory accepts the operation but becomes unreachable: repeating the change
+			// completes it, and so does the recovery pass.
 			directory.mode.Store(dying)
 			s.rename(alice, "again.test").refused(502, "UpstreamFailure")
 			directory.mode.Store(works)
@@ -77,15 +79,15 @@ func TestHandleChangeWithAFaultyDirectory(t *testing.T) {
 			directory.mode.Store(works)
 			s.maintain()
 			agree("found.test")
-			s.rename(bob, "again.test").ok() // the one before is free
+			s.rename(bob, "again.test").ok() // the handle before it is free
 
-			// The answer is lost, and asking for it helps.
+			// The directory's answer is lost: the server finds the operation in the DID's log.
 			directory.mode.Store(losesAnswer)
 			s.rename(alice, "asked.test").ok()
 			directory.mode.Store(works)
 			agree("asked.test")
 
-			// A DID may have other names before its handle.
+			// A DID document may list other names before the handle.
 			if err := plc.Change(context.Background(), syntax.DID(alice.DID), func(op *did.Operation) {
 				op.AlsoKnownAs = append([]string{"https://alice.example.com"}, op.AlsoKnownAs...)
 			}); err != nil {
@@ -96,7 +98,7 @@ func TestHandleChangeWithAFaultyDirectory(t *testing.T) {
 			directory.mode.Store(works)
 			s.maintain()
 			if a, err := s.Gatehouse.Accounts.Get(context.Background(), syntax.DID(alice.DID)); err != nil || a.Handle != "named.test" {
-				t.Errorf("the account with other names: %+v, %v", a, err)
+				t.Errorf("the account with another name before its handle: %+v, %v; want the handle named.test", a, err)
 			}
 			if err := plc.Change(context.Background(), syntax.DID(alice.DID), func(op *did.Operation) {
 				op.AlsoKnownAs = op.AlsoKnownAs[1:]
@@ -104,7 +106,7 @@ func TestHandleChangeWithAFaultyDirectory(t *testing.T) {
 				t.Fatal(err)
 			}
 
-			// Another wish while it isn't known what came of the first.
+			// Another change is requested while the outcome of the first is unknown.
 			directory.mode.Store(dying)
 			s.rename(alice, "first.test").refused(502, "UpstreamFailure")
 			directory.mode.Store(works)
@@ -116,8 +118,9 @@ func TestHandleChangeWithAFaultyDirectory(t *testing.T) {
 	}
 }
 
-// TestRaceForOneHandleByChanges has accounts change to a handle that others sign up with.
-func TestRaceForOneHandleByChanges(t *testing.T) {
+// TestRaceBetweenHandleChangesAndSignUps has accounts change to a handle while others sign up with
+// it. Exactly one of them gets it.
+func TestRaceBetweenHandleChangesAndSignUps(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, s *api) {
 		const changing = racers / 2
@@ -134,18 +137,19 @@ func TestRaceForOneHandleByChanges(t *testing.T) {
 			})
 		}))
 		if counts[""] != 1 || counts["HandleNotAvailable"] != racers-1 {
-			t.Errorf("one handle: %v", counts)
+			t.Errorf("answers by error: %v, want one success and HandleNotAvailable for the others", counts)
 		}
 		for _, a := range all {
 			if here, there := handlesOf(t, s, s.Gatehouse.Directory, a.DID); here != there {
-				t.Errorf("an account is %s, its DID says %s", here, there)
+				t.Errorf("the account's handle is %s and its DID document's %s, want the same", here, there)
 			}
 		}
 	})
 }
 
-// TestRacingHandleChangesOfOneAccount leaves the account and its DID with the same handle.
-func TestRacingHandleChangesOfOneAccount(t *testing.T) {
+// TestConcurrentHandleChangesOfOneAccount checks that concurrent changes leave the account and its
+// DID document with the same new handle.
+func TestConcurrentHandleChangesOfOneAccount(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, s *api) {
 		alice := s.signUp("alice.test")
@@ -153,10 +157,10 @@ func TestRacingHandleChangesOfOneAccount(t *testing.T) {
 			return s.do(bearer(alice.AccessJWT), "identity.updateHandle", object{"handle": fmt.Sprintf("name%d.test", i)})
 		}))
 		if counts[""] == 0 || counts[""]+counts["InvalidRequest"] != racers {
-			t.Errorf("the answers: %v", counts)
+			t.Errorf("answers by error: %v, want successes and InvalidRequest only", counts)
 		}
 		if here, there := handlesOf(t, s, s.Gatehouse.Directory, alice.DID); here != there || here == "at://alice.test" {
-			t.Errorf("the account is %s, its DID says %s", here, there)
+			t.Errorf("the account's handle is %s and its DID document's %s, want the same new one", here, there)
 		}
 	})
 }

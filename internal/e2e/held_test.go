@@ -12,9 +12,9 @@ import (
 	"github.com/gatehouse-at/gatehouse/gatehousetest"
 )
 
-// Tests of handles that were given up, and are held for the accounts that had them.
+// Tests of former handles, which are held for the accounts that had them.
 
-// holding configures the default HandleHold, which the test server switches off.
+// holding sets the default hold of handles, which test servers otherwise switch off.
 var holding = config(func(c *gatehouse.Config) { c.Handles.Hold = 0 })
 
 const (
@@ -22,24 +22,27 @@ const (
 	heldHandles = "held_handles" // the table
 )
 
+// rename changes an account's handle with the account's token.
 func (s *api) rename(a *gatehousetest.Account, handle string) *answer {
 	s.t.Helper()
 	return s.do(bearer(a.AccessJWT), "identity.updateHandle", object{"handle": handle})
 }
 
+// give changes an account's handle as an admin.
 func (s *api) give(a *gatehousetest.Account, handle string) *answer {
 	s.t.Helper()
 	return s.do(admin, "admin.updateAccountHandle", object{"did": a.DID, "handle": handle})
 }
 
-// take signs a stranger up with a handle.
+// take signs up a new account with a handle.
 func (s *api) take(handle string, more ...object) *answer {
 	s.t.Helper()
 	label, _, _ := strings.Cut(newHandle(), ".")
 	return s.do(nobody, "server.createAccount", applicant(label, append(more, object{"handle": handle})...))
 }
 
-// offered reports whether a handle is said to be available, and what is suggested in its place.
+// offered calls checkHandleAvailability, and returns whether the handle is available and which
+// handles are suggested in its place.
 func (s *api) offered(handle string) (available bool, suggestions string) {
 	s.t.Helper()
 	result := s.do(nobody, "temp.checkHandleAvailability", object{"handle": handle}).ok()["result"].(object)
@@ -50,27 +53,28 @@ func (s *api) offered(handle string) (available bool, suggestions string) {
 	return result["$type"] == prefix+"resultAvailable", fmt.Sprint(result["suggestions"])
 }
 
-// keeps checks that nobody gets a handle, neither with a sign-up nor with a change of handle.
+// keeps checks that a handle is held back from others: neither a new account nor the account from
+// gets it, and it isn't available.
 func (s *api) keeps(from *gatehousetest.Account, handle string) {
 	s.t.Helper()
 	message := "Handle already taken: " + strings.ToLower(handle)
 	s.take(handle).refused(400, "HandleNotAvailable", message)
 	s.rename(from, handle).refused(400, "HandleNotAvailable", message)
 	if available, _ := s.offered(handle); available {
-		s.t.Errorf("%s is said to be available", handle)
+		s.t.Errorf("checkHandleAvailability says that %s is available, want it held", handle)
 	}
 }
 
-// leadsNowhere checks that a handle doesn't resolve.
-func (s *api) leadsNowhere(handle string) {
+// doesNotResolve checks that a handle doesn't resolve.
+func (s *api) doesNotResolve(handle string) {
 	s.t.Helper()
 	s.do(nobody, "identity.resolveHandle", object{"handle": handle}).refused(400, "HandleNotFound", "Unable to resolve handle")
 	if status, body := s.get(handle, "/.well-known/atproto-did"); status != 404 {
-		s.t.Errorf("atproto-did of %s: %d %s", handle, status, body)
+		s.t.Errorf("atproto-did at %s: %d %s, want 404", handle, status, body)
 	}
 }
 
-func TestAHandleGivenUpIsHeldForItsOwner(t *testing.T) {
+func TestFormerHandlesAreHeldForTheirOwners(t *testing.T) {
 	t.Parallel()
 	for _, method := range []gatehouse.DIDMethod{gatehouse.DIDPLC, gatehouse.DIDWeb} {
 		t.Run(string(method), func(t *testing.T) {
@@ -79,21 +83,21 @@ func TestAHandleGivenUpIsHeldForItsOwner(t *testing.T) {
 				s.rename(alice, "alicia.test").ok()
 				s.keeps(mallory, "alice.test")
 				s.keeps(mallory, "ALICE.test")
-				s.leadsNowhere("alice.test")
+				s.doesNotResolve("alice.test")
 				s.login("alice.test", alice.Password).refused(401, "AuthenticationRequired", "Invalid identifier or password")
 
-				// She takes it back, and what she gives up for it is held in its place.
+				// The owner takes the handle back, and the one given up for it is held instead.
 				s.rename(alice, "Alice.test").ok()
 				s.keeps(mallory, "alicia.test")
-				s.leadsNowhere("alicia.test")
+				s.doesNotResolve("alicia.test")
 				if got := s.do(nobody, "identity.resolveHandle", object{"handle": "alice.test"}).text("did"); got != alice.DID {
-					t.Errorf("alice.test leads to %s", got)
+					t.Errorf("alice.test resolves to %s, want %s", got, alice.DID)
 				}
 				if n := s.rows(heldHandles); n != 1 {
 					t.Errorf("%d handles are held, want 1", n)
 				}
 
-				// The same change once more changes nothing about it.
+				// Repeating the change doesn't prolong the hold.
 				s.Clock.Advance(handleHold - time.Hour)
 				s.again(alice)
 				s.again(mallory)
@@ -103,11 +107,11 @@ func TestAHandleGivenUpIsHeldForItsOwner(t *testing.T) {
 				s.keeps(mallory, "alicia.test")
 				s.Clock.Advance(time.Millisecond)
 				if available, _ := s.offered("alicia.test"); !available {
-					t.Error("alicia.test isn't available after its time")
+					t.Error("alicia.test isn't available after its hold has expired")
 				}
-				s.rename(mallory, "alicia.test").ok() // before anything has cleared it away
+				s.rename(mallory, "alicia.test").ok() // the expired hold is not purged yet
 				s.maintain()
-				if n := s.rows(heldHandles); n != 1 { // mallory.test
+				if n := s.rows(heldHandles); n != 1 { // mallory.test is held now
 					t.Errorf("%d handles are held, want 1", n)
 				}
 				s.rename(alice, "alicia.test").refused(400, "HandleNotAvailable", "Handle already taken: alicia.test")
@@ -121,40 +125,40 @@ func TestAHandleGivenUpIsHeldForItsOwner(t *testing.T) {
 	}
 }
 
-func TestAHeldHandleIsNotSuggested(t *testing.T) {
+func TestHeldHandlesAreNotSuggested(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, s *api) {
 		s.signUp("wanted.test")
 		if _, suggestions := s.offered("wanted.test"); !contains(suggestions, "wanted-1.test") {
-			t.Fatalf("suggested: %s", suggestions)
+			t.Fatalf("the suggestions are %s, want wanted-1.test among them", suggestions)
 		}
 		bob := s.signUp("wanted-1.test")
 		s.rename(bob, "bob.test").ok()
 		if available, suggestions := s.offered("wanted.test"); available || contains(suggestions, "wanted-1.test") || !contains(suggestions, "wanted-2.test") {
-			t.Errorf("available: %t, suggested: %s", available, suggestions)
+			t.Errorf("available: %t, suggestions: %s; want wanted-2.test suggested and not the held wanted-1.test", available, suggestions)
 		}
 		s.Clock.Advance(handleHold)
 		if _, suggestions := s.offered("wanted.test"); !contains(suggestions, "wanted-1.test") {
-			t.Errorf("after its time suggested: %s", suggestions)
+			t.Errorf("the suggestions are %s, want wanted-1.test among them after its hold has expired", suggestions)
 		}
 	}, holding)
 }
 
-func TestAnAdminGivesAHeldHandleAway(t *testing.T) {
+func TestAdminsCanReassignHeldHandles(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, s *api) {
 		alice, bob, mallory := s.signUp("alice.test"), s.signUp("bob.test"), s.signUp("mallory.test")
 		s.rename(alice, "alicia.test").ok()
 		s.give(bob, "alice.test").ok()
-		s.take("bob.test").ok() // what an admin takes away is free
+		s.take("bob.test").ok() // a handle that an admin replaces isn't held
 		s.rename(alice, "alice.test").refused(400, "HandleNotAvailable", "Handle already taken: alice.test")
-		// From then on it is bob's, also to take back.
+		// From then on bob is its owner, and can take it back.
 		s.rename(bob, "bobby.test").ok()
 		s.keeps(mallory, "alice.test")
 		s.keeps(alice, "alice.test")
 		s.rename(bob, "alice.test").ok()
 
-		// A handle that an admin reserves isn't taken back either.
+		// The former owner can't take back a handle that an admin has reserved.
 		s.rename(mallory, "malory.test").ok()
 		s.do(admin, "temp.addReservedHandle", object{"handle": "mallory.test"}).ok()
 		s.rename(mallory, "mallory.test").refused(400, "HandleNotAvailable", "Reserved handle")
@@ -163,9 +167,9 @@ func TestAnAdminGivesAHeldHandleAway(t *testing.T) {
 	}, holding)
 }
 
-// TestWhatEndedTakesNoHandleBack: neither a session that has ended nor the token of an account that
-// is taken down takes back a handle, which stays held for its owner.
-func TestWhatEndedTakesNoHandleBack(t *testing.T) {
+// TestRevokedSessionsCannotReclaimHandles checks that neither an ended session nor the token of a
+// taken-down account can take back a handle, which stays held for its owner.
+func TestRevokedSessionsCannotReclaimHandles(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, s *api) {
 		mallory := s.signUp("mallory.test")
@@ -184,14 +188,14 @@ func TestWhatEndedTakesNoHandleBack(t *testing.T) {
 				thief.AccessJWT = s.leave(alice).text("accessJwt")
 				s.rename(&thief, old).refused(400, "InvalidToken", "Bad token scope")
 			}
-			s.leadsNowhere(old)
+			s.doesNotResolve(old)
 			info := s.do(admin, "admin.getAccountInfo", object{"did": alice.DID})
-			if info.status != 200 { // and its holds are gone with it
+			if info.status != 200 { // the account was deleted, and its holds with it
 				s.take(old).ok()
 				continue
 			}
 			if info.object["handle"] != now {
-				t.Errorf("after %s the handle is %v, want %s", e.name, info.object["handle"], now)
+				t.Errorf("the account's handle after %s is %v, want %s", e.name, info.object["handle"], now)
 			}
 			s.keeps(mallory, old)
 		}
@@ -207,13 +211,14 @@ func TestHandlesOnForeignDomainsAreNotHeld(t *testing.T) {
 		s.rename(alice, "name.example.com").ok()
 		s.keeps(bob, "alice.test")
 		s.rename(alice, "alicia.test").ok()
-		network["name.example.com"] = syntax.DID(bob.DID) // the domain has another owner
+		network["name.example.com"] = syntax.DID(bob.DID) // the domain has got another owner
 		s.rename(bob, "name.example.com").ok()
 	}, holding, config(func(c *gatehouse.Config) { c.Handles.Resolver = network }))
 }
 
-// TestHoldsAreTheOperators: the operator can switch holds off, or change their length.
-func TestHoldsAreTheOperators(t *testing.T) {
+// TestHandleHoldIsConfigurable checks that the operator can switch holds off or change their
+// length.
+func TestHandleHoldIsConfigurable(t *testing.T) {
 	t.Parallel()
 	for hold, want := range map[time.Duration]time.Duration{-1: 0, time.Hour: time.Hour, 0: handleHold} {
 		t.Run(hold.String(), func(t *testing.T) {
@@ -232,9 +237,10 @@ func TestHoldsAreTheOperators(t *testing.T) {
 	}
 }
 
-// TestAThiefDoesNotPushAHandleOut: a handle stays held for its owner, though a thief gives up more
-// handles than are held, or takes it back and gives it up again when all places are taken.
-func TestAThiefDoesNotPushAHandleOut(t *testing.T) {
+// TestThievesCannotEvictHeldHandles checks that a handle stays held for its owner although a thief
+// with the owner's app password gives up more handles than an account can have held, or takes the
+// handle back and gives it up again when the account has no place left.
+func TestThievesCannotEvictHeldHandles(t *testing.T) {
 	t.Parallel()
 	const most = 10
 	onEach(t, func(t *testing.T, s *api) {
@@ -254,13 +260,13 @@ func TestAThiefDoesNotPushAHandleOut(t *testing.T) {
 		}
 		others("first")
 		s.keeps(mallory, "first8.test")
-		s.take("first9.test").ok() // there is no place for it: nobody hoards
+		s.take("first9.test").ok() // not held, since the account has no place left
 		for range 3 {
 			s.rename(thief, "alice.test").ok()
 			s.rename(thief, newHandle()).ok()
 			s.keeps(mallory, "alice.test")
 		}
-		// Some weeks later, when the first of them come to their end.
+		// The same some weeks later, when the first holds expire.
 		s.Clock.Advance(20 * 24 * time.Hour)
 		s.again(thief)
 		s.again(mallory)
@@ -275,7 +281,7 @@ func TestAThiefDoesNotPushAHandleOut(t *testing.T) {
 
 		s.again(alice)
 		s.rename(alice, "alice.test").ok()
-		// What has come to its end takes no place, even before it is cleared away.
+		// An expired hold takes no place, even if it is not purged yet.
 		s.Clock.Advance(handleHold)
 		s.again(alice)
 		s.again(mallory)
@@ -283,13 +289,13 @@ func TestAThiefDoesNotPushAHandleOut(t *testing.T) {
 		s.rename(alice, newHandle()).ok()
 		s.keeps(mallory, "alice.test")
 		s.keeps(mallory, "alicia.test")
-		// What is held for others takes no place from anybody else.
+		// The holds of one account take no places of another.
 		s.rename(mallory, "malory.test").ok()
 		s.keeps(alice, "mallory.test")
 	}, holding)
 }
 
-func TestTheHandleOfADeletedAccount(t *testing.T) {
+func TestHandleOfADeletedAccount(t *testing.T) {
 	t.Parallel()
 	leave := func(s *api, a *gatehousetest.Account) {
 		s.t.Helper()
@@ -302,14 +308,14 @@ func TestTheHandleOfADeletedAccount(t *testing.T) {
 			s.rename(alice, "alicia.test").ok()
 			leave(s, alice)
 			if n := s.rows(heldHandles); n != 0 {
-				t.Errorf("%d handles are held for a DID that is gone", n)
+				t.Errorf("%d handles are held for a deleted account, want none", n)
 			}
 			s.take("alicia.test").ok()
-			s.take("alice.test").ok() // she starts again
+			s.take("alice.test").ok() // alice may sign up again
 		}, holding)
 	})
-	// With a did:web whoever signs up with the handle would have the DID: that makes nobody its
-	// former owner.
+	// With did:web, a new account with the handle would get the same DID. That doesn't make it the
+	// former owner, so the handle is held from it too.
 	for _, method := range []gatehouse.DIDMethod{gatehouse.DIDPLC, gatehouse.DIDWeb} {
 		t.Run("is held with did:"+string(method), func(t *testing.T) {
 			onEach(t, func(t *testing.T, s *api) {
@@ -319,7 +325,7 @@ func TestTheHandleOfADeletedAccount(t *testing.T) {
 				s.do(admin, "admin.deleteAccount", object{"did": carol.DID}).ok()
 				for _, handle := range []string{"alice.test", "carol.test", "caroline.test"} {
 					s.keeps(bob, handle)
-					s.leadsNowhere(handle)
+					s.doesNotResolve(handle)
 				}
 				s.take("alice.test", object{"did": alice.DID}).refused(401, "AuthenticationRequired")
 				s.Clock.Advance(7*24*time.Hour - time.Millisecond)
@@ -338,9 +344,9 @@ func TestTheHandleOfADeletedAccount(t *testing.T) {
 	}
 }
 
-// TestWhoComesBackWithTheDIDHasTheHandleBack: an account that returns with its DID gets the handle
-// that is held for it.
-func TestWhoComesBackWithTheDIDHasTheHandleBack(t *testing.T) {
+// TestReturningAccountReclaimsItsHandle checks that a deleted account that returns with its DID
+// gets the handle that is held for it.
+func TestReturningAccountReclaimsItsHandle(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, s *api) {
 		alice, mallory, local := s.outsider(), s.outsider(), s.signUp("bob.test")
@@ -354,9 +360,9 @@ func TestWhoComesBackWithTheDIDHasTheHandleBack(t *testing.T) {
 		s.do(admin, "admin.deleteAccount", object{"did": alice.id}).ok()
 		s.keeps(local, "alice.test")
 		come(mallory).refused(400, "HandleNotAvailable", "Handle already taken: alice.test")
-		s.take("alice.test", object{"did": alice.id.String()}).refused(401, "AuthenticationRequired") // without a proof
+		s.take("alice.test", object{"did": alice.id.String()}).refused(401, "AuthenticationRequired") // without service auth
 		if back := come(alice); back.text("did") != alice.id.String() || back.text("handle") != "alice.test" {
-			t.Errorf("back: %s", back.body)
+			t.Errorf("createAccount of the returning account: %s, want %s with alice.test", back.body, alice.id)
 		}
 		if n := s.rows(heldHandles); n != 0 {
 			t.Errorf("%d handles are held, want none", n)
@@ -364,9 +370,9 @@ func TestWhoComesBackWithTheDIDHasTheHandleBack(t *testing.T) {
 	}, holding, config(func(c *gatehouse.Config) { c.Handles.HoldAfterDeletion = 7 * 24 * time.Hour }))
 }
 
-// TestRaceForAHandleWhoseHoldEnds: of many who want a handle exactly one gets it when the hold
-// ends, and nobody while its owner is giving it up.
-func TestRaceForAHandleWhoseHoldEnds(t *testing.T) {
+// TestRaceForAHandleWhoseHoldExpires checks that nobody gets a handle while its owner is giving it
+// up, and that exactly one of many competitors gets it when the hold expires.
+func TestRaceForAHandleWhoseHoldExpires(t *testing.T) {
 	t.Parallel()
 	const changing = racers / 2
 	onEach(t, func(t *testing.T, s *api) {
@@ -388,26 +394,26 @@ func TestRaceForAHandleWhoseHoldEnds(t *testing.T) {
 			return take(i)
 		}))
 		if counts[""] != 1 || counts["HandleNotAvailable"] != racers-1 {
-			t.Errorf("while it is given up: %v", counts)
+			t.Errorf("answers by error while the handle is given up: %v, want only the owner's change to succeed", counts)
 		}
 		s.Clock.Advance(handleHold)
 		for _, a := range all {
 			s.again(a)
 		}
 		if counts := tally(race(take)); counts[""] != 1 || counts["HandleNotAvailable"] != racers-1 {
-			t.Errorf("when its hold ends: %v", counts)
+			t.Errorf("answers by error when the hold has expired: %v, want one success and HandleNotAvailable for the others", counts)
 		}
 		for _, a := range all {
 			if here, there := handlesOf(t, s, s.Gatehouse.Directory, a.DID); here != there {
-				t.Errorf("an account is %s, its DID says %s", here, there)
+				t.Errorf("the account's handle is %s and its DID document's %s, want the same", here, there)
 			}
 		}
 	}, holding)
 }
 
-// TestAHandleChangeCutShortHoldsOnce: a change that was cut short holds the old handle once,
-// whoever completes it; one that fails holds nothing.
-func TestAHandleChangeCutShortHoldsOnce(t *testing.T) {
+// TestInterruptedHandleChangesHoldOnce checks that an interrupted change holds the old handle once,
+// whether the recovery pass or another call completes it, and that a failed change holds nothing.
+func TestInterruptedHandleChangesHoldOnce(t *testing.T) {
 	t.Parallel()
 	for _, b := range backends {
 		t.Run(b.name, func(t *testing.T) {
@@ -423,7 +429,7 @@ func TestAHandleChangeCutShortHoldsOnce(t *testing.T) {
 			has := func(handle string, held int) {
 				t.Helper()
 				if here, there := handlesOf(t, s, directory, alice.DID); here != "at://"+handle || there != here {
-					t.Errorf("the account is %s, its DID says %s; want %s", here, there, handle)
+					t.Errorf("the account's handle is %s and its DID document's %s, want %s", here, there, handle)
 				}
 				if n := s.rows(heldHandles); n != held {
 					t.Errorf("%d handles are held, want %d", n, held)
@@ -433,7 +439,7 @@ func TestAHandleChangeCutShortHoldsOnce(t *testing.T) {
 				return func() *answer { t.Helper(); return s.rename(alice, handle) }
 			}
 
-			// It comes to nothing: the directory refuses, or is away for long.
+			// The change fails: the directory refuses it, or is unreachable for too long.
 			fails(refuses, to("refused.test"))
 			has("alice.test", 0)
 			fails(unreachable, to("lost.test"))
@@ -442,22 +448,23 @@ func TestAHandleChangeCutShortHoldsOnce(t *testing.T) {
 			has("alice.test", 0)
 			s.take("lost.test").ok()
 
-			// The recovery pass ends it, however often it runs.
+			// The recovery pass completes the change, and further passes change nothing.
 			fails(dying, to("found.test"))
-			s.keeps(bob, "alice.test") // it is hers still
+			s.keeps(bob, "alice.test") // still the account's handle
 			for range 3 {
 				s.maintain()
 			}
 			has("found.test", 1)
 			s.keeps(bob, "alice.test")
 
-			// The same again ends it.
+			// Repeating the call completes the change.
 			fails(dying, to("again.test"))
 			to("again.test")().ok()
 			to("again.test")().ok()
 			has("again.test", 2)
 
-			// To a handle that is held for her, and not to that in the end: it is held as before.
+			// An interrupted change to a handle that is held for the account: if the change fails,
+			// the handle is held as before.
 			fails(unreachable, to("alice.test"))
 			s.Clock.Advance(6 * time.Minute)
 			s.maintain()
@@ -467,13 +474,14 @@ func TestAHandleChangeCutShortHoldsOnce(t *testing.T) {
 			s.maintain()
 			has("alice.test", 2)
 
-			// An admin's change holds nothing, whoever ends it.
+			// An admin's change doesn't hold the old handle, even if the recovery pass completes
+			// it.
 			fails(dying, func() *answer { t.Helper(); return s.give(alice, "given.test") })
 			s.maintain()
 			has("given.test", 2)
 			s.rename(bob, "alice.test").ok()
 			if here, _ := handlesOf(t, s, directory, bob.DID); here != "at://alice.test" {
-				t.Errorf("bob is %s", here)
+				t.Errorf("bob's handle is %s, want at://alice.test", here)
 			}
 		})
 	}

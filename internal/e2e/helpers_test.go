@@ -20,13 +20,15 @@ import (
 	"github.com/gatehouse-at/gatehouse/storage/memory"
 )
 
+// withStore returns an option that makes a test server use a store.
 func withStore(s storage.Store) gatehousetest.Option { return gatehousetest.WithStore(s) }
 
+// withHandler returns an option that wraps the handler of a test server.
 func withHandler(wrap func(http.Handler) http.Handler) gatehousetest.Option {
 	return gatehousetest.WithHandler(wrap)
 }
 
-// claimsOf returns the claims of a token, unverified.
+// claimsOf returns the claims of a token as JSON, without verifying its signature.
 func claimsOf(t testing.TB, token string) []byte {
 	t.Helper()
 	parts := strings.Split(token, ".")
@@ -40,8 +42,8 @@ func claimsOf(t testing.TB, token string) []byte {
 	return b
 }
 
-// rivalled is a store in which something may happen just before the next update, after whoever makes
-// it has read what it needs.
+// rivalled is a store that runs a function just before the next Update, when the caller of the
+// Update may already have read what it is based on.
 type rivalled struct {
 	storage.Store
 	before atomic.Pointer[func()]
@@ -54,9 +56,10 @@ func (r *rivalled) Update(ctx context.Context, fn func(storage.Tx) error) error 
 	return r.Store.Update(ctx, fn)
 }
 
+// errMailDown is the error of a mail server that is down.
 var errMailDown = fmt.Errorf("%w: in this test", mail.ErrDelivery)
 
-// handles resolves handles on foreign domains from a list.
+// handles resolves handles on foreign domains from a map.
 type handles map[syntax.Handle]syntax.DID
 
 func (h handles) ResolveHandle(_ context.Context, handle syntax.Handle) (syntax.DID, error) {
@@ -66,7 +69,7 @@ func (h handles) ResolveHandle(_ context.Context, handle syntax.Handle) (syntax.
 	return "", fmt.Errorf("%s resolves to nothing", handle)
 }
 
-// newDirectory returns a DID directory outside of any server.
+// newDirectory returns a DID directory that belongs to no server.
 func newDirectory(t testing.TB) *did.Local {
 	t.Helper()
 	local, err := did.NewLocal(t.Context(), memory.New(), nil)
@@ -76,10 +79,10 @@ func newDirectory(t testing.TB) *did.Local {
 	return local
 }
 
-// network is the list of one network.
+// network returns a list of one network.
 func network(cidr string) []netip.Prefix { return []netip.Prefix{netip.MustParsePrefix(cidr)} }
 
-// get requests a path of the server under another host name.
+// get requests a path with a host name, and returns the status and the body.
 func (s *api) get(host, path string) (int, string) {
 	s.t.Helper()
 	req, err := http.NewRequest("GET", s.URL+path, nil)
@@ -90,7 +93,7 @@ func (s *api) get(host, path string) (int, string) {
 	return s.fetch(req)
 }
 
-// fetch sends a request whose answer needn't be JSON.
+// fetch sends a request, and returns the status and the body without validating them.
 func (s *api) fetch(req *http.Request) (int, string) {
 	s.t.Helper()
 	resp, err := s.Client().Do(req)
@@ -105,6 +108,7 @@ func (s *api) fetch(req *http.Request) (int, string) {
 	return resp.StatusCode, string(b)
 }
 
+// contains reports whether s contains all parts.
 func contains(s string, parts ...string) bool {
 	for _, p := range parts {
 		if !strings.Contains(s, p) {

@@ -30,7 +30,8 @@ const (
 	didDocument    = "/.well-known/did.json"
 )
 
-// served lists what Server.Handler serves by GET, except the documents of accounts.
+// served lists paths that Server.Handler serves by GET or answers with 404, except the well-known
+// documents of accounts.
 var served = []string{
 	describeServer, "/xrpc/_health", "/xrpc/com.example.unknown", "/", "/robots.txt", "/tls-check?domain=localhost", "/tls-check",
 	"/plc/did:plc:aaaaaaaaaaaaaaaaaaaaaaaa", "/did:plc:aaaaaaaaaaaaaaaaaaaaaaaa", "/plc/", "/xrpc", "/xrpc/", "/favicon.ico",
@@ -38,14 +39,14 @@ var served = []string{
 	"/.well-known/atproto-did/", "//.well-known/atproto-did", "/x/../.well-known/atproto-did", "/xrpc/../.well-known/did.json",
 }
 
-// reply is an answer to any request.
+// reply is the response to a request for any path.
 type reply struct {
 	status int
 	header http.Header
 	body   string
 }
 
-// raw sends a request as it is written, head and body, and returns the answer.
+// raw sends text as a request, unchanged, and returns the response.
 func (s *api) raw(text string) reply {
 	s.t.Helper()
 	conn, err := net.Dial("tcp", strings.TrimPrefix(s.URL, "http://"))
@@ -70,15 +71,15 @@ func (s *api) raw(text string) reply {
 	return reply{resp.StatusCode, resp.Header, string(body)}
 }
 
-// at makes a request at a host, which is sent as it is written.
+// at sends a request to a host. The host, the target and the headers are sent unchanged.
 func (s *api) at(host, verb, target string, headers ...string) reply {
 	s.t.Helper()
 	return s.raw(fmt.Sprintf("%s %s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n%s\r\n", verb, target, host, strings.Join(append(headers, ""), "\r\n")))
 }
 
-// TestHandleHostsLeadToAccountsAndServeNothingElse: at the name of an account, however it is
-// written, there is the account's DID, and nothing else of the server.
-func TestHandleHostsLeadToAccountsAndServeNothingElse(t *testing.T) {
+// TestHandleHostsServeOnlyTheirAccounts checks that the host name of an account, in any spelling,
+// serves the account's DID, and nothing else that the server has.
+func TestHandleHostsServeOnlyTheirAccounts(t *testing.T) {
 	t.Parallel()
 	for _, method := range []gatehouse.DIDMethod{gatehouse.DIDPLC, gatehouse.DIDWeb} {
 		t.Run(string(method), func(t *testing.T) {
@@ -89,7 +90,7 @@ func TestHandleHostsLeadToAccountsAndServeNothingElse(t *testing.T) {
 				for _, host := range append(hers, nobodys...) {
 					for _, path := range served {
 						if got := s.at(host, "GET", path); got.status != 404 || contains(got.body, "did:web:localhost") || !contains(got.body, "stands for an account") {
-							t.Errorf("GET %s at %s: %d %s", path, host, got.status, got.body)
+							t.Errorf("GET %s at %s: %d %s, want the 404 of a handle host", path, host, got.status, got.body)
 						}
 					}
 					for _, verb := range []string{"POST", "OPTIONS", "PUT", "DELETE", "HEAD", "PATCH", "TRACE", "ODD"} {
@@ -99,18 +100,18 @@ func TestHandleHostsLeadToAccountsAndServeNothingElse(t *testing.T) {
 							}
 							got := s.at(host, verb, path, "Content-Length: 0", "Origin: https://app.example.com", "Access-Control-Request-Method: POST")
 							if got.status != 404 || got.header.Get("Access-Control-Allow-Methods") != "" {
-								t.Errorf("%s %s at %s: %d %v", verb, path, host, got.status, got.header)
+								t.Errorf("%s %s at %s: %d %v, want 404 without CORS headers", verb, path, host, got.status, got.header)
 							}
 						}
 					}
 				}
 				if got := s.at("alice.test:443", "CONNECT", "alice.test:443"); got.status != 404 {
-					t.Errorf("CONNECT: %d", got.status)
+					t.Errorf("CONNECT: %d, want 404", got.status)
 				}
 				for _, host := range hers {
 					for _, verb := range []string{"GET", "HEAD"} {
 						if got := s.at(host, verb, atprotoDID); got.status != 200 || verb == "GET" && got.body != alice.DID {
-							t.Errorf("%s atproto-did at %s: %d %s", verb, host, got.status, got.body)
+							t.Errorf("%s atproto-did at %s: %d %s, want %s", verb, host, got.status, got.body, alice.DID)
 						}
 					}
 					got := s.at(host, "GET", didDocument)
@@ -120,9 +121,9 @@ func TestHandleHostsLeadToAccountsAndServeNothingElse(t *testing.T) {
 				}
 				for _, host := range nobodys {
 					for _, path := range []string{atprotoDID, didDocument} {
-						// Of the dots at the end any number is dropped.
+						// Any number of dots at the end is ignored.
 						if got := s.at(host, "GET", path); got.status != 404 && host != "alice.test.." || contains(got.body, "did:web:localhost") {
-							t.Errorf("%s at %s: %d %s", path, host, got.status, got.body)
+							t.Errorf("%s at %s: %d %s, want 404", path, host, got.status, got.body)
 						}
 					}
 				}
@@ -131,9 +132,9 @@ func TestHandleHostsLeadToAccountsAndServeNothingElse(t *testing.T) {
 	}
 }
 
-// TestTheHostIsWhatTheRequestIsMadeTo: no header but Host counts, and not even that if the request
-// line names the host.
-func TestTheHostIsWhatTheRequestIsMadeTo(t *testing.T) {
+// TestForwardedHeadersDoNotChangeTheHost checks that the host of a request is the one in its
+// request line, or else in its Host header, whatever other headers say.
+func TestForwardedHeadersDoNotChangeTheHost(t *testing.T) {
 	t.Parallel()
 	s := newAPI(t)
 	alice := s.signUp("alice.test")
@@ -147,38 +148,38 @@ func TestTheHostIsWhatTheRequestIsMadeTo(t *testing.T) {
 		got  reply
 		want int
 	}{
-		"the server, forwarded as an account": {s.at("localhost", "GET", describeServer, forged("alice.test")...), 200},
-		"an account, forwarded as the server": {s.at("alice.test", "GET", describeServer, forged("localhost")...), 404},
-		"a request line of an account":        {s.at("localhost", "GET", "http://alice.test"+describeServer), 404},
-		"with a port":                         {s.at("localhost", "GET", "http://alice.test:8080"+describeServer), 404},
-		"with a user":                         {s.at("localhost", "GET", "http://localhost@alice.test"+describeServer), 404},
-		"in capitals, with a dot":             {s.at("localhost", "GET", "http://ALICE.TEST."+describeServer), 404},
-		"a request line of the server":        {s.at("alice.test", "GET", "http://localhost"+describeServer), 200},
-		"of HTTP/1.0, at an account":          {s.raw("GET " + describeServer + " HTTP/1.0\r\nHost: alice.test\r\n\r\n"), 404},
-		"of HTTP/1.0, at no host":             {s.raw("GET " + describeServer + " HTTP/1.0\r\n\r\n"), 200},
-		"without a host":                      {s.raw("GET " + describeServer + " HTTP/1.1\r\nConnection: close\r\n\r\n"), 400},
-		"with two hosts":                      {s.raw("GET " + describeServer + " HTTP/1.1\r\nHost: localhost\r\nHost: alice.test\r\nConnection: close\r\n\r\n"), 400},
-		"with no letters for a host":          {s.at("al ice.test", "GET", describeServer), 400},
-		"by the address":                      {s.at("127.0.0.1:2583", "GET", describeServer), 200},
-		"by the address, IPv6":                {s.at("[::1]:2583", "GET", describeServer), 200},
-		"by the address, IPv6 without a port": {s.at("[::1]", "GET", describeServer), 200},
-		"at another port":                     {s.at("LOCALHOST:1", "GET", describeServer), 200},
-		"at a name inside the network":        {s.at("gatehouse_1:2583", "GET", describeServer), 200},
-		"at the domain itself":                {s.at("test", "GET", describeServer), 200},
-		"at a name that ends alike":           {s.at("alicetest", "GET", describeServer), 200},
+		"the server, with forged headers":   {s.at("localhost", "GET", describeServer, forged("alice.test")...), 200},
+		"an account, with forged headers":   {s.at("alice.test", "GET", describeServer, forged("localhost")...), 404},
+		"an account in the request line":    {s.at("localhost", "GET", "http://alice.test"+describeServer), 404},
+		"the same with a port":              {s.at("localhost", "GET", "http://alice.test:8080"+describeServer), 404},
+		"the same with a user":              {s.at("localhost", "GET", "http://localhost@alice.test"+describeServer), 404},
+		"the same in capitals, with a dot":  {s.at("localhost", "GET", "http://ALICE.TEST."+describeServer), 404},
+		"the server in the request line":    {s.at("alice.test", "GET", "http://localhost"+describeServer), 200},
+		"HTTP/1.0, at an account":           {s.raw("GET " + describeServer + " HTTP/1.0\r\nHost: alice.test\r\n\r\n"), 404},
+		"HTTP/1.0, without a host":          {s.raw("GET " + describeServer + " HTTP/1.0\r\n\r\n"), 200},
+		"without a host":                    {s.raw("GET " + describeServer + " HTTP/1.1\r\nConnection: close\r\n\r\n"), 400},
+		"with two hosts":                    {s.raw("GET " + describeServer + " HTTP/1.1\r\nHost: localhost\r\nHost: alice.test\r\nConnection: close\r\n\r\n"), 400},
+		"with a space in the host":          {s.at("al ice.test", "GET", describeServer), 400},
+		"at an IP address":                  {s.at("127.0.0.1:2583", "GET", describeServer), 200},
+		"at an IPv6 address":                {s.at("[::1]:2583", "GET", describeServer), 200},
+		"at an IPv6 address without a port": {s.at("[::1]", "GET", describeServer), 200},
+		"at another port":                   {s.at("LOCALHOST:1", "GET", describeServer), 200},
+		"at a name inside the network":      {s.at("gatehouse_1:2583", "GET", describeServer), 200},
+		"at the handle domain itself":       {s.at("test", "GET", describeServer), 200},
+		"at a name that ends like it":       {s.at("alicetest", "GET", describeServer), 200},
 	} {
 		if c.got.status != c.want {
 			t.Errorf("%s: %d %s, want %d", name, c.got.status, c.got.body, c.want)
 		}
 	}
 	if got := s.at("localhost", "GET", "http://alice.test"+atprotoDID); got.body != alice.DID {
-		t.Errorf("atproto-did by the request line: %d %s", got.status, got.body)
+		t.Errorf("atproto-did of the host in the request line: %d %s, want %s", got.status, got.body, alice.DID)
 	}
 }
 
-// TestTheServersDocumentIsAtItsOwnName: the server's did.json is at its own name, and those of
-// accounts at theirs.
-func TestTheServersDocumentIsAtItsOwnName(t *testing.T) {
+// TestServerDIDDocumentIsServedOnlyAtHostname checks that the server's did.json is served at its
+// Hostname only, and those of accounts at their handles.
+func TestServerDIDDocumentIsServedOnlyAtHostname(t *testing.T) {
 	t.Parallel()
 	s := newAPI(t, config(func(c *gatehouse.Config) {
 		c.Hostname, c.ExtraHostnames, c.DIDs.Method = "pds.test", []string{"door.test"}, gatehouse.DIDWeb
@@ -191,10 +192,10 @@ func TestTheServersDocumentIsAtItsOwnName(t *testing.T) {
 	} {
 		got := s.at(host, "GET", didDocument)
 		if (got.status == 200) != (want != "") || !contains(got.body, want) || got.status != 200 && got.status != 404 {
-			t.Errorf("did.json at %s: %d %s, want %s", host, got.status, got.body, want)
+			t.Errorf("did.json at %s: %d %s, want %q in it, or 404 if that is empty", host, got.status, got.body, want)
 		}
 	}
-	// With a port in the host name the DID has it too.
+	// A Hostname with a port is served at that port only, since the DID contains the port.
 	s = newAPI(t, config(func(c *gatehouse.Config) { c.Hostname = "localhost:2583" }))
 	for host, want := range map[string]int{"localhost:2583": 200, "LOCALHOST:2583": 200, "localhost": 404, "localhost:80": 404} {
 		if got := s.at(host, "GET", didDocument); got.status != want {
@@ -203,9 +204,9 @@ func TestTheServersDocumentIsAtItsOwnName(t *testing.T) {
 	}
 }
 
-// TestExtraHostnamesAreTheServers: everything is served at ExtraHostnames, even on a handle domain,
-// and nobody gets one as a handle.
-func TestExtraHostnamesAreTheServers(t *testing.T) {
+// TestExtraHostnamesBelongToTheServer checks that the server serves everything at its
+// ExtraHostnames, even if they are on a handle domain, and that no account gets one as its handle.
+func TestExtraHostnamesBelongToTheServer(t *testing.T) {
 	t.Parallel()
 	s := newAPI(t, config(func(c *gatehouse.Config) {
 		c.Hostname, c.ExtraHostnames = "pds.test", []string{"Api.test.", "elsewhere.example.org"}
@@ -214,12 +215,12 @@ func TestExtraHostnamesAreTheServers(t *testing.T) {
 		"api.test": 200, "API.test:8080": 200, "pds.test": 200, "elsewhere.example.org": 200, "127.0.0.1": 200, "api2.test": 404, "x.api.test": 404,
 	} {
 		if got := s.at(host, "GET", describeServer); got.status != want {
-			t.Errorf("%s: %d, want %d", host, got.status, want)
+			t.Errorf("describeServer at %s: %d, want %d", host, got.status, want)
 		}
 	}
 	for domain, want := range map[string]int{"api.test": 200, "elsewhere.example.org": 200, "pds.test": 200, "api2.test": 404, "example.org": 400} {
 		if got := s.tlsCheck(domain); got.status != want {
-			t.Errorf("tls-check of %s: %d %s, want %d", domain, got.status, got.body, want)
+			t.Errorf("tls-check for %s: %d %s, want %d", domain, got.status, got.body, want)
 		}
 	}
 	s.do(nobody, "server.createAccount", object{"handle": "api.test", "email": "eve@example.com", "password": "password"}).
@@ -229,8 +230,9 @@ func TestExtraHostnamesAreTheServers(t *testing.T) {
 	s.do(admin, "admin.updateAccountHandle", object{"did": eve.DID, "handle": "api.test"}).refused(400, "HandleNotAvailable", "Reserved handle")
 }
 
-// TestEachHandlerRefusesHandleHosts: each handler refuses the names of accounts, however an
-// embedder mounts it, and HandleHosts guards the embedder's own routes.
+// TestEachHandlerRefusesHandleHosts checks that each handler that an embedder can mount by itself
+// answers 404 at the host names of accounts, and that HandleHosts protects the embedder's own
+// routes in the same way.
 func TestEachHandlerRefusesHandleHosts(t *testing.T) {
 	t.Parallel()
 	s := newAPI(t, config(func(c *gatehouse.Config) {
@@ -248,36 +250,36 @@ func TestEachHandlerRefusesHandleHosts(t *testing.T) {
 	for name, c := range map[string]struct {
 		handler http.Handler
 		path    string
-		own     int
+		own     int // the status at the server's own name
 	}{
-		"the methods":         {srv, describeServer, 200},
-		"the fallback":        {srv, "/xrpc/com.example.method", 200},
-		"health":              {srv, "/xrpc/_health", 200},
-		"an own document":     {srv.WellKnown(), didDocument, 200},
-		"other documents":     {srv.WellKnown(), "/.well-known/other", 404},
-		"the directory":       {srv.PLCDirectory(), "/" + alice.DID, 200},
-		"the TLS check":       {srv.TLSCheck(), "/anything?domain=localhost", 200},
-		"the home page":       {srv.Home(), "/", 200},
-		"all of it":           {srv.Handler(), "/", 200},
-		"an embedder's route": {srv.HandleHosts(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})), "/me", 200},
+		"the methods":                {srv, describeServer, 200},
+		"the fallback":               {srv, "/xrpc/com.example.method", 200},
+		"health":                     {srv, "/xrpc/_health", 200},
+		"the server's did.json":      {srv.WellKnown(), didDocument, 200},
+		"other well-known documents": {srv.WellKnown(), "/.well-known/other", 404},
+		"the PLC directory":          {srv.PLCDirectory(), "/" + alice.DID, 200},
+		"the TLS check":              {srv.TLSCheck(), "/anything?domain=localhost", 200},
+		"the home page":              {srv.Home(), "/", 200},
+		"the whole handler":          {srv.Handler(), "/", 200},
+		"an embedder's route":        {srv.HandleHosts(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})), "/me", 200},
 	} {
 		for _, verb := range []string{"GET", "OPTIONS", "POST"} {
 			if got := ask(c.handler, verb, "alice.test", c.path); got.Code != 404 || verb != "GET" && got.Header().Get("Access-Control-Allow-Methods") != "" {
-				t.Errorf("%s at an account, by %s: %d %s", name, verb, got.Code, got.Body)
+				t.Errorf("%s at an account's host, by %s: %d %s, want 404", name, verb, got.Code, got.Body)
 			}
 		}
 		if got := ask(c.handler, "GET", "localhost", c.path); got.Code != c.own {
-			t.Errorf("%s at the server: %d %s", name, got.Code, got.Body)
+			t.Errorf("%s at the server's host: %d %s, want %d", name, got.Code, got.Body, c.own)
 		}
 	}
 	guarded := srv.HandleHosts(http.NotFoundHandler())
 	if got := ask(guarded, "GET", "alice.test", atprotoDID); got.Code != 200 || got.Body.String() != alice.DID {
-		t.Errorf("atproto-did behind the guard: %d %s", got.Code, got.Body)
+		t.Errorf("atproto-did from HandleHosts: %d %s, want %s", got.Code, got.Body, alice.DID)
 	}
 }
 
-// TestBrowsersAreRedirected: browsers are redirected from the names of accounts to where the
-// operator says, and nowhere else.
+// TestBrowsersAreRedirected checks that browsers are redirected from the host names of accounts to
+// the page that the operator configured, and nowhere else.
 func TestBrowsersAreRedirected(t *testing.T) {
 	t.Parallel()
 	const page = "https://app.example.com/profile/{handle}?from={handle}"
@@ -295,7 +297,7 @@ func TestBrowsersAreRedirected(t *testing.T) {
 				got := s.at(host, verb, path, browser, "X-Forwarded-Host: evil.example")
 				want := strings.ReplaceAll(page, "{handle}", handle)
 				if got.status != 302 || got.header.Get("Location") != want || contains(got.body, "evil") || !contains(got.header.Get("Vary"), "Accept") {
-					t.Errorf("%s %s at %s: %d %v %s", verb, path, host, got.status, got.header, got.body)
+					t.Errorf("%s %s at %s: %d %v %s, want a redirect to %s", verb, path, host, got.status, got.header, got.body, want)
 				}
 			}
 		}
@@ -303,7 +305,7 @@ func TestBrowsersAreRedirected(t *testing.T) {
 	notFound := func(why string, got reply) {
 		t.Helper()
 		if got.status != 404 || got.header.Get("Location") != "" {
-			t.Errorf("%s: %d %v", why, got.status, got.header)
+			t.Errorf("%s: %d %v, want 404 without a Location", why, got.status, got.header)
 		}
 	}
 	for _, accept := range []string{"Accept: */*", "Accept: application/json", "Accept: text/html;q=0, */*", "Accept: text/htmlx", "X: y"} {
@@ -319,23 +321,24 @@ func TestBrowsersAreRedirected(t *testing.T) {
 		notFound(verb, s.at("alice.test", verb, "/", browser, "Content-Length: 0"))
 	}
 	if got := s.at("alice.test", "GET", atprotoDID, browser); got.status != 200 || got.body != alice.DID {
-		t.Errorf("atproto-did for a browser: %d %s", got.status, got.body)
+		t.Errorf("atproto-did for a browser: %d %s, want %s", got.status, got.body, alice.DID)
 	}
-	notFound("atproto-did of nobody", s.at("bob.test", "GET", atprotoDID, browser))
-	// The server's own names have what they have.
+	notFound("atproto-did of an unknown handle", s.at("bob.test", "GET", atprotoDID, browser))
+	// The server's own host isn't redirected.
 	if got := s.at("localhost", "GET", "/", browser); got.status != 200 {
-		t.Errorf("the home page: %d", got.status)
+		t.Errorf("the home page: %d, want 200", got.status)
 	}
-	notFound("nothing on the server", s.at("localhost", "GET", "/nothing", browser))
+	notFound("an unknown path on the server", s.at("localhost", "GET", "/nothing", browser))
 }
 
-// tlsCheck asks as Caddy does.
+// tlsCheck calls /tls-check as Caddy does.
 func (s *api) tlsCheck(domain string, headers ...string) reply {
 	s.t.Helper()
 	return s.at("127.0.0.1", "GET", "/tls-check?domain="+url.QueryEscape(domain), headers...)
 }
 
-// TestTLSCheck: a proxy may get certificates for the names at which something is served.
+// TestTLSCheck checks that /tls-check allows certificates for exactly the names at which something
+// is served.
 func TestTLSCheck(t *testing.T) {
 	t.Parallel()
 	for _, method := range []gatehouse.DIDMethod{gatehouse.DIDPLC, gatehouse.DIDWeb} {
@@ -343,9 +346,9 @@ func TestTLSCheck(t *testing.T) {
 			onEach(t, func(t *testing.T, s *api) {
 				check := func(domain string, want int, text string) {
 					t.Helper()
-					for range 2 { // the second from memory
+					for range 2 { // the second response comes from the cache
 						if got := s.tlsCheck(domain); got.status != want || !contains(got.body, text) {
-							t.Errorf("%q: %d %s; want %d %s", domain, got.status, got.body, want, text)
+							t.Errorf("tls-check for %q: %d %s, want %d %s", domain, got.status, got.body, want, text)
 						}
 					}
 				}
@@ -353,7 +356,7 @@ func TestTLSCheck(t *testing.T) {
 					`{"error":"InvalidRequest","message":"handles are not provided on this domain"}`,
 					`{"error":"InvalidRequest","message":"bad or missing domain query param"}`
 				check("localhost", 200, `{"success":true}`)
-				check("127.0.0.1", 200, `{"success":true}`) // the public URL's, in tests
+				check("127.0.0.1", 200, `{"success":true}`) // the host of the test server's PublicURL
 				check("alice.test", 404, notFound)
 				alice := s.signUp("alice.test")
 				for _, domain := range []string{"alice.test", "ALICE.test", "alice.test."} {
@@ -370,7 +373,7 @@ func TestTLSCheck(t *testing.T) {
 				}
 				for _, query := range []string{"", "?", "?domain=", "?domain=alice.test&domain=bob.test", "?Domain=alice.test", "?name=alice.test", "?domain=%zz"} {
 					if got := s.at("127.0.0.1", "GET", "/tls-check"+query); got.status != 400 || !contains(got.body, bad) {
-						t.Errorf("%q: %d %s", query, got.status, got.body)
+						t.Errorf("tls-check with the query %q: %d %s, want 400", query, got.status, got.body)
 					}
 				}
 				for verb, want := range map[string]int{"HEAD": 200, "POST": 405, "DELETE": 405} {
@@ -379,16 +382,16 @@ func TestTLSCheck(t *testing.T) {
 					}
 				}
 
-				// It follows what is served, from the first moment.
+				// The answer changes at once when an account does.
 				follows := func(when, host string, served ...bool) {
 					t.Helper()
 					found := s.at(host, "GET", atprotoDID).status == 200 || s.at(host, "GET", didDocument).status == 200
 					if got := s.tlsCheck(host); (got.status == 200) != found || got.status != 200 && got.status != 404 {
-						t.Errorf("%s, at %s something is served: %v, and tls-check says %d %s", when, host, found, got.status, got.body)
+						t.Errorf("%s: tls-check for %s: %d %s, but documents are served there: %v", when, host, got.status, got.body, found)
 					}
 					for _, want := range served {
 						if found != want {
-							t.Errorf("%s, at %s something is served: %v", when, host, found)
+							t.Errorf("%s: documents are served at %s: %v, want %v", when, host, found, want)
 						}
 					}
 				}
@@ -413,23 +416,23 @@ func TestTLSCheck(t *testing.T) {
 	}
 }
 
-// TestTLSCheckWithoutAStore: a failure isn't answered as a refusal, after which a proxy may drop a
-// certificate.
-func TestTLSCheckWithoutAStore(t *testing.T) {
+// TestTLSCheckWhenTheStoreIsClosed checks that a failure of the store is answered 503. A proxy
+// might drop its certificate if the answer looked like a refusal.
+func TestTLSCheckWhenTheStoreIsClosed(t *testing.T) {
 	t.Parallel()
 	s := newAPI(t)
 	if err := s.Store.Close(); err != nil {
 		t.Fatal(err)
 	}
 	if got := s.tlsCheck("alice.test"); got.status != 503 {
-		t.Errorf("%d %s", got.status, got.body)
+		t.Errorf("tls-check for an account: %d %s, want 503", got.status, got.body)
 	}
 	if got := s.tlsCheck("localhost"); got.status != 200 {
-		t.Errorf("of the server: %d %s", got.status, got.body)
+		t.Errorf("tls-check for the server's own name: %d %s, want 200", got.status, got.body)
 	}
 }
 
-// fewPoints allows three points of each key.
+// fewPoints is a limiter that allows three points for each key.
 type fewPoints struct {
 	ratelimit.Off
 	mu   sync.Mutex
@@ -443,9 +446,10 @@ func (f *fewPoints) Take(_ context.Context, key string, windows ...ratelimit.Win
 	return ratelimit.State{Window: windows[0], Allowed: f.used[key] <= 3}, nil
 }
 
-// TestTLSCheckIsLimitedButForTheProxy: anybody can call it, and each name costs a lookup; the proxy
-// calls it for each connection at a name without a certificate.
-func TestTLSCheckIsLimitedButForTheProxy(t *testing.T) {
+// TestTLSCheckIsLimitedExceptForTheProxy checks that /tls-check is limited by client address, since
+// anyone can call it and each name costs a lookup. The proxy itself is exempt, since it calls it
+// for each connection at a name without a certificate.
+func TestTLSCheckIsLimitedExceptForTheProxy(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		peer    string
@@ -453,21 +457,21 @@ func TestTLSCheckIsLimitedButForTheProxy(t *testing.T) {
 		header  string
 		limited bool
 	}{
-		"a stranger":                       {"203.0.113.9:1234", nil, "", true},
-		"a stranger who writes headers":    {"203.0.113.9:1234", nil, "X-Forwarded-For: 127.0.0.1", true},
-		"a stranger on the network":        {"10.0.0.7:1234", nil, "", true},
-		"a stranger by IPv6":               {"[2001:db8::1]:1234", nil, "", true},
-		"the proxy on this machine":        {"127.0.0.1:1234", nil, "", false},
-		"the same by IPv6":                 {"[::1]:1234", nil, "", false},
-		"the same, mapped":                 {"[::ffff:127.0.0.1]:1234", nil, "", false},
-		"the proxy by a Unix socket":       {"@", nil, "", false},
-		"a trusted proxy":                  {"10.0.0.7:1234", network("10.0.0.0/8"), "", false},
-		"a stranger through that":          {"10.0.0.7:1234", network("10.0.0.0/8"), "X-Forwarded-For: 203.0.113.9", true},
-		"and as from this machine":         {"10.0.0.7:1234", network("10.0.0.0/8"), "X-Forwarded-For: 127.0.0.1", true},
-		"a stranger through one untrusted": {"127.0.0.1:1234", nil, "X-Forwarded-For: 203.0.113.9", true},
-		"and by another header":            {"127.0.0.1:1234", nil, "X-Real-Ip: 203.0.113.9", true},
-		"and by the standard's":            {"127.0.0.1:1234", nil, "Forwarded: for=203.0.113.9", true},
-		"and by an empty one":              {"127.0.0.1:1234", nil, "X-Forwarded-For:", true},
+		"a stranger":                             {"203.0.113.9:1234", nil, "", true},
+		"a stranger with a forged header":        {"203.0.113.9:1234", nil, "X-Forwarded-For: 127.0.0.1", true},
+		"a stranger on a private network":        {"10.0.0.7:1234", nil, "", true},
+		"a stranger by IPv6":                     {"[2001:db8::1]:1234", nil, "", true},
+		"a proxy on this machine":                {"127.0.0.1:1234", nil, "", false},
+		"a proxy on this machine by IPv6":        {"[::1]:1234", nil, "", false},
+		"a proxy on this machine by mapped IPv4": {"[::ffff:127.0.0.1]:1234", nil, "", false},
+		"a proxy by a Unix socket":               {"@", nil, "", false},
+		"a trusted proxy":                        {"10.0.0.7:1234", network("10.0.0.0/8"), "", false},
+		"a stranger through a trusted proxy":     {"10.0.0.7:1234", network("10.0.0.0/8"), "X-Forwarded-For: 203.0.113.9", true},
+		"a trusted proxy forwarding loopback":    {"10.0.0.7:1234", network("10.0.0.0/8"), "X-Forwarded-For: 127.0.0.1", true},
+		"an untrusted local proxy":               {"127.0.0.1:1234", nil, "X-Forwarded-For: 203.0.113.9", true},
+		"an untrusted local proxy, X-Real-Ip":    {"127.0.0.1:1234", nil, "X-Real-Ip: 203.0.113.9", true},
+		"an untrusted local proxy, Forwarded":    {"127.0.0.1:1234", nil, "Forwarded: for=203.0.113.9", true},
+		"an untrusted local proxy, empty header": {"127.0.0.1:1234", nil, "X-Forwarded-For:", true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newAPI(t, config(func(cfg *gatehouse.Config) {
@@ -485,15 +489,15 @@ func TestTLSCheckIsLimitedButForTheProxy(t *testing.T) {
 			for i := range 10 {
 				got := s.tlsCheck(fmt.Sprintf("nobody%d.test", i), headers...)
 				if limited := c.limited && i >= 3; (got.status == 429) != limited || !limited && got.status != 404 {
-					t.Errorf("question %d: %d %s", i, got.status, got.body)
+					t.Errorf("call %d: %d %s, want 429: %v, otherwise 404", i, got.status, got.body, limited)
 				}
 			}
 		})
 	}
 }
 
-// TestTLSCheckIsRemembered: a flood of connections at one name costs one look at the store.
-func TestTLSCheckIsRemembered(t *testing.T) {
+// TestTLSCheckIsCached checks that many connections at one name cause few reads of the store.
+func TestTLSCheckIsCached(t *testing.T) {
 	t.Parallel()
 	for _, b := range backends {
 		t.Run(b.name, func(t *testing.T) {
@@ -507,19 +511,19 @@ func TestTLSCheckIsRemembered(t *testing.T) {
 				for range 50 {
 					s.tlsCheck(domain)
 				}
-				// By handle and by DID, and once more when the background work has changed something: the
-				// clock stands still.
+				// A lookup reads the store by handle and by DID. It is repeated only if background
+				// work changes something, since the clock stands still.
 				if n := store.count("one of accounts") - before; n > 10 {
-					t.Errorf("%s: the store was asked %d times", domain, n)
+					t.Errorf("50 calls for %s read the accounts %d times, want at most 10", domain, n)
 				}
 			}
 		})
 	}
 }
 
-// TestTheDirectoryHasNothingButDIDs: at the root and below /plc/ the directory answers only for
-// DIDs.
-func TestTheDirectoryHasNothingButDIDs(t *testing.T) {
+// TestPLCDirectoryServesOnlyDIDs checks that the local PLC directory answers only for DIDs, both at
+// the root and below /plc/.
+func TestPLCDirectoryServesOnlyDIDs(t *testing.T) {
 	t.Parallel()
 	s := newAPI(t)
 	alice := s.signUp("alice.test")
@@ -552,20 +556,21 @@ func TestTheDirectoryHasNothingButDIDs(t *testing.T) {
 		}
 	}
 	if got := s.at("127.0.0.1", "POST", "/"+alice.DID, "Content-Length: 0"); got.status != 404 {
-		t.Errorf("an operation outside of /plc/: %d %s", got.status, got.body)
+		t.Errorf("an operation outside of /plc/: %d %s, want 404", got.status, got.body)
 	}
-	// Without a local directory there is none.
+	// A server with a remote directory serves none.
 	type remote struct{ did.Directory }
 	elsewhere := newAPI(t, config(func(c *gatehouse.Config) { c.DIDs.Directory = remote{s.Gatehouse.Directory} }))
 	for _, path := range []string{"/" + alice.DID, "/plc/" + alice.DID} {
 		if got := elsewhere.at("127.0.0.1", "GET", path); got.status != 404 || contains(got.body, alice.DID) {
-			t.Errorf("%s of a server without a directory: %d %s", path, got.status, got.body)
+			t.Errorf("%s of a server without a local directory: %d %s, want 404", path, got.status, got.body)
 		}
 	}
 }
 
-// TestTheServersPage: the home page tells a person what the server is.
-func TestTheServersPage(t *testing.T) {
+// TestHomePage checks that the home page describes the server, escapes what is configured, and
+// can't run scripts.
+func TestHomePage(t *testing.T) {
 	t.Parallel()
 	configured := config(func(c *gatehouse.Config) {
 		c.ServiceName, c.Description.ContactEmail = `Alice & <script>alert("x")</script> "Co"`, `"><b>@example.com`
@@ -582,11 +587,11 @@ func TestTheServersPage(t *testing.T) {
 		`href="https://example.com/privacy?a=%22b%22&amp;c"`, `href="mailto:`,
 	} {
 		if !contains(got.body, text) {
-			t.Errorf("there is no %s in %s", text, got.body)
+			t.Errorf("the home page has no %s: %s", text, got.body)
 		}
 	}
 	if contains(got.body, "<script") || contains(got.body, "<b>") || contains(got.body, gatehouse.Version) {
-		t.Errorf("the page has what it shouldn't: %s", got.body)
+		t.Errorf("the home page has unescaped text or the version: %s", got.body)
 	}
 	_, style, _ := strings.Cut(got.body, "<style>")
 	style, _, _ = strings.Cut(style, "</style>")
@@ -609,16 +614,17 @@ func TestTheServersPage(t *testing.T) {
 		t.Errorf("robots.txt: %d %v %s", robots.status, robots.header, robots.body)
 	}
 
-	// With the version, if that is wanted; and what isn't configured isn't there.
+	// The version is shown only on request, and links only if they are configured.
 	s = newAPI(t, config(func(c *gatehouse.Config) { c.Description.ShowVersion = true }))
 	got = s.at("localhost", "GET", "/")
 	if !contains(got.body, "Gatehouse "+gatehouse.Version, "<h1>Test Server</h1>") || contains(got.body, "mailto:") || contains(got.body, "Privacy") || contains(got.body, `href=""`) {
-		t.Errorf("without links, with a version: %s", got.body)
+		t.Errorf("the home page without links and with the version: %s", got.body)
 	}
 }
 
-// TestHandlerWithoutTheTestServer: a program that serves only Handler is a whole server.
-func TestHandlerWithoutTheTestServer(t *testing.T) {
+// TestHandlerServesEverything checks that a program that serves nothing but Server.Handler is a
+// complete server.
+func TestHandlerServesEverything(t *testing.T) {
 	t.Parallel()
 	store := memory.New()
 	defer store.Close()

@@ -32,7 +32,7 @@ import (
 	"github.com/gatehouse-at/gatehouse/xrpc"
 )
 
-// audited reports whether the audit log has an action on a subject.
+// audited reports whether the audit log has a successful action of the admin on a subject.
 func (s *api) audited(t *testing.T, subject, action string) bool {
 	t.Helper()
 	page, err := s.Gatehouse.Audit.List(t.Context(), subject, "", 500)
@@ -44,9 +44,10 @@ func (s *api) audited(t *testing.T, subject, action string) bool {
 	})
 }
 
-// TestTheAuditLogHasAllThatWasDoneToAnAccount, by whatever name the admin knew it, and with however
-// many others.
-func TestTheAuditLogHasAllThatWasDoneToAnAccount(t *testing.T) {
+// TestAuditLogRecordsEveryActionOnAnAccount checks that every admin action on an account is in the
+// audit log under the account's DID, also if the admin named the account by its handle, or named
+// many accounts at once.
+func TestAuditLogRecordsEveryActionOnAnAccount(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, s *api) {
 		alice := s.signUp("alice.test")
@@ -61,13 +62,13 @@ func TestTheAuditLogHasAllThatWasDoneToAnAccount(t *testing.T) {
 		} {
 			s.do(admin, method, input).ok()
 			if !s.audited(t, alice.DID, method) {
-				t.Errorf("%s with %v isn't in the log of the account", method, input)
+				t.Errorf("the audit log of the account has no %s with %v", method, input)
 			}
 		}
 
-		// One entry for each of many.
+		// An action on many subjects has an entry for each.
 		dids := []string{alice.DID, s.signUp("bob.test").DID}
-		for i := range 40 { // more than an entry holds
+		for i := range 40 { // more subjects than one entry can hold
 			dids = append(dids, fmt.Sprintf("did:web:account-%d.example.com", i))
 		}
 		made := s.do(admin, "server.createInviteCodes", object{"codeCount": 1, "useCount": 1, "forAccounts": dids}).ok()["codes"].([]any)
@@ -79,25 +80,26 @@ func TestTheAuditLogHasAllThatWasDoneToAnAccount(t *testing.T) {
 		for _, did := range dids {
 			for _, method := range []string{"server.createInviteCodes", "admin.disableInviteCodes"} {
 				if !s.audited(t, did, method) {
-					t.Errorf("%s isn't in the log of %s", method, did)
+					t.Errorf("the audit log of %s has no %s", did, method)
 				}
 			}
 		}
 		for _, code := range codes {
 			if !s.audited(t, code, "admin.disableInviteCodes") {
-				t.Errorf("disableInviteCodes isn't in the log of the code %s", code)
+				t.Errorf("the audit log of the code %s has no disableInviteCodes", code)
 			}
 		}
 		s.do(admin, "admin.deleteAccount", object{"did": alice.DID}).ok()
 		if !s.audited(t, alice.DID, "admin.deleteAccount") {
-			t.Error("deleteAccount isn't in the log of the account")
+			t.Error("the audit log of the account has no deleteAccount")
 		}
 	})
 }
 
-// TestOneRuleForTheDocumentsOfHostedDIDs: while there is the account its document is served, in
-// both places, whatever became of the account; and its handle doesn't resolve unless it is active.
-func TestOneRuleForTheDocumentsOfHostedDIDs(t *testing.T) {
+// TestHostedDIDDocumentsAreServedConsistently checks that resolveDid and did.json serve the
+// document of a hosted did:web as long as its account exists, whatever its status, and that
+// resolveHandle and atproto-did resolve the handle unless the account is taken down or deleted.
+func TestHostedDIDDocumentsAreServedConsistently(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, s *api) {
 		alice := s.signUp("alice.test")
@@ -106,18 +108,18 @@ func TestOneRuleForTheDocumentsOfHostedDIDs(t *testing.T) {
 			resolved := s.do(nobody, "identity.resolveDid", object{"did": alice.DID})
 			status, body := s.get("alice.test", "/.well-known/did.json")
 			if (resolved.status == 200) != document || (status == 200) != document {
-				t.Errorf("%s, resolveDid: %d %s, did.json: %d %s", when, resolved.status, resolved.body, status, body)
+				t.Errorf("%s: resolveDid %d %s, did.json %d %s; want the document in both: %v", when, resolved.status, resolved.body, status, body, document)
 			}
 			if document && status == 200 {
 				var served object
 				if err := json.Unmarshal([]byte(body), &served); err != nil || fmt.Sprint(served) != fmt.Sprint(resolved.object["didDoc"]) {
-					t.Errorf("%s, resolveDid: %s, did.json: %s", when, resolved.body, body)
+					t.Errorf("%s: resolveDid %s, did.json %s; want the same document", when, resolved.body, body)
 				}
 			}
 			found := s.do(nobody, "identity.resolveHandle", object{"handle": "alice.test"}).status == 200
 			well, _ := s.get("alice.test", "/.well-known/atproto-did")
 			if found != handle || (well == 200) != handle {
-				t.Errorf("%s, resolveHandle found it: %v, atproto-did: %d", when, found, well)
+				t.Errorf("%s: resolveHandle found the handle: %v, atproto-did: %d; want the handle resolved by both: %v", when, found, well, handle)
 			}
 		}
 		agree("active", true, true)
@@ -137,9 +139,10 @@ func TestOneRuleForTheDocumentsOfHostedDIDs(t *testing.T) {
 	}, config(func(c *gatehouse.Config) { c.DIDs.Method = gatehouse.DIDWeb }))
 }
 
-// TestAProxyThatIsNotTrustedIsWarnedAbout: behind it all visitors count as one, and the first who
-// fails too often locks everybody out.
-func TestAProxyThatIsNotTrustedIsWarnedAbout(t *testing.T) {
+// TestUntrustedProxiesAreWarnedAbout checks that the server warns once about a proxy that isn't in
+// TrustedProxies. Behind such a proxy all visitors share one address, so that one of them who fails
+// too often locks out all others.
+func TestUntrustedProxiesAreWarnedAbout(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		peer, forwarded string
@@ -149,10 +152,10 @@ func TestAProxyThatIsNotTrustedIsWarnedAbout(t *testing.T) {
 		"a private peer":                  {"10.0.0.7:1234", theThiefs, nil, 1},
 		"a private peer by IPv6":          {"[fd00::7]:1234", theThiefs, nil, 1},
 		"loopback":                        {"127.0.0.1:1234", theThiefs, nil, 1},
-		"another peer than the one":       {"10.0.0.7:1234", theThiefs, network("10.0.0.8/32"), 1},
-		"a peer that is trusted":          {"10.0.0.7:1234", theThiefs, network("10.0.0.0/8"), 0},
+		"another peer than the trusted":   {"10.0.0.7:1234", theThiefs, network("10.0.0.8/32"), 1},
+		"a trusted peer":                  {"10.0.0.7:1234", theThiefs, network("10.0.0.0/8"), 0},
 		"a peer that forwards for nobody": {"10.0.0.7:1234", "", nil, 0},
-		"a visitor who writes it himself": {"203.0.113.9:1234", theThiefs, nil, 0},
+		"a visitor with a forged header":  {"203.0.113.9:1234", theThiefs, nil, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var log logbook
@@ -183,8 +186,8 @@ func TestAProxyThatIsNotTrustedIsWarnedAbout(t *testing.T) {
 	}
 }
 
-// TestLookalikeHandles: a label of punycode is shown as other letters, which can be made to look
-// like somebody else's name.
+// TestLookalikeHandles checks that handles with a punycode label are refused, since they may be
+// shown in letters that look like somebody else's handle.
 func TestLookalikeHandles(t *testing.T) {
 	t.Parallel()
 	s := newAPI(t)
@@ -198,13 +201,14 @@ func TestLookalikeHandles(t *testing.T) {
 			t.Errorf("checkHandleAvailability of %s: %s", handle, available.body)
 		}
 	}
-	// Admins may, as with other names that aren't for everybody.
+	// Admins may assign them, like other names that aren't open to everybody.
 	s.do(admin, "admin.updateAccountHandle", object{"did": alice.DID, "handle": "xn--80ak6aa92e.test"}).ok()
 }
 
-// TestEveryWrongLoginCostsTheSame asks a server whose hasher notes the work that it is asked for.
-// Whether or not there is an account, and whatever its own hash costs, a wrong login costs what the
-// dearest hash in use does, also after new hashes have become dearer, or cheaper.
+// TestEveryWrongLoginCostsTheSame logs in to a server with a hasher that records the cost of each
+// hash. A wrong login has to cost as much as the most expensive hash in use, whether or not the
+// account exists and whatever the account's own hash costs, also after the cost of new hashes was
+// raised or lowered.
 func TestEveryWrongLoginCostsTheSame(t *testing.T) {
 	t.Parallel()
 	for _, b := range backends {
@@ -239,12 +243,12 @@ func TestEveryWrongLoginCostsTheSame(t *testing.T) {
 			}
 			cost := func(want int64) {
 				t.Helper()
-				clock.Advance(2 * time.Minute) // the dearest is remembered for one
+				clock.Advance(2 * time.Minute) // the highest cost is cached for one minute
 				for _, who := range []string{"cheap.test", "cheap@example.com", "dear.test", "nobody.test", "nobody@example.com"} {
 					hasher.Asked = -1
 					status := post("createSession", object{"identifier": who, "password": "wrong"})
 					if status != 401 || hasher.Asked != want {
-						t.Errorf("a wrong password of %s: %d, for the work of %d, want %d", who, status, hasher.Asked, want)
+						t.Errorf("a login as %s with a wrong password: %d at a cost of %d, want 401 at a cost of %d", who, status, hasher.Asked, want)
 					}
 				}
 			}
@@ -259,7 +263,7 @@ func TestEveryWrongLoginCostsTheSame(t *testing.T) {
 	}
 }
 
-// serveWith serves the methods with another hasher than Gatehouse's own.
+// serveWith starts a server with a password hasher and a clock, and returns its URL.
 func serveWith(t *testing.T, store storage.Store, hasher accounts.PasswordHasher, now func() time.Time) string {
 	t.Helper()
 	ctx := t.Context()

@@ -23,7 +23,7 @@ func TestLifeOfAnAccount(t *testing.T) {
 		// An admin invites alice.
 		code := s.newCode(1)
 		if !regexp.MustCompile(`^localhost-[a-z2-7]{5}-[a-z2-7]{5}$`).MatchString(code) {
-			t.Errorf("the invite code is %q", code)
+			t.Errorf("the invite code is %q, want the form localhost-xxxxx-xxxxx", code)
 		}
 		signUp := object{"handle": "Alice.Test", "email": "Alice@Example.com", "password": "password-alice"}
 		s.do(nobody, "server.createAccount", signUp).refused(400, "InvalidInviteCode", "No invite code provided")
@@ -34,7 +34,7 @@ func TestLifeOfAnAccount(t *testing.T) {
 			t.Errorf("createAccount: %s", created.body)
 		}
 
-		// She logs in, in every way.
+		// Alice logs in with each of her identifiers.
 		for _, identifier := range []string{"alice.test", "ALICE.test", "alice@example.com", "ALICE@EXAMPLE.COM", did} {
 			out := s.login(identifier, "password-alice").ok()
 			if out["did"] != did || out["handle"] != "alice.test" || out["email"] != "alice@example.com" ||
@@ -43,22 +43,22 @@ func TestLifeOfAnAccount(t *testing.T) {
 			}
 			doc, _ := out["didDoc"].(object)
 			if doc["id"] != did {
-				t.Errorf("the DID document is %v", out["didDoc"])
+				t.Errorf("createSession as %s: the DID document is %v, want the one of %s", identifier, out["didDoc"], did)
 			}
 		}
 		wrong, unknown := s.login("alice.test", "nonsense"), s.login("mallory.test", "nonsense")
 		wrong.refused(401, "AuthenticationRequired", "Invalid identifier or password")
 		if string(wrong.body) != string(unknown.body) || wrong.status != unknown.status {
-			t.Errorf("a wrong password is answered %s, an unknown account %s", wrong.body, unknown.body)
+			t.Errorf("a wrong password is answered %s, an unknown account %s; want the same answer", wrong.body, unknown.body)
 		}
 
-		// She refreshes; the old token goes on for a while, to the same successor.
+		// She refreshes. Within a grace period, the used token returns the same successor.
 		session := s.login("alice.test", "password-alice")
 		first := session.text("refreshJwt")
 		refreshed := s.do(bearer(first), "server.refreshSession", nil)
 		again := s.do(bearer(first), "server.refreshSession", nil)
 		if jti(t, refreshed.text("refreshJwt")) != jti(t, again.text("refreshJwt")) {
-			t.Error("one token has two successors")
+			t.Error("a refresh token that was used twice has two successors, want one")
 		}
 		access := refreshed.text("accessJwt")
 		got := s.do(bearer(access), "server.getSession", nil)
@@ -66,12 +66,12 @@ func TestLifeOfAnAccount(t *testing.T) {
 			t.Errorf("getSession: %s", got.body)
 		}
 		if got.header.Get("Cache-Control") != "private" || !slices.Contains(got.header.Values("Vary"), "Authorization") {
-			t.Errorf("getSession may be cached: %v", got.header)
+			t.Errorf("shared caches may store the answer of getSession: %v", got.header)
 		}
 		s.Clock.Advance(2*time.Hour + time.Second)
 		s.do(bearer(access), "server.getSession", nil).refused(400, "ExpiredToken", "Token has expired")
 
-		// An app password may less.
+		// An app password has fewer permissions.
 		access = s.login("alice.test", "password-alice").text("accessJwt")
 		made := s.do(bearer(access), "server.createAppPassword", object{"name": "phone app"})
 		appPassword := made.text("password")
@@ -82,11 +82,11 @@ func TestLifeOfAnAccount(t *testing.T) {
 		s.do(bearer(access), "server.createAppPassword", object{"name": "mail", "privileged": true}).ok()
 		app := s.login("alice.test", appPassword)
 		if app.ok()["email"] != nil {
-			t.Errorf("an app password sees the e-mail address: %s", app.body)
+			t.Errorf("createSession with an app password returns the e-mail address: %s", app.body)
 		}
 		appAccess := app.text("accessJwt")
 		if got := s.do(bearer(appAccess), "server.getSession", nil).ok(); got["did"] != did || got["email"] != nil {
-			t.Errorf("getSession of an app password: %v", got)
+			t.Errorf("getSession with an app password: %v, want no e-mail address", got)
 		}
 		s.do(bearer(appAccess), "server.createAppPassword", object{"name": "more"}).refused(400, "InvalidToken", "Bad token scope")
 		appRefreshed := s.do(bearer(app.text("refreshJwt")), "server.refreshSession", nil).text("accessJwt")
@@ -107,12 +107,12 @@ func TestLifeOfAnAccount(t *testing.T) {
 		s.do(bearer(out.text("accessJwt")), "server.getSession", nil).refused(400, "ExpiredToken", "Token has been revoked")
 		s.do(bearer(out.text("refreshJwt")), "server.refreshSession", nil).refused(400, "ExpiredToken", "Token has been revoked")
 
-		// She forgets her password.
+		// She has forgotten her password and resets it.
 		s.do(nobody, "server.requestPasswordReset", object{"email": "nobody@example.com"}).ok()
 		s.do(nobody, "server.requestPasswordReset", object{"email": "ALICE@example.com"}).ok()
 		reset := s.Mail.Code("alice@example.com")
 		if !regexp.MustCompile(`^[A-Z2-7]{5}-[A-Z2-7]{5}$`).MatchString(reset) {
-			t.Errorf("the code is %q", reset)
+			t.Errorf("the reset code is %q, want the form XXXXX-XXXXX", reset)
 		}
 		s.do(nobody, "server.resetPassword", object{"token": strings.ToLower(reset), "password": "new password"}).ok()
 		s.do(nobody, "server.resetPassword", object{"token": reset, "password": "another password"}).refused(400, "InvalidToken", "Token is invalid")
@@ -120,7 +120,7 @@ func TestLifeOfAnAccount(t *testing.T) {
 		s.login("alice.test", "password-alice").refused(401, "AuthenticationRequired")
 		access = s.login("alice.test", "new password").text("accessJwt")
 
-		// She goes.
+		// She deletes her account.
 		s.do(bearer(access), "server.requestAccountDelete", nil).ok()
 		farewell := object{"did": did, "password": "wrong", "token": s.Mail.Code("alice@example.com")}
 		s.do(nobody, "server.deleteAccount", farewell).refused(401, "AuthenticationRequired", "Invalid did or password")
@@ -130,16 +130,16 @@ func TestLifeOfAnAccount(t *testing.T) {
 		s.login("alice.test", "new password").refused(401, "AuthenticationRequired")
 		s.do(nobody, "server.deleteAccount", farewell).refused(401, "AuthenticationRequired")
 
-		// Her handle and address are free again, and the code that she came with stays used.
+		// Her handle and address are free again, but her invite code stays used.
 		s.do(nobody, "server.createAccount", signUp).refused(400, "InvalidInviteCode", "Provided invite code not available")
 		signUp["inviteCode"] = s.newCode(1)
 		if again := s.do(nobody, "server.createAccount", signUp).text("did"); again == did {
-			t.Error("a new account has the old DID")
+			t.Error("the new account has the DID of the deleted one")
 		}
 	}, config(func(c *gatehouse.Config) { c.SignUp.Mode = gatehouse.SignUpInvites; c.Passwords.MinLength = 8 }))
 }
 
-// jti returns the id of a token.
+// jti returns the ID of a token, its claim jti.
 func jti(t testing.TB, token string) string {
 	t.Helper()
 	var c struct {
@@ -162,29 +162,29 @@ func TestInviteCodesOfAccounts(t *testing.T) {
 			return s.do(bearer(access), "server.getAccountInviteCodes", params).ok()["codes"].([]any)
 		}
 		if got := list(nil); len(got) != 0 {
-			t.Errorf("a new account has codes: %v", got)
+			t.Errorf("a new account has invite codes: %v", got)
 		}
-		// Gifts of the admin don't count.
+		// Codes given by the admin don't count as earned.
 		gift := s.do(admin, "server.createInviteCodes", object{"codeCount": 2, "useCount": 3, "forAccounts": []string{alice.DID}}).ok()
 		if codes := gift["codes"].([]any); len(codes) != 1 || len(codes[0].(object)["codes"].([]any)) != 2 {
 			t.Errorf("createInviteCodes: %v", gift)
 		}
 		s.Clock.Advance(2*week + time.Hour)
 		if got := list(object{"createAvailable": false}); len(got) != 2 {
-			t.Errorf("%d codes without earning, want the 2 gifts", len(got))
+			t.Errorf("%d codes without createAvailable, want the admin's 2", len(got))
 		}
 		got := list(nil)
 		if len(got) != 4 {
-			t.Fatalf("%d codes after two weeks, want 2 gifts and 2 earned", len(got))
+			t.Fatalf("%d codes after two weeks, want the admin's 2 and 2 earned", len(got))
 		}
 		earned := got[3].(object)
 		if earned["createdBy"] != alice.DID || earned["forAccount"] != alice.DID || earned["available"] != 1.0 {
-			t.Errorf("earned: %v", earned)
+			t.Errorf("the earned code: %v", earned)
 		}
 		bob := s.signUp("bob.test", object{"inviteCode": earned["code"]})
 		carol := s.signUp("carol.test", object{"inviteCode": got[0].(object)["code"]})
 		if got := list(object{"includeUsed": false}); len(got) != 3 {
-			t.Errorf("%d codes that can be used, want 3", len(got))
+			t.Errorf("%d usable codes, want 3", len(got))
 		}
 		for _, c := range list(nil) {
 			c := c.(object)
@@ -192,11 +192,11 @@ func TestInviteCodesOfAccounts(t *testing.T) {
 			switch c["code"] {
 			case earned["code"]:
 				if len(uses) != 1 || uses[0].(object)["usedBy"] != bob.DID {
-					t.Errorf("bob's code: %v", c)
+					t.Errorf("the code that bob used: %v", c)
 				}
 			case got[0].(object)["code"]:
 				if len(uses) != 1 || uses[0].(object)["usedBy"] != carol.DID {
-					t.Errorf("carol's code: %v", c)
+					t.Errorf("the code that carol used: %v", c)
 				}
 			default:
 				if len(uses) != 0 {
@@ -204,13 +204,13 @@ func TestInviteCodesOfAccounts(t *testing.T) {
 				}
 			}
 		}
-		// No more than five unused at a time.
+		// An account can have at most five unused earned codes.
 		s.Clock.Advance(20 * week)
 		if got := list(object{"includeUsed": false}); len(got) != 2+5 {
-			t.Errorf("%d codes after a long time, want 2 gifts and 5 earned", len(got))
+			t.Errorf("%d usable codes after 20 weeks, want the admin's 2 and 5 earned", len(got))
 		}
 		if got := list(nil); len(got) != 2+5+1 {
-			t.Errorf("%d codes in all, want 8", len(got))
+			t.Errorf("%d codes in all, want the usable 7 and the 1 used up", len(got))
 		}
 	}, config(func(c *gatehouse.Config) { c.SignUp.Mode, c.SignUp.InviteInterval = gatehouse.SignUpInvites, week }))
 }
