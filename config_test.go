@@ -227,7 +227,7 @@ func TestNobodyIsNamedLikeTheServer(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := srv.Accounts.UpdateHandle(ctx, a.DID, "lobby.test", true); !errors.Is(err, handle.ErrNotAvailable) {
+		if err := srv.Accounts.Identity().UpdateHandle(ctx, a.DID, "lobby.test", true); !errors.Is(err, handle.ErrNotAvailable) {
 			t.Errorf("%s: a handle change to lobby.test: %v", method, err)
 		}
 	}

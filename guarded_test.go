@@ -99,10 +99,10 @@ func TestWhatAResetDoesToAppPasswords(t *testing.T) {
 			t.Fatal(err)
 		}
 		if c.confirmed {
-			if err := s.Gatehouse.Accounts.RequestEmailConfirmation(ctx, id); err != nil {
+			if err := s.Gatehouse.Accounts.Emails().RequestConfirmation(ctx, id); err != nil {
 				t.Fatal(err)
 			}
-			if err := s.Gatehouse.Accounts.ConfirmEmail(ctx, id, alice.Email, s.Mail.Code(alice.Email)); err != nil {
+			if err := s.Gatehouse.Accounts.Emails().Confirm(ctx, id, alice.Email, s.Mail.Code(alice.Email)); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -54,8 +54,8 @@ func TestNamesHaveOneForm(t *testing.T) {
 		{"pds.example.com", "https://PDS.München.com", "did:web:pds.example.com", "https://pds.xn--mnchen-3ya.com"},
 	} {
 		srv, log := named(t, c.hostname, c.publicURL, ".example.com")
-		if srv.ServiceDID() != c.did || srv.Accounts.Endpoint() != c.endpoint {
-			t.Errorf("%q, %q: %s, %s; want %s, %s", c.hostname, c.publicURL, srv.ServiceDID(), srv.Accounts.Endpoint(), c.did, c.endpoint)
+		if srv.ServiceDID() != c.did || srv.Accounts.PublicURL() != c.endpoint {
+			t.Errorf("%q, %q: %s, %s; want %s, %s", c.hostname, c.publicURL, srv.ServiceDID(), srv.Accounts.PublicURL(), c.did, c.endpoint)
 		}
 		if strings.Contains(log, "is public") {
 			t.Errorf("%q, %q: %s", c.hostname, c.publicURL, log)

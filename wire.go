@@ -79,7 +79,7 @@ func (s *Server) wire(ctx context.Context) error {
 		MinPasswordLength: cfg.Passwords.MinLength,
 		NoPasswords:       cfg.SignIn.NoAccountPasswords,
 		ServiceName:       cfg.ServiceName,
-		Endpoint:          cfg.PublicURL,
+		PublicURL:         cfg.PublicURL,
 		DIDs:              registrar,
 		Resolver:          resolver,
 		Keys:              keyStore,
@@ -141,7 +141,7 @@ func (s *Server) wire(ctx context.Context) error {
 		TrustedProxies:  cfg.Limits.TrustedProxies,
 		Fallback:        cfg.Fallback,
 		LeaveToFallback: cfg.LeaveToFallback,
-		Health:          s.health,
+		Health:          func(ctx context.Context) error { return storage.Ping(ctx, s.store) },
 		Version:         Version,
 		Logger:          cfg.Logger,
 		Now:             cfg.Now,
@@ -290,16 +290,6 @@ func (s *Server) rotationKey(ctx context.Context) (did.Signer, error) {
 		return nil, errors.New("the stored key plc-rotation-key is damaged")
 	}
 	return key, nil
-}
-
-// health reads from the store.
-func (s *Server) health(ctx context.Context) error {
-	return s.store.View(ctx, func(tx storage.Tx) error {
-		for _, err := range tx.Scan(secrets.Tables()[0].Table().Name, storage.Range{Limit: 1}) {
-			return err
-		}
-		return nil
-	})
 }
 
 // limiter returns the configured limiter.

@@ -49,27 +49,27 @@ func TestAStolenSessionDoesNotVouchForAnAddress(t *testing.T) {
 	}
 	confirmAddress := func(label string) {
 		t.Helper()
-		must(s.Accounts.RequestEmailConfirmation(ctx, alice))
-		must(s.Accounts.ConfirmEmail(ctx, alice, label+"@example.com", s.Code(label)))
+		must(s.Accounts.Emails().RequestConfirmation(ctx, alice))
+		must(s.Accounts.Emails().Confirm(ctx, alice, label+"@example.com", s.Code(label)))
 	}
 	useless := func(label string) {
 		t.Helper()
-		if err := s.Accounts.RequestPLCSignature(ctx, alice); !errors.Is(err, accounts.ErrInvalidRequest) {
+		if err := s.Accounts.Identity().RequestPLCSignature(ctx, alice); !errors.Is(err, accounts.ErrInvalidRequest) {
 			t.Errorf("%s: a code for PLC operations: %v", label, err)
 		}
-		if _, err := s.Accounts.SignPLCOperation(ctx, alice, "AAAAA-AAAAA", func(*did.Operation) {}); !errors.Is(err, accounts.ErrInvalidRequest) {
+		if _, err := s.Accounts.Identity().SignPLCOperation(ctx, alice, "AAAAA-AAAAA", func(*did.Operation) {}); !errors.Is(err, accounts.ErrInvalidRequest) {
 			t.Errorf("%s: a PLC operation: %v", label, err)
 		}
-		if err := s.Accounts.UpdateEmail(ctx, alice, accounts.EmailUpdate{Address: label + "@example.com", Factor: accounts.EnableFactor}); !errors.Is(err, accounts.ErrInvalidRequest) {
+		if err := s.Accounts.Emails().Update(ctx, alice, accounts.EmailUpdate{Address: label + "@example.com", Factor: accounts.EnableFactor}); !errors.Is(err, accounts.ErrInvalidRequest) {
 			t.Errorf("%s: a second factor, which would lock the owner out: %v", label, err)
 		}
 	}
-	must(s.Accounts.UpdateEmail(ctx, alice, accounts.EmailUpdate{Address: "thief1@example.com"}))
+	must(s.Accounts.Emails().Update(ctx, alice, accounts.EmailUpdate{Address: "thief1@example.com"}))
 	confirmAddress("thief1")
 	useless("thief1")
-	_, err := s.Accounts.RequestEmailUpdate(ctx, alice)
+	_, err := s.Accounts.Emails().RequestUpdate(ctx, alice)
 	must(err)
-	must(s.Accounts.UpdateEmail(ctx, alice, accounts.EmailUpdate{Address: "thief2@example.com", Code: s.Code("thief1")}))
+	must(s.Accounts.Emails().Update(ctx, alice, accounts.EmailUpdate{Address: "thief2@example.com", Code: s.Code("thief1")}))
 	confirmAddress("thief2")
 	useless("thief2")
 	must(s.Accounts.RequestPasswordReset(ctx, "thief2@example.com"))
@@ -85,11 +85,11 @@ func TestAStolenSessionDoesNotVouchForAnAddress(t *testing.T) {
 func TestAnAddressIsTrustedAfterThreeDays(t *testing.T) {
 	s := domaintest.New(t)
 	alice := s.SignUp("alice").Account.DID
-	if err := s.Accounts.UpdateEmail(ctx, alice, accounts.EmailUpdate{Address: "alice2@example.com"}); err != nil {
+	if err := s.Accounts.Emails().Update(ctx, alice, accounts.EmailUpdate{Address: "alice2@example.com"}); err != nil {
 		t.Fatal(err)
 	}
 	s.Advance(72 * time.Hour)
-	if err := s.Accounts.RequestPLCSignature(ctx, alice); err != nil {
+	if err := s.Accounts.Identity().RequestPLCSignature(ctx, alice); err != nil {
 		t.Error(err)
 	}
 	if err := s.Accounts.RequestPasswordReset(ctx, "alice2@example.com"); err != nil {
@@ -109,7 +109,7 @@ func TestAStrangerDoesNotUseUpTheMailOfAnother(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 20 {
-		_ = s.Accounts.RequestEmailConfirmation(mallory, m.DID)
+		_ = s.Accounts.Emails().RequestConfirmation(mallory, m.DID)
 	}
 	for i := range 20 {
 		if _, _, err := s.AppPasswords.Create(mallory, m.DID, fmt.Sprint(i), false); err != nil {
@@ -171,7 +171,7 @@ func TestAnAddressIsToldAFewTimesWhateverAccountAsks(t *testing.T) {
 	told := 0
 	for _, id := range mine {
 		for range 24 {
-			if err := s.Accounts.UpdateEmail(from("203.0.113.1"), id, accounts.EmailUpdate{Address: "victim@example.com"}); errors.Is(err, accounts.ErrEmailTaken) {
+			if err := s.Accounts.Emails().Update(from("203.0.113.1"), id, accounts.EmailUpdate{Address: "victim@example.com"}); errors.Is(err, accounts.ErrEmailTaken) {
 				told++
 			}
 		}

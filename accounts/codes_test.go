@@ -33,7 +33,7 @@ func TestACodeGoesToTheAddressOfNow(t *testing.T) {
 	alice := s.SignUp("alice").Account.DID
 	change := func(label string) {
 		do := func() {
-			if err := s.Accounts.SetEmail(ctx, alice, label+"@example.com"); err != nil {
+			if err := s.Accounts.Emails().Set(ctx, alice, label+"@example.com"); err != nil {
 				t.Error(err)
 			}
 		}
@@ -157,10 +157,10 @@ func records(t *testing.T, s *domaintest.Services, table string) (n int) {
 func TestAnotherAddressVoidsAllCodes(t *testing.T) {
 	for name, change := range map[string]func(s *domaintest.Services, a *accounts.Account) error{
 		"by its owner": func(s *domaintest.Services, a *accounts.Account) error {
-			return s.Accounts.UpdateEmail(ctx, a.DID, accounts.EmailUpdate{Address: "alice2@example.com"})
+			return s.Accounts.Emails().Update(ctx, a.DID, accounts.EmailUpdate{Address: "alice2@example.com"})
 		},
 		"by an admin": func(s *domaintest.Services, a *accounts.Account) error {
-			return s.Accounts.SetEmail(ctx, a.DID, "alice2@example.com")
+			return s.Accounts.Emails().Set(ctx, a.DID, "alice2@example.com")
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -175,17 +175,17 @@ func TestAnotherAddressVoidsAllCodes(t *testing.T) {
 			}
 			reset := code(s.Accounts.RequestPasswordReset(ctx, "alice@example.com"))
 			deletion := code(s.Accounts.RequestDelete(ctx, alice.DID))
-			confirmation := code(s.Accounts.RequestEmailConfirmation(ctx, alice.DID))
-			operation := code(s.Accounts.RequestPLCSignature(ctx, alice.DID))
+			confirmation := code(s.Accounts.Emails().RequestConfirmation(ctx, alice.DID))
+			operation := code(s.Accounts.Identity().RequestPLCSignature(ctx, alice.DID))
 			if err := change(s, alice); err != nil {
 				t.Fatal(err)
 			}
 			s.Advance(72 * time.Hour) // before, an address that only a session vouches for signs nothing at all
-			_, signing := s.Accounts.SignPLCOperation(ctx, alice.DID, operation, func(*did.Operation) {})
+			_, signing := s.Accounts.Identity().SignPLCOperation(ctx, alice.DID, operation, func(*did.Operation) {})
 			for what, err := range map[string]error{
 				"reset":        s.Accounts.ResetPassword(ctx, accounts.ResetParams{Code: reset, Password: "another password"}),
 				"deletion":     s.SignIn.DeleteAccount(ctx, alice.DID, "password", deletion),
-				"confirmation": s.Accounts.ConfirmEmail(ctx, alice.DID, "alice2@example.com", confirmation),
+				"confirmation": s.Accounts.Emails().Confirm(ctx, alice.DID, "alice2@example.com", confirmation),
 				"operation":    signing,
 			} {
 				if !errors.Is(err, codes.ErrInvalid) {

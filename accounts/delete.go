@@ -77,7 +77,7 @@ func (s *Service) remove(ctx context.Context, tx storage.Tx, r *record) error {
 	if err := codes.Void(tx, r.DID); err != nil {
 		return err
 	}
-	if _, err := didChanges.DeleteAll(tx, storage.Range{Prefix: r.DID.String() + " "}); err != nil {
+	if _, err := didChanges.DeleteAll(tx, storage.Under("", r.DID.String())); err != nil {
 		return err
 	}
 	if _, err := reservedTable.DeleteAll(tx, storage.Exactly("did", r.DID.String())); err != nil {

@@ -18,7 +18,7 @@
 //
 // If the directory refuses, the first step is undone. If a hook refuses the last step, the DID is
 // changed back, or tombstoned if it was new. If the server crashes in between, or the directory
-// doesn't answer, what is stored tells [Service.Recover] what to do: it asks the directory, and
+// doesn't answer, what is stored tells [Service.Maintain] what to do: it asks the directory, and
 // finishes the change or undoes it. The file saga.go has the details.
 //
 // # Identifiers

@@ -49,14 +49,21 @@ func NormalizeEmail(address string) (string, error) {
 	return address, nil
 }
 
-// CheckEmail returns an address as [NormalizeEmail] does, if accounts may have it. It doesn't tell
+// Emails deals with the e-mail addresses of accounts, and with e-mails to their owners. Its methods
+// are safe for concurrent use.
+type Emails struct{ s *Service }
+
+// Emails returns the part of the service that deals with e-mail.
+func (s *Service) Emails() *Emails { return &Emails{s} }
+
+// Check returns an address as [NormalizeEmail] does, if accounts may have it. It doesn't tell
 // whether an account has it. Errors: [ErrInvalidEmail], those of the [EmailPolicy].
-func (s *Service) CheckEmail(ctx context.Context, address string) (string, error) {
+func (e *Emails) Check(ctx context.Context, address string) (string, error) {
 	email, err := NormalizeEmail(address)
 	if err != nil {
 		return "", err
 	}
-	if err := s.cfg.EmailPolicy(ctx, email); err != nil {
+	if err := e.s.cfg.EmailPolicy(ctx, email); err != nil {
 		return "", err
 	}
 	return email, nil

@@ -16,7 +16,7 @@ import (
 // checkEmail checks an address by its form and by the default policy.
 func checkEmail(raw string) (string, error) {
 	s := &Service{cfg: Config{EmailPolicy: DefaultEmailPolicy}}
-	return s.CheckEmail(context.Background(), raw)
+	return s.Emails().Check(context.Background(), raw)
 }
 
 func TestCheckEmailAccepts(t *testing.T) {

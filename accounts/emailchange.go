@@ -19,7 +19,7 @@ var (
 	// InvalidEmail.
 	ErrWrongEmail = errors.New("accounts: not the account's e-mail address")
 	// ErrCodeRequired is returned when a change of a confirmed address comes without the code that
-	// [Service.RequestEmailUpdate] e-mails. Clients are answered 400 TokenRequired.
+	// [Emails.RequestUpdate] e-mails. Clients are answered 400 TokenRequired.
 	ErrCodeRequired = errors.New("accounts: code required")
 )
 
@@ -43,21 +43,22 @@ func (s *Service) unvouched(a *Account) bool {
 	return a.EmailUnvouchedAt != nil && s.now().Sub(*a.EmailUnvouchedAt) < unvouchedFor
 }
 
-// RequestEmailConfirmation e-mails a code to the account's address, which proves that mail arrives
+// RequestConfirmation e-mails a code to the account's address, which proves that mail arrives
 // there. Errors: [ErrNotFound], [ErrInvalidRequest] for an account without an address,
 // [ratelimit.ErrLimited], [mail.ErrDelivery] (source: com.atproto.server.requestEmailConfirmation).
-func (s *Service) RequestEmailConfirmation(ctx context.Context, did syntax.DID) error {
-	a, err := s.Get(ctx, did)
+func (e *Emails) RequestConfirmation(ctx context.Context, did syntax.DID) error {
+	a, err := e.s.Get(ctx, did)
 	if err != nil {
 		return err
 	}
-	return s.sendCode(ctx, a, codes.ConfirmEmail)
+	return e.s.sendCode(ctx, a, codes.ConfirmEmail)
 }
 
-// ConfirmEmail confirms the account's address with the code of [Service.RequestEmailConfirmation].
+// Confirm confirms the account's address with the code of [Emails.RequestConfirmation].
 // Errors: [ErrNotFound], [ErrWrongEmail], [codes.ErrInvalid], [codes.ErrExpired] (source:
 // com.atproto.server.confirmEmail).
-func (s *Service) ConfirmEmail(ctx context.Context, did syntax.DID, email, typedCode string) error {
+func (e *Emails) Confirm(ctx context.Context, did syntax.DID, email, typedCode string) error {
+	s := e.s
 	a, err := s.Get(ctx, did)
 	if err != nil {
 		return err
@@ -87,27 +88,27 @@ func (s *Service) ConfirmEmail(ctx context.Context, did syntax.DID, email, typed
 	})
 }
 
-// RequestEmailUpdate prepares a change of the account's address. If the present address is
-// confirmed, it e-mails a code there and reports that [Service.UpdateEmail] needs it. Errors:
+// RequestUpdate prepares a change of the account's address. If the present address is
+// confirmed, it e-mails a code there and reports that [Emails.Update] needs it. Errors:
 // [ErrNotFound], [ratelimit.ErrLimited], [mail.ErrDelivery] (source:
 // com.atproto.server.requestEmailUpdate).
-func (s *Service) RequestEmailUpdate(ctx context.Context, did syntax.DID) (codeRequired bool, err error) {
-	a, err := s.Get(ctx, did)
+func (e *Emails) RequestUpdate(ctx context.Context, did syntax.DID) (codeRequired bool, err error) {
+	a, err := e.s.Get(ctx, did)
 	if err != nil {
 		return false, err
 	}
 	if a.EmailConfirmedAt == nil {
 		return false, nil
 	}
-	return true, s.sendCode(ctx, a, codes.UpdateEmail)
+	return true, e.s.sendCode(ctx, a, codes.UpdateEmail)
 }
 
-// EmailUpdate is what [Service.UpdateEmail] changes.
+// EmailUpdate is what [Emails.Update] changes.
 type EmailUpdate struct {
 	// Address is the account's new address, or the present one if only Factor is to change. It may
 	// be in any spelling that [NormalizeEmail] understands.
 	Address string
-	// Code is the code of [Service.RequestEmailUpdate], as its owner typed it. It may be empty
+	// Code is the code of [Emails.RequestUpdate], as its owner typed it. It may be empty
 	// while the present address is unconfirmed, and if the update only switches the factor on.
 	Code string
 	// Factor switches the second factor.
@@ -128,7 +129,7 @@ const (
 	DisableFactor
 )
 
-// UpdateEmail sets the account's address or its second factor. A new address is unconfirmed and no
+// Update sets the account's address or its second factor. A new address is unconfirmed and no
 // second factor. A confirmed address is only replaced, and its factor only switched off, with a
 // code; switching the factor on needs none, since it only protects the account better. Unless the
 // factor is switched on in that way, all codes of the account are voided. The owner is notified, at
@@ -137,8 +138,9 @@ const (
 // Errors: [ErrNotFound], [ErrInvalidEmail], [ErrEmailTaken], [ErrCodeRequired], [codes.ErrInvalid],
 // [codes.ErrExpired], [ErrInvalidRequest] if the address can't be a second factor,
 // [ratelimit.ErrLimited] (source: com.atproto.server.updateEmail).
-func (s *Service) UpdateEmail(ctx context.Context, did syntax.DID, u EmailUpdate) error {
-	address, err := s.CheckEmail(ctx, u.Address)
+func (e *Emails) Update(ctx context.Context, did syntax.DID, u EmailUpdate) error {
+	s := e.s
+	address, err := e.Check(ctx, u.Address)
 	if err != nil {
 		return err
 	}
@@ -230,26 +232,26 @@ func (s *Service) enableFactor(ctx context.Context, did syntax.DID, address stri
 	return c, err
 }
 
-// SetEmail gives an account another address without asking its owner, who is notified. Like every
+// Set gives an account another address without asking its owner, who is notified. Like every
 // other address it is unconfirmed at first, and all codes of the account are voided. Errors:
 // [ErrNotFound], [ErrInvalidEmail], [ErrEmailTaken] (source: com.atproto.admin.updateAccountEmail).
-func (s *Service) SetEmail(ctx context.Context, did syntax.DID, address string) error {
-	email, err := s.CheckEmail(ctx, address)
+func (e *Emails) Set(ctx context.Context, did syntax.DID, address string) error {
+	email, err := e.Check(ctx, address)
 	if err != nil {
 		return err
 	}
 	var c emailChange
-	err = s.update(ctx, func(tx storage.Tx) error {
+	err = e.s.update(ctx, func(tx storage.Tx) error {
 		r, err := get(tx, did)
 		if err != nil {
 			return err
 		}
 		const vouched = true // by an admin
-		c, err = s.setEmail(ctx, tx, r, email, KeepFactor, vouched)
+		c, err = e.s.setEmail(ctx, tx, r, email, KeepFactor, vouched)
 		return err
 	})
 	if err == nil {
-		s.tellEmailChange(c)
+		e.s.tellEmailChange(c)
 	}
 	return err
 }

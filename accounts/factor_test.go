@@ -17,13 +17,13 @@ func TestSwitchingTheFactor(t *testing.T) {
 	id := s.SignUp("alice").Account.DID
 	const keep, on, off = accounts.KeepFactor, accounts.EnableFactor, accounts.DisableFactor
 	update := func(address, code string, factor accounts.FactorChange) error {
-		return s.Accounts.UpdateEmail(ctx, id, accounts.EmailUpdate{Address: address, Code: code, Factor: factor})
+		return s.Accounts.Emails().Update(ctx, id, accounts.EmailUpdate{Address: address, Code: code, Factor: factor})
 	}
 	if err := update("alice@example.com", "", on); !errors.Is(err, accounts.ErrInvalidRequest) {
 		t.Errorf("on, with an address that isn't confirmed: %v", err)
 	}
 	confirm(t, s, "alice")
-	if err := s.Accounts.RequestPLCSignature(ctx, id); err != nil {
+	if err := s.Accounts.Identity().RequestPLCSignature(ctx, id); err != nil {
 		t.Fatal(err)
 	}
 	other := s.Code("alice")
@@ -34,7 +34,7 @@ func TestSwitchingTheFactor(t *testing.T) {
 	if err != nil || !a.EmailAuthFactor || a.EmailConfirmedAt == nil {
 		t.Errorf("after on: %+v, %v", a, err)
 	}
-	if _, err := s.Accounts.SignPLCOperation(ctx, id, other, func(op *did.Operation) { op.SetHandle("alicia.test") }); err != nil {
+	if _, err := s.Accounts.Identity().SignPLCOperation(ctx, id, other, func(op *did.Operation) { op.SetHandle("alicia.test") }); err != nil {
 		t.Errorf("a code for something else: %v", err)
 	}
 	for name, c := range map[string]struct {
@@ -51,7 +51,7 @@ func TestSwitchingTheFactor(t *testing.T) {
 			t.Errorf("%s, without a code: %v", name, err)
 		}
 	}
-	if required, err := s.Accounts.RequestEmailUpdate(ctx, id); !required || err != nil {
+	if required, err := s.Accounts.Emails().RequestUpdate(ctx, id); !required || err != nil {
 		t.Fatal(required, err)
 	}
 	if err := update("alice@example.com", s.Code("alice"), off); err != nil {
@@ -68,7 +68,7 @@ func TestATakedownDoesNotTakeTheFactorAway(t *testing.T) {
 	s := domaintest.New(t)
 	id := s.SignUp("alice").Account.DID
 	confirm(t, s, "alice")
-	if err := s.Accounts.UpdateEmail(ctx, id, accounts.EmailUpdate{Address: "alice@example.com", Factor: accounts.EnableFactor}); err != nil {
+	if err := s.Accounts.Emails().Update(ctx, id, accounts.EmailUpdate{Address: "alice@example.com", Factor: accounts.EnableFactor}); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Accounts.TakeDown(ctx, id, "case 1"); err != nil {
@@ -100,10 +100,10 @@ func confirm(t *testing.T, s *domaintest.Services, label string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Accounts.RequestEmailConfirmation(ctx, a.DID); err != nil {
+	if err := s.Accounts.Emails().RequestConfirmation(ctx, a.DID); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Accounts.ConfirmEmail(ctx, a.DID, a.Email, s.Code(label)); err != nil {
+	if err := s.Accounts.Emails().Confirm(ctx, a.DID, a.Email, s.Code(label)); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -86,9 +86,12 @@ func stickyTakedown(tx storage.Tx, id syntax.DID) (*Takedown, error) {
 	return f.Takedown, nil
 }
 
+// empty reports whether nothing is remembered of the DID.
+func (f *former) empty() bool { return f.Takedown == nil && len(f.Keys) == 0 }
+
 // putFormer stores what is remembered of a DID, or deletes the record if that is nothing.
 func putFormer(tx storage.Tx, f *former) error {
-	if f.Takedown == nil && len(f.Keys) == 0 {
+	if f.empty() {
 		return formerTable.Delete(tx, f.DID.String())
 	}
 	return formerTable.Put(tx, f)
@@ -135,24 +138,14 @@ func (s *Service) comeBack(tx storage.Tx, r *record) error {
 	return putFormer(tx, f)
 }
 
-// PurgeFormer forgets keys that accounts gave up more than 30 days ago. Call it periodically.
-func (s *Service) PurgeFormer(ctx context.Context) error {
-	const page = 500
-	for {
-		n := 0
-		err := s.store.Update(ctx, func(tx storage.Tx) error {
-			old, _, err := formerTable.Page(tx, storage.Range{Index: "until", To: storage.TimeKey(s.now()), Limit: page})
-			n = len(old)
-			for _, f := range old {
-				f.Keys = nil
-				if err == nil {
-					err = putFormer(tx, f)
-				}
-			}
-			return err
-		})
-		if err != nil || n < page {
-			return err
+// purgeFormer forgets keys that accounts stopped using more than 30 days ago.
+func (s *Service) purgeFormer(ctx context.Context) error {
+	old := storage.Range{Index: "until", To: storage.TimeKey(s.now())}
+	return formerTable.PurgeFunc(ctx, s.store, old, func(tx storage.Tx, f *former) (remove bool, err error) {
+		f.Keys = nil
+		if f.empty() {
+			return true, nil
 		}
-	}
+		return false, formerTable.Put(tx, f)
+	})
 }

@@ -56,7 +56,7 @@ func TestGuardOfASignUp(t *testing.T) {
 			if _, err := s.Accounts.Create(ctx, params("dave")); !errors.Is(err, sessions.ErrServiceAuth) {
 				t.Errorf("the proof was used by %s: %v", a.DID, err)
 			}
-			if err := s.Accounts.Recover(ctx); err != nil {
+			if err := s.Accounts.Maintain(ctx); err != nil {
 				t.Error(err)
 			}
 			page, err := s.Accounts.List(ctx, "", 10)

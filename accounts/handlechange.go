@@ -53,7 +53,8 @@ func (handleProperty) instruction(to string) string { return "set its handle to 
 // another account, and the old handle isn't held. Errors: [ErrNotFound], [handle.ErrInvalid],
 // [handle.ErrNotAvailable], [handle.ErrUnresolved], [ErrInvalidRequest], [ErrDirectory], those of
 // the policy (source: com.atproto.identity.updateHandle).
-func (s *Service) UpdateHandle(ctx context.Context, id syntax.DID, raw string, byAdmin bool) error {
+func (i *Identity) UpdateHandle(ctx context.Context, id syntax.DID, raw string, byAdmin bool) error {
+	s := i.s
 	if _, err := s.Get(ctx, id); err != nil {
 		return err
 	}

@@ -51,12 +51,12 @@ func TestHooksOfAHandleChange(t *testing.T) {
 		}
 	}
 	for _, veto = range []accounts.Kind{accounts.HandleChanging, accounts.HandleChanged} {
-		if err := s.Accounts.UpdateHandle(ctx, alice, "other.test", false); !errors.Is(err, errVeto) {
+		if err := s.Accounts.Identity().UpdateHandle(ctx, alice, "other.test", false); !errors.Is(err, errVeto) {
 			t.Errorf("with a veto of %s: %v", veto, err)
 		}
 		agree("after a veto of "+string(veto), "alice.test")
 		// Nothing keeps the handle from others, nor does a recovery pass find something to do.
-		if err := s.Accounts.Recover(ctx); err != nil {
+		if err := s.Accounts.Maintain(ctx); err != nil {
 			t.Error(err)
 		}
 		other, err := s.Accounts.Handles().Available(ctx, "other.test")
@@ -65,14 +65,14 @@ func TestHooksOfAHandleChange(t *testing.T) {
 		}
 	}
 	veto, seen = "", nil
-	if err := s.Accounts.UpdateHandle(ctx, alice, "other.test", false); err != nil {
+	if err := s.Accounts.Identity().UpdateHandle(ctx, alice, "other.test", false); err != nil {
 		t.Fatal(err)
 	}
 	agree("without a veto", "other.test")
 	if want := []accounts.Kind{accounts.HandleChanging, accounts.HandleChanged}; !slices.Equal(seen, want) {
 		t.Errorf("the hooks saw %v, want %v", seen, want)
 	}
-	if err := s.Accounts.UpdateHandle(ctx, bob, "other.test", false); !errors.Is(err, handle.ErrNotAvailable) {
+	if err := s.Accounts.Identity().UpdateHandle(ctx, bob, "other.test", false); !errors.Is(err, handle.ErrNotAvailable) {
 		t.Errorf("a taken handle: %v", err)
 	}
 }

@@ -2,6 +2,7 @@ package accounts
 
 import (
 	"context"
+	"errors"
 	"slices"
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
@@ -29,16 +30,38 @@ func (s *Service) send(ctx context.Context, did syntax.DID, m mail.Message) erro
 	return err
 }
 
+// Send mails the owner of an account a message of the server's administrators, and waits until it has
+// left. Errors: [ErrNotFound],
+// [ErrInvalidRequest] if it has no address, or the message isn't text (source:
+// com.atproto.admin.sendEmail).
+func (e *Emails) Send(ctx context.Context, did syntax.DID, subject, body string) error {
+	a, err := e.s.Get(ctx, did)
+	if err != nil {
+		return err
+	}
+	if a.Email == "" {
+		return errNoEmail
+	}
+	m, err := e.s.message(a, a.Email, mail.Notice, mail.Data{Subject: subject, Body: body})
+	if errors.Is(err, mail.ErrInvalidData) {
+		return refusal.New(ErrInvalidRequest, "subject and content must be text, the subject in one line")
+	}
+	if err != nil {
+		return err
+	}
+	return e.s.send(ctx, a.DID, m)
+}
+
 // Notify tells the owner of an account by e-mail what has happened to it, unless the account has no
 // address or the operator has muted the kind. It returns at once, and is to be called after the
 // transaction in which it happened.
-func (s *Service) Notify(ctx context.Context, id syntax.DID, kind mail.Kind, d mail.Data) {
-	a, err := s.Get(ctx, id)
+func (e *Emails) Notify(ctx context.Context, id syntax.DID, kind mail.Kind, d mail.Data) {
+	a, err := e.s.Get(ctx, id)
 	if err != nil {
-		s.cfg.Logger.WarnContext(ctx, "notice not sent", "kind", kind, "did", id, "error", err)
+		e.s.cfg.Logger.WarnContext(ctx, "notice not sent", "kind", kind, "did", id, "error", err)
 		return
 	}
-	s.notify(a, kind, d)
+	e.s.notify(a, kind, d)
 }
 
 // notify is Notify for an account that has been read already.

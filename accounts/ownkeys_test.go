@@ -45,7 +45,7 @@ func TestARevertEndsWhenTheOwnerTakesTheKeyOut(t *testing.T) {
 			dir.asked = func() error { return gone }
 			return nil
 		}
-		if err := s.Accounts.UpdateHandle(ctx, alice.DID, "alicia.test", false); !errors.Is(err, errVeto) {
+		if err := s.Accounts.Identity().UpdateHandle(ctx, alice.DID, "alicia.test", false); !errors.Is(err, errVeto) {
 			t.Fatal(err)
 		}
 		dir.submitted, dir.asked = nil, nil
@@ -55,7 +55,7 @@ func TestARevertEndsWhenTheOwnerTakesTheKeyOut(t *testing.T) {
 		if err := end(owner, alice.DID); err != nil {
 			t.Fatal(err)
 		}
-		if err := s.Accounts.Recover(ctx); err != nil {
+		if err := s.Accounts.Maintain(ctx); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 		if n := records(t, s, "did_changes"); n != 0 {
@@ -88,10 +88,10 @@ func TestAnEarlyAskLeavesNothing(t *testing.T) {
 			t.Errorf("%s: %d changes are left", what, n)
 		}
 	}
-	early("a handle", elsewhere.Accounts.UpdateHandle(ctx, alice, "alicia.test", false))
-	key, err := elsewhere.Accounts.RotateSigningKey(ctx, alice)
+	early("a handle", elsewhere.Accounts.Identity().UpdateHandle(ctx, alice, "alicia.test", false))
+	key, err := elsewhere.Accounts.Identity().RotateSigningKey(ctx, alice)
 	early("a rotation", err)
-	early("a key", elsewhere.Accounts.SetSigningKey(ctx, alice, key))
+	early("a key", elsewhere.Accounts.Identity().SetSigningKey(ctx, alice, key))
 	if log, err := dir.Directory.Log(ctx, alice); err != nil || len(log) != 1 {
 		t.Errorf("%d operations, %v", len(log), err)
 	}
@@ -106,7 +106,7 @@ func TestADIDThatTheDirectoryDoesNotHave(t *testing.T) {
 	if _, err := s.Accounts.Create(ctx, p); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Accounts.UpdateHandle(ctx, id, "alicia.test", false); !errors.Is(err, accounts.ErrInvalidRequest) || errors.Is(err, accounts.ErrDirectory) {
+	if err := s.Accounts.Identity().UpdateHandle(ctx, id, "alicia.test", false); !errors.Is(err, accounts.ErrInvalidRequest) || errors.Is(err, accounts.ErrDirectory) {
 		t.Errorf("a handle: %v", err)
 	}
 	if n := records(t, s, "did_changes"); n != 0 {
@@ -144,18 +144,18 @@ func TestAForeignWebDIDHasToNameTheKey(t *testing.T) {
 		}
 		has(a.SigningKey)
 	}
-	key, err := s.Accounts.RotateSigningKey(ctx, id)
+	key, err := s.Accounts.Identity().RotateSigningKey(ctx, id)
 	early(err, key)
-	early(s.Accounts.SetSigningKey(ctx, id, key), key)
+	early(s.Accounts.Identity().SetSigningKey(ctx, id, key), key)
 	named = key
-	if again, err := s.Accounts.RotateSigningKey(ctx, id); again != key || err != nil {
+	if again, err := s.Accounts.Identity().RotateSigningKey(ctx, id); again != key || err != nil {
 		t.Errorf("once it does: %s, %v", again, err)
 	}
 	has(key)
-	if named, err = s.Accounts.ReserveSigningKey(ctx, ""); err != nil {
+	if named, err = s.Accounts.Identity().ReserveSigningKey(ctx, ""); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Accounts.SetSigningKey(ctx, id, named); err != nil {
+	if err := s.Accounts.Identity().SetSigningKey(ctx, id, named); err != nil {
 		t.Error(err)
 	}
 	has(named)

@@ -26,12 +26,13 @@ type RecommendedCredentials struct {
 
 // Recommend returns what an account's DID should contain. Error: [ErrNotFound] (source:
 // com.atproto.identity.getRecommendedDidCredentials).
-func (s *Service) Recommend(ctx context.Context, id syntax.DID) (*RecommendedCredentials, error) {
+func (i *Identity) Recommend(ctx context.Context, id syntax.DID) (*RecommendedCredentials, error) {
+	s := i.s
 	a, err := s.Get(ctx, id)
 	if err != nil {
 		return nil, err
 	}
-	data := did.AtprotoData(id, a.Handle.String(), a.SigningKey, s.cfg.Endpoint)
+	data := did.AtprotoData(id, a.Handle.String(), a.SigningKey, s.cfg.PublicURL)
 	c := &RecommendedCredentials{AlsoKnownAs: data.AlsoKnownAs, VerificationMethods: data.VerificationMethods, Services: data.Services}
 	if key := s.cfg.DIDs.RecoveryKey; key != "" {
 		c.RotationKeys = append(c.RotationKeys, key)
@@ -56,12 +57,13 @@ func (s *Service) mayChangeDID(a *Account) error {
 	return nil
 }
 
-// RequestPLCSignature mails the owner of an account a code for [Service.SignPLCOperation]. An account
+// RequestPLCSignature mails the owner of an account a code for [Identity.SignPLCOperation]. An account
 // that has moved here must have been activated, and its address confirmed. No code is mailed if the
 // server can't sign for the DID, according to the directory: it is a [did.ErrNotController] if the
 // server's rotation key is missing there. Errors: [ErrNotFound], [ErrInvalidRequest],
 // [ratelimit.ErrLimited] (source: com.atproto.identity.requestPlcOperationSignature).
-func (s *Service) RequestPLCSignature(ctx context.Context, id syntax.DID) error {
+func (i *Identity) RequestPLCSignature(ctx context.Context, id syntax.DID) error {
+	s := i.s
 	a, err := s.Get(ctx, id)
 	if err != nil {
 		return err
@@ -98,11 +100,12 @@ var errSignYourself = ownersTask("sign PLC operations with a rotation key of you
 
 // SignPLCOperation returns the operation that follows the last one of an account's DID, changed by
 // change and signed with the server's rotation key. The operation isn't submitted. The code of
-// [Service.RequestPLCSignature] is used up if an operation is returned. An operation that changes
+// [Identity.RequestPLCSignature] is used up if an operation is returned. An operation that changes
 // nothing is refused; if the DID's rotation keys don't include the server's, it is a
 // [did.ErrNotController]. Errors: [ErrNotFound], [ErrInvalidRequest], [codes.ErrInvalid],
 // [codes.ErrExpired], [ErrDirectory] (source: com.atproto.identity.signPlcOperation).
-func (s *Service) SignPLCOperation(ctx context.Context, id syntax.DID, typedCode string, change func(*did.Operation)) (*did.Operation, error) {
+func (i *Identity) SignPLCOperation(ctx context.Context, id syntax.DID, typedCode string, change func(*did.Operation)) (*did.Operation, error) {
+	s := i.s
 	if typedCode == "" {
 		return nil, refusal.New(ErrInvalidRequest, "email confirmation token required to sign PLC operations")
 	}
@@ -166,7 +169,8 @@ func invalidOperation(err error) error {
 // this server's rotation key and endpoint, and with the account's handle and signing key. Submitting
 // an operation again changes nothing. Errors: [ErrNotFound], [ErrInvalidRequest], [ErrDirectory]
 // (source: com.atproto.identity.submitPlcOperation).
-func (s *Service) SubmitPLCOperation(ctx context.Context, id syntax.DID, op *did.Operation) error {
+func (i *Identity) SubmitPLCOperation(ctx context.Context, id syntax.DID, op *did.Operation) error {
+	s := i.s
 	a, err := s.Get(ctx, id)
 	if err != nil {
 		return err

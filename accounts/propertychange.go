@@ -125,13 +125,9 @@ func ownersTask(format string, args ...any) error {
 	return refusal.Newf(errOwnersTask, "The rotation keys of the DID do not include the server's: "+format, args...)
 }
 
-// foreign reports whether somebody else serves the document of a DID, so that only its owner can
-// change it.
-func (s *Service) foreign(id syntax.DID) bool { return id.Method() != "plc" && !s.hostedWeb(id) }
-
 // checkDeclared refuses a value that the document of a foreign DID doesn't declare yet.
 func (s *Service) checkDeclared(ctx context.Context, p property, id syntax.DID, to string) error {
-	ident, err := s.identity(ctx, id)
+	ident, err := s.resolve(ctx, id)
 	if err != nil {
 		return refusal.New(ErrInvalidRequest, "Could not resolve DID")
 	}

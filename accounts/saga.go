@@ -27,13 +27,13 @@ import (
 //
 //   - The directory refuses. Nothing has happened outside, so undo takes back what begin reserved.
 //   - The directory doesn't answer. Nobody knows what has happened, so the didChange is left to
-//     Recover.
+//     recoverChanges.
 //   - A hook refuses the last step. The DID has changed already, so revert replaces the change by
 //     its opposite, which is published until the directory accepts it: the handle or the key that
 //     the account still has, or a tombstone for the DID of an account that will never exist.
-//   - The store fails, or the process dies. The didChange is still there, and is left to Recover.
+//   - The store fails, or the process dies. The didChange is still there, and is left to recoverChanges.
 //
-// Recover goes through the changes that nobody is working on any more. It finishes those that are
+// recoverChanges goes through the changes that nobody is working on any more. It finishes those that are
 // published, publishes those that the account has already, and undoes the others once the directory
 // hasn't heard of them for some minutes.
 
@@ -154,9 +154,9 @@ const (
 	// abandonAfter is the age at which a change is undone if the directory doesn't know of it. It is
 	// well beyond submitTimeout, since an operation may still be on its way.
 	abandonAfter = 5 * time.Minute
-	// insistFor is how long Recover tries to bring a DID to what its account says.
+	// insistFor is how long recoverChanges tries to bring a DID to what its account says.
 	insistFor = 24 * time.Hour
-	// recoverTimeout bounds one call of Recover.
+	// recoverTimeout bounds one call of recoverChanges.
 	recoverTimeout = time.Minute
 )
 
@@ -270,7 +270,7 @@ func (s *Service) finishOrRevert(ctx context.Context, g saga, c *didChange) (*Ac
 	if err == nil || outage(ctx, err) || errors.Is(err, errBusy) {
 		return a, err
 	}
-	if rerr := s.revert(ctx, g, c); rerr != nil { // Recover will try again
+	if rerr := s.revert(ctx, g, c); rerr != nil { // maintenance will try again
 		s.cfg.Logger.ErrorContext(ctx, "a refused change was not reverted in the DID", "did", c.DID, "change", c.Kind, "error", rerr)
 	}
 	return nil, err
@@ -348,7 +348,7 @@ func (s *Service) undo(ctx context.Context, g saga, c *didChange) error {
 	})
 }
 
-// leave ends the work of this process on a change, which is left to Recover.
+// leave ends the work of this process on a change, which is left to recoverChanges.
 func (s *Service) leave(ctx context.Context, c *didChange) error {
 	return s.update(ctx, func(tx storage.Tx) error {
 		stored, err := reload(tx, c)
@@ -363,13 +363,13 @@ func (s *Service) leave(ctx context.Context, c *didChange) error {
 	})
 }
 
-// Recover ends sign-ups and changes of handles and signing keys that were interrupted. It finishes
+// recoverChanges ends sign-ups and changes of handles and signing keys that were interrupted. It finishes
 // those that the directory knows of, and undoes those that the directory hasn't heard of after five
 // minutes. If a hook has refused a change that was published, it brings the DID back, or tombstones
 // it after a sign-up. It leaves changes alone that a process is still working on. Call it at start
 // and periodically. A call takes a minute at most, even if the directory doesn't answer; the next
 // call continues.
-func (s *Service) Recover(ctx context.Context) error {
+func (s *Service) recoverChanges(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, recoverTimeout)
 	defer cancel()
 	var all []*didChange
@@ -381,7 +381,7 @@ func (s *Service) Recover(ctx context.Context) error {
 		if s.underWay(c) {
 			continue
 		}
-		if rerr := s.recover(ctx, c); rerr != nil {
+		if rerr := s.recoverChange(ctx, c); rerr != nil {
 			err = errors.Join(err, fmt.Errorf("recovering a change (%s) of %s: %w", c.Kind, c.DID, rerr))
 		}
 		if ctx.Err() != nil {
@@ -391,8 +391,8 @@ func (s *Service) Recover(ctx context.Context) error {
 	return err
 }
 
-// recover ends one change, unless it must wait for the directory to hear of it.
-func (s *Service) recover(ctx context.Context, c *didChange) error {
+// recoverChange ends one change, unless it must wait for the directory to hear of it.
+func (s *Service) recoverChange(ctx context.Context, c *didChange) error {
 	g, err := s.sagaOf(c)
 	if err != nil {
 		return err

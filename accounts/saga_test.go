@@ -44,7 +44,7 @@ func TestRecoveryLeavesWorkInProgressAlone(t *testing.T) {
 	srv := start()
 	pending := func(when string, recovering *gatehouse.Server) {
 		t.Helper()
-		if err := recovering.Accounts.Recover(ctx); err != nil {
+		if err := recovering.Accounts.Maintain(ctx); err != nil {
 			t.Errorf("%s: %v", when, err)
 		}
 		if a, err := srv.Accounts.Find(ctx, "alice.test"); !errors.Is(err, accounts.ErrNotFound) {
@@ -75,7 +75,7 @@ func TestRecoveryLeavesWorkInProgressAlone(t *testing.T) {
 	dir.submitted = nil
 	other := start()
 	for _, want := range []bool{false, true} {
-		if err := other.Accounts.Recover(ctx); err != nil {
+		if err := other.Accounts.Maintain(ctx); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := other.Accounts.Find(ctx, "bob.test"); (err == nil) != want {
@@ -103,10 +103,10 @@ func TestTheOnlyProcessRecoversAtOnce(t *testing.T) {
 		_ = act()
 	}
 	killed("a sign-up", func() error { _, err := s.Accounts.Create(ctx, params("carol")); return err })
-	killed("a handle change", func() error { return s.Accounts.UpdateHandle(ctx, alice.DID, "alicia.test", false) })
-	killed("a key rotation", func() error { _, err := s.Accounts.RotateSigningKey(ctx, bob.DID); return err })
+	killed("a handle change", func() error { return s.Accounts.Identity().UpdateHandle(ctx, alice.DID, "alicia.test", false) })
+	killed("a key rotation", func() error { _, err := s.Accounts.Identity().RotateSigningKey(ctx, bob.DID); return err })
 	srv := s.Another(func(c *domaintest.Config) { c.Now = func() time.Time { return s.Now().Add(-time.Hour) } })
-	if err := srv.Accounts.Recover(ctx); err != nil {
+	if err := srv.Accounts.Maintain(ctx); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := srv.Accounts.Find(ctx, "carol.test"); err != nil {
@@ -141,8 +141,8 @@ func TestALostAnswerIsAskedForAtOnce(t *testing.T) {
 		dir.submitted, dir.asked = nil, nil
 	}
 	losing("a sign-up", func() error { _, err := s.Accounts.Create(ctx, params("bob")); return err })
-	losing("a handle change", func() error { return s.Accounts.UpdateHandle(ctx, alice.DID, "alicia.test", false) })
-	if err := s.Accounts.Recover(ctx); err != nil {
+	losing("a handle change", func() error { return s.Accounts.Identity().UpdateHandle(ctx, alice.DID, "alicia.test", false) })
+	if err := s.Accounts.Maintain(ctx); err != nil {
 		t.Fatal(err)
 	}
 	for _, handle := range []string{"bob.test", "alicia.test"} {
@@ -173,11 +173,11 @@ func TestADirectoryThatIsGoneForDays(t *testing.T) {
 	}
 	dir.submitted = nil
 	s.Advance(48 * time.Hour)
-	if err := s.Accounts.Recover(ctx); !errors.Is(err, did.ErrUnavailable) {
+	if err := s.Accounts.Maintain(ctx); !errors.Is(err, did.ErrUnavailable) {
 		t.Errorf("without a directory: %v", err)
 	}
 	dir.asked = nil
-	if err := s.Accounts.Recover(ctx); err != nil {
+	if err := s.Accounts.Maintain(ctx); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := (&did.Registrar{Directory: dir.Directory}).Data(ctx, id); !errors.Is(err, did.ErrTombstoned) {
@@ -285,7 +285,7 @@ func TestWhatAnEarlierVersionLeftIsRecovered(t *testing.T) {
 		t.Errorf("before the recovery: %v, %v", page, err)
 	}
 	clock.Advance(6 * time.Minute)
-	if err := srv.Accounts.Recover(ctx); err != nil {
+	if err := srv.Accounts.Maintain(ctx); err != nil {
 		t.Fatal(err)
 	}
 	if page, err := srv.Accounts.List(ctx, "", 10); err != nil || len(page.Accounts) != 1 || page.Accounts[0].Handle != "alice.test" {

@@ -91,8 +91,9 @@ type Config struct {
 	DIDs *did.Registrar
 	// Resolver finds their documents. Without it sessions come without one.
 	Resolver *did.Resolver
-	// Endpoint is the URL of the server, as DID documents name it.
-	Endpoint string
+	// PublicURL is where clients and other servers reach this server, as its accounts' DID documents
+	// name it: scheme and host, without a slash at the end.
+	PublicURL string
 	// Keys keeps the signing keys of accounts.
 	Keys keys.Store
 	// Passwords hashes account passwords.
@@ -234,18 +235,18 @@ func Tables() []storage.Definer {
 	return slices.Concat(codes.Tables(), handle.Tables(), []storage.Definer{accountsTable, didChanges, reservedTable, formerTable})
 }
 
-// Endpoint returns the URL of the server, as DID documents name it.
-func (s *Service) Endpoint() string { return s.cfg.Endpoint }
+// PublicURL returns the PublicURL of the [Config].
+func (s *Service) PublicURL() string { return s.cfg.PublicURL }
 
 // Maintain does one round of background work: it ends what was cut short, deletes the accounts whose
 // time has come, and removes what has expired. It is to be called periodically.
 func (s *Service) Maintain(ctx context.Context) error {
 	return errors.Join(
-		s.Recover(ctx),
+		s.recoverChanges(ctx),
 		s.deleteDue(ctx),
 		s.cfg.Codes.Purge(ctx, s.store),
-		s.PurgeReservedKeys(ctx),
-		s.PurgeFormer(ctx),
+		s.purgeReservedKeys(ctx),
+		s.purgeFormer(ctx),
 	)
 }
 

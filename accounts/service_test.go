@@ -216,7 +216,7 @@ func TestPagesAreFull(t *testing.T) {
 	for label, address := range map[string]string{"bob": "sign-up-2@example.com", "carol": "sign-up-3@example.com"} {
 		a, err := s.Accounts.Find(ctx, label+".test")
 		if err == nil {
-			err = s.Accounts.SetEmail(ctx, a.DID, address)
+			err = s.Accounts.Emails().Set(ctx, a.DID, address)
 		}
 		if err != nil {
 			t.Fatal(err)
@@ -378,10 +378,10 @@ func TestNothingIsLeftOfADeletedAccount(t *testing.T) {
 	if _, err := s.Invites.Create(ctx, 2, 1, alice.DID.String()); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Accounts.ReserveSigningKey(ctx, alice.DID); err != nil { // for a rotation that didn't come
+	if _, err := s.Accounts.Identity().ReserveSigningKey(ctx, alice.DID); err != nil { // for a rotation that didn't come
 		t.Fatal(err)
 	}
-	if err := s.Accounts.RequestPLCSignature(ctx, alice.DID); err != nil {
+	if err := s.Accounts.Identity().RequestPLCSignature(ctx, alice.DID); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Accounts.RequestDelete(ctx, alice.DID); err != nil {
@@ -446,7 +446,7 @@ func TestStatus(t *testing.T) {
 	want(accounts.StatusTakendown)
 	do(s.Accounts.Restore(ctx, did))
 	want(accounts.StatusDeactivated)
-	do(s.Accounts.Reactivate(ctx, did))
+	do(s.Accounts.Activate(ctx, did))
 	want(accounts.StatusActive)
 	yes, no := true, false
 	do(s.Accounts.UpdateStatus(ctx, did, accounts.StatusUpdate{Takedown: &yes, Ref: "case 3", Deactivated: &yes}))
@@ -479,12 +479,12 @@ func TestSignInCodes(t *testing.T) {
 	redeem := func(code string) error {
 		var refused error
 		err := s.Store.Update(ctx, func(tx storage.Tx) (err error) {
-			refused, err = s.Accounts.RedeemSignInCodeTx(tx, a.DID, code)
+			refused, err = s.Accounts.Emails().RedeemSignInCodeTx(tx, a.DID, code)
 			return err
 		})
 		return errors.Join(refused, err)
 	}
-	if err := s.Accounts.SendSignInCode(ctx, a); err != nil {
+	if err := s.Accounts.Emails().SendSignInCode(ctx, a); err != nil {
 		t.Fatal(err)
 	}
 	code := s.Code("alice")
@@ -544,7 +544,7 @@ func TestTheServersOwnNameIsNobodysHandle(t *testing.T) {
 		}
 		id := syntax.DID(srv.CreateAccount("alice.test").DID)
 		for _, admin := range []bool{false, true} {
-			if err := s.Accounts.UpdateHandle(ctx, id, "gatekeep.test", admin); !errors.Is(err, handle.ErrNotAvailable) {
+			if err := s.Accounts.Identity().UpdateHandle(ctx, id, "gatekeep.test", admin); !errors.Is(err, handle.ErrNotAvailable) {
 				t.Errorf("did:%s: a change (by an admin: %t): %v", method, admin, err)
 			}
 		}
@@ -562,17 +562,17 @@ func TestKeysThatStayDontHideOthers(t *testing.T) {
 		if _, err := s.Accounts.Create(ctx, p); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := s.Accounts.ReserveSigningKey(ctx, id); err != nil {
+		if _, err := s.Accounts.Identity().ReserveSigningKey(ctx, id); err != nil {
 			t.Fatal(err)
 		}
 	}
 	s.Advance(time.Hour)
-	key, err := s.Accounts.ReserveSigningKey(ctx, "")
+	key, err := s.Accounts.Identity().ReserveSigningKey(ctx, "")
 	if err != nil {
 		t.Fatal(err)
 	}
 	s.Advance(91 * 24 * time.Hour)
-	if err := s.Accounts.PurgeReservedKeys(ctx); err != nil {
+	if err := s.Accounts.Maintain(ctx); err != nil {
 		t.Fatal(err)
 	}
 	err = s.Store.View(ctx, func(tx storage.Tx) error {
@@ -590,7 +590,7 @@ func TestPurgeReservedKeys(t *testing.T) {
 	alice := s.SignUp("alice").Account.DID
 	reserve := func(id syntax.DID) string {
 		t.Helper()
-		key, err := s.Accounts.ReserveSigningKey(ctx, id)
+		key, err := s.Accounts.Identity().ReserveSigningKey(ctx, id)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -601,7 +601,7 @@ func TestPurgeReservedKeys(t *testing.T) {
 	late := reserve("")
 	left := func(want ...string) {
 		t.Helper()
-		if err := s.Accounts.PurgeReservedKeys(ctx); err != nil {
+		if err := s.Accounts.Maintain(ctx); err != nil {
 			t.Fatal(err)
 		}
 		var got []string

@@ -86,11 +86,11 @@ var errNotReserved = refusal.New(ErrInvalidRequest, "reserved signing key does n
 // can name the key before the account exists, and returns the key as a did:key. It returns the same
 // key each time for one DID, and a new key each time if the DID is empty. Error:
 // [ErrInvalidRequest] if the DID is too long (source: com.atproto.server.reserveSigningKey).
-func (s *Service) ReserveSigningKey(ctx context.Context, id syntax.DID) (string, error) {
+func (i *Identity) ReserveSigningKey(ctx context.Context, id syntax.DID) (string, error) {
 	if id != "" && storage.ValidKey(id.String()) != nil {
 		return "", refusal.New(ErrInvalidRequest, "did is too long")
 	}
-	return s.reserveKey(ctx, id, nil)
+	return i.s.reserveKey(ctx, id, nil)
 }
 
 // reserveKey returns the key that is reserved for the DID, or a new one, which it stores. The
@@ -125,40 +125,18 @@ func (s *Service) reserveKey(ctx context.Context, id syntax.DID, then func(tx st
 // may reserve keys, so they must not stay forever.
 const keepReservedFor = 90 * 24 * time.Hour
 
-// PurgeReservedKeys deletes keys that were reserved more than 90 days ago for accounts that were
-// never created. Call it periodically.
-func (s *Service) PurgeReservedKeys(ctx context.Context) error {
-	old := storage.Range{Index: "created", To: storage.TimeKey(s.now().Add(-keepReservedFor)), Limit: 500}
-	for {
-		var next string
-		err := s.store.Update(ctx, func(tx storage.Tx) (err error) {
-			next, err = purgeReservedKeys(tx, old)
-			return err
-		})
-		if err != nil || next == "" {
-			return err
-		}
-		old.After = next
-	}
-}
-
-// purgeReservedKeys goes through one page of old keys, and returns the cursor of the next.
-func purgeReservedKeys(tx storage.Tx, r storage.Range) (next string, err error) {
-	old, next, err := reservedTable.Page(tx, r)
-	if err != nil {
-		return "", err
-	}
-	for _, k := range old {
-		// The DID of an account may name its reserved key already if a rotation was interrupted.
-		_, err := accountsTable.Get(tx, k.DID.String())
+// purgeReservedKeys deletes keys that were reserved more than 90 days ago for accounts that were never
+// created.
+func (s *Service) purgeReservedKeys(ctx context.Context) error {
+	old := storage.Range{Index: "created", To: storage.TimeKey(s.now().Add(-keepReservedFor))}
+	return reservedTable.PurgeFunc(ctx, s.store, old, func(tx storage.Tx, k *reservedKey) (remove bool, err error) {
+		// The DID of an account may name its reserved key already, if a rotation was interrupted.
+		_, err = accountsTable.Get(tx, k.DID.String())
 		if errors.Is(err, storage.ErrNotFound) {
-			err = reservedTable.Delete(tx, k.Public)
+			return true, nil
 		}
-		if err != nil {
-			return "", err
-		}
-	}
-	return next, nil
+		return false, err
+	})
 }
 
 // signingKey returns the key of a new account: the one that is reserved for its DID, or a new one.
@@ -186,11 +164,13 @@ func (s *Service) signingKey(ctx context.Context, id syntax.DID) (keys.Key, erro
 // Signer returns a signer with an account's signing key. The functions in also run in the
 // transaction that reads the key, before it is read; if one returns an error, so does Signer.
 // Errors: [ErrNotFound], [keys.ErrUnsealable].
-func (s *Service) Signer(ctx context.Context, id syntax.DID, also ...func(storage.Tx) error) (keys.Signer, error) {
+func (i *Identity) Signer(ctx context.Context, id syntax.DID, also ...func(storage.Tx) error) (keys.Signer, error) {
 	var key keys.Key
-	err := s.store.View(ctx, func(tx storage.Tx) error {
-		if err := inTurn(tx, also); err != nil {
-			return err
+	err := i.s.store.View(ctx, func(tx storage.Tx) error {
+		for _, f := range also {
+			if err := f(tx); err != nil {
+				return err
+			}
 		}
 		r, err := get(tx, id)
 		if err == nil {
@@ -201,17 +181,18 @@ func (s *Service) Signer(ctx context.Context, id syntax.DID, also ...func(storag
 	if err != nil {
 		return nil, err
 	}
-	return s.cfg.Keys.Signer(ctx, key)
+	return i.s.cfg.Keys.Signer(ctx, key)
 }
 
 // RotateSigningKey gives an account a new signing key, and returns it as a did:key. The key is stored
 // first, then published in the DID, then used by the account; in between, signatures with the old
 // key don't verify. If that is interrupted, another call completes it with the same key, and so does
-// [Service.Recover]. If only the owner can change the DID, the key is reserved and returned together
+// [Service.Maintain]. If only the owner can change the DID, the key is reserved and returned together
 // with an error that names it (a [did.ErrNotController] for a did:plc); once the owner has published
 // the key, another call completes the rotation. Errors: [ErrNotFound], [ErrInvalidRequest],
 // [ErrDirectory].
-func (s *Service) RotateSigningKey(ctx context.Context, id syntax.DID) (string, error) {
+func (i *Identity) RotateSigningKey(ctx context.Context, id syntax.DID) (string, error) {
+	s := i.s
 	if _, err := s.Get(ctx, id); err != nil {
 		return "", err
 	}
@@ -240,9 +221,10 @@ func (s *Service) RotateSigningKey(ctx context.Context, id syntax.DID) (string, 
 // SetSigningKey gives an account a signing key that was reserved here, given as a did:key. A DID that
 // only its owner can change has to name the key already; for a did:plc it is a
 // [did.ErrNotController] otherwise. If the change is interrupted, another call completes it, and so
-// does [Service.Recover]. Errors: [ErrNotFound], [ErrInvalidRequest], [ErrDirectory] (source:
+// does [Service.Maintain]. Errors: [ErrNotFound], [ErrInvalidRequest], [ErrDirectory] (source:
 // com.atproto.admin.updateAccountSigningKey).
-func (s *Service) SetSigningKey(ctx context.Context, id syntax.DID, public string) error {
+func (i *Identity) SetSigningKey(ctx context.Context, id syntax.DID, public string) error {
+	s := i.s
 	if _, err := atcrypto.ParsePublicDIDKey(public); err != nil {
 		return refusal.New(ErrInvalidRequest, "signingKey must be a did:key of a supported kind")
 	}

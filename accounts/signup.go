@@ -130,7 +130,7 @@ func (s *Service) checkParams(ctx context.Context, p *CreateParams) (*record, er
 	if p.Email == "" {
 		return nil, refusal.New(ErrInvalidRequest, "Email is required")
 	}
-	email, err := s.CheckEmail(ctx, p.Email)
+	email, err := s.Emails().Check(ctx, p.Email)
 	if err != nil {
 		return nil, err
 	}
@@ -293,7 +293,7 @@ func (s *Service) reserve(ctx context.Context, tx storage.Tx, r *record, p Creat
 // account is stored but pending: it can't be seen, and nobody else gets its handle and address.
 type signUp struct {
 	s *Service
-	// also are the functions that were passed to Create. Recover has none.
+	// also are the functions that were passed to Create. recoverChanges has none.
 	also []func(storage.Tx, *Account) error
 }
 

@@ -117,7 +117,7 @@ func (u *useCase) run(t *testing.T, impatient bool, faults []fault) []string {
 		answers = append(answers, u.act(w.script.in(ctx), w))
 	}
 	w.restart(6 * time.Minute) // beyond what anything outside may take
-	_ = w.srv.Accounts.Recover(w.script.in(ctx))
+	_ = w.srv.Accounts.Maintain(w.script.in(ctx))
 	if w.script.dead {
 		w.restart(time.Minute)
 	}
@@ -288,7 +288,7 @@ func (w *world) problems() (all []string) {
 			problem("%s is pending", id)
 			continue
 		}
-		signer, err := w.srv.Accounts.Signer(ctx, a.DID)
+		signer, err := w.srv.Accounts.Identity().Signer(ctx, a.DID)
 		w.ok(err)
 		if public, err := signer.PublicKey(); err != nil || public.DIDKey() != a.SigningKey {
 			problem("%s signs with %v, %v; its key is %s", id, public, err, a.SigningKey)
@@ -300,7 +300,7 @@ func (w *world) problems() (all []string) {
 			continue // the server itself serves its document
 		}
 		data := w.published(a.DID)
-		if data.Handle() != a.Handle.String() || data.VerificationMethods[did.AtprotoKey] != a.SigningKey || data.Services[did.AtprotoPDS].Endpoint != w.srv.Accounts.Endpoint() {
+		if data.Handle() != a.Handle.String() || data.VerificationMethods[did.AtprotoKey] != a.SigningKey || data.Services[did.AtprotoPDS].Endpoint != w.srv.Accounts.PublicURL() {
 			problem("%s has the handle %s and the key %s, and its DID is %+v", id, a.Handle, a.SigningKey, data)
 		}
 	}

@@ -83,7 +83,7 @@ func TestARefusedHandleChangeLeavesTheDIDAsItWas(t *testing.T) {
 	s := domaintest.New(t, dir.in)
 	alice := s.SignUp("alice").Account
 	hookOnce(s, accounts.HandleChanged, errVeto)
-	if err := s.Accounts.UpdateHandle(ctx, alice.DID, "alicia.test", false); !errors.Is(err, errVeto) {
+	if err := s.Accounts.Identity().UpdateHandle(ctx, alice.DID, "alicia.test", false); !errors.Is(err, errVeto) {
 		t.Fatalf("a vetoed change: %v", err)
 	}
 	if got := dir.data(t, alice.DID).Handle(); got != "alice.test" {
@@ -98,7 +98,7 @@ func TestARefusedHandleChangeLeavesTheDIDAsItWas(t *testing.T) {
 		}
 		return nil
 	}
-	if err := s.Accounts.UpdateHandle(ctx, alice.DID, "alicia.test", false); err != nil {
+	if err := s.Accounts.Identity().UpdateHandle(ctx, alice.DID, "alicia.test", false); err != nil {
 		t.Fatal(err)
 	}
 	if got := dir.data(t, alice.DID).Handle(); got != "alicia.test" {
@@ -108,7 +108,7 @@ func TestARefusedHandleChangeLeavesTheDIDAsItWas(t *testing.T) {
 	// A client that hangs up when the DID has changed gets the handle all the same.
 	hasty, hangUp := context.WithCancel(ctx)
 	dir.submitted = func(context.Context) error { hangUp(); return nil }
-	if err := s.Accounts.UpdateHandle(hasty, alice.DID, "ally.test", false); err != nil {
+	if err := s.Accounts.Identity().UpdateHandle(hasty, alice.DID, "ally.test", false); err != nil {
 		t.Fatal(err)
 	}
 	if a, err := s.Accounts.Get(ctx, alice.DID); err != nil || a.Handle != "ally.test" || dir.data(t, alice.DID).Handle() != "ally.test" {
@@ -122,7 +122,7 @@ func TestAHandleChangeCutShortIsEndedByAnother(t *testing.T) {
 	alice := s.SignUp("alice").Account
 	hookOnce(s, accounts.HandleChanged, storage.ErrUnavailable)
 	for range 2 {
-		_ = s.Accounts.UpdateHandle(ctx, alice.DID, "alicia.test", false)
+		_ = s.Accounts.Identity().UpdateHandle(ctx, alice.DID, "alicia.test", false)
 		if got := dir.data(t, alice.DID).Handle(); got != "alicia.test" {
 			t.Errorf("the DID says %s", got)
 		}
@@ -142,31 +142,31 @@ func TestARotatedKeyIsNeverLost(t *testing.T) {
 	key := func() string { return dir.data(t, alice.DID).VerificationMethods[did.AtprotoKey] }
 
 	hookOnce(s, accounts.KeyChanged, errVeto)
-	if _, err := s.Accounts.RotateSigningKey(ctx, alice.DID); !errors.Is(err, errVeto) || key() != alice.SigningKey {
+	if _, err := s.Accounts.Identity().RotateSigningKey(ctx, alice.DID); !errors.Is(err, errVeto) || key() != alice.SigningKey {
 		t.Errorf("a vetoed rotation: %v, and the DID says %s", err, key())
 	}
 
 	// A rotation is interrupted when the DID has the new key and the account doesn't.
 	hookOnce(s, accounts.KeyChanged, storage.ErrUnavailable)
-	if _, err := s.Accounts.RotateSigningKey(ctx, alice.DID); !errors.Is(err, storage.ErrUnavailable) {
+	if _, err := s.Accounts.Identity().RotateSigningKey(ctx, alice.DID); !errors.Is(err, storage.ErrUnavailable) {
 		t.Fatalf("a rotation without a store: %v", err)
 	}
 	published := key()
 	if published == alice.SigningKey {
 		t.Fatal("the DID has the old key")
 	}
-	rotated, err := s.Accounts.RotateSigningKey(ctx, alice.DID)
+	rotated, err := s.Accounts.Identity().RotateSigningKey(ctx, alice.DID)
 	if err != nil || rotated != published {
 		t.Fatalf("the key %s was lost: now %s, %v", published, rotated, err)
 	}
-	signer, err := s.Accounts.Signer(ctx, alice.DID)
+	signer, err := s.Accounts.Identity().Signer(ctx, alice.DID)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if public, err := signer.PublicKey(); err != nil || public.DIDKey() != key() {
 		t.Errorf("the account signs with %v, %v; the DID says %s", public, err, key())
 	}
-	if again, err := s.Accounts.RotateSigningKey(ctx, alice.DID); err != nil || again == rotated {
+	if again, err := s.Accounts.Identity().RotateSigningKey(ctx, alice.DID); err != nil || again == rotated {
 		t.Errorf("the next rotation: %s, %v", again, err)
 	}
 }
@@ -179,7 +179,7 @@ func TestAKeyChangeIsAloneWithItsAccountAndItsKey(t *testing.T) {
 	alice, bob := s.SignUp("alice").Account.DID, s.SignUp("bob").Account.DID
 	reserve := func() string {
 		t.Helper()
-		key, err := s.Accounts.ReserveSigningKey(ctx, "")
+		key, err := s.Accounts.Identity().ReserveSigningKey(ctx, "")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -189,20 +189,20 @@ func TestAKeyChangeIsAloneWithItsAccountAndItsKey(t *testing.T) {
 	dir.submitted = func(context.Context) error {
 		dir.submitted = nil
 		for _, begin := range []func() error{
-			func() error { return s.Accounts.SetSigningKey(ctx, alice, other) },
-			func() error { _, err := s.Accounts.RotateSigningKey(ctx, alice); return err },
-			func() error { return s.Accounts.SetSigningKey(ctx, bob, one) },
+			func() error { return s.Accounts.Identity().SetSigningKey(ctx, alice, other) },
+			func() error { _, err := s.Accounts.Identity().RotateSigningKey(ctx, alice); return err },
+			func() error { return s.Accounts.Identity().SetSigningKey(ctx, bob, one) },
 		} {
 			if err := begin(); !errors.Is(err, accounts.ErrInvalidRequest) {
 				t.Errorf("in between: %v", err)
 			}
 		}
-		return s.Accounts.SetSigningKey(ctx, alice, one) // the same may
+		return s.Accounts.Identity().SetSigningKey(ctx, alice, one) // the same may
 	}
-	if err := s.Accounts.SetSigningKey(ctx, alice, one); err != nil {
+	if err := s.Accounts.Identity().SetSigningKey(ctx, alice, one); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Accounts.SetSigningKey(ctx, bob, other); err != nil {
+	if err := s.Accounts.Identity().SetSigningKey(ctx, bob, other); err != nil {
 		t.Fatal(err)
 	}
 	for id, key := range map[syntax.DID]string{alice: one, bob: other} {
@@ -222,7 +222,7 @@ func TestASignUpThatRecoveryFinishedKeepsItsDID(t *testing.T) {
 		other := s.Another(func(c *domaintest.Config) {
 			c.Now = func() time.Time { return s.Now().Add(2 * time.Minute) }
 		})
-		return other.Accounts.Recover(ctx)
+		return other.Accounts.Maintain(ctx)
 	}
 	_, err := s.Accounts.Create(ctx, params("alice"), func(storage.Tx, *accounts.Account) error { return errVeto })
 	if !errors.Is(err, errVeto) {
@@ -255,11 +255,11 @@ func TestRecoveryGivesUpWhatAHookRefuses(t *testing.T) {
 	dir.submitted, dir.asked = nil, nil
 	hookOnce(s, accounts.Created, errVeto)
 	s.Advance(2 * time.Minute)
-	if err := s.Accounts.Recover(ctx); !errors.Is(err, errVeto) {
-		t.Errorf("Recover: %v", err)
+	if err := s.Accounts.Maintain(ctx); !errors.Is(err, errVeto) {
+		t.Errorf("Maintain: %v", err)
 	}
-	if err := s.Accounts.Recover(ctx); err != nil {
-		t.Errorf("Recover again: %v", err)
+	if err := s.Accounts.Maintain(ctx); err != nil {
+		t.Errorf("Maintain again: %v", err)
 	}
 	if _, err := s.Accounts.Create(ctx, p); err != nil {
 		t.Errorf("the handle, the address and the invite of a sign-up that was refused: %v", err)
@@ -281,11 +281,11 @@ func TestRecoveryDoesNotWaitForEachInAnOutage(t *testing.T) {
 	impatient, stop := context.WithCancel(ctx)
 	asked := 0
 	dir.asked = func() error { asked++; stop(); return lost } // the time is over
-	if err := s.Accounts.Recover(impatient); err == nil || asked != 1 {
-		t.Errorf("Recover: %v, asked %d times", err, asked)
+	if err := s.Accounts.Maintain(impatient); err == nil || asked != 1 {
+		t.Errorf("Maintain: %v, asked %d times", err, asked)
 	}
 	dir.asked = nil
-	if err := s.Accounts.Recover(ctx); err != nil {
+	if err := s.Accounts.Maintain(ctx); err != nil {
 		t.Fatal(err)
 	}
 	p, err := s.Accounts.List(ctx, "", 10)
@@ -306,10 +306,10 @@ func TestActivationOfADIDThatIsNotThere(t *testing.T) {
 	if err := s.Accounts.Activate(ctx, id); !errors.Is(err, accounts.ErrInvalidRequest) || errors.Is(err, accounts.ErrDirectory) {
 		t.Errorf("a DID that the directory doesn't have: %v", err)
 	}
-	if err := s.Accounts.RequestPLCSignature(ctx, id); !errors.Is(err, accounts.ErrInvalidRequest) {
+	if err := s.Accounts.Identity().RequestPLCSignature(ctx, id); !errors.Is(err, accounts.ErrInvalidRequest) {
 		t.Errorf("a code for an operation before the activation: %v", err)
 	}
-	if _, err := s.Accounts.SignPLCOperation(ctx, id, "AAAAA-AAAAA", func(*did.Operation) {}); !errors.Is(err, accounts.ErrInvalidRequest) {
+	if _, err := s.Accounts.Identity().SignPLCOperation(ctx, id, "AAAAA-AAAAA", func(*did.Operation) {}); !errors.Is(err, accounts.ErrInvalidRequest) {
 		t.Errorf("an operation for it: %v", err)
 	}
 	dir.asked = func() error { return did.ErrUnavailable }
@@ -323,12 +323,12 @@ func TestACodeIsGoodUntilThereIsAnOperation(t *testing.T) {
 	dir := watch(t)
 	s := domaintest.New(t, dir.in)
 	alice := s.SignUp("alice").Account.DID
-	if err := s.Accounts.RequestPLCSignature(ctx, alice); err != nil {
+	if err := s.Accounts.Identity().RequestPLCSignature(ctx, alice); err != nil {
 		t.Fatal(err)
 	}
 	code := s.Code("alice")
 	sign := func(change func(*did.Operation)) error {
-		op, err := s.Accounts.SignPLCOperation(ctx, alice, code, change)
+		op, err := s.Accounts.Identity().SignPLCOperation(ctx, alice, code, change)
 		if (op == nil) != (err != nil) {
 			t.Errorf("%v, %v", op, err)
 		}
@@ -369,7 +369,7 @@ func TestAForeignWebDIDHasToNameTheHandle(t *testing.T) {
 	if _, err := s.Accounts.Create(ctx, p); err != nil {
 		t.Fatal(err)
 	}
-	change := func() error { return s.Accounts.UpdateHandle(ctx, id, "alicia.test", false) }
+	change := func() error { return s.Accounts.Identity().UpdateHandle(ctx, id, "alicia.test", false) }
 	if err := change(); !errors.Is(err, accounts.ErrInvalidRequest) {
 		t.Errorf("a handle that the document doesn't name: %v", err)
 	}
@@ -394,7 +394,7 @@ func TestAForeignWebDIDHasToNameTheHandle(t *testing.T) {
 func TestASignUpThatComesToNothingLeavesTheHold(t *testing.T) {
 	s := domaintest.New(t)
 	alice := s.SignUp("alice").Account
-	if err := s.Accounts.UpdateHandle(ctx, alice.DID, "alicia.test", false); err != nil {
+	if err := s.Accounts.Identity().UpdateHandle(ctx, alice.DID, "alicia.test", false); err != nil {
 		t.Fatal(err)
 	}
 	byAdmin := params("bob")
@@ -411,7 +411,7 @@ func TestASignUpThatComesToNothingLeavesTheHold(t *testing.T) {
 	if _, err := s.Accounts.Create(ctx, byAdmin); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Accounts.UpdateHandle(ctx, alice.DID, "alice.test", false); !errors.Is(err, handle.ErrNotAvailable) {
+	if err := s.Accounts.Identity().UpdateHandle(ctx, alice.DID, "alice.test", false); !errors.Is(err, handle.ErrNotAvailable) {
 		t.Errorf("what an admin has given away: %v", err)
 	}
 }

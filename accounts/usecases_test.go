@@ -73,17 +73,17 @@ var useCases = []useCase{
 		name: "return to a handle that is held",
 		prepare: func(w *world) {
 			w.alice()
-			w.ok(w.srv.Accounts.UpdateHandle(ctx, w.id, "alicia.test", false))
+			w.ok(w.srv.Accounts.Identity().UpdateHandle(ctx, w.id, "alicia.test", false))
 		},
 		act: func(ctx context.Context, w *world) error {
-			return w.srv.Accounts.UpdateHandle(ctx, w.id, "alice.test", false)
+			return w.srv.Accounts.Identity().UpdateHandle(ctx, w.id, "alice.test", false)
 		},
 		done:   func(w *world) error { return w.hasHandle("alice.test", "alicia.test") },
 		undone: (*world).hasNewHandle,
 	}, {
 		name: "handle change by an admin", prepare: (*world).alice,
 		act: func(ctx context.Context, w *world) error {
-			return w.srv.Accounts.UpdateHandle(ctx, w.id, "alicia.test", true)
+			return w.srv.Accounts.Identity().UpdateHandle(ctx, w.id, "alicia.test", true)
 		},
 		done: func(w *world) error { return w.hasHandle("alicia.test") }, undone: (*world).hasOldHandle,
 	}, {
@@ -102,10 +102,12 @@ var useCases = []useCase{
 		prepare: func(w *world) {
 			w.alice()
 			var err error
-			w.key, err = w.srv.Accounts.ReserveSigningKey(ctx, "")
+			w.key, err = w.srv.Accounts.Identity().ReserveSigningKey(ctx, "")
 			w.ok(err)
 		},
-		act:  func(ctx context.Context, w *world) error { return w.srv.Accounts.SetSigningKey(ctx, w.id, w.key) },
+		act: func(ctx context.Context, w *world) error {
+			return w.srv.Accounts.Identity().SetSigningKey(ctx, w.id, w.key)
+		},
 		done: func(w *world) error { return w.hasKey(w.key) },
 		undone: func(w *world) error {
 			if len(rows[any](w, w.store, "reserved_keys")) != 1 {
@@ -117,7 +119,7 @@ var useCases = []useCase{
 		name: "signature of an operation",
 		prepare: func(w *world) {
 			w.alice()
-			w.ok(w.srv.Accounts.RequestPLCSignature(ctx, w.id))
+			w.ok(w.srv.Accounts.Identity().RequestPLCSignature(ctx, w.id))
 			w.code = w.mailed("alice@example.com")
 		},
 		// What is asked for is the answer. Without it a code that was used is used all the same:
@@ -130,11 +132,13 @@ var useCases = []useCase{
 		name: "submission of an operation",
 		prepare: func(w *world) {
 			w.alice()
-			w.ok(w.srv.Accounts.RequestPLCSignature(ctx, w.id))
+			w.ok(w.srv.Accounts.Identity().RequestPLCSignature(ctx, w.id))
 			w.code = w.mailed("alice@example.com")
 			w.ok(w.sign(ctx))
 		},
-		act:    func(ctx context.Context, w *world) error { return w.srv.Accounts.SubmitPLCOperation(ctx, w.id, w.op) },
+		act: func(ctx context.Context, w *world) error {
+			return w.srv.Accounts.Identity().SubmitPLCOperation(ctx, w.id, w.op)
+		},
 		done:   func(w *world) error { return same("the other names", len(w.published(w.id).AlsoKnownAs), 2) },
 		undone: func(w *world) error { return same("the other names", len(w.published(w.id).AlsoKnownAs), 1) },
 	}, {
@@ -173,12 +177,12 @@ var useCases = []useCase{
 		prepare: func(w *world) {
 			w.alice()
 			w.confirm()
-			required, err := w.srv.Accounts.RequestEmailUpdate(ctx, w.id)
+			required, err := w.srv.Accounts.Emails().RequestUpdate(ctx, w.id)
 			w.ok(errors.Join(err, same("a code is required", required, true)))
 			w.code = w.mailed("alice@example.com")
 		},
 		act: func(ctx context.Context, w *world) error {
-			return w.srv.Accounts.UpdateEmail(ctx, w.id, accounts.EmailUpdate{Address: "alice@example.org", Code: w.code})
+			return w.srv.Accounts.Emails().Update(ctx, w.id, accounts.EmailUpdate{Address: "alice@example.org", Code: w.code})
 		},
 		done:   func(w *world) error { return errors.Join(w.hasEmail("alice@example.org", false), w.codeIs(used)) },
 		undone: func(w *world) error { return errors.Join(w.hasEmail("alice@example.com", true), w.codeIs(good)) },
@@ -190,7 +194,7 @@ var useCases = []useCase{
 			w.confirm()
 		},
 		act: func(ctx context.Context, w *world) error {
-			_, err := w.srv.Accounts.RequestEmailUpdate(ctx, w.id)
+			_, err := w.srv.Accounts.Emails().RequestUpdate(ctx, w.id)
 			return err
 		},
 		done:  (*world).mayChangeEmail,
@@ -254,7 +258,7 @@ var useCases = []useCase{
 		prepare: func(w *world) {
 			w.alice()
 			w.confirm()
-			w.ok(w.srv.Accounts.UpdateEmail(ctx, w.id, accounts.EmailUpdate{Address: "alice@example.com", Factor: accounts.EnableFactor}))
+			w.ok(w.srv.Accounts.Emails().Update(ctx, w.id, accounts.EmailUpdate{Address: "alice@example.com", Factor: accounts.EnableFactor}))
 			if err := login(ctx, w); !errors.Is(err, signin.ErrFactorRequired) {
 				w.ok(fmt.Errorf("without a code: %w", err))
 			}
@@ -367,7 +371,7 @@ func (w *world) moving() {
 	w.ok(w.plc.Submit(ctx, id, op))
 	w.id = id
 	w.strays = append(w.strays, w.id)
-	w.key, err = w.srv.Accounts.ReserveSigningKey(ctx, w.id)
+	w.key, err = w.srv.Accounts.Identity().ReserveSigningKey(ctx, w.id)
 	w.ok(err)
 }
 
@@ -379,7 +383,7 @@ func moveHere(ctx context.Context, w *world) error {
 
 // turnHere makes the DID of an account that moves here name this server.
 func (w *world) turnHere() {
-	should, err := w.srv.Accounts.Recommend(ctx, w.id)
+	should, err := w.srv.Accounts.Identity().Recommend(ctx, w.id)
 	w.ok(err)
 	w.ok(w.owner().Change(ctx, w.id, func(op *did.Operation) {
 		op.RotationKeys = append(op.RotationKeys, should.RotationKeys...)
@@ -403,7 +407,7 @@ func (w *world) lives() error {
 }
 
 func changeHandle(ctx context.Context, w *world) error {
-	return w.srv.Accounts.UpdateHandle(ctx, w.id, "alicia.test", false)
+	return w.srv.Accounts.Identity().UpdateHandle(ctx, w.id, "alicia.test", false)
 }
 
 func (w *world) hasOldHandle() error { return w.hasHandle("alice.test") }
@@ -434,7 +438,7 @@ func (w *world) hasHandle(handle syntax.Handle, held ...string) error {
 
 // rotateKey rotates the key, and refuses the old one as an answer.
 func rotateKey(ctx context.Context, w *world) error {
-	key, err := w.srv.Accounts.RotateSigningKey(ctx, w.id)
+	key, err := w.srv.Accounts.Identity().RotateSigningKey(ctx, w.id)
 	if err == nil && key == w.old {
 		return errors.New("the key is the old one")
 	}
@@ -453,7 +457,7 @@ func (w *world) hasOtherKey() error {
 }
 
 func (w *world) sign(ctx context.Context) (err error) {
-	w.op, err = w.srv.Accounts.SignPLCOperation(ctx, w.id, w.code, func(op *did.Operation) {
+	w.op, err = w.srv.Accounts.Identity().SignPLCOperation(ctx, w.id, w.code, func(op *did.Operation) {
 		op.AlsoKnownAs = append(op.AlsoKnownAs, "https://alice.example.com")
 	})
 	return err
@@ -470,8 +474,8 @@ func (w *world) codeIs(state int) error {
 }
 
 func (w *world) confirm() {
-	w.ok(w.srv.Accounts.RequestEmailConfirmation(ctx, w.id))
-	w.ok(w.srv.Accounts.ConfirmEmail(ctx, w.id, "alice@example.com", w.mailed("alice@example.com")))
+	w.ok(w.srv.Accounts.Emails().RequestConfirmation(ctx, w.id))
+	w.ok(w.srv.Accounts.Emails().Confirm(ctx, w.id, "alice@example.com", w.mailed("alice@example.com")))
 }
 
 // mayChangeEmail returns an error if the code that was mailed last isn't good. It tries the code with
@@ -481,7 +485,7 @@ func (w *world) mayChangeEmail() error {
 	if !ok {
 		return errors.New("no code was mailed")
 	}
-	err := w.srv.Accounts.UpdateEmail(ctx, w.id, accounts.EmailUpdate{Address: "bob@example.com", Code: m.Code})
+	err := w.srv.Accounts.Emails().Update(ctx, w.id, accounts.EmailUpdate{Address: "bob@example.com", Code: m.Code})
 	if errors.Is(err, accounts.ErrEmailTaken) {
 		return nil
 	}
@@ -541,7 +545,7 @@ func recoveryOf(what string, u useCase, died trouble, n int) useCase {
 			w.restart(6 * time.Minute)
 		},
 		act: func(ctx context.Context, w *world) error {
-			if err := w.srv.Accounts.Recover(ctx); err != nil { // whatever it is, the next call may succeed
+			if err := w.srv.Accounts.Maintain(ctx); err != nil { // whatever it is, the next call may succeed
 				return fmt.Errorf("%w: %v", did.ErrUnavailable, err)
 			}
 			return nil

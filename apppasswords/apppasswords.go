@@ -174,7 +174,7 @@ func (s *Service) Create(ctx context.Context, did syntax.DID, name string, privi
 	if err != nil {
 		return nil, "", err
 	}
-	s.accounts.Notify(ctx, did, mail.AppPasswordCreated, mail.Data{Name: name})
+	s.accounts.Emails().Notify(ctx, did, mail.AppPasswordCreated, mail.Data{Name: name})
 	return &r.AppPassword, password, nil
 }
 

@@ -62,7 +62,9 @@ func withUses(tx storage.Tx, c *Code) error {
 	if c.Used == 0 {
 		return nil
 	}
-	for u, err := range uses.Scan(tx, storage.Range{Index: "code", Prefix: c.Code + " ", Reverse: true}) {
+	newestFirst := storage.Under("code", c.Code)
+	newestFirst.Reverse = true
+	for u, err := range uses.Scan(tx, newestFirst) {
 		if err != nil {
 			return err
 		}
@@ -105,7 +107,7 @@ func (s *Service) Disable(ctx context.Context, codeNames, accountNames []string)
 			case !errors.Is(err, accounts.ErrNotFound):
 				return err
 			}
-			more, err := codes.All(tx, storage.Range{Index: "account", Prefix: owner + " "})
+			more, err := codes.All(tx, storage.Under("account", owner))
 			if err != nil {
 				return err
 			}

@@ -48,8 +48,7 @@ func (s *Service) ForAccount(ctx context.Context, did syntax.DID, includeUsed, c
 
 // ofAccount returns all codes of an account, oldest first, with their uses.
 func ofAccount(tx storage.Tx, did syntax.DID) ([]*Code, error) {
-	prefix := did.String() + " "
-	all, err := codes.All(tx, storage.Range{Index: "account", Prefix: prefix})
+	all, err := codes.All(tx, storage.Under("account", did.String()))
 	if err != nil {
 		return nil, err
 	}
@@ -57,7 +56,9 @@ func ofAccount(tx storage.Tx, did syntax.DID) ([]*Code, error) {
 	for _, c := range all {
 		byCode[c.Code] = c
 	}
-	for u, err := range uses.Scan(tx, storage.Range{Index: "owner", Prefix: prefix, Reverse: true}) {
+	newestFirst := storage.Under("owner", did.String())
+	newestFirst.Reverse = true
+	for u, err := range uses.Scan(tx, newestFirst) {
 		if err != nil {
 			return nil, err
 		}

@@ -111,14 +111,14 @@ func Follow(_ context.Context, tx storage.Tx, c accounts.Change) error {
 	if c.Kind != accounts.Deleted {
 		return nil
 	}
-	if err := standings.Delete(tx, c.Account.DID.String()); err != nil {
+	id := c.Account.DID.String()
+	if err := standings.Delete(tx, id); err != nil {
 		return err
 	}
-	prefix := c.Account.DID.String() + " "
-	if _, err := codes.DeleteAll(tx, storage.Range{Index: "account", Prefix: prefix}); err != nil {
+	if _, err := codes.DeleteAll(tx, storage.Under("account", id)); err != nil {
 		return err
 	}
-	_, err := uses.DeleteAll(tx, storage.Range{Index: "owner", Prefix: prefix})
+	_, err := uses.DeleteAll(tx, storage.Under("owner", id))
 	return err
 }
 

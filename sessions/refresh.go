@@ -66,26 +66,15 @@ func (t *RefreshToken) Refresh(ctx context.Context) (*Tokens, error) {
 	}
 	var a *accounts.Account
 	var r *record
-	var refused string // why, if so; the transaction is committed, since it may end the session
-	err := s.store.Update(ctx, func(tx storage.Tx) (err error) {
-		refused = ""
+	err := storage.Decide(ctx, s.store, func(tx storage.Tx) (refusal, err error) {
 		if a, r, err = s.load(tx, did, session); err != nil {
-			if errors.Is(err, errRevoked) {
-				refused = "the session has ended"
-				return nil
-			}
-			return err
+			return nil, err
 		}
-		refused, err = s.rotate(tx, r, s.hash(id), s.hash(s.successor(id)))
-		return err
+		return s.rotate(tx, r, s.hash(id), s.hash(s.successor(id)))
 	})
 	if err != nil {
 		s.cfg.Logger.InfoContext(ctx, "refresh refused", "did", did, "session", session, "reason", err.Error())
 		return nil, err
-	}
-	if refused != "" {
-		s.cfg.Logger.InfoContext(ctx, "refresh refused", "did", did, "session", session, "reason", refused)
-		return nil, errRevoked
 	}
 	return s.tokens(a, r, s.successor(id))
 }
@@ -122,17 +111,17 @@ func (s *Service) load(tx storage.Tx, did syntax.DID, session string) (*accounts
 	return a, r, nil
 }
 
-// rotate notes that a refresh token was used and which one takes its place, or returns why it may
-// not be used.
-func (s *Service) rotate(tx storage.Tx, r *record, used, next string) (refused string, err error) {
+// rotate notes that a refresh token was used and which one takes its place. A token that is used
+// again after its grace period is refused, and its session ends.
+func (s *Service) rotate(tx storage.Tx, r *record, used, next string) (refusal, err error) {
 	now := s.now()
 	if used != r.Refresh {
 		for _, old := range r.Replaced {
 			if old.Refresh == used && now.Before(old.Until) {
-				return "", nil // its successor has been noted
+				return nil, nil // its successor has been noted
 			}
 		}
-		return "a refresh token was used again after its grace period", table.Delete(tx, r.ID)
+		return errReused, table.Delete(tx, r.ID)
 	}
 	kept := r.Replaced[:0]
 	for _, old := range r.Replaced {
@@ -145,7 +134,7 @@ func (s *Service) rotate(tx storage.Tx, r *record, used, next string) (refused s
 	}
 	r.Replaced = append(kept, replaced{used, earlier(r.ExpiresAt, now.Add(s.cfg.Grace))})
 	r.Refresh, r.LastUsedAt, r.ExpiresAt = next, now, now.Add(s.cfg.RefreshLifetime)
-	return "", table.Put(tx, r)
+	return nil, table.Put(tx, r)
 }
 
 func earlier(a, b time.Time) time.Time {

@@ -130,7 +130,7 @@ func (s *Service) ServiceToken(ctx context.Context, auth *Auth, p ServiceTokenPa
 	if s.cfg.ServiceAuth.protects(p.Method) {
 		return "", errProtected(p.Method)
 	}
-	signer, err := s.accounts.Signer(ctx, auth.Account.DID, func(tx storage.Tx) error {
+	signer, err := s.accounts.Identity().Signer(ctx, auth.Account.DID, func(tx storage.Tx) error {
 		if auth.service == nil { // no session asks
 			return nil
 		}

@@ -57,6 +57,8 @@ var (
 	errScope      = refusal.New(ErrInvalidToken, "Bad token scope")
 	errExpired    = refusal.New(ErrExpiredToken, "Token has expired")
 	errRevoked    = refusal.New(ErrExpiredToken, "Token has been revoked")
+	// errReused is errRevoked for clients, with a reason for the log.
+	errReused = fmt.Errorf("a refresh token was used again after its grace period: %w", errRevoked)
 )
 
 // signer signs and parses tokens for one audience.

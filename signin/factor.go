@@ -39,9 +39,9 @@ func (emailCode) EnrolledTx(_ storage.Tx, a *accounts.Account) (bool, error) {
 }
 
 func (f emailCode) Challenge(ctx context.Context, a *accounts.Account) (string, error) {
-	return "A sign in code has been sent to your email address", f.accounts.SendSignInCode(ctx, a)
+	return "A sign in code has been sent to your email address", f.accounts.Emails().SendSignInCode(ctx, a)
 }
 
 func (f emailCode) RedeemTx(tx storage.Tx, a *accounts.Account, code string) (refusal, err error) {
-	return f.accounts.RedeemSignInCodeTx(tx, a.DID, code)
+	return f.accounts.Emails().RedeemSignInCodeTx(tx, a.DID, code)
 }

@@ -41,9 +41,9 @@ func factor(t *testing.T, s *domaintest.Services, label string) {
 	t.Helper()
 	a, err := s.Accounts.Find(ctx, label+".test")
 	must(t, err)
-	must(t, s.Accounts.RequestEmailConfirmation(ctx, a.DID))
-	must(t, s.Accounts.ConfirmEmail(ctx, a.DID, a.Email, s.Code(label)))
-	must(t, s.Accounts.UpdateEmail(ctx, a.DID, accounts.EmailUpdate{Address: a.Email, Factor: accounts.EnableFactor}))
+	must(t, s.Accounts.Emails().RequestConfirmation(ctx, a.DID))
+	must(t, s.Accounts.Emails().Confirm(ctx, a.DID, a.Email, s.Code(label)))
+	must(t, s.Accounts.Emails().Update(ctx, a.DID, accounts.EmailUpdate{Address: a.Email, Factor: accounts.EnableFactor}))
 }
 
 // opened is the methods of the sessions of an account, without that of the sign-up.
@@ -159,17 +159,17 @@ func TestAPassIsForWhatStillHolds(t *testing.T) {
 		"a deletion, of an app":  {app: true, end: func(s *domaintest.Services, id syntax.DID) error { return s.Accounts.DeleteNow(ctx, id) }, want: accounts.ErrBadCredentials},
 		"a revoked app password": {app: true, end: func(s *domaintest.Services, id syntax.DID) error { return s.AppPasswords.Revoke(ctx, id, "app") }, want: accounts.ErrBadCredentials},
 		"a factor": {end: func(s *domaintest.Services, id syntax.DID) error {
-			return s.Accounts.UpdateEmail(ctx, id, accounts.EmailUpdate{Address: "alice@example.com", Factor: accounts.EnableFactor})
+			return s.Accounts.Emails().Update(ctx, id, accounts.EmailUpdate{Address: "alice@example.com", Factor: accounts.EnableFactor})
 		}, want: signin.ErrFactorRequired},
 		"a factor, of an app": {app: true, end: func(s *domaintest.Services, id syntax.DID) error {
-			return s.Accounts.UpdateEmail(ctx, id, accounts.EmailUpdate{Address: "alice@example.com", Factor: accounts.EnableFactor})
+			return s.Accounts.Emails().Update(ctx, id, accounts.EmailUpdate{Address: "alice@example.com", Factor: accounts.EnableFactor})
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := domaintest.New(t)
 			id := s.SignUp("alice").Account.DID
-			must(t, s.Accounts.RequestEmailConfirmation(ctx, id))
-			must(t, s.Accounts.ConfirmEmail(ctx, id, "alice@example.com", s.Code("alice")))
+			must(t, s.Accounts.Emails().RequestConfirmation(ctx, id))
+			must(t, s.Accounts.Emails().Confirm(ctx, id, "alice@example.com", s.Code("alice")))
 			_, app, err := s.AppPasswords.Create(ctx, id, "app", false)
 			must(t, err)
 			a := try("alice.test", "password")

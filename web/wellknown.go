@@ -125,7 +125,7 @@ func (s *Server) documentOfHost(ctx context.Context, host string) (json.RawMessa
 	for _, host := range []string{host, handlehost.Name(host)} {
 		// A port is part of the server's own DID where its host name has one.
 		if id, err := hostname.WebDID(host); err == nil && id.String() == s.cfg.ServiceDID {
-			data := did.Data{DID: id, Services: map[string]did.Service{did.AtprotoPDS: {Type: did.AtprotoPDSType, Endpoint: s.cfg.Accounts.Endpoint()}}}
+			data := did.Data{DID: id, Services: map[string]did.Service{did.AtprotoPDS: {Type: did.AtprotoPDSType, Endpoint: s.cfg.Accounts.PublicURL()}}}
 			return data.Document(), nil
 		}
 	}
@@ -138,7 +138,7 @@ func (s *Server) documentOfHost(ctx context.Context, host string) (json.RawMessa
 		return nil, err
 	}
 	// Other documents aren't resolved: that may lead back here.
-	doc := s.cfg.Accounts.HostedDocument(a)
+	doc := s.cfg.Accounts.Identity().HostedDocument(a)
 	if doc == nil {
 		return nil, accounts.ErrNotFound
 	}

@@ -65,7 +65,7 @@ func (s *Server) resetPassword(c *call, in *atproto.ServerResetPassword_Input) (
 
 // didDoc returns the DID document of an account for an output, or nil if it isn't known.
 func (s *Server) didDoc(c *call, a *accounts.Account) *any {
-	doc := s.cfg.Accounts.Document(c.Context(), a)
+	doc := s.cfg.Accounts.Identity().Document(c.Context(), a)
 	if doc == nil {
 		return nil
 	}

@@ -162,13 +162,13 @@ func (s *Server) searchAccounts(c *call, in *searchAccountsParams) (*searchAccou
 
 func (s *Server) updateAccountEmail(c *call, in *atproto.AdminUpdateAccountEmail_Input) (*nothing, error) {
 	return nil, s.onAccount(c, in.Account, func(a *accounts.Account) error {
-		return s.cfg.Accounts.SetEmail(c.Context(), a.DID, in.Email)
+		return s.cfg.Accounts.Emails().Set(c.Context(), a.DID, in.Email)
 	})
 }
 
 func (s *Server) updateAccountHandle(c *call, in *atproto.AdminUpdateAccountHandle_Input) (*nothing, error) {
 	return nil, s.onAccount(c, in.Did, func(a *accounts.Account) error {
-		return s.cfg.Accounts.UpdateHandle(c.Context(), a.DID, in.Handle, true)
+		return s.cfg.Accounts.Identity().UpdateHandle(c.Context(), a.DID, in.Handle, true)
 	})
 }
 
@@ -180,7 +180,7 @@ func (s *Server) updateAccountPassword(c *call, in *atproto.AdminUpdateAccountPa
 
 func (s *Server) updateAccountSigningKey(c *call, in *atproto.AdminUpdateAccountSigningKey_Input) (*nothing, error) {
 	return nil, s.onAccount(c, in.Did, func(a *accounts.Account) error {
-		return s.cfg.Accounts.SetSigningKey(c.Context(), a.DID, in.SigningKey)
+		return s.cfg.Accounts.Identity().SetSigningKey(c.Context(), a.DID, in.SigningKey)
 	})
 }
 
@@ -334,7 +334,7 @@ func (s *Server) sendEmail(c *call, in *atproto.AdminSendEmail_Input) (*atproto.
 		subject = *in.Subject
 	}
 	err := s.logged(c, func() error {
-		err := s.cfg.Accounts.SendNotice(c.Context(), syntax.DID(in.RecipientDid), subject, in.Content)
+		err := s.cfg.Accounts.Emails().Send(c.Context(), syntax.DID(in.RecipientDid), subject, in.Content)
 		if errors.Is(err, accounts.ErrNotFound) {
 			return invalid("Recipient not found")
 		}

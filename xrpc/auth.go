@@ -113,7 +113,7 @@ func (s *Server) verifiedBy(verify verifyFunc, permissions []sessions.Permission
 // server.
 func (s *Server) request(c *call, scheme, token string) sessions.Request {
 	return sessions.Request{
-		Scheme: scheme, Token: token, Method: c.Method, URL: s.cfg.Accounts.Endpoint() + c.URL.EscapedPath(), Proof: c.Header.Get("DPoP"),
+		Scheme: scheme, Token: token, Method: c.Method, URL: s.cfg.Accounts.PublicURL() + c.URL.EscapedPath(), Proof: c.Header.Get("DPoP"),
 	}
 }
 

@@ -7,15 +7,15 @@ import (
 )
 
 func (s *Server) requestEmailConfirmation(c *call, _ *nothing) (*nothing, error) {
-	return nil, s.cfg.Accounts.RequestEmailConfirmation(c.Context(), c.did())
+	return nil, s.cfg.Accounts.Emails().RequestConfirmation(c.Context(), c.did())
 }
 
 func (s *Server) confirmEmail(c *call, in *atproto.ServerConfirmEmail_Input) (*nothing, error) {
-	return nil, s.cfg.Accounts.ConfirmEmail(c.Context(), c.did(), in.Email, in.Token)
+	return nil, s.cfg.Accounts.Emails().Confirm(c.Context(), c.did(), in.Email, in.Token)
 }
 
 func (s *Server) requestEmailUpdate(c *call, _ *nothing) (*atproto.ServerRequestEmailUpdate_Output, error) {
-	required, err := s.cfg.Accounts.RequestEmailUpdate(c.Context(), c.did())
+	required, err := s.cfg.Accounts.Emails().RequestUpdate(c.Context(), c.did())
 	return &atproto.ServerRequestEmailUpdate_Output{TokenRequired: required}, err
 }
 
@@ -28,5 +28,5 @@ func (s *Server) updateEmail(c *call, in *atproto.ServerUpdateEmail_Input) (*not
 	default:
 		u.Factor = accounts.DisableFactor
 	}
-	return nil, s.cfg.Accounts.UpdateEmail(c.Context(), c.did(), u)
+	return nil, s.cfg.Accounts.Emails().Update(c.Context(), c.did(), u)
 }

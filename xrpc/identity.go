@@ -20,12 +20,12 @@ type handleParams struct {
 }
 
 func (s *Server) resolveHandle(c *call, in *handleParams) (*atproto.IdentityResolveHandle_Output, error) {
-	id, err := s.cfg.Accounts.ResolveHandle(c.Context(), in.Handle)
+	id, err := s.cfg.Accounts.Identity().ResolveHandle(c.Context(), in.Handle)
 	return &atproto.IdentityResolveHandle_Output{Did: id.String()}, err
 }
 
 func (s *Server) updateHandle(c *call, in *atproto.IdentityUpdateHandle_Input) (*nothing, error) {
-	return nil, s.cfg.Accounts.UpdateHandle(c.Context(), c.did(), in.Handle, false)
+	return nil, s.cfg.Accounts.Identity().UpdateHandle(c.Context(), c.did(), in.Handle, false)
 }
 
 // credentialsOutput is the lexicon's output, with maps that indigo's type can't encode.
@@ -37,7 +37,7 @@ type credentialsOutput struct {
 }
 
 func (s *Server) getRecommendedDidCredentials(c *call, _ *nothing) (*credentialsOutput, error) {
-	r, err := s.cfg.Accounts.Recommend(c.Context(), c.did())
+	r, err := s.cfg.Accounts.Identity().Recommend(c.Context(), c.did())
 	if err != nil {
 		return nil, err
 	}
@@ -45,7 +45,7 @@ func (s *Server) getRecommendedDidCredentials(c *call, _ *nothing) (*credentials
 }
 
 func (s *Server) requestPlcOperationSignature(c *call, _ *nothing) (*nothing, error) {
-	return nil, s.cfg.Accounts.RequestPLCSignature(c.Context(), c.did())
+	return nil, s.cfg.Accounts.Identity().RequestPLCSignature(c.Context(), c.did())
 }
 
 // signInput is the lexicon's input. Its maps are of the type unknown there.
@@ -69,7 +69,7 @@ func (s *Server) signPlcOperation(c *call, in *signInput) (*operationBody, error
 		return nil, invalidOperation(err)
 	}
 	edit.RotationKeys, edit.AlsoKnownAs = in.RotationKeys, in.AlsoKnownAs
-	op, err := s.cfg.Accounts.SignPLCOperation(c.Context(), c.did(), value(in.Token), edit.Apply)
+	op, err := s.cfg.Accounts.Identity().SignPLCOperation(c.Context(), c.did(), value(in.Token), edit.Apply)
 	return &operationBody{op}, err
 }
 
@@ -96,7 +96,7 @@ func (s *Server) submitPlcOperation(c *call, in *operationBody) (*nothing, error
 	if err := recode(in.Operation, &op); err != nil {
 		return nil, invalidOperation(err)
 	}
-	return nil, s.cfg.Accounts.SubmitPLCOperation(c.Context(), c.did(), &op)
+	return nil, s.cfg.Accounts.Identity().SubmitPLCOperation(c.Context(), c.did(), &op)
 }
 
 type didParams struct {
@@ -118,7 +118,7 @@ func (s *Server) document(c *call, id syntax.DID) (json.RawMessage, error) {
 	a, err := s.cfg.Accounts.Get(c.Context(), id)
 	switch {
 	case err == nil:
-		if doc := s.cfg.Accounts.HostedDocument(a); doc != nil {
+		if doc := s.cfg.Accounts.Identity().HostedDocument(a); doc != nil {
 			return doc, nil
 		}
 	case !errors.Is(err, accounts.ErrNotFound):
@@ -161,7 +161,7 @@ func (s *Server) lookup(c *call, identifier string) (syntax.DID, error) {
 	if strings.HasPrefix(identifier, "did:") {
 		return syntax.DID(identifier), nil
 	}
-	return s.cfg.Accounts.ResolveHandle(c.Context(), identifier)
+	return s.cfg.Accounts.Identity().ResolveHandle(c.Context(), identifier)
 }
 
 // identity resolves an identifier to a DID and its document, and verifies that the handle which the
@@ -182,7 +182,7 @@ func (s *Server) identity(c *call, identifier string) (*identityOutput, error) {
 	ident := identity.ParseIdentity(&doc)
 	out := &identityOutput{Did: id.String(), Handle: syntax.HandleInvalid.String(), DidDoc: raw}
 	if declared, err := ident.DeclaredHandle(); err == nil {
-		switch claimed, err := s.cfg.Accounts.ResolveHandle(c.Context(), declared.String()); {
+		switch claimed, err := s.cfg.Accounts.Identity().ResolveHandle(c.Context(), declared.String()); {
 		case err == nil && claimed == id:
 			out.Handle = declared.String()
 		case err != nil && !errors.Is(err, accounts.ErrHandleNotFound):
@@ -193,6 +193,6 @@ func (s *Server) identity(c *call, identifier string) (*identityOutput, error) {
 }
 
 func (s *Server) reserveSigningKey(c *call, in *atproto.ServerReserveSigningKey_Input) (*atproto.ServerReserveSigningKey_Output, error) {
-	key, err := s.cfg.Accounts.ReserveSigningKey(c.Context(), syntax.DID(value(in.Did)))
+	key, err := s.cfg.Accounts.Identity().ReserveSigningKey(c.Context(), syntax.DID(value(in.Did)))
 	return &atproto.ServerReserveSigningKey_Output{SigningKey: key}, err
 }

@@ -30,16 +30,17 @@ func (s *Server) deactivateAccount(c *call, in *atproto.ServerDeactivateAccount_
 }
 
 func (s *Server) checkAccountStatus(c *call, _ *nothing) (*atproto.ServerCheckAccountStatus_Output, error) {
-	h, err := s.cfg.Accounts.CheckStatus(c.Context(), c.did())
+	a, err := s.cfg.Accounts.Get(c.Context(), c.did())
 	if err != nil {
 		return nil, err
 	}
+	valid := s.cfg.Accounts.Identity().Check(c.Context(), a) == nil
 	repo, err := s.repoStatus(c, c.did())
 	if err != nil {
 		return nil, err
 	}
 	return &atproto.ServerCheckAccountStatus_Output{
-		Activated: h.Activated, ValidDid: h.ValidDID,
+		Activated: a.DeactivatedAt == nil, ValidDid: valid,
 		RepoCommit: cmp.Or(repo.Commit, noCommit), RepoRev: repo.Rev, RepoBlocks: repo.Blocks, IndexedRecords: repo.IndexedRecords,
 		ExpectedBlobs: repo.ExpectedBlobs, ImportedBlobs: repo.ImportedBlobs, PrivateStateValues: repo.PrivateStateValues,
 	}, nil

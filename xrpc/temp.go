@@ -17,7 +17,7 @@ type availabilityParams struct {
 
 func (s *Server) checkHandleAvailability(c *call, in *availabilityParams) (*atproto.TempCheckHandleAvailability_Output, error) {
 	if in.Email != nil {
-		if _, err := s.cfg.Accounts.CheckEmail(c.Context(), *in.Email); err != nil {
+		if _, err := s.cfg.Accounts.Emails().Check(c.Context(), *in.Email); err != nil {
 			return nil, invalidEmail(err)
 		}
 	}

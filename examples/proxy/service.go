@@ -64,7 +64,7 @@ func endpoint(ctx context.Context, srv *gatehouse.Server, to service) (*url.URL,
 	if scheme != "https" {
 		return nil, &failure{http.StatusBadRequest, "InvalidRequest", "could not resolve proxy did service url"}
 	}
-	if _, own := address(srv.Accounts.Endpoint()); own == host { // whatever the scheme
+	if _, own := address(srv.Accounts.PublicURL()); own == host { // whatever the scheme
 		return nil, itself
 	}
 	return &url.URL{Scheme: scheme, Host: host}, nil

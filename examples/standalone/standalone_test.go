@@ -376,8 +376,8 @@ func TestNamesAsTyped(t *testing.T) {
 			t.Errorf("%s: %v", c.hostname, err)
 			continue
 		}
-		if srv.ServiceDID() != c.did || srv.Accounts.Endpoint() != c.endpoint || srv.Accounts.Handles().Domains()[0] != ".example.com" {
-			t.Errorf("%s: %s, %s, %q", c.hostname, srv.ServiceDID(), srv.Accounts.Endpoint(), srv.Accounts.Handles().Domains())
+		if srv.ServiceDID() != c.did || srv.Accounts.PublicURL() != c.endpoint || srv.Accounts.Handles().Domains()[0] != ".example.com" {
+			t.Errorf("%s: %s, %s, %q", c.hostname, srv.ServiceDID(), srv.Accounts.PublicURL(), srv.Accounts.Handles().Domains())
 		}
 		if err := errors.Join(srv.Close(), store.Close()); err != nil {
 			t.Error(err)

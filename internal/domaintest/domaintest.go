@@ -101,7 +101,7 @@ func New(t testing.TB, change ...func(*Config)) *Services {
 	s.cfg = Config{
 		Accounts: accounts.Config{
 			Handles:     handle.Config{Domains: []string{".test"}, Hostnames: []string{"pds.test"}},
-			ServiceName: "pds.test", Endpoint: "http://pds.test",
+			ServiceName: "pds.test", PublicURL: "http://pds.test",
 			Mailer: s.Mail, Limits: ratelimit.Meter{Limiter: ratelimit.NewMemory(ratelimit.Config{Now: s.Now})},
 		},
 		Invites:  invites.Config{Hostname: "pds.test"},

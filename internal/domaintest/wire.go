@@ -93,7 +93,7 @@ func (s *Services) wireAccounts(ctx context.Context, store storage.Store, cfg ac
 	if err != nil {
 		return err
 	}
-	cfg.DIDs = &did.Registrar{Directory: directory, Signer: signer, PublicURL: cfg.Endpoint, Web: s.cfg.Web, Resolver: cfg.Resolver}
+	cfg.DIDs = &did.Registrar{Directory: directory, Signer: signer, PublicURL: cfg.PublicURL, Web: s.cfg.Web, Resolver: cfg.Resolver}
 	s.Accounts, err = accounts.New(ctx, store, cfg)
 	return err
 }

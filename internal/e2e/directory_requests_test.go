@@ -66,7 +66,7 @@ func TestDirectoryRequests(t *testing.T) {
 	requests("change of handle", 1, 1, func() { s.do(me, "identity.updateHandle", object{"handle": "alicia.test"}).ok() })
 	requests("getSession after the change of handle", 0, 0, func() { shows("alicia.test") })
 	requests("change of the signing key", 1, 1, func() {
-		if _, err := s.Gatehouse.Accounts.RotateSigningKey(t.Context(), id); err != nil {
+		if _, err := s.Gatehouse.Accounts.Identity().RotateSigningKey(t.Context(), id); err != nil {
 			t.Fatal(err)
 		}
 	})

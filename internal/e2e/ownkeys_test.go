@@ -357,16 +357,16 @@ func signingKeyWithAUsersKey(t *testing.T, s *api) {
 
 	// A rotation refuses with the key that it generated, and with the same one until it is published.
 	id := syntax.DID(o.DID)
-	key, err := s.Gatehouse.Accounts.RotateSigningKey(t.Context(), id)
+	key, err := s.Gatehouse.Accounts.Identity().RotateSigningKey(t.Context(), id)
 	if !errors.Is(err, did.ErrNotController) || !errors.Is(err, accounts.ErrInvalidRequest) || err.Error() != instruction(key) {
 		t.Fatalf("a rotation before the key is published: %s, %v", key, err)
 	}
-	if again, err := s.Gatehouse.Accounts.RotateSigningKey(t.Context(), id); again != key || err == nil {
+	if again, err := s.Gatehouse.Accounts.Identity().RotateSigningKey(t.Context(), id); again != key || err == nil {
 		t.Errorf("a second rotation before the key is published: %s, %v; want %s and an error", again, err, key)
 	}
 	signs(second)
 	publish(key)
-	if again, err := s.Gatehouse.Accounts.RotateSigningKey(t.Context(), id); again != key || err != nil {
+	if again, err := s.Gatehouse.Accounts.Identity().RotateSigningKey(t.Context(), id); again != key || err != nil {
 		t.Errorf("a rotation after the key was published: %s, %v; want %s", again, err, key)
 	}
 	signs(key)

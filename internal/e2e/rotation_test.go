@@ -29,23 +29,23 @@ func TestInterruptedKeyRotation(t *testing.T) {
 			}
 			old := published()
 			directory.mode.Store(dying)
-			if _, err := s.Gatehouse.Accounts.RotateSigningKey(ctx, alice); err == nil {
+			if _, err := s.Gatehouse.Accounts.Identity().RotateSigningKey(ctx, alice); err == nil {
 				t.Fatal("a rotation with an unreachable directory succeeded")
 			}
 			directory.mode.Store(works)
 			lost := published()
-			key, err := s.Gatehouse.Accounts.RotateSigningKey(ctx, alice)
+			key, err := s.Gatehouse.Accounts.Identity().RotateSigningKey(ctx, alice)
 			if err != nil || key != lost || key == old || published() != key {
 				t.Errorf("the repeated rotation: %s, %v; want %s, which the directory accepted after %s", key, err, lost, old)
 			}
-			signer, err := s.Gatehouse.Accounts.Signer(ctx, alice)
+			signer, err := s.Gatehouse.Accounts.Identity().Signer(ctx, alice)
 			if err != nil {
 				t.Fatal(err)
 			}
 			if public, err := signer.PublicKey(); err != nil || public.DIDKey() != key {
 				t.Errorf("the account signs with %v, %v; want %s", public, err, key)
 			}
-			if next, err := s.Gatehouse.Accounts.RotateSigningKey(ctx, alice); err != nil || next == key {
+			if next, err := s.Gatehouse.Accounts.Identity().RotateSigningKey(ctx, alice); err != nil || next == key {
 				t.Errorf("the next rotation: %s, %v", next, err)
 			}
 		})

@@ -369,7 +369,7 @@ type signing interface{ HashAndSign([]byte) ([]byte, error) }
 // heldKey returns the signing key that the server holds for an account.
 func (s *api) heldKey(id string) signing {
 	s.t.Helper()
-	signer, err := s.Gatehouse.Accounts.Signer(s.t.Context(), syntax.DID(id))
+	signer, err := s.Gatehouse.Accounts.Identity().Signer(s.t.Context(), syntax.DID(id))
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -71,7 +71,7 @@ func (g Guard) Refuse(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	w.Header().Set("Access-Control-Allow-Origin", "*") // so that scripts can read the reason
-	http.Error(w, fmt.Sprintf("Not found: this host stands for an account. The server is at %s.", g.Accounts.Endpoint()), http.StatusNotFound)
+	http.Error(w, fmt.Sprintf("Not found: this host stands for an account. The server is at %s.", g.Accounts.PublicURL()), http.StatusNotFound)
 }
 
 // redirectOf returns the URL to which a browser is redirected from the name of an account. Requests
