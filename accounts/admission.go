@@ -7,6 +7,7 @@ import (
 	"github.com/bluesky-social/indigo/atproto/syntax"
 
 	"github.com/gatehouse-at/gatehouse/internal/refusal"
+	"github.com/gatehouse-at/gatehouse/internal/typed"
 	"github.com/gatehouse-at/gatehouse/storage"
 )
 
@@ -97,7 +98,7 @@ func checkOwner(p CreateParams) error {
 // ticket returns the ticket of an applicant as it was issued. It may be missing if none is required,
 // or if an admin admits the applicant.
 func (s *Service) ticket(p CreateParams) (string, error) {
-	if s.cfg.Gate == nil || p.Admit && p.Ticket == "" {
+	if s.cfg.Gate == nil || p.Admit && typed.Name(p.Ticket) == "" {
 		return "", nil
 	}
 	return s.cfg.Gate.Ticket(p.Ticket)

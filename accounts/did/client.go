@@ -254,7 +254,7 @@ func (c *Client) Submit(ctx context.Context, id syntax.DID, op *Operation) error
 	}
 	if answer.status == http.StatusOK {
 		if answer.first { // else an earlier try may have added it, and others may have followed
-			confirmAdded(ctx)
+			receiptOf(ctx).accepted = true
 		}
 		return nil
 	}

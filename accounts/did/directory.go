@@ -35,7 +35,7 @@ var (
 
 // Directory keeps the logs of did:plc operations. Its methods are safe for concurrent use. A
 // Directory that wraps another one passes the context on: by it [Client] and [Local] tell the
-// [Registrar] when an operation was added by this very call.
+// [Registrar] what they know about whether an operation is the last one.
 type Directory interface {
 	// Submit adds an operation to the log of a DID. Submitting an operation that is in the log
 	// already is not an error. If the reason for a refusal is known, the [ErrRefused] is also an
@@ -77,9 +77,10 @@ func contains(log []*Operation, op *Operation) bool {
 	return false
 }
 
-// receipt confirms that a successful Submit has added the operation to the log, so that it is the
-// last one. Without the confirmation it may have been in the log before, with others after it.
-type receipt struct{ added bool }
+// receipt says what is known of a successful Submit. If the operation was added, it wasn't in the log
+// before, so that it is the last one. If it was only accepted, it is the last one unless it was in
+// the log before, since a directory may answer an old operation like a new one.
+type receipt struct{ added, accepted bool }
 
 type receiptKey struct{}
 
@@ -89,9 +90,10 @@ func withReceipt(ctx context.Context) (context.Context, *receipt) {
 	return context.WithValue(ctx, receiptKey{}, r), r
 }
 
-// confirmAdded fills in the receipt of a context, if it has one.
-func confirmAdded(ctx context.Context) {
+// receiptOf returns the receipt of a context. If it has none, nobody reads what is returned.
+func receiptOf(ctx context.Context) *receipt {
 	if r, ok := ctx.Value(receiptKey{}).(*receipt); ok {
-		r.added = true
+		return r
 	}
+	return new(receipt)
 }

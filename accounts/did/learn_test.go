@@ -370,10 +370,18 @@ func TestAnOldOperationIsSubmittedAgain(t *testing.T) {
 	if err := ids.Submit(ctx, m.DID, other); err != nil {
 		t.Fatal(err)
 	}
-	if err := local.Submit(ctx, m.DID, next(t, other, ids.owner, handle("alice4.test"))); err != nil {
+	elsewhere, err := ids.Sign(ctx, m.DID, handle("alice0.test"))
+	if err != nil {
 		t.Fatal(err)
 	}
-	for name, old := range map[string]*did.Operation{"the first one": m.Operation, "one that Sign made": signed, "another": other} {
+	for _, op := range []*did.Operation{elsewhere, next(t, elsewhere, ids.owner, handle("alice4.test"))} {
+		if err := local.Submit(ctx, m.DID, op); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, old := range map[string]*did.Operation{
+		"the first one": m.Operation, "one that Sign made": signed, "another": other, "one that Sign made, submitted elsewhere": elsewhere,
+	} {
 		if err := ids.Submit(ctx, m.DID, old); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}

@@ -48,7 +48,7 @@ func (l *Local) Submit(ctx context.Context, id syntax.DID, op *Operation) error 
 		return err
 	})
 	if err == nil && added {
-		confirmAdded(ctx)
+		receiptOf(ctx).added = true
 	}
 	return unavailable(err)
 }

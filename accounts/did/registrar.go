@@ -105,10 +105,12 @@ func (r *Registrar) Submit(ctx context.Context, id syntax.DID, op *Operation) er
 }
 
 func (r *Registrar) checkAndSubmit(ctx context.Context, id syntax.DID, op *Operation) (learned bool, err error) {
-	// Mint and Sign have checked their own operations, which are new when they are first submitted.
-	// Any other operation may be an old one, which a directory may answer as it answers a new one.
-	isNew := r.signed.take(op)
-	if !isNew && op.Prev != "" { // a genesis operation has no predecessor to repeat
+	genesis := op.Prev == ""
+	// Mint and Sign have checked their own operations. Nobody else has seen that of Mint before it is
+	// submitted; that of Sign may have been submitted elsewhere, with others after it.
+	ours := r.signed.take(op)
+	isNew := ours && genesis
+	if !ours && !genesis { // a genesis operation has no predecessor to repeat
 		if last, err := last(ctx, r.Directory, id); err == nil {
 			if op.repeats(last) {
 				return false, errNoChange
@@ -130,7 +132,8 @@ func (r *Registrar) submit(ctx context.Context, id syntax.DID, op *Operation, is
 	if err := r.Directory.Submit(ctx, id, op); err != nil {
 		return false, err
 	}
-	return isNew && receipt.added && r.Resolver.learn(began, op), nil
+	isLast := receipt.added || receipt.accepted && isNew
+	return isLast && r.Resolver.learn(began, op), nil
 }
 
 // Exists reports whether a DID is published. A tombstoned DID counts as published. Error:
