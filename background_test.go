@@ -14,8 +14,8 @@ import (
 	"github.com/gatehouse-at/gatehouse/storage/memory"
 )
 
-// TestBackgroundWork lets time pass over a server of which nothing is asked: what is due is done
-// within minutes, and Close ends all that goes on in the background (or the bubble would not end).
+// TestBackgroundWork lets time pass without any requests: what is due is done within minutes, and
+// Close ends all background work (otherwise the bubble wouldn't end).
 func TestBackgroundWork(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx := t.Context()
@@ -37,11 +37,11 @@ func TestBackgroundWork(t *testing.T) {
 		}
 		time.Sleep(4*24*time.Hour - time.Minute)
 		if _, err := srv.Accounts.Get(ctx, alice.DID); err != nil {
-			t.Errorf("before its time: %v", err)
+			t.Errorf("before the deletion is due: %v", err)
 		}
 		time.Sleep(3 * time.Minute)
 		if _, err := srv.Accounts.Get(ctx, alice.DID); !errors.Is(err, accounts.ErrNotFound) {
-			t.Errorf("after its time: %v", err)
+			t.Errorf("after the deletion is due: %v", err)
 		}
 		if err := srv.Accounts.RequestPasswordReset(ctx, "alice@example.com"); err != nil {
 			t.Fatal(err)
@@ -50,7 +50,7 @@ func TestBackgroundWork(t *testing.T) {
 			t.Error(err)
 		}
 		if err := srv.Close(); err != nil {
-			t.Errorf("the second time: %v", err)
+			t.Errorf("Close, called again: %v", err)
 		}
 		if err := store.Close(); err != nil {
 			t.Error(err)
@@ -58,9 +58,9 @@ func TestBackgroundWork(t *testing.T) {
 	})
 }
 
-// TestNoMaintenance lets time pass over a server whose background work is the program's to start:
-// nothing is done until the program does, and no lease is taken that would keep other processes from
-// doing it.
+// TestNoMaintenance lets time pass for a server that leaves background work to the program: nothing
+// is done until the program calls Maintain, and the server takes no lease, which would keep other
+// processes from doing the work.
 func TestNoMaintenance(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx := t.Context()
@@ -82,7 +82,7 @@ func TestNoMaintenance(t *testing.T) {
 		}
 		time.Sleep(5 * 24 * time.Hour)
 		if _, err := srv.Accounts.Get(ctx, alice.DID); err != nil {
-			t.Errorf("before the program maintains the server: %v", err)
+			t.Errorf("before Maintain: %v", err)
 		}
 		leases, err := storage.NewLeases(ctx, store, nil)
 		if err != nil {

@@ -20,48 +20,64 @@ import (
 	"github.com/gatehouse-at/gatehouse/accounts/mail"
 	"github.com/gatehouse-at/gatehouse/internal/password"
 	"github.com/gatehouse-at/gatehouse/sessions"
+	"github.com/gatehouse-at/gatehouse/signin"
 	"github.com/gatehouse-at/gatehouse/xrpc"
 )
 
-// settings is a Config that was checked, with its defaults filled in.
+// settings is a Config that has been checked and normalized, with its defaults filled in.
 type settings struct {
 	Config
 	serviceDID string
-	publicHost string   // that of PublicURL, without a port
-	hostnames  []string // the server's own, without ports
+	publicHost string   // the host name of PublicURL, without a port
+	hostnames  []string // all host names of the server, without ports
 	password   password.Config
 	templates  *mail.Templates
 
 	mistakes []error
 }
 
-// mistake notes what is wrong with a field of the Config.
-func (s *settings) mistake(field, format string, args ...any) {
-	s.mistakes = append(s.mistakes, fmt.Errorf("gatehouse: Config.%s: %s", field, fmt.Sprintf(format, args...)))
-}
-
-// settings checks a Config and fills in its defaults. The error has all mistakes.
+// settings checks a Config and fills in its defaults. The error lists all mistakes.
 func (cfg Config) settings() (*settings, error) {
 	s := &settings{Config: cfg}
-	s.defaults()
+	s.fillIn()
 	s.checkNames()
+	s.checkAdmins()
 	s.checkSignUp()
+	s.checkSignIn()
 	s.checkHandles()
 	s.checkDIDs()
 	s.checkKeys()
-	s.checkAdmins()
 	s.checkPasswords()
 	s.checkMail()
+	s.checkLimits()
 	s.checkDescription()
-	s.checkFallback()
+	s.checkExtensions()
+	notNegative(s, "MinDeletionDelay", s.MinDeletionDelay)
 	if len(s.mistakes) > 0 {
 		return nil, errors.Join(s.mistakes...)
 	}
 	return s, nil
 }
 
-// defaults fills in the defaults that don't need a check.
-func (s *settings) defaults() {
+// mistake notes a mistake in a field of the Config.
+func (s *settings) mistake(field, format string, args ...any) {
+	s.mistakes = append(s.mistakes, fmt.Errorf("gatehouse: Config.%s: %s", field, fmt.Sprintf(format, args...)))
+}
+
+func notNegative[T int | int64 | time.Duration](s *settings, field string, value T) {
+	if value < 0 {
+		s.mistake(field, "must not be negative")
+	}
+}
+
+func oneOf[T ~string](s *settings, field string, value T, allowed []T) {
+	if !slices.Contains(allowed, value) {
+		s.mistake(field, "%q is not one of %q", value, allowed)
+	}
+}
+
+// fillIn fills in the defaults that don't depend on a check.
+func (s *settings) fillIn() {
 	if s.Logger == nil {
 		s.Logger = slog.Default()
 	}
@@ -100,9 +116,6 @@ func (s *settings) defaults() {
 
 func (s *settings) checkNames() {
 	host := s.checkHostname()
-	if len(s.HandleDomains) == 0 {
-		s.mistake("HandleDomains", "is missing")
-	}
 	s.checkHandleDomains()
 	s.checkPublicURL()
 	s.hostnames = []string{host, s.publicHost}
@@ -110,58 +123,12 @@ func (s *settings) checkNames() {
 	if s.ServiceName == "" {
 		s.ServiceName = s.Hostname
 	}
-	if strings.ContainsFunc(s.ServiceName, unicode.IsControl) {
-		s.mistake("ServiceName", "%q can't stand in a subject", s.ServiceName)
-	}
-	if s.MinDeletionDelay < 0 {
-		s.mistake("MinDeletionDelay", "is negative")
+	if strings.ContainsFunc(s.ServiceName, unicode.IsControl) { // it is part of the subjects of e-mails
+		s.mistake("ServiceName", "%q contains a control character", s.ServiceName)
 	}
 }
 
-func (s *settings) checkSignUp() {
-	if !slices.Contains(SignUpModes(), s.SignUp.Mode) {
-		s.mistake("SignUp.Mode", "%q is none of %q", s.SignUp.Mode, SignUpModes())
-	}
-	if s.SignUp.InviteInterval < 0 {
-		s.mistake("SignUp.InviteInterval", "is negative")
-	}
-}
-
-// anyoneMaySignUp reports whether anybody on the internet can have an account here, which an
-// operator gets by setting nothing.
-func (s *settings) anyoneMaySignUp() bool {
-	public := !IsLocal(s.Hostname) || !IsLocal(s.publicHost)
-	return public && s.SignUp.Mode == SignUpOpen && s.SignUp.Check == nil
-}
-
-func (s *settings) checkHandles() {
-	if s.Handles.HoldAfterDeletion < 0 {
-		s.mistake("Handles.HoldAfterDeletion", "is negative")
-	}
-	s.checkHostRedirect()
-}
-
-func (s *settings) checkDIDs() {
-	if s.DIDs.Method != DIDPLC && s.DIDs.Method != DIDWeb {
-		s.mistake("DIDs.Method", "%q is neither %q nor %q", s.DIDs.Method, DIDPLC, DIDWeb)
-	}
-	if s.DIDs.RecoveryKey != "" {
-		if _, err := atcrypto.ParsePublicDIDKey(s.DIDs.RecoveryKey); err != nil {
-			s.mistake("DIDs.RecoveryKey", "%q is not a did:key of a supported kind", s.DIDs.RecoveryKey)
-		}
-	}
-}
-
-func (s *settings) checkKeys() {
-	if len(s.Keys.Tokens) == 0 {
-		return
-	}
-	if err := sessions.CheckKeys(s.Keys.Tokens); err != nil {
-		s.mistake("Keys.Tokens", "%v", err)
-	}
-}
-
-// minAdminPassword is the fewest characters of an admin's password.
+// minAdminPassword is the minimum length of the password of an admin in characters.
 const minAdminPassword = 12
 
 func (s *settings) checkAdmins() {
@@ -171,43 +138,109 @@ func (s *settings) checkAdmins() {
 		}
 	}
 	passwords, ok := s.Admins.(xrpc.Passwords)
-	if !ok { // a check of the embedder's own
+	if !ok { // an AdminAuth of the embedding program
 		return
 	}
 	for _, name := range slices.Sorted(maps.Keys(passwords)) {
-		switch n := utf8.RuneCountInString(passwords[name]); {
-		case name == "" || strings.Contains(name, ":"): // which ends the name in HTTP Basic
-			s.mistake("Admins", "%q can't be an admin's name", name)
-		case n == 0:
-			s.mistake("Admins", "%q has no password", name)
-		case n < minAdminPassword:
-			s.mistake("Admins", "the password of %q has %d characters, fewer than %d", name, n, minAdminPassword)
+		if name == "" || strings.Contains(name, ":") { // a colon ends the name in HTTP Basic auth
+			s.mistake("Admins", "the name %q must not be empty or contain a colon", name)
+		}
+		if n := utf8.RuneCountInString(passwords[name]); n < minAdminPassword {
+			s.mistake("Admins", "the password of %q has %d characters; at least %d are required", name, n, minAdminPassword)
 		}
 	}
 }
 
-func (s *settings) checkPasswords() {
-	cfg := s.Passwords
+func (s *settings) checkSignUp() {
+	oneOf(s, "SignUp.Mode", s.SignUp.Mode, SignUpModes())
+	notNegative(s, "SignUp.InviteInterval", s.SignUp.InviteInterval)
+}
+
+// anyoneMaySignUp reports whether anybody on the Internet can create an account. That is what an
+// operator gets who configures nothing.
+func (s *settings) anyoneMaySignUp() bool {
+	public := !IsLocal(s.Hostname) || !IsLocal(s.publicHost)
+	return public && s.SignUp.Mode == SignUpOpen && s.SignUp.Check == nil
+}
+
+// checkSignIn checks that the ways and factors can be told apart, also from those of Gatehouse,
+// since sessions record how they were opened.
+func (s *settings) checkSignIn() {
+	taken := map[string]bool{
+		signin.MethodSignUp: true, signin.MethodPassword: true, signin.MethodAppPassword: true, signin.MethodEmailCode: true,
+	}
+	check := func(field string, i int, name string) {
+		switch {
+		case name == "":
+			s.mistake(field, "the name of element %d is required", i)
+		case taken[name]:
+			s.mistake(field, "the name of element %d, %q, is already in use", i, name)
+		}
+		taken[name] = true
+	}
+	for i, way := range s.SignIn.Ways {
+		if way == nil {
+			s.mistake("SignIn.Ways", "element %d is nil", i)
+			continue
+		}
+		check("SignIn.Ways", i, way.Name())
+	}
+	for i, factor := range s.SignIn.Factors {
+		if factor == nil {
+			s.mistake("SignIn.Factors", "element %d is nil", i)
+			continue
+		}
+		check("SignIn.Factors", i, factor.Name())
+	}
 	if s.SignIn.NoAccountPasswords && len(s.SignIn.Ways) == 0 {
-		s.mistake("SignIn.NoAccountPasswords", "is set, but SignIn.Ways is empty: nobody could manage an account")
+		s.mistake("SignIn.NoAccountPasswords", "requires SignIn.Ways: otherwise nobody could manage an account")
 	}
-	if cfg.MinLength < 1 || cfg.MinLength > 256 {
-		s.mistake("Passwords.MinLength", "%d is not between 1 and 256", cfg.MinLength)
+}
+
+func (s *settings) checkHandles() {
+	notNegative(s, "Handles.HoldAfterDeletion", s.Handles.HoldAfterDeletion)
+	s.checkHostRedirect()
+}
+
+func (s *settings) checkDIDs() {
+	oneOf(s, "DIDs.Method", s.DIDs.Method, []DIDMethod{DIDPLC, DIDWeb})
+	if s.DIDs.RecoveryKey == "" {
+		return
 	}
-	p := password.DefaultParams
-	if cfg.Memory != 0 {
-		p.Memory = cfg.Memory
+	if _, err := atcrypto.ParsePublicDIDKey(s.DIDs.RecoveryKey); err != nil {
+		s.mistake("DIDs.RecoveryKey", "%q is not a did:key of a supported type", s.DIDs.RecoveryKey)
 	}
-	if cfg.Time != 0 {
-		p.Time = cfg.Time
+}
+
+func (s *settings) checkKeys() {
+	if len(s.Keys.Tokens) == 0 { // the default
+		return
 	}
-	if cfg.Threads != 0 {
-		p.Threads = cfg.Threads
+	if err := sessions.CheckKeys(s.Keys.Tokens); err != nil {
+		s.mistake("Keys.Tokens", "%v", err)
 	}
-	s.password = password.Config{Params: p, Workers: cfg.Workers, Queue: cfg.Queue, Rand: s.Rand}
-	if _, err := password.New(s.password); err != nil {
-		s.mistake("Passwords", "Memory, Time, Threads, Workers or Queue: %v", err)
+}
+
+func (s *settings) checkPasswords() {
+	if n := s.Passwords.MinLength; n < 1 || n > 256 {
+		s.mistake("Passwords.MinLength", "%d is not between 1 and 256", n)
 	}
+	notNegative(s, "Passwords.Workers", s.Passwords.Workers)
+	notNegative(s, "Passwords.Queue", s.Passwords.Queue)
+	costs := password.DefaultParams
+	if s.Passwords.Memory != 0 {
+		costs.Memory = s.Passwords.Memory
+	}
+	if s.Passwords.Time != 0 {
+		costs.Time = s.Passwords.Time
+	}
+	if s.Passwords.Threads != 0 {
+		costs.Threads = s.Passwords.Threads
+	}
+	if err := costs.Check(); err != nil {
+		s.mistake("Passwords", "Memory, Time and Threads: %v", err)
+	}
+	s.password = password.Config{Params: costs, Workers: s.Passwords.Workers, Queue: s.Passwords.Queue, Rand: s.Rand}
 }
 
 func (s *settings) checkMail() {
@@ -221,37 +254,45 @@ func (s *settings) checkMail() {
 		}
 	}
 	for _, kind := range s.Mail.MuteNotices {
-		if !slices.Contains(mail.Notices(), kind) {
-			s.mistake("Mail.MuteNotices", "%q is none of %q", kind, mail.Notices())
-		}
+		oneOf(s, "Mail.MuteNotices", kind, mail.Notices())
 	}
-	if s.Mail.Timeout < 0 {
-		s.mistake("Mail.Timeout", "is negative")
+	notNegative(s, "Mail.Timeout", s.Mail.Timeout)
+}
+
+func (s *settings) checkLimits() {
+	for i, network := range s.Limits.TrustedProxies {
+		if !network.IsValid() {
+			s.mistake("Limits.TrustedProxies", "element %d is not a network", i)
+		}
 	}
 }
 
-// checkDescription keeps out what clients would refuse in an answer of describeServer.
+// checkDescription refuses what clients would refuse in an answer of describeServer.
 func (s *settings) checkDescription() {
-	for _, link := range []struct{ field, url string }{
-		{"PrivacyPolicyURL", s.Description.PrivacyPolicyURL}, {"TermsOfServiceURL", s.Description.TermsOfServiceURL},
-	} {
-		u, err := url.Parse(link.url)
-		if link.url != "" && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "") {
-			s.mistake("Description."+link.field, "%q is not of the form https://HOST/PATH", link.url)
-		}
-	}
-	if s.Description.BlobUploadLimit < 0 {
-		s.mistake("Description.BlobUploadLimit", "is negative")
+	s.checkLink("Description.PrivacyPolicyURL", s.Description.PrivacyPolicyURL)
+	s.checkLink("Description.TermsOfServiceURL", s.Description.TermsOfServiceURL)
+	notNegative(s, "Description.BlobUploadLimit", s.Description.BlobUploadLimit)
+}
+
+func (s *settings) checkLink(field, link string) {
+	u, err := url.Parse(link)
+	if link != "" && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "") {
+		s.mistake(field, "%q is not of the form https://HOST/PATH", link)
 	}
 }
 
-func (s *settings) checkFallback() {
+func (s *settings) checkExtensions() {
+	for i, hook := range s.Hooks {
+		if hook == nil {
+			s.mistake("Hooks", "element %d is nil", i)
+		}
+	}
 	if len(s.LeaveToFallback) > 0 && s.Fallback == nil {
-		s.mistake("LeaveToFallback", "is set, but Fallback isn't")
+		s.mistake("LeaveToFallback", "requires Fallback")
 	}
 	for _, nsid := range s.LeaveToFallback {
 		if !slices.Contains(xrpc.Methods(), nsid) {
-			s.mistake("LeaveToFallback", "%q is not a method that Gatehouse serves", nsid)
+			s.mistake("LeaveToFallback", "%q is not a method of Gatehouse", nsid)
 		}
 	}
 }

@@ -3,7 +3,13 @@ package gatehouse_test
 import (
 	"context"
 	"errors"
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"net/http"
+	"net/netip"
+	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -11,94 +17,150 @@ import (
 
 	"github.com/gatehouse-at/gatehouse"
 	"github.com/gatehouse-at/gatehouse/accounts"
+	"github.com/gatehouse-at/gatehouse/accounts/did"
 	"github.com/gatehouse-at/gatehouse/accounts/handle"
+	"github.com/gatehouse-at/gatehouse/accounts/keys"
 	"github.com/gatehouse-at/gatehouse/accounts/mail"
+	"github.com/gatehouse-at/gatehouse/accounts/ratelimit"
 	"github.com/gatehouse-at/gatehouse/sessions"
+	"github.com/gatehouse-at/gatehouse/signin"
+	"github.com/gatehouse-at/gatehouse/storage"
 	"github.com/gatehouse-at/gatehouse/storage/memory"
 	"github.com/gatehouse-at/gatehouse/xrpc"
 )
 
-func TestBadConfigurationsNameTheField(t *testing.T) {
-	for field, change := range map[string]func(*gatehouse.Config){
-		"Hostname":                      func(c *gatehouse.Config) { c.Hostname = "" },
-		"Hostname ":                     func(c *gatehouse.Config) { c.Hostname = "https://pds.example.com" },
-		"Hostname  ":                    func(c *gatehouse.Config) { c.Hostname = "pds.example.com:8443" },
-		"Hostname   ":                   func(c *gatehouse.Config) { c.Hostname = "no host" },
-		"HandleDomains":                 func(c *gatehouse.Config) { c.HandleDomains = nil },
-		"HandleDomains ":                func(c *gatehouse.Config) { c.HandleDomains = []string{".local"} },
-		"PublicURL":                     func(c *gatehouse.Config) { c.PublicURL = "pds.example.com" },
-		"Hostname     ":                 func(c *gatehouse.Config) { c.Hostname = "localhost:http" },
-		"Hostname      ":                func(c *gatehouse.Config) { c.Hostname = "[::1]:2583" },
-		"Hostname       ":               func(c *gatehouse.Config) { c.Hostname = "user@localhost" },
-		"HandleDomains  ":               func(c *gatehouse.Config) { c.HandleDomains = []string{".test", "..test"} },
-		"PublicURL   ":                  func(c *gatehouse.Config) { c.PublicURL = "https://pds.example.com/?" },
-		"PublicURL    ":                 func(c *gatehouse.Config) { c.PublicURL = "https://pds.example.com//" },
-		"PublicURL     ":                func(c *gatehouse.Config) { c.PublicURL = "https://pds..example.com" },
-		"PublicURL  ":                   func(c *gatehouse.Config) { c.PublicURL = "https://user:password@pds.example.com" },
-		"PublicURL ":                    func(c *gatehouse.Config) { c.PublicURL = "https://pds.example.com/path" },
-		"SignUp.InviteInterval":         func(c *gatehouse.Config) { c.SignUp.InviteInterval = -1 },
-		"SignUp.Mode":                   func(c *gatehouse.Config) { c.SignUp.Mode = "nobody" },
-		"DIDs.Method":                   func(c *gatehouse.Config) { c.DIDs.Method = "key" },
-		"DIDs.RecoveryKey":              func(c *gatehouse.Config) { c.DIDs.RecoveryKey = "did:plc:x" },
-		"Passwords.MinLength":           func(c *gatehouse.Config) { c.Passwords.MinLength = 1000 },
-		"Passwords":                     func(c *gatehouse.Config) { c.Passwords.Memory = 1 },
-		"Description.BlobUploadLimit":   func(c *gatehouse.Config) { c.Description.BlobUploadLimit = -1 },
-		"Hostname    ":                  func(c *gatehouse.Config) { c.Hostname = "127.example.com:8080" },
-		"Admins":                        func(c *gatehouse.Config) { c.Admins = xrpc.Passwords{"bob": ""} },
-		"Admins ":                       func(c *gatehouse.Config) { c.Admins = xrpc.Passwords{"a:b": "long enough password"} },
-		"Admins   ":                     func(c *gatehouse.Config) { c.Admins = xrpc.Passwords{"bob": "too short!!"} },
-		"MinDeletionDelay":              func(c *gatehouse.Config) { c.MinDeletionDelay = -1 },
-		"Mail.MuteNotices":              func(c *gatehouse.Config) { c.Mail.MuteNotices = []mail.Kind{mail.ResetPassword} },
-		"Keys.Tokens":                   func(c *gatehouse.Config) { c.Keys.Tokens = []sessions.Key{{ID: "one"}} },
-		"Mail.Templates":                func(c *gatehouse.Config) { c.Mail.Templates = fstest.MapFS{"nonsense.txt": {}} },
-		"Mail.Timeout":                  func(c *gatehouse.Config) { c.Mail.Timeout = -1 },
-		"ServiceName":                   func(c *gatehouse.Config) { c.ServiceName = "Two\nlines" },
-		"Description.PrivacyPolicyURL":  func(c *gatehouse.Config) { c.Description.PrivacyPolicyURL = "/privacy" },
-		"Description.TermsOfServiceURL": func(c *gatehouse.Config) { c.Description.TermsOfServiceURL = "javascript:alert(1)" },
-		"ModService":                    func(c *gatehouse.Config) { c.ModService = "mod.example.com" },
+// start starts a server on a new store in memory, both of which end with the test.
+func start(t *testing.T, cfg gatehouse.Config) (*gatehouse.Server, error) {
+	t.Helper()
+	store := memory.New()
+	t.Cleanup(func() { store.Close() })
+	srv, err := gatehouse.New(t.Context(), store, cfg)
+	if err == nil {
+		t.Cleanup(func() { srv.Close() })
+	}
+	return srv, err
+}
 
-		"Handles.HoldAfterDeletion": func(c *gatehouse.Config) { c.Handles.HoldAfterDeletion = -1 },
-		"ExtraHostnames":            func(c *gatehouse.Config) { c.ExtraHostnames = []string{"api.test", "https://api.test"} },
-		"ExtraHostnames ":           func(c *gatehouse.Config) { c.ExtraHostnames = []string{"api.test:443"} },
-		"ExtraHostnames  ":          func(c *gatehouse.Config) { c.ExtraHostnames = []string{""} },
-		"ExtraHostnames   ":         func(c *gatehouse.Config) { c.ExtraHostnames = []string{"*.test"} },
-		"Handles.HostRedirect":      func(c *gatehouse.Config) { c.Handles.HostRedirect = "/profile" },
-		"Handles.HostRedirect ":     func(c *gatehouse.Config) { c.Handles.HostRedirect = "//example.com" },
-		"Handles.HostRedirect  ":    func(c *gatehouse.Config) { c.Handles.HostRedirect = "javascript:alert(1)" },
-		"Handles.HostRedirect   ":   func(c *gatehouse.Config) { c.Handles.HostRedirect = "https://{handle}/" },
-		"Handles.HostRedirect    ":  func(c *gatehouse.Config) { c.Handles.HostRedirect = "https://{handle}.example.com?x" },
-		"Handles.HostRedirect     ": func(c *gatehouse.Config) { c.Handles.HostRedirect = "https://example.com:{handle}/" },
-		"Handles.HostRedirect.":     func(c *gatehouse.Config) { c.Handles.HostRedirect = "https://{handle}@example.com/" },
-		"Handles.HostRedirect..":    func(c *gatehouse.Config) { c.Handles.HostRedirect = "{handle}://example.com/" },
-		"Handles.HostRedirect...":   func(c *gatehouse.Config) { c.Handles.HostRedirect = "https://www.test/" }, // which is the name of an account
-		"Handles.HostRedirect....":  func(c *gatehouse.Config) { c.Handles.HostRedirect = "https://ＷＷＷ。test./" },
-		"LeaveToFallback":           func(c *gatehouse.Config) { c.LeaveToFallback = []string{"com.atproto.sync.listRepos"} },
-		"LeaveToFallback ": func(c *gatehouse.Config) {
+// named is a way and a factor with a name.
+type named string
+
+func (n named) Name() string { return string(n) }
+
+func (named) Prove(context.Context, signin.Attempt) (*signin.Proof, error) {
+	return nil, accounts.ErrBadCredentials
+}
+
+func (named) EnrolledTx(storage.Tx, *accounts.Account) (bool, error) { return false, nil }
+
+func (named) Challenge(context.Context, *accounts.Account) (string, error) { return "", nil }
+
+func (named) RedeemTx(storage.Tx, *accounts.Account, string) (refusal, err error) { return nil, nil }
+
+func TestMistakesNameTheField(t *testing.T) {
+	hostname := func(s string) func(*gatehouse.Config) { return func(c *gatehouse.Config) { c.Hostname = s } }
+	domains := func(s ...string) func(*gatehouse.Config) {
+		return func(c *gatehouse.Config) { c.HandleDomains = s }
+	}
+	publicURL := func(s string) func(*gatehouse.Config) { return func(c *gatehouse.Config) { c.PublicURL = s } }
+	extra := func(s ...string) func(*gatehouse.Config) {
+		return func(c *gatehouse.Config) { c.ExtraHostnames = s }
+	}
+	admins := func(p xrpc.Passwords) func(*gatehouse.Config) { return func(c *gatehouse.Config) { c.Admins = p } }
+	redirect := func(s string) func(*gatehouse.Config) {
+		return func(c *gatehouse.Config) { c.Handles.HostRedirect = s }
+	}
+	ways := func(w ...signin.Way) func(*gatehouse.Config) {
+		return func(c *gatehouse.Config) { c.SignIn.Ways = w }
+	}
+	factors := func(f ...signin.Factor) func(*gatehouse.Config) {
+		return func(c *gatehouse.Config) { c.SignIn.Factors = f }
+	}
+	for _, c := range []struct {
+		field  string
+		change func(*gatehouse.Config)
+		want   string // in the message
+	}{
+		{"Hostname", hostname(""), "is required"},
+		{"Hostname", hostname("https://pds.example.com"), "is a URL, not a host name"},
+		{"Hostname", hostname("pds.example.com:8443"), "which only a local host name may have"},
+		{"Hostname", hostname("127.example.com:8080"), "which only a local host name may have"},
+		{"Hostname", hostname("no host"), "is not a host name"},
+		{"Hostname", hostname("localhost:http"), "not a number"},
+		{"Hostname", hostname("[::1]:2583"), "did:web"},
+		{"Hostname", hostname("user@localhost"), "is not a host name"},
+		{"HandleDomains", domains(), "is required"},
+		{"HandleDomains", domains(".local"), "is not a domain"},
+		{"HandleDomains", domains(".test", "..test"), "is not a domain"},
+		{"PublicURL", publicURL("pds.example.com"), "is not of the form"},
+		{"PublicURL", publicURL("https://pds.example.com/?"), "is not of the form"},
+		{"PublicURL", publicURL("https://pds.example.com//"), "is not of the form"},
+		{"PublicURL", publicURL("https://pds..example.com"), "is not of the form"},
+		{"PublicURL", publicURL("https://user:password@pds.example.com"), "is not of the form"},
+		{"PublicURL", publicURL("https://pds.example.com/path"), "is not of the form"},
+		{"ExtraHostnames", extra("api.test", "https://api.test"), "is not a host name"},
+		{"ExtraHostnames", extra("api.test:443"), "is not a host name"},
+		{"ExtraHostnames", extra(""), "is not a host name"},
+		{"ExtraHostnames", extra("*.test"), "is not a host name"},
+		{"ServiceName", func(c *gatehouse.Config) { c.ServiceName = "Two\nlines" }, "control character"},
+		{"Admins", admins(xrpc.Passwords{"bob": ""}), "has 0 characters"},
+		{"Admins", admins(xrpc.Passwords{"bob": "too short!!"}), "has 11 characters; at least 12"},
+		{"Admins", admins(xrpc.Passwords{"a:b": "long enough password"}), "colon"},
+		{"ModService", func(c *gatehouse.Config) { c.ModService = "mod.example.com" }, "is not a DID"},
+		{"SignUp.Mode", func(c *gatehouse.Config) { c.SignUp.Mode = "nobody" }, `is not one of ["open" "invites"`},
+		{"SignUp.InviteInterval", func(c *gatehouse.Config) { c.SignUp.InviteInterval = -1 }, "must not be negative"},
+		{"SignIn.Ways", ways(named("ldap"), nil), "element 1 is nil"},
+		{"SignIn.Ways", ways(named("")), "the name of element 0 is required"},
+		{"SignIn.Ways", ways(named("password")), "already in use"},
+		{"SignIn.Ways", ways(named("ldap"), named("ldap")), "already in use"},
+		{"SignIn.Factors", factors(nil), "element 0 is nil"},
+		{"SignIn.Factors", factors(named("email-code")), "already in use"},
+		{"SignIn.NoAccountPasswords", func(c *gatehouse.Config) { c.SignIn.NoAccountPasswords = true }, "requires SignIn.Ways"},
+		{"Handles.HoldAfterDeletion", func(c *gatehouse.Config) { c.Handles.HoldAfterDeletion = -1 }, "must not be negative"},
+		{"Handles.HostRedirect", redirect("/profile"), "is not of the form"},
+		{"Handles.HostRedirect", redirect("//example.com"), "is not of the form"},
+		{"Handles.HostRedirect", redirect("javascript:alert(1)"), "is not of the form"},
+		{"Handles.HostRedirect", redirect("https://{handle}/"), "in its host"},
+		{"Handles.HostRedirect", redirect("https://{handle}.example.com?x"), "in its host"},
+		{"Handles.HostRedirect", redirect("https://example.com:{handle}/"), "is not of the form"},
+		{"Handles.HostRedirect", redirect("https://{handle}@example.com/"), "is not of the form"},
+		{"Handles.HostRedirect", redirect("{handle}://example.com/"), "is not of the form"},
+		{"Handles.HostRedirect", redirect("https://www.test/"), "is at the name of an account"},
+		{"Handles.HostRedirect", redirect("https://ＷＷＷ。test./"), "is at the name of an account"},
+		{"DIDs.Method", func(c *gatehouse.Config) { c.DIDs.Method = "key" }, `is not one of ["plc" "web"]`},
+		{"DIDs.RecoveryKey", func(c *gatehouse.Config) { c.DIDs.RecoveryKey = "did:plc:x" }, "is not a did:key"},
+		{"Keys.Tokens", func(c *gatehouse.Config) { c.Keys.Tokens = []sessions.Key{{ID: "one"}} }, "one"},
+		{"Passwords.MinLength", func(c *gatehouse.Config) { c.Passwords.MinLength = 1000 }, "is not between 1 and 256"},
+		{"Passwords", func(c *gatehouse.Config) { c.Passwords.Memory = 1 }, "m=1,t=2,p=1 is too little"},
+		{"Passwords.Workers", func(c *gatehouse.Config) { c.Passwords.Workers = -1 }, "must not be negative"},
+		{"Passwords.Queue", func(c *gatehouse.Config) { c.Passwords.Queue = -1 }, "must not be negative"},
+		{"Mail.Templates", func(c *gatehouse.Config) { c.Mail.Templates = fstest.MapFS{"nonsense.txt": {}} }, "nonsense"},
+		{"Mail.MuteNotices", func(c *gatehouse.Config) { c.Mail.MuteNotices = []mail.Kind{mail.ResetPassword} }, "is not one of"},
+		{"Mail.Timeout", func(c *gatehouse.Config) { c.Mail.Timeout = -1 }, "must not be negative"},
+		{"Limits.TrustedProxies", func(c *gatehouse.Config) { c.Limits.TrustedProxies = make([]netip.Prefix, 1) }, "element 0 is not a network"},
+		{"MinDeletionDelay", func(c *gatehouse.Config) { c.MinDeletionDelay = -1 }, "must not be negative"},
+		{"Description.PrivacyPolicyURL", func(c *gatehouse.Config) { c.Description.PrivacyPolicyURL = "/privacy" }, "is not of the form"},
+		{"Description.TermsOfServiceURL", func(c *gatehouse.Config) { c.Description.TermsOfServiceURL = "javascript:alert(1)" }, "is not of the form"},
+		{"Description.BlobUploadLimit", func(c *gatehouse.Config) { c.Description.BlobUploadLimit = -1 }, "must not be negative"},
+		{"Hooks", func(c *gatehouse.Config) { c.Hooks = make([]accounts.Hook, 1) }, "element 0 is nil"},
+		{"LeaveToFallback", func(c *gatehouse.Config) { c.LeaveToFallback = []string{"com.atproto.sync.listRepos"} }, "requires Fallback"},
+		{"LeaveToFallback", func(c *gatehouse.Config) {
 			c.Fallback, c.LeaveToFallback = http.NotFoundHandler(), []string{"com.atproto.sync.getRepo"}
-		},
+		}, "is not a method of Gatehouse"},
 	} {
 		cfg := gatehouse.Config{Hostname: "localhost", HandleDomains: []string{".test"}}
-		change(&cfg)
-		store := memory.New()
-		srv, err := gatehouse.New(t.Context(), store, cfg)
-		if err == nil {
-			srv.Close()
+		c.change(&cfg)
+		_, err := start(t, cfg)
+		if err == nil || !strings.Contains(err.Error(), "gatehouse: Config."+c.field+": ") || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v; want %q", c.field, err, c.want)
 		}
-		if field = strings.TrimRight(field, " ."); err == nil || !strings.Contains(err.Error(), "Config."+field) {
-			t.Errorf("%s: %v", field, err)
-		}
-		store.Close()
 	}
 	if _, err := gatehouse.New(t.Context(), nil, gatehouse.Config{}); err == nil {
-		t.Error("no store, no error")
+		t.Error("New returned no error without a store")
 	}
 }
 
-// TestAllMistakesAreReportedAtOnce has several of them in one configuration.
 func TestAllMistakesAreReportedAtOnce(t *testing.T) {
-	store := memory.New()
-	defer store.Close()
-	_, err := gatehouse.New(t.Context(), store, gatehouse.Config{
+	_, err := start(t, gatehouse.Config{
 		Hostname: "no host", HandleDomains: []string{".local", "..test"}, ModService: "mod.example.com",
 		Admins:           xrpc.Passwords{"bob": "short", "": "long enough password"},
 		SignUp:           gatehouse.SignUp{Mode: "nobody", InviteInterval: -1},
@@ -109,36 +171,144 @@ func TestAllMistakesAreReportedAtOnce(t *testing.T) {
 	if err == nil {
 		t.Fatal("no error")
 	}
-	var named []string
+	var fields []string
 	for line := range strings.Lines(err.Error()) {
 		_, rest, _ := strings.Cut(line, "Config.")
 		field, _, _ := strings.Cut(rest, ":")
-		named = append(named, field)
+		fields = append(fields, field)
 	}
 	want := []string{
-		"Admins", "Admins", "HandleDomains", "HandleDomains", "Hostname", "LeaveToFallback", "LeaveToFallback", "Mail.MuteNotices", "Mail.Timeout", "MinDeletionDelay", "ModService", "SignUp.InviteInterval", "SignUp.Mode",
+		"Admins", "Admins", "HandleDomains", "HandleDomains", "Hostname", "LeaveToFallback", "LeaveToFallback", "Mail.MuteNotices", "Mail.Timeout",
+		"MinDeletionDelay", "ModService", "SignUp.InviteInterval", "SignUp.Mode",
 	}
-	if slices.Sort(named); !slices.Equal(named, want) {
-		t.Errorf("named are %q, want %q", named, want)
+	if slices.Sort(fields); !slices.Equal(fields, want) {
+		t.Errorf("mistakes in %q, want %q", fields, want)
 	}
 }
 
-// TestRedirectsThatAreFine: the handle may be anywhere but in the host, and the host may be one of
-// the server's own.
-func TestRedirectsThatAreFine(t *testing.T) {
+// TestEachChoiceHasOneField: what can be chosen is a value of an interface (or a list of keys), for
+// which the Config has one field, and no second one that says the same as text.
+func TestEachChoiceHasOneField(t *testing.T) {
+	want := map[reflect.Type]string{
+		reflect.TypeFor[xrpc.AdminAuth]():    "Admins",
+		reflect.TypeFor[did.Directory]():     "DIDs.Directory",
+		reflect.TypeFor[did.Signer]():        "DIDs.RotationKey",
+		reflect.TypeFor[handle.Resolver]():   "Handles.Resolver",
+		reflect.TypeFor[[]sessions.Key]():    "Keys.Tokens",
+		reflect.TypeFor[keys.Store]():        "Keys.Accounts",
+		reflect.TypeFor[mail.Mailer]():       "Mail.Mailer",
+		reflect.TypeFor[ratelimit.Limiter](): "Limits.Limiter",
+	}
+	fields := map[reflect.Type][]string{}
+	for path, field := range fieldsOf(reflect.TypeFor[gatehouse.Config](), "") {
+		fields[field.Type] = append(fields[field.Type], path)
+		if text := field.Type == reflect.TypeFor[string]() || field.Type == reflect.TypeFor[[]byte](); text &&
+			(strings.Contains(path, "Secret") || strings.HasSuffix(path, "Password")) {
+			t.Errorf("Config.%s is a secret as text", path)
+		}
+	}
+	for choice, path := range want {
+		if !slices.Equal(fields[choice], []string{path}) {
+			t.Errorf("%v is chosen in %q, want %s alone", choice, fields[choice], path)
+		}
+	}
+}
+
+// TestEveryFieldOfTheConfigIsUsed: the wiring hands each field on to something, directly or as what
+// was made of it when it was checked.
+func TestEveryFieldOfTheConfigIsUsed(t *testing.T) {
+	derived := map[string]string{
+		"ExtraHostnames":    "hostnames",
+		"Mail.Templates":    "templates",
+		"Passwords.Memory":  "password",
+		"Passwords.Time":    "password",
+		"Passwords.Threads": "password",
+		"Passwords.Workers": "password",
+		"Passwords.Queue":   "password",
+	}
+	used := map[string]bool{}
+	for _, name := range []string{"wire.go", "gatehouse.go", "maintain.go"} {
+		file, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ast.Inspect(file, func(n ast.Node) bool {
+			if path, ok := strings.CutPrefix(selection(n), "cfg."); ok {
+				used[path] = true
+			}
+			return true
+		})
+	}
+	for path := range fieldsOf(reflect.TypeFor[gatehouse.Config](), "") {
+		if !used[path] && !used[derived[path]] {
+			t.Errorf("Config.%s isn't used", path)
+		}
+	}
+}
+
+// selection returns what an expression such as s.cfg.Mail.Mailer selects, without its first part.
+func selection(n ast.Node) string {
+	s, ok := n.(*ast.SelectorExpr)
+	if !ok {
+		return ""
+	}
+	if of := selection(s.X); of != "" {
+		return of + "." + s.Sel.Name
+	}
+	return s.Sel.Name
+}
+
+// TestConstantsOfTheConfigHaveTypes, so that a constant for one field can't be used for another.
+func TestConstantsOfTheConfigHaveTypes(t *testing.T) {
+	files, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	typed := 0
+	for _, name := range files {
+		file, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if file.Name.Name != "gatehouse" {
+			continue
+		}
+		for _, d := range file.Decls {
+			d, ok := d.(*ast.GenDecl)
+			if !ok || d.Tok != token.CONST {
+				continue
+			}
+			for _, s := range d.Specs {
+				s := s.(*ast.ValueSpec)
+				switch {
+				case !s.Names[0].IsExported() || s.Names[0].Name == "Version":
+				case s.Type == nil:
+					t.Errorf("%s has no type", s.Names[0])
+				default:
+					typed++
+				}
+			}
+		}
+	}
+	if typed < 6 {
+		t.Errorf("found only %d constants", typed)
+	}
+}
+
+// TestValidRedirects: the handle may be anywhere but in the host, and the host may be one of the
+// server's own.
+func TestValidRedirects(t *testing.T) {
 	for _, redirect := range []string{
-		"https://example.com", "HTTPS://example.com/{handle}", "https://example.com?handle={handle}", "https://example.com#{handle}", "https://pds.test/{handle}", "http://www.test/",
+		"https://example.com", "HTTPS://example.com/{handle}", "https://example.com?handle={handle}", "https://example.com#{handle}",
+		"https://pds.test/{handle}", "http://www.test/",
 	} {
-		store := memory.New()
-		srv, err := gatehouse.New(t.Context(), store, gatehouse.Config{
-			Hostname: "pds.test", ExtraHostnames: []string{"WWW.test"}, HandleDomains: []string{".test"}, Handles: gatehouse.Handles{HostRedirect: redirect},
+		_, err := start(t, gatehouse.Config{
+			Hostname: "pds.test", ExtraHostnames: []string{"WWW.test"}, HandleDomains: []string{".test"},
+			Handles: gatehouse.Handles{HostRedirect: redirect},
 		})
 		if err != nil {
 			t.Errorf("%s: %v", redirect, err)
-			continue
 		}
-		srv.Close()
-		store.Close()
 	}
 }
 
@@ -147,26 +317,21 @@ func TestALocalServerPublishesNothing(t *testing.T) {
 		"localhost": true, "localhost:2583": true, "pds.test": true, "a.b.localhost": true, "pds.example": true, "127.0.0.1": true,
 		"Localhost": true, "pds.example.com": false, "127.example.com": false, "localhost.com": false,
 	} {
-		store := memory.New()
-		srv, err := gatehouse.New(t.Context(), store, gatehouse.Config{Hostname: host, HandleDomains: []string{".test"}})
+		srv, err := start(t, gatehouse.Config{Hostname: host, HandleDomains: []string{".test"}})
 		if err != nil {
 			t.Fatalf("%s: %v", host, err)
 		}
 		if got := srv.Directory != nil; got != local {
-			t.Errorf("%s: a local directory: %v, want %v", host, got, local)
+			t.Errorf("%s: there is a local directory: %v, want %v", host, got, local)
 		}
-		if srv.PLCDirectory() != nil != local {
-			t.Errorf("%s: PLCDirectory is wrong", host)
+		if got := srv.PLCDirectory() != nil; got != local {
+			t.Errorf("%s: the local directory is served: %v, want %v", host, got, local)
 		}
-		srv.Close()
-		store.Close()
 	}
 }
 
-func TestCloseStopsEverythingAndLeavesTheStore(t *testing.T) {
-	store := memory.New()
-	defer store.Close()
-	srv, err := gatehouse.New(t.Context(), store, gatehouse.Config{Hostname: "localhost", HandleDomains: []string{".test"}})
+func TestCloseLeavesTheStoreOpen(t *testing.T) {
+	srv, err := start(t, gatehouse.Config{Hostname: "localhost", HandleDomains: []string{".test"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -180,14 +345,11 @@ func TestCloseStopsEverythingAndLeavesTheStore(t *testing.T) {
 	}
 }
 
-func TestNoMailerIsAnError(t *testing.T) {
-	store := memory.New()
-	defer store.Close()
-	srv, err := gatehouse.New(t.Context(), store, gatehouse.Config{Hostname: "localhost", HandleDomains: []string{".test"}})
+func TestMailFailsWithoutAMailer(t *testing.T) {
+	srv, err := start(t, gatehouse.Config{Hostname: "localhost", HandleDomains: []string{".test"}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer srv.Close()
 	ctx := context.Background()
 	a, err := srv.Accounts.Create(ctx, accounts.CreateParams{Handle: "alice.test", Email: "alice@example.com", Password: "password"})
 	if err != nil {
@@ -201,15 +363,12 @@ func TestNoMailerIsAnError(t *testing.T) {
 func TestNobodyIsNamedLikeTheServer(t *testing.T) {
 	ctx := context.Background()
 	for _, method := range []gatehouse.DIDMethod{gatehouse.DIDPLC, gatehouse.DIDWeb} {
-		store := memory.New()
-		defer store.Close()
-		srv, err := gatehouse.New(ctx, store, gatehouse.Config{
+		srv, err := start(t, gatehouse.Config{
 			Hostname: "lobby.test:2583", PublicURL: "https://Door.test", HandleDomains: []string{".test"}, DIDs: gatehouse.DIDs{Method: method},
 		})
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer srv.Close()
 		for _, name := range []string{"lobby.test", "DOOR.test"} {
 			_, err := srv.Accounts.Create(ctx, accounts.CreateParams{Handle: name, Email: "eve@example.com", Password: "password"})
 			if !errors.Is(err, handle.ErrNotAvailable) {
@@ -220,7 +379,7 @@ func TestNobodyIsNamedLikeTheServer(t *testing.T) {
 				t.Errorf("%s: a sign-up by an admin as %s: %v", method, name, err)
 			}
 			if a, err := srv.Accounts.Handles().Available(ctx, name); a.Available || err != nil {
-				t.Errorf("%s: %s is free: %+v, %v", method, name, a, err)
+				t.Errorf("%s: %s is available: %+v, %v", method, name, a, err)
 			}
 		}
 		a, err := srv.Accounts.Create(ctx, accounts.CreateParams{Handle: "alice.test", Email: "alice@example.com", Password: "password"})

@@ -2,11 +2,9 @@ package gatehouse
 
 import (
 	"context"
-	"errors"
 
 	"github.com/gatehouse-at/gatehouse/accounts"
 	"github.com/gatehouse-at/gatehouse/accounts/did"
-	"github.com/gatehouse-at/gatehouse/accounts/handle"
 	"github.com/gatehouse-at/gatehouse/accounts/ratelimit"
 	"github.com/gatehouse-at/gatehouse/apppasswords"
 	"github.com/gatehouse-at/gatehouse/audit"
@@ -16,41 +14,51 @@ import (
 	"github.com/gatehouse-at/gatehouse/storage"
 )
 
-// domain is a package that keeps something in the store.
+// domain is a package that keeps data in the store.
 type domain struct {
-	// tables are its collections.
+	name string
+	// tables returns its collections.
 	tables func() []storage.Definer
-	// follow does what follows from a change of an account, in the transaction of that change.
+	// follow does what follows from a change of an account, in the transaction of the change.
 	follow accounts.Hook
-	// maintain removes what has expired, and ends what was cut short.
-	maintain func(context.Context, *Server) error
+	// maintain returns its part of a round of background work.
+	maintain func(*Server) round
 }
 
-// domains are all of them. What follows from a change of an account happens in this order, and then
-// come the Hooks of the [Config].
+// round is one round of background work.
+type round func(context.Context) error
+
+// domains lists all domains. What follows from a change of an account happens in this order, before
+// the Hooks of the [Config]; background work is done in this order too.
 var domains = []domain{
-	{tables: accounts.Tables, maintain: func(ctx context.Context, s *Server) error { return s.Accounts.Maintain(ctx) }},
-	{tables: handle.Tables, maintain: func(ctx context.Context, s *Server) error { return s.Accounts.Handles().Maintain(ctx) }},
-	{tables: sessions.Tables, follow: sessions.Follow, maintain: func(ctx context.Context, s *Server) error { return s.Sessions.Maintain(ctx) }},
-	{tables: apppasswords.Tables, follow: apppasswords.Follow},
-	{tables: invites.Tables, follow: invites.Follow},
-	{tables: did.Tables},
-	{tables: audit.Tables},
-	{tables: secrets.Tables},
-	{tables: storage.LeaseTables},
-	{tables: ratelimit.Tables, maintain: func(ctx context.Context, s *Server) error { return ratelimit.Purge(ctx, s.store, s.cfg.Now()) }},
+	{"accounts", accounts.Tables, nil, func(s *Server) round { return s.Accounts.Maintain }}, // with codes and handles
+	{"handles", nil, nil, func(s *Server) round { return s.Accounts.Handles().Maintain }},
+	{"sessions", sessions.Tables, sessions.Follow, func(s *Server) round { return s.Sessions.Maintain }},
+	{"app passwords", apppasswords.Tables, apppasswords.Follow, nil},
+	{"invites", invites.Tables, invites.Follow, nil},
+	{"DIDs", did.Tables, nil, nil},
+	{"the audit log", audit.Tables, nil, nil},
+	{"secrets", secrets.Tables, nil, nil},
+	{"leases", storage.LeaseTables, nil, nil},
+	{"rate limits", ratelimit.Tables, nil, func(s *Server) round { return s.purgeLimits }},
 }
 
-// Collections are all collections of Gatehouse, for [storage.Check].
+func (s *Server) purgeLimits(ctx context.Context) error {
+	return ratelimit.Purge(ctx, s.store, s.cfg.Now())
+}
+
+// Collections returns all collections of Gatehouse, for [storage.Check].
 func Collections() []storage.Definer {
 	var all []storage.Definer
 	for _, d := range domains {
-		all = append(all, d.tables()...)
+		if d.tables != nil {
+			all = append(all, d.tables()...)
+		}
 	}
 	return all
 }
 
-// hooks are what takes part in a change of an account, in order.
+// hooks returns what takes part in a change of an account, in order.
 func hooks(embedders []accounts.Hook) []accounts.Hook {
 	var all []accounts.Hook
 	for _, d := range domains {
@@ -59,18 +67,4 @@ func hooks(embedders []accounts.Hook) []accounts.Hook {
 		}
 	}
 	return append(all, embedders...)
-}
-
-// Maintain does one round of background work: it finishes or undoes sign-ups and changes of handles
-// and keys that were interrupted, and removes what has expired. The Server does it by itself, once a
-// minute, unless NoMaintenance of the [Config] leaves it to the program. It is safe for concurrent
-// use, also by several processes on one store.
-func (s *Server) Maintain(ctx context.Context) error {
-	var failed error
-	for _, d := range domains {
-		if d.maintain != nil {
-			failed = errors.Join(failed, d.maintain(ctx, s))
-		}
-	}
-	return failed
 }

@@ -31,7 +31,7 @@ func Example() {
 	// Output: {"version":"0.1.0"}
 }
 
-// The services are Go APIs too: the same rules without HTTP.
+// The services of a Server can be called from Go. The rules are the same as over HTTP.
 func Example_services() {
 	ctx := context.Background()
 	store := memory.New()
@@ -56,7 +56,7 @@ func Example_services() {
 	// Output: alice.test true <nil>
 }
 
-// RequireAuth protects the routes of the program that Gatehouse is mounted in.
+// RequireAuth protects routes of the program that embeds Gatehouse.
 func ExampleServer_RequireAuth() {
 	store := memory.New()
 	defer store.Close()
@@ -91,13 +91,14 @@ func ExampleServer_RequireAuth() {
 	// 200 hello alice.test
 }
 
-// refused is an error whose text is shown to clients.
+// refused is an error whose text is sent to the client.
 type refused string
 
 func (e refused) Error() string         { return string(e) }
 func (e refused) PublicMessage() string { return string(e) }
 
-// Check is a gate before sign-up. This one expects the answer to a question as the verificationCode.
+// Check is a condition of sign-up. This one expects the answer to a question as the
+// verificationCode.
 func ExampleSignUp() {
 	store := memory.New()
 	defer store.Close()
@@ -110,7 +111,7 @@ func ExampleSignUp() {
 				}
 				return nil
 			},
-			VerificationRequired: true, // so that apps ask
+			VerificationRequired: true, // so that apps ask for it
 		},
 	})
 	if err != nil {

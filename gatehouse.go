@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"sync"
-	"time"
 
 	"github.com/gatehouse-at/gatehouse/accounts"
 	"github.com/gatehouse-at/gatehouse/accounts/did"
@@ -23,21 +22,25 @@ import (
 // Version is the version of this library, as _health shows it.
 const Version = "0.1.0"
 
-// Server is the account half of an AT Protocol server. It is an [http.Handler]
-// for everything below /xrpc/, and its fields are the same services for Go callers.
+// Server is the account half of an AT Protocol server. It is an [http.Handler] for everything below
+// /xrpc/, and its fields offer the same services to Go callers.
 type Server struct {
+	// Accounts keeps the accounts: it creates, changes and deletes them.
 	Accounts *accounts.Service
+	// SignIn signs people up and in: it checks passwords and second factors, and opens sessions.
+	SignIn *signin.Service
+	// Sessions verifies, refreshes, lists and ends sessions.
 	Sessions *sessions.Service
-	// SignIn finds out who somebody is, and opens sessions.
-	SignIn       *signin.Service
-	Invites      *invites.Service
+	// AppPasswords creates, lists and revokes app passwords.
 	AppPasswords *apppasswords.Service
-	// Resolver finds the documents of all DIDs. It caches them for some minutes, and bounds how many
-	// lookups run at once.
-	Resolver *did.Resolver
+	// Invites creates, lists and disables invite codes.
+	Invites *invites.Service
 	// Audit is the log of what admins did.
 	Audit *audit.Log
-	// Directory is the local DID directory, or nil if DIDs are kept elsewhere.
+	// Resolver resolves DIDs of accounts here and elsewhere. It caches their documents for some
+	// minutes, and bounds how many lookups run at once.
+	Resolver *did.Resolver
+	// Directory is the local DID directory. It is nil if DIDs are kept elsewhere.
 	Directory *did.Local
 
 	store   storage.Store
@@ -51,12 +54,12 @@ type Server struct {
 	closing sync.Once
 }
 
-// New returns a Server on a store. The store stays the caller's: close it after the Server. The
-// context ends the attempt to start, not the Server. Errors of the configuration name the field that
-// is at fault.
+// New returns a Server that keeps its data in a store. The caller closes the Server first and then
+// the store. If ctx ends, New gives up; it doesn't affect the Server afterwards. An error about the
+// configuration reports all mistakes, each with the name of its field.
 func New(ctx context.Context, store storage.Store, cfg Config) (*Server, error) {
 	if store == nil {
-		return nil, errors.New("gatehouse: the store is nil")
+		return nil, errors.New("gatehouse: the store is required")
 	}
 	set, err := cfg.settings()
 	if err != nil {
@@ -80,46 +83,46 @@ func New(ctx context.Context, store storage.Store, cfg Config) (*Server, error) 
 	return s, nil
 }
 
-// ServeHTTP serves the methods below /xrpc/. Under another prefix, wrap the
-// Server in [http.StripPrefix]. At the names of accounts it serves nothing: see
-// [Server.HandleHosts].
+// ServeHTTP serves the methods below /xrpc/. To serve them under another prefix, wrap the Server in
+// [http.StripPrefix]. Requests at the host names of accounts are refused: see [Server.HandleHosts].
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }
 
-// PLCDirectory serves the local DID directory as a public one serves its own:
-// GET /{did}, /{did}/data, /{did}/log and the rest, and POST /{did}, 100 times
-// in 5 minutes from one address. It is nil if DIDs are kept elsewhere.
+// PLCDirectory serves the local DID directory by the API of the public one (source: the did:plc
+// specification): GET /{did}, /{did}/data, /{did}/log and others, and POST /{did}, which is limited
+// to 100 requests in 5 minutes from one address. It is nil if DIDs are kept elsewhere.
 func (s *Server) PLCDirectory() http.Handler { return s.web.PLCDirectory() }
 
-// WellKnown serves /.well-known/atproto-did, by which a handle on one of the
-// server's domains leads to its account, and /.well-known/did.json, the document of the
-// server's own DID and of accounts with a did:web on its domains. Mount it for all these hosts.
+// WellKnown serves /.well-known/atproto-did, by which handles on the server's domains resolve to
+// the DIDs of their accounts, and /.well-known/did.json, the document of the server's own DID and
+// of accounts with a did:web on its domains. Mount it for all these hosts.
 func (s *Server) WellKnown() http.Handler { return s.web.WellKnown() }
 
 // RequireAuth returns a middleware that protects routes of the embedding program with the access
-// tokens of Gatehouse. A request without a good token, or whose token lacks one of the permissions,
-// is answered as the methods below /xrpc/ answer it. Without permissions every session of an
-// account that isn't taken down may pass; [sessions.ManageAccount] asks for one that may manage the
-// account, and "repo:app.bsky.feed.post?action=create" for one that may write posts. [Auth] returns
-// who makes the request. RequireAuth panics if a permission isn't one (see
-// [sessions.Permission.Check]).
+// tokens of Gatehouse. A request without a valid token, or whose token lacks one of the
+// permissions, is answered as the methods below /xrpc/ answer it. Without permissions, every
+// session of an account that isn't taken down passes. [sessions.ManageAccount] requires a session
+// that may manage the account, and "repo:app.bsky.feed.post?action=create" one that may write
+// posts. In the protected handler, [Auth] returns who makes the request. RequireAuth panics if a
+// permission is malformed (see [sessions.Permission.Check]).
 //
 //	mux.Handle("GET /me", srv.RequireAuth()(me))
 func (s *Server) RequireAuth(permissions ...sessions.Permission) func(http.Handler) http.Handler {
 	return s.handler.RequireAuth(permissions...)
 }
 
-// RequireActive is RequireAuth for what a deactivated account may not do, such as writing to its
-// repository: it is answered 401 AccountDeactivated.
+// RequireActive is like RequireAuth, but also refuses deactivated accounts, with 401
+// AccountDeactivated. It is meant for what such an account may not do, like writing to its
+// repository.
 func (s *Server) RequireActive(permissions ...sessions.Permission) func(http.Handler) http.Handler {
 	return s.handler.RequireActive(permissions...)
 }
 
-// Auth returns the account and the session of a request that passed
-// [Server.RequireAuth] or [Server.RequireActive], or nil.
+// Auth returns the account and the session of a request that passed [Server.RequireAuth] or
+// [Server.RequireActive]. It returns nil for a context of any other request.
 func Auth(ctx context.Context) *sessions.Auth { return sessions.FromContext(ctx) }
 
-// Close stops what the Server started in the background and waits for e-mails on
-// their way, for as long as one delivery may take. The store stays open.
+// Close stops the background work of the Server, and waits for e-mails that are being delivered,
+// for as long as one delivery may take. It doesn't close the store.
 func (s *Server) Close() error {
 	var err error
 	s.closing.Do(func() {
@@ -133,15 +136,6 @@ func (s *Server) Close() error {
 		err = s.Accounts.Close(ctx)
 	})
 	return err
-}
-
-// releaseLease lets another process go on at once. What can't be given back expires.
-func (s *Server) releaseLease() {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-	defer cancel()
-	if err := s.leases.Release(ctx, maintenanceLease, s.process); err != nil {
-		s.cfg.Logger.WarnContext(ctx, "lease not released", "error", err)
-	}
 }
 
 // ServiceDID returns the DID of the server: the did:web of its host name.

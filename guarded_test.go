@@ -17,8 +17,8 @@ import (
 	"github.com/gatehouse-at/gatehouse/storage"
 )
 
-// TestRoutesOfEmbeddersWriteWhileTheSessionLives: a request that was let in writes nothing once its
-// session has ended, neither through Gatehouse's services nor through the embedder's own store.
+// TestRoutesOfEmbeddersWriteWhileTheSessionLives: once its session has ended, a request that was
+// let in writes nothing, neither through Gatehouse's services nor through the embedder's own store.
 func TestRoutesOfEmbeddersWriteWhileTheSessionLives(t *testing.T) {
 	type note struct{ Text string }
 	notes := storage.NewCollection("notes", func(n *note) string { return n.Text })
@@ -79,8 +79,8 @@ func TestRoutesOfEmbeddersWriteWhileTheSessionLives(t *testing.T) {
 	}
 }
 
-// TestWhatAResetDoesToAppPasswords: a Go caller can choose, and by default it depends on whether
-// the address was ever confirmed.
+// TestWhatAResetDoesToAppPasswords: a Go caller can choose whether a password reset revokes app
+// passwords. By default, it does if the address was never confirmed.
 func TestWhatAResetDoesToAppPasswords(t *testing.T) {
 	ctx := context.Background()
 	for _, c := range []struct {

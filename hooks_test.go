@@ -17,20 +17,20 @@ import (
 	"github.com/gatehouse-at/gatehouse/storage/memory"
 )
 
-// deaf is a directory that takes operations, but can't be heard.
-type deaf struct{ did.Directory }
+// unheard is a directory that takes operations, but whose answers are lost.
+type unheard struct{ did.Directory }
 
-func (d deaf) Submit(ctx context.Context, id syntax.DID, op *did.Operation) error {
+func (d unheard) Submit(ctx context.Context, id syntax.DID, op *did.Operation) error {
 	_ = d.Directory.Submit(ctx, id, op)
 	return fmt.Errorf("%w: in this test", did.ErrUnavailable)
 }
 
-func (d deaf) Log(context.Context, syntax.DID) ([]*did.Operation, error) {
+func (d unheard) Log(context.Context, syntax.DID) ([]*did.Operation, error) {
 	return nil, fmt.Errorf("%w: in this test", did.ErrUnavailable)
 }
 
-// TestHooksSeeWhatIsRecoveredAtStart cuts a sign-up short and starts a server on its store, whose
-// very first work is to finish it: that is a change like any other.
+// TestHooksSeeWhatIsRecoveredAtStart interrupts a sign-up, and starts another server on the store.
+// It finishes the sign-up right away, and hooks see that like any other change.
 func TestHooksSeeWhatIsRecoveredAtStart(t *testing.T) {
 	ctx := context.Background()
 	store := memory.New()
@@ -41,25 +41,27 @@ func TestHooksSeeWhatIsRecoveredAtStart(t *testing.T) {
 	}
 	seen := make(chan accounts.Kind, 10)
 	cfg := gatehouse.Config{
-		Hostname: "localhost", HandleDomains: []string{".test"}, Passwords: gatehouse.Passwords{Memory: 8, Time: 1}, DIDs: gatehouse.DIDs{Directory: deaf{directory}},
-		Hooks:         []accounts.Hook{func(_ context.Context, _ storage.Tx, c accounts.Change) error { seen <- c.Kind; return nil }},
-		NoMaintenance: true, // the first server must not recover what it is about to do
+		Hostname: "localhost", HandleDomains: []string{".test"}, Passwords: gatehouse.Passwords{Memory: 8, Time: 1},
+		DIDs:  gatehouse.DIDs{Directory: unheard{directory}},
+		Hooks: []accounts.Hook{func(_ context.Context, _ storage.Tx, c accounts.Change) error { seen <- c.Kind; return nil }},
+
+		NoMaintenance: true, // so that the first server doesn't recover the sign-up that it is about to do
 	}
 	srv, err := gatehouse.New(ctx, store, cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if _, err := srv.Accounts.Create(ctx, accounts.CreateParams{Handle: "alice.test", Email: "alice@example.com", Password: "correct horse"}); err == nil {
-		t.Fatal("a directory that can't be heard ended a sign-up")
+		t.Fatal("the sign-up ended without an answer of the directory")
 	}
 	if err := srv.Close(); err != nil {
 		t.Fatal(err)
 	}
 	if kind := <-seen; kind != accounts.Creating || len(seen) != 0 {
-		t.Fatalf("first seen: %s, and %d more", kind, len(seen))
+		t.Fatalf("the first change seen is %s, and there are %d more", kind, len(seen))
 	}
 	cfg.DIDs.Directory, cfg.NoMaintenance = directory, false
-	cfg.Now = func() time.Time { return time.Now().Add(time.Second) } // what is pending is from before this start
+	cfg.Now = func() time.Time { return time.Now().Add(time.Second) } // so that the sign-up began before this start
 	if srv, err = gatehouse.New(ctx, store, cfg); err != nil {
 		t.Fatal(err)
 	}
@@ -67,14 +69,14 @@ func TestHooksSeeWhatIsRecoveredAtStart(t *testing.T) {
 	select {
 	case kind := <-seen:
 		if kind != accounts.Created {
-			t.Errorf("seen at the start: %s", kind)
+			t.Errorf("the change seen at start is %s", kind)
 		}
 	case <-time.After(time.Minute):
 		t.Fatal("the sign-up was not recovered, or no hook saw it")
 	}
 }
 
-// TestAHookVetoes refuses over HTTP what a hook refuses.
+// TestAHookVetoes: what a hook refuses is refused over HTTP, with the message of the hook.
 func TestAHookVetoes(t *testing.T) {
 	store := memory.New()
 	defer store.Close()
@@ -96,7 +98,7 @@ func TestAHookVetoes(t *testing.T) {
 	}
 }
 
-// closed is an error that says what clients may see of it.
+// closed is an error with a message for clients.
 type closed struct{}
 
 func (closed) Error() string         { return "closed" }

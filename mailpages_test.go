@@ -1,12 +1,12 @@
 package gatehouse_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
 	"github.com/gatehouse-at/gatehouse"
 	"github.com/gatehouse-at/gatehouse/accounts/mail"
-	"github.com/gatehouse-at/gatehouse/storage/memory"
 )
 
 func TestMailPagesAreCheckedAtStart(t *testing.T) {
@@ -26,15 +26,11 @@ func TestMailPagesAreCheckedAtStart(t *testing.T) {
 		{mail.SignIn, "https://pds.example.com/#/in", "has a fragment"},
 		{mail.SignIn, "https://pds.example.com/sign in", "has to be percent-encoded"},
 	} {
-		store := memory.New()
-		srv, err := gatehouse.New(t.Context(), store, gatehouse.Config{
+		_, err := start(t, gatehouse.Config{
 			Hostname: "localhost", HandleDomains: []string{".test"}, Mail: gatehouse.Mail{Pages: map[mail.Kind]string{c.kind: c.page}},
 		})
-		if err == nil {
-			srv.Close()
-		}
-		store.Close()
-		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), "Config.Mail.Pages: ") || !strings.Contains(err.Error(), c.want)) {
+		message := fmt.Sprint(err)
+		if c.want == "" && err != nil || c.want != "" && (!strings.Contains(message, "Config.Mail.Pages: ") || !strings.Contains(message, c.want)) {
 			t.Errorf("%s at %q: %v; want %q", c.kind, c.page, err, c.want)
 		}
 	}

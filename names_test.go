@@ -11,8 +11,8 @@ import (
 	"github.com/gatehouse-at/gatehouse/storage/memory"
 )
 
-// named starts a server with some names, and returns it with what it logged.
-func named(t *testing.T, hostname, publicURL string, domains ...string) (*gatehouse.Server, string) {
+// startNamed starts a server with some names, stops it, and returns it with its log.
+func startNamed(t *testing.T, hostname, publicURL string, domains ...string) (*gatehouse.Server, string) {
 	t.Helper()
 	var log strings.Builder
 	store := memory.New()
@@ -22,7 +22,8 @@ func named(t *testing.T, hostname, publicURL string, domains ...string) (*gateho
 		t.Fatal(err)
 	}
 	srv, err := gatehouse.New(t.Context(), store, gatehouse.Config{
-		Hostname: hostname, PublicURL: publicURL, HandleDomains: domains, DIDs: gatehouse.DIDs{Directory: directory}, Logger: slog.New(slog.NewTextHandler(&log, nil)),
+		Hostname: hostname, PublicURL: publicURL, HandleDomains: domains, DIDs: gatehouse.DIDs{Directory: directory},
+		Logger: slog.New(slog.NewTextHandler(&log, nil)),
 	})
 	if err != nil {
 		t.Fatalf("%s, %s, %q: %v", hostname, publicURL, domains, err)
@@ -33,7 +34,7 @@ func named(t *testing.T, hostname, publicURL string, domains ...string) (*gateho
 	return srv, log.String()
 }
 
-func TestNamesHaveOneForm(t *testing.T) {
+func TestNamesAreNormalized(t *testing.T) {
 	for _, c := range []struct{ hostname, publicURL, did, endpoint string }{
 		{"pds.example.com", "", "did:web:pds.example.com", "https://pds.example.com"},
 		{"PDS.Example.COM", "", "did:web:pds.example.com", "https://pds.example.com"},
@@ -53,7 +54,7 @@ func TestNamesHaveOneForm(t *testing.T) {
 		{"pds.münchen.com", "", "did:web:pds.xn--mnchen-3ya.com", "https://pds.xn--mnchen-3ya.com"},
 		{"pds.example.com", "https://PDS.München.com", "did:web:pds.example.com", "https://pds.xn--mnchen-3ya.com"},
 	} {
-		srv, log := named(t, c.hostname, c.publicURL, ".example.com")
+		srv, log := startNamed(t, c.hostname, c.publicURL, ".example.com")
 		if srv.ServiceDID() != c.did || srv.Accounts.PublicURL() != c.endpoint {
 			t.Errorf("%q, %q: %s, %s; want %s, %s", c.hostname, c.publicURL, srv.ServiceDID(), srv.Accounts.PublicURL(), c.did, c.endpoint)
 		}
@@ -63,18 +64,18 @@ func TestNamesHaveOneForm(t *testing.T) {
 	}
 }
 
-func TestHandleDomainsHaveOneForm(t *testing.T) {
+func TestHandleDomainsAreNormalized(t *testing.T) {
 	raw := []string{".Example.COM", "example.com", " .example.com. ", "münchen.com", ".XN--mnchen-3ya.com"}
-	srv, _ := named(t, "localhost", "", raw...)
+	srv, _ := startNamed(t, "localhost", "", raw...)
 	if got, want := srv.Accounts.Handles().Domains(), []string{".example.com", ".xn--mnchen-3ya.com"}; !slices.Equal(got, want) {
 		t.Errorf("%q; want %q", got, want)
 	}
 	if raw[0] != ".Example.COM" {
-		t.Error("the caller's list was changed")
+		t.Error("the caller's list has changed")
 	}
 }
 
-func TestNamesThatDontFitAreSaidAloud(t *testing.T) {
+func TestNamesThatDontMatchAreLogged(t *testing.T) {
 	const localName, localURL = "PublicURL is public and Hostname is local", "Hostname is public and PublicURL is local"
 	for _, c := range []struct{ hostname, publicURL, want string }{
 		{"localhost", "https://pds.example.com", localName},
@@ -92,14 +93,14 @@ func TestNamesThatDontFitAreSaidAloud(t *testing.T) {
 		{"localhost", "http://pds.local", ""},
 		{"localhost", "http://pds.test", ""},
 	} {
-		_, log := named(t, c.hostname, c.publicURL, ".test")
+		_, log := startNamed(t, c.hostname, c.publicURL, ".test")
 		if got := strings.Contains(log, "is public and"); got != (c.want != "") || !strings.Contains(log, c.want) {
 			t.Errorf("%s, %s: %q; want %q", c.hostname, c.publicURL, log, c.want)
 		}
 	}
 }
 
-func TestLocalNames(t *testing.T) {
+func TestIsLocal(t *testing.T) {
 	for name, local := range map[string]bool{
 		"localhost": true, "LocalHost.": true, "a.TEST:80": true, "example": true, "127.0.0.1:2583": true, "127.1.2.3": true, "::1": true,
 		"[::1]:2583": true, " localhost\n": true, "ｌｏｃａｌｈｏｓｔ": true,

@@ -36,7 +36,7 @@ func TestHooksThatCallServicesAreRefused(t *testing.T) {
 					_, errs["a read with a context of its own"] = srv.Accounts.Find(context.Background(), "alice.test")
 					errs["a write with the hook's context"] = srv.Sessions.EndAll(ctx, c.Account.DID)
 					errs["a write with a context of its own"] = srv.Sessions.EndAll(context.Background(), c.Account.DID)
-					return nil // the hook doesn't care
+					return nil // the hook ignores the errors
 				}},
 			})
 			if err != nil {
@@ -55,7 +55,7 @@ func TestHooksThatCallServicesAreRefused(t *testing.T) {
 				}
 			}
 			if _, err := srv.Accounts.Find(t.Context(), "alice.test"); err != nil {
-				t.Errorf("afterwards: %v", err)
+				t.Errorf("after the sign-up: %v", err)
 			}
 		})
 	}

@@ -13,8 +13,14 @@ import (
 )
 
 func TestGatehouseOwnsItsTables(t *testing.T) {
+	names := map[string]bool{}
 	for _, c := range gatehouse.Collections() {
-		if table := c.Table(); table.Owner != storage.OwnerGatehouse {
+		table := c.Table()
+		if names[table.Name] {
+			t.Errorf("table %s is listed twice", table.Name)
+		}
+		names[table.Name] = true
+		if table.Owner != storage.OwnerGatehouse {
 			t.Errorf("table %s belongs to %q", table.Name, table.Owner)
 		}
 	}

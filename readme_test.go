@@ -2,6 +2,7 @@ package gatehouse_test
 
 import (
 	"io/fs"
+	"iter"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -12,8 +13,8 @@ import (
 	"github.com/gatehouse-at/gatehouse"
 )
 
-// The program in the README is one that compiles.
-func TestTheReadmeShowsAProgram(t *testing.T) {
+// TestTheReadmeShowsAnExample: the program in the README is an example, so it compiles.
+func TestTheReadmeShowsAnExample(t *testing.T) {
 	readme, err := os.ReadFile("README.md")
 	if err != nil {
 		t.Fatal(err)
@@ -28,7 +29,7 @@ func TestTheReadmeShowsAProgram(t *testing.T) {
 	}
 }
 
-// docs/configuration.md has every field of the configuration, and no other.
+// TestTheDocsListTheConfiguration: docs/configuration.md has a row for every field of the Config.
 func TestTheDocsListTheConfiguration(t *testing.T) {
 	b, err := os.ReadFile("docs/configuration.md")
 	if err != nil {
@@ -38,49 +39,55 @@ func TestTheDocsListTheConfiguration(t *testing.T) {
 	for _, row := range regexp.MustCompile(`(?m)^\| ([A-Z][\w.]+(?:, [\w.]+)*) \|`).FindAllStringSubmatch(string(b), -1) {
 		for field := range strings.SplitSeq(row[1], ", ") {
 			if listed[field] {
-				t.Errorf("%s is there twice", field)
+				t.Errorf("%s is listed twice", field)
 			}
 			listed[field] = true
 		}
 	}
-	for _, field := range fieldsOf(reflect.TypeFor[gatehouse.Config](), "") {
+	for field := range fieldsOf(reflect.TypeFor[gatehouse.Config](), "") {
 		if !listed[field] {
 			t.Errorf("Config.%s is not in docs/configuration.md", field)
 		}
 		delete(listed, field)
 	}
 	for field := range listed {
-		t.Errorf("Config.%s is in docs/configuration.md only", field)
+		t.Errorf("docs/configuration.md lists Config.%s, which doesn't exist", field)
 	}
 }
 
-// fieldsOf returns the names of a struct's fields, those of its groups as in "Handles.Hold".
-func fieldsOf(t reflect.Type, prefix string) []string {
-	var all []string
-	for _, field := range reflect.VisibleFields(t) {
-		if field.Type.Kind() == reflect.Struct && field.Type.PkgPath() == t.PkgPath() {
-			all = append(all, fieldsOf(field.Type, prefix+field.Name+".")...)
-			continue
+// fieldsOf yields the fields of a struct by their paths, those of its groups as in "Handles.Hold".
+func fieldsOf(t reflect.Type, prefix string) iter.Seq2[string, reflect.StructField] {
+	return func(yield func(string, reflect.StructField) bool) {
+		for _, field := range reflect.VisibleFields(t) {
+			if field.Type.Kind() != reflect.Struct || field.Type.PkgPath() != t.PkgPath() {
+				if !yield(prefix+field.Name, field) {
+					return
+				}
+				continue
+			}
+			for path, inner := range fieldsOf(field.Type, prefix+field.Name+".") {
+				if !yield(path, inner) {
+					return
+				}
+			}
 		}
-		all = append(all, prefix+field.Name)
 	}
-	return all
 }
 
-// The tests that SECURITY.md says stand for a line are there.
+// TestSecurityNamesItsTests: the tests that SECURITY.md names exist.
 func TestSecurityNamesItsTests(t *testing.T) {
 	b, err := os.ReadFile("SECURITY.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	there := map[string]bool{}
+	found := map[string]bool{}
 	err = filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
 		if err != nil || !strings.HasSuffix(path, "_test.go") {
 			return err
 		}
 		code, err := os.ReadFile(path)
 		for _, m := range regexp.MustCompile(`(?m)^func ((?:Test|Fuzz)\w+)\(`).FindAllSubmatch(code, -1) {
-			there[string(m[1])] = true
+			found[string(m[1])] = true
 		}
 		return err
 	})
@@ -89,8 +96,8 @@ func TestSecurityNamesItsTests(t *testing.T) {
 	}
 	named := regexp.MustCompile("`((?:Test|Fuzz)\\w+)`").FindAllSubmatch(b, -1)
 	for _, m := range named {
-		if !there[string(m[1])] {
-			t.Errorf("there is no %s", m[1])
+		if !found[string(m[1])] {
+			t.Errorf("there is no test %s", m[1])
 		}
 	}
 	if len(named) < 30 {

@@ -7,14 +7,14 @@ type SignUpMode string
 
 // The modes of sign-up.
 const (
-	// SignUpOpen takes everybody.
+	// SignUpOpen lets everybody sign up.
 	SignUpOpen SignUpMode = "open"
-	// SignUpInvites takes people with an invite code; accounts that move here need one too.
+	// SignUpInvites requires an invite code, from accounts that move here too.
 	SignUpInvites SignUpMode = "invites"
-	// SignUpMigrations takes accounts that move here from another server, and no new ones: a sign-up
-	// needs a DID, and proof of it.
+	// SignUpMigrations lets only accounts sign up that move here from another server: a sign-up
+	// must bring a DID, and prove control of it.
 	SignUpMigrations SignUpMode = "migrations"
-	// SignUpClosed takes nobody.
+	// SignUpClosed lets nobody sign up.
 	SignUpClosed SignUpMode = "closed"
 )
 
@@ -23,7 +23,8 @@ func SignUpModes() []SignUpMode {
 	return []SignUpMode{SignUpOpen, SignUpInvites, SignUpMigrations, SignUpClosed}
 }
 
-// accounts is the mode for the accounts, which leave invite codes to their gate.
+// accounts returns the mode as package accounts has it. It doesn't know of invite codes: these are
+// checked by its Gate.
 func (m SignUpMode) accounts() accounts.SignUpMode {
 	if m == SignUpInvites {
 		return accounts.SignUpOpen

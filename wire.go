@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"time"
 
 	"github.com/bluesky-social/indigo/atproto/atcrypto"
 	"github.com/google/uuid"
@@ -28,255 +27,105 @@ import (
 	"github.com/gatehouse-at/gatehouse/xrpc"
 )
 
-// wire makes the services and puts them together.
-func (s *Server) wire(ctx context.Context) error {
-	cfg := s.cfg
-	if err := storage.Define(ctx, s.store, append(secrets.Tables(), ratelimit.Tables()...)...); err != nil {
-		return err
-	}
-	var err error
-	if s.leases, err = storage.NewLeases(ctx, s.store, cfg.Now); err != nil {
-		return err
-	}
-	s.process = "the only process"
-	if _, single := s.store.(storage.SingleProcess); !single {
-		s.process = uuid.NewString()
-	}
-	limiter := s.limiter()
-	hasher, err := password.New(cfg.password)
-	if err != nil {
-		return err
-	}
-	keyStore, err := s.keyStore(ctx)
-	if err != nil {
-		return err
-	}
-	registrar, resolver, err := s.identity(ctx)
-	if err != nil {
-		return err
-	}
-	s.Resolver = resolver
-	codeSecret, err := s.secret(ctx, "email-codes")
-	if err != nil {
-		return err
-	}
-	book, err := codes.New(codes.Config{Secret: codeSecret, Now: cfg.Now, Rand: cfg.Rand})
-	if err != nil {
-		return err
-	}
-	limits := ratelimit.Meter{Limiter: limiter, Logger: cfg.Logger}
-	// What a request's session changes, it changes in transactions that have read that session
-	// alive.
-	guarded := storage.Conditional(s.store)
-	if s.Invites, err = invites.New(ctx, guarded, cfg.invites()); err != nil {
-		return err
-	}
-	s.Accounts, err = accounts.New(ctx, guarded, accounts.Config{
-		Gate:              s.Invites,
-		Hooks:             hooks(cfg.Hooks),
-		SignUp:            cfg.SignUp.Mode.accounts(),
-		CheckSignUp:       cfg.SignUp.Check,
-		MinPasswordLength: cfg.Passwords.MinLength,
-		NoPasswords:       cfg.SignIn.NoAccountPasswords,
-		ServiceName:       cfg.ServiceName,
-		PublicURL:         cfg.PublicURL,
-		DIDs:              registrar,
-		Resolver:          resolver,
-		Keys:              keyStore,
-		Passwords:         hasher,
-		PasswordPolicy:    cfg.Passwords.Policy,
-		EmailPolicy:       cfg.Mail.AddressPolicy,
-		Mailer:            cfg.Mail.Mailer,
-		Templates:         cfg.templates,
-		MailPages:         cfg.Mail.Pages,
-		MailTimeout:       cfg.Mail.Timeout,
-		MuteNotices:       cfg.Mail.MuteNotices,
-		Codes:             book,
-		Limits:            limits,
-
-		Handles: handle.Config{
-			Domains: cfg.HandleDomains, Hostnames: cfg.hostnames, AllowPunycode: cfg.Handles.AllowPunycode,
-			Policy: cfg.Handles.Policy, Resolver: cfg.Handles.Resolver,
-			Hold: cfg.Handles.Hold, HoldAfterDeletion: cfg.Handles.HoldAfterDeletion,
-		},
-		MinDeletionDelay: cfg.MinDeletionDelay,
-
-		Now:    cfg.Now,
-		Rand:   cfg.Rand,
-		Logger: cfg.Logger,
-	})
-	if err != nil {
-		return err
-	}
-	if err := s.wireCredentials(ctx, guarded); err != nil {
-		return err
-	}
-	s.SignIn, err = signin.New(guarded, s.Accounts, s.Sessions, signin.Config{
-		Ways: s.ways(guarded), Factors: append(slices.Clip(cfg.SignIn.Factors), signin.EmailCode(s.Accounts)),
-		Limits: limits, Logger: cfg.Logger,
-	})
-	if err != nil {
-		return err
-	}
-	if s.Audit, err = audit.New(ctx, s.store, cfg.Now); err != nil {
-		return err
-	}
-	s.handler, err = xrpc.New(xrpc.Config{
-		Accounts:     s.Accounts,
-		Sessions:     s.Sessions,
-		SignIn:       s.SignIn,
-		Invites:      s.Invites,
-		AppPasswords: s.AppPasswords,
-		Admins:       cfg.Admins,
-		ModService:   cfg.ModService,
-		Audit:        s.Audit,
-		Resolver:     resolver,
-		RepoStatus:   cfg.RepoStatus,
-		Description: xrpc.Description{
-			ContactEmail: cfg.Description.ContactEmail, PrivacyPolicyURL: cfg.Description.PrivacyPolicyURL,
-			TermsOfServiceURL: cfg.Description.TermsOfServiceURL, BlobUploadLimit: cfg.Description.BlobUploadLimit,
-			VerificationRequired: cfg.SignUp.VerificationRequired,
-		},
-		Limiter:         limiter,
-		TrustedProxies:  cfg.Limits.TrustedProxies,
-		Fallback:        cfg.Fallback,
-		LeaveToFallback: cfg.LeaveToFallback,
-		Health:          func(ctx context.Context) error { return storage.Ping(ctx, s.store) },
-		Version:         Version,
-		Logger:          cfg.Logger,
-		Now:             cfg.Now,
-
-		HandleHostRedirect: cfg.Handles.HostRedirect,
-	})
-	if err != nil {
-		return err
-	}
-	s.web, err = web.New(web.Config{
-		Accounts:           s.Accounts,
-		ServiceDID:         cfg.serviceDID,
-		Directory:          s.Directory,
-		Home:               cfg.homePage(),
-		HandleHostRedirect: cfg.Handles.HostRedirect,
-		Errors: func(err error) (status int, name, message string) {
-			e := xrpc.ErrorOf(err)
-			return e.Status, e.Name, e.Message
-		},
-		Limiter:        limiter,
-		TrustedProxies: cfg.Limits.TrustedProxies,
-		Logger:         cfg.Logger,
-		Now:            cfg.Now,
-	})
-	return err
+// wiring is a Server whose services are being made, with what they share.
+type wiring struct {
+	*Server
+	// guarded is the store for everything that a request may write. What is written for a session
+	// is written in transactions that have read the session and found it alive.
+	guarded   storage.Store
+	limiter   ratelimit.Limiter
+	limits    ratelimit.Meter // of the limiter, for the domain packages
+	registrar *did.Registrar
 }
 
-func (s *Server) wireCredentials(ctx context.Context, guarded storage.Store) error {
-	cfg := s.cfg
-	appSecret, err := s.secret(ctx, "app-passwords")
-	if err != nil {
-		return err
-	}
-	s.AppPasswords, err = apppasswords.New(ctx, guarded, s.Accounts, apppasswords.Config{
-		Secret: appSecret, Revoked: sessions.EndOpenedBy, Now: cfg.Now, Rand: cfg.Rand,
-	})
-	if err != nil {
-		return err
-	}
-	refreshSecret, err := s.secret(ctx, "refresh-tokens")
-	if err != nil {
-		return err
-	}
-	tokenKeys := cfg.Keys.Tokens
-	if len(tokenKeys) == 0 {
-		secret, err := s.secret(ctx, "jwt")
-		if err != nil {
+// wire makes the services in the order in which they depend on each other. The functions follow in
+// the same order below.
+func (s *Server) wire(ctx context.Context) error {
+	w := &wiring{Server: s}
+	for _, step := range []func(context.Context) error{
+		w.storage,
+		w.dids,
+		w.invites,
+		w.accounts,
+		w.appPasswords,
+		w.sessions,
+		w.signIn,
+		w.audit,
+		w.xrpc,
+		w.web,
+	} {
+		if err := step(ctx); err != nil {
 			return err
 		}
-		tokenKeys = []sessions.Key{{Secret: secret}}
 	}
-	s.Sessions, err = sessions.New(ctx, guarded, s.Accounts, sessions.Config{
-		ServiceDID: cfg.serviceDID, Keys: tokenKeys, Secret: refreshSecret, ServiceAuth: xrpc.ServiceAuthRules(), EmailForAppPasswords: cfg.EmailForAppPasswords,
-		Now: cfg.Now, Rand: cfg.Rand, Logger: cfg.Logger,
-	})
-	return err
+	return nil
 }
 
-// ways are the ways of proving who one is, in the order in which they are tried. Looking up an app
-// password costs least.
-func (s *Server) ways(store storage.Store) []signin.Way {
-	all := append([]signin.Way{signin.AppPassword(store, s.AppPasswords)}, s.cfg.SignIn.Ways...)
-	if !s.cfg.SignIn.NoAccountPasswords {
-		all = append(all, signin.Password(s.Accounts))
+func (w *wiring) storage(ctx context.Context) (err error) {
+	if err := storage.Define(ctx, w.store, slices.Concat(secrets.Tables(), ratelimit.Tables())...); err != nil {
+		return err
 	}
-	return all
+	if w.leases, err = storage.NewLeases(ctx, w.store, w.cfg.Now); err != nil {
+		return err
+	}
+	w.process = "the only process"
+	if _, single := w.store.(storage.SingleProcess); !single {
+		w.process = uuid.NewString()
+	}
+	w.guarded = storage.Conditional(w.store)
+	w.limiter = w.cfg.Limits.Limiter
+	if w.limiter == nil {
+		w.limiter = ratelimit.NewMemory(ratelimit.Config{Now: w.cfg.Now})
+	}
+	w.limits = ratelimit.Meter{Limiter: w.limiter, Logger: w.cfg.Logger}
+	return nil
 }
 
-// invites is the configuration of invite codes, which accounts only earn if sign-up needs one.
-func (s *settings) invites() invites.Config {
-	cfg := invites.Config{Hostname: s.Hostname, Epoch: s.SignUp.InviteEpoch, Now: s.Now, Rand: s.Rand}
-	if s.SignUp.Mode == SignUpInvites {
-		cfg.Required, cfg.Interval = true, s.SignUp.InviteInterval
-	}
-	return cfg
-}
-
-// secret returns 32 bytes that the store keeps under a name.
-func (s *Server) secret(ctx context.Context, name string) ([]byte, error) {
-	return secrets.Load(ctx, s.store, name, secrets.Random(s.cfg.Rand, 32))
-}
-
-func (s *Server) keyStore(ctx context.Context) (keys.Store, error) {
-	if s.cfg.Keys.Accounts != nil {
-		return s.cfg.Keys.Accounts, nil
-	}
-	secret, err := s.secret(ctx, "signing-keys")
+func (w *wiring) dids(ctx context.Context) error {
+	directory, err := w.directory(ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return keys.NewSealed(secret, s.cfg.Rand)
+	w.Directory, _ = directory.(*did.Local)
+	w.Resolver, err = did.NewResolver(did.ResolverConfig{Directory: directory, Foreign: w.cfg.DIDs.Resolver, Now: w.cfg.Now})
+	if err != nil {
+		return err
+	}
+	rotationKey, err := w.rotationKey(ctx)
+	if err != nil {
+		return err
+	}
+	w.registrar = &did.Registrar{
+		Directory:   directory,
+		Signer:      rotationKey,
+		RecoveryKey: w.cfg.DIDs.RecoveryKey,
+		PublicURL:   w.cfg.PublicURL,
+		Web:         w.cfg.DIDs.Method == DIDWeb,
+		Resolver:    w.Resolver,
+	}
+	return nil
 }
 
-// identity makes the registrar and the resolver of DIDs.
-func (s *Server) identity(ctx context.Context) (*did.Registrar, *did.Resolver, error) {
-	cfg := s.cfg
-	directory, err := s.directory(ctx)
-	if err != nil {
-		return nil, nil, err
-	}
-	s.Directory, _ = directory.(*did.Local)
-	resolver, err := did.NewResolver(did.ResolverConfig{Directory: directory, Foreign: cfg.DIDs.Resolver, Now: cfg.Now})
-	if err != nil {
-		return nil, nil, err
-	}
-	signer, err := s.rotationKey(ctx)
-	if err != nil {
-		return nil, nil, err
-	}
-	return &did.Registrar{
-		Directory: directory, Signer: signer, RecoveryKey: cfg.DIDs.RecoveryKey, PublicURL: cfg.PublicURL,
-		Web: cfg.DIDs.Method == DIDWeb, Resolver: resolver,
-	}, resolver, nil
-}
-
-// directory returns the directory of did:plc.
-func (s *Server) directory(ctx context.Context) (did.Directory, error) {
+func (w *wiring) directory(ctx context.Context) (did.Directory, error) {
 	switch {
-	case s.cfg.DIDs.Directory != nil:
-		return s.cfg.DIDs.Directory, nil
-	case IsLocal(s.cfg.Hostname):
-		return did.NewLocal(ctx, s.store, s.cfg.Now)
+	case w.cfg.DIDs.Directory != nil:
+		return w.cfg.DIDs.Directory, nil
+	case IsLocal(w.cfg.Hostname):
+		return did.NewLocal(ctx, w.store, w.cfg.Now)
 	}
 	return did.NewClient(did.ClientConfig{
-		URL: did.PublicDirectory, Now: s.cfg.Now, UserAgent: "gatehouse/" + Version + " (" + s.cfg.Hostname + ")",
+		URL: did.PublicDirectory, Now: w.cfg.Now, UserAgent: "gatehouse/" + Version + " (" + w.cfg.Hostname + ")",
 	})
 }
 
-// rotationKey returns the server's rotation key: the configured one, or one that is kept in the store.
-func (s *Server) rotationKey(ctx context.Context) (did.Signer, error) {
-	if s.cfg.DIDs.RotationKey != nil {
-		return s.cfg.DIDs.RotationKey, nil
+// rotationKey returns the configured rotation key, or one that is generated once and kept in the
+// store.
+func (w *wiring) rotationKey(ctx context.Context) (did.Signer, error) {
+	if w.cfg.DIDs.RotationKey != nil {
+		return w.cfg.DIDs.RotationKey, nil
 	}
-	raw, err := secrets.Load(ctx, s.store, "plc-rotation-key", func() ([]byte, error) {
-		key, err := k256.Generate(s.cfg.Rand)
+	raw, err := secrets.Load(ctx, w.store, "plc-rotation-key", func() ([]byte, error) {
+		key, err := k256.Generate(w.cfg.Rand)
 		if err != nil {
 			return nil, err
 		}
@@ -292,45 +141,211 @@ func (s *Server) rotationKey(ctx context.Context) (did.Signer, error) {
 	return key, nil
 }
 
-// limiter returns the configured limiter.
-func (s *Server) limiter() ratelimit.Limiter {
-	if s.cfg.Limits.Limiter != nil {
-		return s.cfg.Limits.Limiter
+func (w *wiring) invites(ctx context.Context) (err error) {
+	cfg := invites.Config{
+		Hostname: w.cfg.Hostname,
+		Epoch:    w.cfg.SignUp.InviteEpoch,
+		Now:      w.cfg.Now,
+		Rand:     w.cfg.Rand,
 	}
-	return ratelimit.NewMemory(ratelimit.Config{Now: s.cfg.Now})
+	if w.cfg.SignUp.Mode == SignUpInvites { // in other modes accounts earn no codes
+		cfg.Required, cfg.Interval = true, w.cfg.SignUp.InviteInterval
+	}
+	w.Invites, err = invites.New(ctx, w.guarded, cfg)
+	return err
 }
 
-// The background work is done in one process at a time, by whoever holds the lease, which it renews
-// with each round. When the holder is killed another takes over as soon as the lease has expired.
-const (
-	maintenanceLease    = "maintenance"
-	maintenanceInterval = time.Minute
-	leaseLifetime       = maintenanceInterval + 30*time.Second
-	leaseInterval       = 10 * time.Second // between two looks at whether it is free
-)
-
-// maintain does the background work, at once and then now and then, while this process has
-// the lease.
-func (s *Server) maintain(ctx context.Context) {
-	defer s.running.Done()
-	ticker := time.NewTicker(leaseInterval)
-	defer ticker.Stop()
-	var last time.Time
-	for {
-		if time.Since(last) >= maintenanceInterval {
-			held, err := s.leases.Acquire(ctx, maintenanceLease, s.process, leaseLifetime)
-			if held {
-				last = time.Now()
-				err = s.Maintain(ctx)
-			}
-			if err != nil && ctx.Err() == nil {
-				s.cfg.Logger.ErrorContext(ctx, "maintenance failed", "error", err)
-			}
-		}
-		select {
-		case <-ticker.C:
-		case <-ctx.Done():
-			return
-		}
+func (w *wiring) accounts(ctx context.Context) error {
+	keyStore, err := w.keyStore(ctx)
+	if err != nil {
+		return err
 	}
+	hasher, err := password.New(w.cfg.password)
+	if err != nil {
+		return err
+	}
+	codeSecret, err := w.secret(ctx, "email-codes")
+	if err != nil {
+		return err
+	}
+	book, err := codes.New(codes.Config{Secret: codeSecret, Now: w.cfg.Now, Rand: w.cfg.Rand})
+	if err != nil {
+		return err
+	}
+	w.Accounts, err = accounts.New(ctx, w.guarded, accounts.Config{
+		Gate:              w.Invites,
+		Hooks:             hooks(w.cfg.Hooks),
+		SignUp:            w.cfg.SignUp.Mode.accounts(),
+		CheckSignUp:       w.cfg.SignUp.Check,
+		MinPasswordLength: w.cfg.Passwords.MinLength,
+		NoPasswords:       w.cfg.SignIn.NoAccountPasswords,
+		ServiceName:       w.cfg.ServiceName,
+		PublicURL:         w.cfg.PublicURL,
+		DIDs:              w.registrar,
+		Resolver:          w.Resolver,
+		Keys:              keyStore,
+		Passwords:         hasher,
+		PasswordPolicy:    w.cfg.Passwords.Policy,
+		EmailPolicy:       w.cfg.Mail.AddressPolicy,
+		Mailer:            w.cfg.Mail.Mailer,
+		Templates:         w.cfg.templates,
+		MailPages:         w.cfg.Mail.Pages,
+		MailTimeout:       w.cfg.Mail.Timeout,
+		MuteNotices:       w.cfg.Mail.MuteNotices,
+		Codes:             book,
+		Limits:            w.limits,
+		MinDeletionDelay:  w.cfg.MinDeletionDelay,
+		Handles: handle.Config{
+			Domains:           w.cfg.HandleDomains,
+			Hostnames:         w.cfg.hostnames,
+			AllowPunycode:     w.cfg.Handles.AllowPunycode,
+			Policy:            w.cfg.Handles.Policy,
+			Resolver:          w.cfg.Handles.Resolver,
+			Hold:              w.cfg.Handles.Hold,
+			HoldAfterDeletion: w.cfg.Handles.HoldAfterDeletion,
+		},
+		Now:    w.cfg.Now,
+		Rand:   w.cfg.Rand,
+		Logger: w.cfg.Logger,
+	})
+	return err
+}
+
+func (w *wiring) keyStore(ctx context.Context) (keys.Store, error) {
+	if w.cfg.Keys.Accounts != nil {
+		return w.cfg.Keys.Accounts, nil
+	}
+	secret, err := w.secret(ctx, "signing-keys")
+	if err != nil {
+		return nil, err
+	}
+	return keys.NewSealed(secret, w.cfg.Rand)
+}
+
+func (w *wiring) appPasswords(ctx context.Context) error {
+	secret, err := w.secret(ctx, "app-passwords")
+	if err != nil {
+		return err
+	}
+	w.AppPasswords, err = apppasswords.New(ctx, w.guarded, w.Accounts, apppasswords.Config{
+		Secret:  secret,
+		Revoked: sessions.EndOpenedBy,
+		Now:     w.cfg.Now,
+		Rand:    w.cfg.Rand,
+	})
+	return err
+}
+
+func (w *wiring) sessions(ctx context.Context) error {
+	refreshSecret, err := w.secret(ctx, "refresh-tokens")
+	if err != nil {
+		return err
+	}
+	tokenKeys := w.cfg.Keys.Tokens
+	if len(tokenKeys) == 0 {
+		secret, err := w.secret(ctx, "jwt")
+		if err != nil {
+			return err
+		}
+		tokenKeys = []sessions.Key{{Secret: secret}}
+	}
+	w.Sessions, err = sessions.New(ctx, w.guarded, w.Accounts, sessions.Config{
+		ServiceDID:           w.cfg.serviceDID,
+		Keys:                 tokenKeys,
+		Secret:               refreshSecret,
+		ServiceAuth:          xrpc.ServiceAuthRules(),
+		EmailForAppPasswords: w.cfg.EmailForAppPasswords,
+		Now:                  w.cfg.Now,
+		Rand:                 w.cfg.Rand,
+		Logger:               w.cfg.Logger,
+	})
+	return err
+}
+
+// signIn lists the ways of signing in, in the order in which they are tried. Looking up an app
+// password costs least, and hashing an account password most.
+func (w *wiring) signIn(context.Context) (err error) {
+	ways := append([]signin.Way{signin.AppPassword(w.guarded, w.AppPasswords)}, w.cfg.SignIn.Ways...)
+	if !w.cfg.SignIn.NoAccountPasswords {
+		ways = append(ways, signin.Password(w.Accounts))
+	}
+	w.SignIn, err = signin.New(w.guarded, w.Accounts, w.Sessions, signin.Config{
+		Ways:    ways,
+		Factors: append(slices.Clip(w.cfg.SignIn.Factors), signin.EmailCode(w.Accounts)),
+		Limits:  w.limits,
+		Logger:  w.cfg.Logger,
+	})
+	return err
+}
+
+func (w *wiring) audit(ctx context.Context) (err error) {
+	w.Audit, err = audit.New(ctx, w.store, w.cfg.Now)
+	return err
+}
+
+func (w *wiring) xrpc(context.Context) (err error) {
+	w.handler, err = xrpc.New(xrpc.Config{
+		Accounts:     w.Accounts,
+		Sessions:     w.Sessions,
+		SignIn:       w.SignIn,
+		Invites:      w.Invites,
+		AppPasswords: w.AppPasswords,
+		Admins:       w.cfg.Admins,
+		ModService:   w.cfg.ModService,
+		Audit:        w.Audit,
+		Resolver:     w.Resolver,
+		RepoStatus:   w.cfg.RepoStatus,
+		Description: xrpc.Description{
+			ContactEmail:         w.cfg.Description.ContactEmail,
+			PrivacyPolicyURL:     w.cfg.Description.PrivacyPolicyURL,
+			TermsOfServiceURL:    w.cfg.Description.TermsOfServiceURL,
+			BlobUploadLimit:      w.cfg.Description.BlobUploadLimit,
+			VerificationRequired: w.cfg.SignUp.VerificationRequired,
+		},
+		Limiter:            w.limiter,
+		TrustedProxies:     w.cfg.Limits.TrustedProxies,
+		Fallback:           w.cfg.Fallback,
+		LeaveToFallback:    w.cfg.LeaveToFallback,
+		HandleHostRedirect: w.cfg.Handles.HostRedirect,
+		Health:             func(ctx context.Context) error { return storage.Ping(ctx, w.store) },
+		Version:            Version,
+		Logger:             w.cfg.Logger,
+		Now:                w.cfg.Now,
+	})
+	return err
+}
+
+func (w *wiring) web(context.Context) (err error) {
+	home := web.Home{
+		ServiceName:       w.cfg.ServiceName,
+		ServiceDID:        w.cfg.serviceDID,
+		HandleDomains:     w.cfg.HandleDomains,
+		PrivacyPolicyURL:  w.cfg.Description.PrivacyPolicyURL,
+		TermsOfServiceURL: w.cfg.Description.TermsOfServiceURL,
+		ContactEmail:      w.cfg.Description.ContactEmail,
+	}
+	if w.cfg.Description.ShowVersion {
+		home.Version = Version
+	}
+	w.Server.web, err = web.New(web.Config{
+		Accounts:           w.Accounts,
+		ServiceDID:         w.cfg.serviceDID,
+		Directory:          w.Directory,
+		Home:               home,
+		HandleHostRedirect: w.cfg.Handles.HostRedirect,
+		Errors: func(err error) (status int, name, message string) {
+			e := xrpc.ErrorOf(err)
+			return e.Status, e.Name, e.Message
+		},
+		Limiter:        w.limiter,
+		TrustedProxies: w.cfg.Limits.TrustedProxies,
+		Logger:         w.cfg.Logger,
+		Now:            w.cfg.Now,
+	})
+	return err
+}
+
+// secret returns 32 random bytes that are generated once and kept in the store under a name.
+func (w *wiring) secret(ctx context.Context, name string) ([]byte, error) {
+	return secrets.Load(ctx, w.store, name, secrets.Random(w.cfg.Rand, 32))
 }

@@ -25,8 +25,8 @@ var (
 	// ErrNotFound is returned when the account has no such app password. At sign-in clients are
 	// answered 401 AuthenticationRequired, as with a wrong password.
 	ErrNotFound = errors.New("apppasswords: not found")
-	// ErrNameTaken is returned when the account already has an app password of the name. Clients are
-	// answered 400 InvalidRequest.
+	// ErrNameTaken is returned when the account already has an app password of the name. Clients
+	// are answered 400 InvalidRequest.
 	ErrNameTaken = errors.New("apppasswords: name taken")
 	// ErrTooMany is returned when the account has as many app passwords as an account may have.
 	// Clients are answered 400 InvalidRequest.
@@ -43,22 +43,25 @@ const (
 	maxPasswords = 100
 )
 
-// AppPassword describes a password for one program. It doesn't have the password itself.
+// AppPassword describes a password for one program. It doesn't contain the password itself.
 type AppPassword struct {
 	// ID is a UUIDv7.
-	ID  string     `json:"id"`
+	ID string `json:"id"`
+	// DID is the account that the app password belongs to.
 	DID syntax.DID `json:"did"`
 	// Name is unique among the account's app passwords.
 	Name string `json:"name"`
 	// Privileged gives access to direct messages (chat.bsky) and to moving the account to another
 	// server.
-	Privileged bool      `json:"privileged"`
-	CreatedAt  time.Time `json:"createdAt"`
+	Privileged bool `json:"privileged"`
+	// CreatedAt is in UTC, to the millisecond.
+	CreatedAt time.Time `json:"createdAt"`
 }
 
+// record is an AppPassword as it is stored.
 type record struct {
 	AppPassword
-	// Hash is a keyed hash. 80 random bits need no slow one.
+	// Hash is a keyed hash of the password, whose 80 random bits don't need a slow hash.
 	Hash string `json:"hash"`
 }
 
@@ -73,13 +76,13 @@ var table = storage.NewCollection("app_passwords",
 
 // Config configures a [Service]. Secret is required.
 type Config struct {
-	// Secret keys the hashes of app passwords. It has at least 32 bytes. With another secret no app
-	// password works any longer.
+	// Secret is the key of the hashes of app passwords, at least 32 bytes. With another Secret,
+	// existing app passwords no longer work.
 	Secret []byte
 	// Revoked is called in the transaction that revokes an app password, so that the sessions that
 	// were opened with it end. Optional.
 	Revoked func(ctx context.Context, tx storage.Tx, did syntax.DID, name string) error
-	// Now tells the time. Default [time.Now].
+	// Now returns the time. Default [time.Now].
 	Now func() time.Time
 	// Rand is the source of randomness. Default [rand.Reader].
 	Rand io.Reader
@@ -92,10 +95,10 @@ type Service struct {
 	cfg      Config
 }
 
-// New returns a service on a store, whose table it defines.
+// New returns a service that keeps its data in a store, and defines its table there.
 func New(ctx context.Context, store storage.Store, a *accounts.Service, cfg Config) (*Service, error) {
 	if len(cfg.Secret) < 32 {
-		return nil, errors.New("apppasswords: Config.Secret is shorter than 32 bytes")
+		return nil, errors.New("apppasswords: Config.Secret must have at least 32 bytes")
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
@@ -119,7 +122,7 @@ func Follow(_ context.Context, tx storage.Tx, c accounts.Change) error {
 	return err
 }
 
-// Tables are the collections of this package.
+// Tables returns the collections of this package, for [storage.Define].
 func Tables() []storage.Definer { return []storage.Definer{table} }
 
 func ofAccount(did syntax.DID) storage.Range {
@@ -128,9 +131,9 @@ func ofAccount(did syntax.DID) storage.Range {
 	return newest
 }
 
-// Create makes an app password and returns it with the password, which can't be read again. The
-// owner is told by mail. Errors: [ErrNameTaken], [ErrInvalidName], [ErrTooMany],
-// [accounts.ErrNotFound] (source: com.atproto.server.createAppPassword).
+// Create creates an app password, and returns it with the password itself, which can't be read
+// again. The owner of the account is notified by e-mail. Errors: [ErrNameTaken], [ErrInvalidName],
+// [ErrTooMany], [accounts.ErrNotFound] (source: com.atproto.server.createAppPassword).
 func (s *Service) Create(ctx context.Context, did syntax.DID, name string, privileged bool) (*AppPassword, string, error) {
 	if name == "" || len(name) > maxName || !utf8.ValidString(name) || strings.ContainsRune(name, 0) {
 		return nil, "", refusal.Newf(ErrInvalidName, "App password name must have 1 to %d bytes of text", maxName)
@@ -151,7 +154,7 @@ func (s *Service) Create(ctx context.Context, did syntax.DID, name string, privi
 		Hash: s.hash(did, password),
 	}
 	err = s.store.Update(ctx, func(tx storage.Tx) error {
-		if _, err := accounts.GetTx(tx, did); err != nil { // an account that gets the DID later must not have it
+		if _, err := accounts.GetTx(tx, did); err != nil { // an account that is created with this DID later must not have it
 			return err
 		}
 		all := ofAccount(did)
@@ -216,15 +219,15 @@ func (s *Service) Revoke(ctx context.Context, did syntax.DID, name string) error
 	})
 }
 
-// MatchTx returns the account's app password for a password in any spelling that [Normalize]
-// understands, inside a transaction. Error: [ErrNotFound].
+// MatchTx returns the app password of an account that has a given password, in any spelling that
+// [Normalize] understands, inside a transaction. Error: [ErrNotFound].
 func (s *Service) MatchTx(tx storage.Tx, did syntax.DID, password string) (*AppPassword, error) {
 	password, ok := Normalize(password)
 	if !ok {
 		return nil, ErrNotFound
 	}
-	// The lookup takes no constant time, but it compares keyed hashes, and nobody without the secret
-	// can choose those.
+	// The lookup doesn't take constant time, but it compares keyed hashes, which nobody can choose
+	// without the secret.
 	r, err := table.GetBy(tx, "hash", storage.Join(did.String(), s.hash(did, password)))
 	if errors.Is(err, storage.ErrNotFound) {
 		return nil, ErrNotFound
@@ -235,8 +238,8 @@ func (s *Service) MatchTx(tx storage.Tx, did syntax.DID, password string) (*AppP
 	return &r.AppPassword, nil
 }
 
-// StillTx checks, inside a transaction, that an app password which matched before hasn't been
-// revoked since. Error: [ErrNotFound].
+// StillTx checks, inside a transaction, that an app password hasn't been revoked since it matched.
+// Error: [ErrNotFound].
 func (s *Service) StillTx(tx storage.Tx, p *AppPassword) error {
 	_, err := table.Get(tx, p.ID)
 	if errors.Is(err, storage.ErrNotFound) {
@@ -245,7 +248,7 @@ func (s *Service) StillTx(tx storage.Tx, p *AppPassword) error {
 	return err
 }
 
-// Ref refers to the document of an app password, for [storage.Prefetch].
+// Ref returns a reference to the document of an app password, for [storage.Prefetch].
 func Ref(id string) storage.Ref { return table.Ref(id) }
 
 func (s *Service) hash(did syntax.DID, password string) string {

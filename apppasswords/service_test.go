@@ -30,7 +30,7 @@ func TestLifeOfAnAppPassword(t *testing.T) {
 		t.Errorf("the same name: %v", err)
 	}
 	if _, _, err := s.AppPasswords.Create(ctx, bob, "phone", false); err != nil {
-		t.Errorf("the same name for another: %v", err)
+		t.Errorf("the same name for another account: %v", err)
 	}
 	s.Advance(time.Second)
 	if _, _, err := s.AppPasswords.Create(ctx, alice, "phone 2", true); err != nil {
@@ -45,7 +45,7 @@ func TestLifeOfAnAppPassword(t *testing.T) {
 	}
 	k, err := login("alice.test")
 	if err != nil || k.Session.Scope != sessions.ScopeAppPass || k.Session.AppPassword != "phone" {
-		t.Fatalf("Login: %+v, %v", k, err)
+		t.Fatalf("SignIn: %+v, %v", k, err)
 	}
 	if _, err := login("bob.test"); !errors.Is(err, accounts.ErrBadCredentials) {
 		t.Errorf("alice's app password for bob: %v", err)
@@ -68,7 +68,7 @@ func TestLifeOfAnAppPassword(t *testing.T) {
 		t.Errorf("after all credentials were revoked: %v", list)
 	}
 	if list, _ := s.AppPasswords.List(ctx, bob); len(list) != 1 {
-		t.Errorf("bob's: %v", list)
+		t.Errorf("the app passwords of bob: %v", list)
 	}
 }
 

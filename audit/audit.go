@@ -145,6 +145,7 @@ type Page struct {
 
 // List returns a page of at most limit entries (1 to 500), newest first. A subject limits it to the
 // entries about that subject. The cursor is that of the page before, or empty for the first page.
+// Error: [storage.ErrInvalid] if the cursor is malformed.
 func (l *Log) List(ctx context.Context, subject, cursor string, limit int) (Page, error) {
 	r := storage.Range{Index: "at", Reverse: true, After: cursor, Limit: min(max(limit, 1), 500)}
 	if subject != "" {

@@ -9,6 +9,7 @@ import (
 	"github.com/gatehouse-at/gatehouse/storage/memory"
 )
 
+// Each action is logged with its outcome.
 func ExampleLog_Do() {
 	ctx := context.Background()
 	log, err := audit.New(ctx, memory.New(), nil)
@@ -22,11 +23,21 @@ func ExampleLog_Do() {
 		}
 		return "ok"
 	}
-	_ = log.Do(ctx, audit.Action{Admin: "carol", Name: "com.atproto.admin.deleteAccount", Subjects: []string{"did:plc:x"}}, outcome, func() error { return nil })
-	_ = log.Do(ctx, audit.Action{Admin: "dave", Name: "com.atproto.admin.sendEmail", Subjects: []string{"did:plc:y"}}, outcome, func() error { return errors.New("no such account") })
-	page, _ := log.List(ctx, "did:plc:y", "", 10)
+	remove := audit.Action{Admin: "carol", Name: "com.atproto.admin.deleteAccount", Subjects: []string{"did:plc:x"}}
+	fmt.Println(log.Do(ctx, remove, outcome, func() error { return nil }))
+	write := audit.Action{Admin: "dave", Name: "com.atproto.admin.sendEmail", Subjects: []string{"did:plc:y"}}
+	fmt.Println(log.Do(ctx, write, outcome, func() error { return errors.New("no such account") }))
+
+	page, err := log.List(ctx, "did:plc:y", "", 10)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
 	for _, e := range page.Entries {
 		fmt.Println(e.Admin, e.Action, e.Outcome)
 	}
-	// Output: dave com.atproto.admin.sendEmail failed
+	// Output:
+	// <nil>
+	// no such account
+	// dave com.atproto.admin.sendEmail failed
 }

@@ -11,9 +11,17 @@ import (
 	"github.com/gatehouse-at/gatehouse/gatehousetest"
 )
 
-// A client's test: log in, let the access token expire, and go on.
+// testClient is the test of the example. TestTheExample runs it.
+var testClient func(t *testing.T)
+
+func TestTheExample(t *testing.T) {
+	Example()
+	testClient(t)
+}
+
+// A test of a client: it logs in, lets the access token expire, and goes on.
 func Example() {
-	_ = func(t *testing.T) {
+	testClient = func(t *testing.T) {
 		srv := gatehousetest.NewServer(t)
 		alice := srv.CreateAccount("alice.test")
 		client, err := atclient.LoginWithPasswordHost(context.Background(), srv.URL, alice.Handle, alice.Password, "", nil)
@@ -21,8 +29,12 @@ func Example() {
 			t.Fatal(err)
 		}
 		srv.Clock.Advance(3 * time.Hour)
-		if _, err := atproto.ServerGetSession(context.Background(), client); err != nil {
-			t.Error(err)
+		session, err := atproto.ServerGetSession(context.Background(), client)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if session.Handle != alice.Handle {
+			t.Errorf("logged in as %s, want %s", session.Handle, alice.Handle)
 		}
 	}
 }

@@ -15,7 +15,7 @@ import (
 	"github.com/gatehouse-at/gatehouse/storage/bolt"
 )
 
-// health asks a server whether it is well.
+// health asks a server for its health.
 func health(srv *gatehousetest.Server) error {
 	resp, err := srv.Client().Get(srv.URL + "/xrpc/_health")
 	if err != nil {
@@ -28,11 +28,12 @@ func health(srv *gatehousetest.Server) error {
 	return nil
 }
 
+// open returns an error if a store is closed.
 func open(s storage.Store) error {
 	return s.View(context.Background(), func(storage.Tx) error { return nil })
 }
 
-func TestServersOfParallelTestsAreApart(t *testing.T) {
+func TestServersOfParallelTestsAreIndependent(t *testing.T) {
 	for i := range 20 {
 		t.Run(fmt.Sprint(i), func(t *testing.T) {
 			t.Parallel()
@@ -44,13 +45,13 @@ func TestServersOfParallelTestsAreApart(t *testing.T) {
 				t.Errorf("logged in as %s, want %s", got, alice.DID)
 			}
 			if got := srv.Clock.Now().Sub(began); got != time.Duration(i)*time.Hour {
-				t.Errorf("another test moved the clock: %v", got)
+				t.Errorf("another test advanced the clock: %v", got)
 			}
 		})
 	}
 }
 
-func TestTheServerEndsAfterTheTestsOwnCleanup(t *testing.T) {
+func TestTheServerOutlivesTheCleanupOfItsTest(t *testing.T) {
 	var srv *gatehousetest.Server
 	t.Run("test", func(t *testing.T) {
 		srv = gatehousetest.NewServer(t)
@@ -61,20 +62,20 @@ func TestTheServerEndsAfterTheTestsOwnCleanup(t *testing.T) {
 		})
 	})
 	if err := health(srv); err == nil {
-		t.Error("the server outlives its test")
+		t.Error("the server is still running after its test")
 	}
 	if err := open(srv.Store); !errors.Is(err, storage.ErrClosed) {
 		t.Errorf("its store after the test: %v", err)
 	}
 }
 
-func TestAStoreOfTheCallersStaysOpen(t *testing.T) {
+func TestTheStoreOfTheCallerStaysOpen(t *testing.T) {
 	store, err := bolt.Open(filepath.Join(t.TempDir(), "test.db"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	var alice *gatehousetest.Account
-	for _, name := range []string{"first", "second"} { // a server that starts again finds its accounts
+	for _, name := range []string{"first", "second"} { // the second server has the account of the first
 		t.Run(name, func(t *testing.T) {
 			srv := gatehousetest.NewServer(t, gatehousetest.WithStore(store))
 			if alice == nil {
@@ -86,7 +87,7 @@ func TestAStoreOfTheCallersStaysOpen(t *testing.T) {
 	if err := open(store); err != nil {
 		t.Error(err)
 	}
-	t.Run("closed before the server", func(t *testing.T) { // as by a defer
+	t.Run("closed before the server", func(t *testing.T) { // as a deferred call does
 		gatehousetest.NewServer(t, gatehousetest.WithStore(store))
 		if err := store.Close(); err != nil {
 			t.Error(err)
@@ -94,12 +95,12 @@ func TestAStoreOfTheCallersStaysOpen(t *testing.T) {
 	})
 }
 
-func TestCreateAccountNeedsNoLeave(t *testing.T) {
+func TestCreateAccountInAnyMode(t *testing.T) {
 	srv := gatehousetest.NewServer(t, gatehousetest.WithConfig(func(c *gatehouse.Config) { c.SignUp.Mode = gatehouse.SignUpInvites }))
 	for _, handle := range []string{"alice.test", "admin.test"} {
 		if a := srv.CreateAccount(handle); a.Handle != handle || a.DID == "" || a.AccessJWT == "" || a.RefreshJWT == "" {
 			t.Errorf("CreateAccount: %+v", a)
 		}
 	}
-	srv.Close() // early, and again with the test
+	srv.Close() // before the test ends, when it is called again
 }

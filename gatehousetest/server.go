@@ -22,27 +22,27 @@ import (
 	"github.com/gatehouse-at/gatehouse/xrpc"
 )
 
-// AdminPassword is the password of the user "admin" on test servers.
+// AdminPassword is the password of the admin "admin" of test servers.
 const AdminPassword = "admin-password"
 
 // Server is a running test server.
 type Server struct {
 	// URL is the server's root: http://127.0.0.1:PORT.
 	URL string
-	// Gatehouse is the server itself, with its Go APIs.
+	// Gatehouse is the server that is tested, with its Go APIs.
 	Gatehouse *gatehouse.Server
-	// Store is where it keeps its data.
+	// Store is the store of the server.
 	Store storage.Store
-	// Clock is the server's time.
+	// Clock is the clock of the server.
 	Clock *Clock
-	// Mail holds the e-mails that the server sent.
+	// Mail contains the e-mails that the server has sent.
 	Mail *Mailbox
 
 	t      testing.TB
 	server *httptest.Server
 }
 
-// Option changes how a test server is set up.
+// Option configures a test server.
 type Option func(*options)
 
 type options struct {
@@ -51,24 +51,24 @@ type options struct {
 	wrap      func(http.Handler) http.Handler
 }
 
-// WithStore keeps the data in another store than a new one in memory. The store
-// stays the caller's to close.
+// WithStore makes the server use a store, in place of a new one in memory. The caller closes the
+// store.
 func WithStore(s storage.Store) Option { return func(o *options) { o.store = s } }
 
-// WithConfig changes the configuration: host name "localhost", handle domain
-// ".test", rate limits off, an admin password of [AdminPassword], passwords of any length, handles
-// that are free as soon as an account has another, and no background work: a test that wants it
-// calls Gatehouse.Maintain.
+// WithConfig changes the configuration of the server. By default a test server has the host name
+// "localhost", the handle domain ".test", an admin with the password [AdminPassword], no rate
+// limits, no minimum length of passwords, and no holds on handles that accounts have changed. It
+// does no background work: a test that needs it calls Gatehouse.Maintain.
 func WithConfig(change func(*gatehouse.Config)) Option {
 	return func(o *options) { o.configure = append(o.configure, change) }
 }
 
-// WithHandler puts something around the server's handler.
+// WithHandler wraps the handler of the server, such as in a middleware.
 func WithHandler(wrap func(http.Handler) http.Handler) Option {
 	return func(o *options) { o.wrap = wrap }
 }
 
-// NewServer starts a server that ends with the test.
+// NewServer starts a server, and closes it when the test ends.
 func NewServer(t testing.TB, opts ...Option) *Server {
 	t.Helper()
 	o := options{wrap: func(h http.Handler) http.Handler { return h }}
@@ -112,26 +112,27 @@ func NewServer(t testing.TB, opts ...Option) *Server {
 	return s
 }
 
-// Client returns a client for the server. It keeps no cookies and follows redirects.
+// Client returns an HTTP client for the server. It keeps no cookies, and follows redirects.
 func (s *Server) Client() *http.Client { return s.server.Client() }
 
-// Close stops the server. The test's cleanup does it too.
+// Close stops the server. It is called when the test ends, and may be called before.
 func (s *Server) Close() {
 	s.server.Close()
 	if err := s.Gatehouse.Close(); err != nil {
-		s.t.Errorf("gatehousetest: closing: %v", err)
+		s.t.Errorf("gatehousetest: closing the server: %v", err)
 	}
 }
 
 // Account is an account on a test server, with what its owner knows.
 type Account struct {
 	DID, Handle, Email, Password string
-	AccessJWT, RefreshJWT        string
+	// AccessJWT and RefreshJWT are the tokens of the session that the sign-up opened.
+	AccessJWT, RefreshJWT string
 }
 
-// CreateAccount makes an account with the password "password" and the address
-// LABEL@example.com, where LABEL is the first part of the handle, whoever may sign up otherwise. It
-// may have a reserved handle.
+// CreateAccount creates an account with the password "password" and the e-mail address
+// LABEL@example.com, where LABEL is the first label of the handle. It works in all modes of
+// sign-up, and with reserved handles.
 func (s *Server) CreateAccount(handle string) *Account {
 	s.t.Helper()
 	label, _, _ := strings.Cut(handle, ".")
@@ -146,7 +147,7 @@ func (s *Server) CreateAccount(handle string) *Account {
 	return a
 }
 
-// Login opens another session for an account with its password.
+// Login opens another session of an account with its password.
 func (s *Server) Login(a *Account) *sessions.Tokens {
 	s.t.Helper()
 	tokens, err := s.Gatehouse.SignIn.SignIn(context.Background(), signin.Attempt{Identifier: a.DID, Password: a.Password})
@@ -156,18 +157,18 @@ func (s *Server) Login(a *Account) *sessions.Tokens {
 	return tokens
 }
 
-// Mailbox holds e-mails.
+// Mailbox contains e-mails.
 type Mailbox struct {
 	*mail.Memory
 	t testing.TB
 }
 
-// patience is how long a test waits for an e-mail, on a machine that does other things too.
+// patience is how long a test waits for an e-mail, which may be long on a busy machine.
 const patience = time.Minute
 
-// Code returns the code of the last e-mail with one to an address, and forgets it and the codes
-// before. Notices that came after it don't matter, and stay. It waits for the e-mail if there is
-// none yet, and fails the test if none comes.
+// Code returns the code of the latest e-mail to an address that has one, and removes this e-mail
+// and earlier ones with a code. Notices stay. If there is no such e-mail yet, Code waits for it,
+// and fails the test if none arrives.
 func (m *Mailbox) Code(to string) string {
 	m.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
@@ -179,8 +180,8 @@ func (m *Mailbox) Code(to string) string {
 	return msg.Code
 }
 
-// Notice returns the oldest e-mail of a kind to an address, and takes it out of the mailbox. It
-// waits for the e-mail if there is none yet, and fails the test if none comes.
+// Notice returns the oldest e-mail of a kind to an address, and removes it. If there is no such
+// e-mail yet, Notice waits for it, and fails the test if none arrives.
 func (m *Mailbox) Notice(kind mail.Kind, to string) mail.Message {
 	m.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
@@ -192,28 +193,28 @@ func (m *Mailbox) Notice(kind mail.Kind, to string) mail.Message {
 	return msg
 }
 
-// Clock is a clock that only goes when it is told to. Its methods are safe for concurrent use.
+// Clock is a clock that stands still until it is advanced. Its methods are safe for concurrent use.
 type Clock struct {
 	mu  sync.Mutex
 	now time.Time
 }
 
-// NewClock returns a clock that shows the real time, to the second.
+// NewClock returns a clock that is set to the current time, in whole seconds.
 func NewClock() *Clock { return &Clock{now: time.Now().Truncate(time.Second)} }
 
-// Now returns the clock's time.
+// Now returns the time of the clock.
 func (c *Clock) Now() time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.now
 }
 
-// Advance moves the clock on.
+// Advance advances the clock.
 func (c *Clock) Advance(d time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.now = c.now.Add(d)
 }
 
-// String shows the clock's time.
+// String returns the time of the clock as text.
 func (c *Clock) String() string { return fmt.Sprint(c.Now()) }

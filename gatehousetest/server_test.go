@@ -31,7 +31,7 @@ func TestNewServer(t *testing.T) {
 	before := srv.Clock.Now()
 	srv.Clock.Advance(time.Hour)
 	if srv.Clock.Now().Sub(before) != time.Hour {
-		t.Error("the clock went otherwise than told")
+		t.Error("the clock didn't advance by an hour")
 	}
 	if err := atproto.ServerRequestPasswordReset(ctx, client, &atproto.ServerRequestPasswordReset_Input{Email: alice.Email}); err != nil {
 		t.Fatal(err)

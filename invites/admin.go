@@ -12,23 +12,28 @@ import (
 	"github.com/gatehouse-at/gatehouse/storage"
 )
 
-// Orders of [Service.List].
+// Sort is an order of [Service.List] (source: com.atproto.admin.getInviteCodes).
+type Sort string
+
 const (
-	SortRecent = "recent"
-	SortUsage  = "usage"
+	// SortRecent lists the newest codes first.
+	SortRecent Sort = "recent"
+	// SortUsage lists the codes with the most uses first.
+	SortUsage Sort = "usage"
 )
 
-// Page is one page of a listing.
+// Page is one page of [Service.List].
 type Page struct {
+	// Codes are the codes of the page, with their uses.
 	Codes []*Code
-	// Cursor begins the next page; empty at the end.
+	// Cursor is passed to [Service.List] for the next page. It is empty on the last page.
 	Cursor string
 }
 
-// List returns codes with their uses, the newest or the most used first, up to
-// limit (1 to 500). Errors: [ErrInvalidRequest]
-// (source: com.atproto.admin.getInviteCodes).
-func (s *Service) List(ctx context.Context, sort, cursor string, limit int) (Page, error) {
+// List returns a page of at most limit codes (1 to 500) with their uses. The cursor is that of the
+// page before, or empty for the first page. Error: [ErrInvalidRequest] if the order is unknown or
+// the cursor is malformed (source: com.atproto.admin.getInviteCodes).
+func (s *Service) List(ctx context.Context, sort Sort, cursor string, limit int) (Page, error) {
 	r := storage.Range{Reverse: true, After: cursor, Limit: min(max(limit, 1), 500)}
 	switch sort {
 	case SortRecent:
@@ -57,6 +62,7 @@ func (s *Service) List(ctx context.Context, sort, cursor string, limit int) (Pag
 	return p, err
 }
 
+// withUses fills in the uses of a code.
 func withUses(tx storage.Tx, c *Code) error {
 	c.Uses = nil
 	if c.Used == 0 {
@@ -73,13 +79,13 @@ func withUses(tx storage.Tx, c *Code) error {
 	return nil
 }
 
-// Disable makes codes useless: the given ones, and all codes of some accounts. An account is named
-// by its DID, handle or e-mail address, or if it isn't here by its DID alone. Codes of the admin
-// can only be disabled one by one. Errors: [ErrInvalidRequest] (source:
-// com.atproto.admin.disableInviteCodes).
-func (s *Service) Disable(ctx context.Context, codeNames, accountNames []string) error {
-	owners := make([]string, len(accountNames))
-	for i, name := range accountNames {
+// Disable disables codes for good: those in codeList, and all codes of the accounts in accountList.
+// Accounts are named by DID, handle or e-mail address, and accounts of other servers by DID. Codes
+// that don't exist are ignored. Codes of [Admin] can only be disabled one by one. Error:
+// [ErrInvalidRequest] if accountList contains Admin (source: com.atproto.admin.disableInviteCodes).
+func (s *Service) Disable(ctx context.Context, codeList, accountList []string) error {
+	owners := make([]string, len(accountList))
+	for i, name := range accountList {
 		owners[i] = accounts.NormalizeIdentifier(name)
 	}
 	if slices.Contains(owners, Admin) {
@@ -87,7 +93,7 @@ func (s *Service) Disable(ctx context.Context, codeNames, accountNames []string)
 	}
 	return s.store.Update(ctx, func(tx storage.Tx) error {
 		var all []*Code
-		for _, name := range codeNames {
+		for _, name := range codeList {
 			c, err := codes.Get(tx, Normalize(name))
 			if errors.Is(err, storage.ErrNotFound) {
 				continue
@@ -126,16 +132,18 @@ func (s *Service) Disable(ctx context.Context, codeNames, accountNames []string)
 	})
 }
 
-// Summary is what there is about an account and invite codes.
+// Summary describes the invite codes of an account.
 type Summary struct {
+	// Standing is what admins decided about the codes that the account earns.
 	Standing
-	// Own are the account's codes with their uses, disabled ones too.
+	// Own are the account's codes with their uses, including disabled ones, oldest first.
 	Own []*Code
-	// InvitedBy is the code that the account signed up with, or nil: the last, if it left and came back.
+	// InvitedBy is the code that the account signed up with, or nil. If the account has signed up
+	// here several times, it is the last code.
 	InvitedBy *Code
 }
 
-// Of returns the summary of an account.
+// Of returns the summary of an account. For an account that isn't here, only InvitedBy can be set.
 func (s *Service) Of(ctx context.Context, did syntax.DID) (Summary, error) {
 	var sum Summary
 	err := s.store.View(ctx, func(tx storage.Tx) (err error) {

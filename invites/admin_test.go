@@ -15,7 +15,7 @@ import (
 	"github.com/gatehouse-at/gatehouse/storage"
 )
 
-// create makes codes with some uses for an account.
+// create creates codes for an account, or for the admin.
 func create(t *testing.T, s *domaintest.Services, n, useCount int, account ...string) []string {
 	t.Helper()
 	made, err := s.Invites.Create(ctx, n, useCount, account...)
@@ -30,11 +30,12 @@ func redeem(s *domaintest.Services, code string, did syntax.DID) error {
 	return s.Store.Update(ctx, func(tx storage.Tx) error { return s.Invites.Redeem(tx, code, did) })
 }
 
+// release takes back a use of a code.
 func release(s *domaintest.Services, code string, did syntax.DID) error {
 	return s.Store.Update(ctx, func(tx storage.Tx) error { return s.Invites.Release(tx, code, did) })
 }
 
-// names are the codes of a list.
+// names returns the texts of codes.
 func names(list []*invites.Code) []string {
 	var out []string
 	for _, c := range list {
@@ -58,7 +59,7 @@ func TestListIsPagedAndSorted(t *testing.T) {
 			}
 		}
 	}
-	for sort, first := range map[string][]string{
+	for sort, first := range map[invites.Sort][]string{
 		invites.SortRecent: {made[4], made[3], made[2], made[1], made[0]},
 		invites.SortUsage:  {made[1], made[3]},
 	} {
@@ -104,7 +105,7 @@ func TestDisable(t *testing.T) {
 	alices := create(t, s, 2, 1, "did:web:a")
 	near := create(t, s, 1, 1, "did:web:ab")[0]
 	if err := s.Invites.Disable(ctx, []string{byName}, []string{invites.Admin}); !errors.Is(err, invites.ErrInvalidRequest) {
-		t.Errorf("all of the admin's: %v", err)
+		t.Errorf("disabling all codes of the admin: %v", err)
 	}
 	if err := redeem(s, byName, "did:web:x"); err != nil {
 		t.Errorf("a refused call disabled a code: %v", err)
@@ -127,7 +128,7 @@ func TestDisable(t *testing.T) {
 	}
 }
 
-func TestACodeThatIsNoKeyIsUnavailable(t *testing.T) {
+func TestMalformedCodesAreUnavailable(t *testing.T) {
 	s := domaintest.New(t)
 	for _, code := range []string{"", "\x00", "\xff", strings.Repeat("x", storage.MaxKey+1)} {
 		if err := redeem(s, code, "did:web:a"); !errors.Is(err, invites.ErrUnavailable) {
@@ -136,8 +137,9 @@ func TestACodeThatIsNoKeyIsUnavailable(t *testing.T) {
 	}
 }
 
-// An account that moved away and comes back has the DID that it had, and may have the code too.
-func TestACodeIsUsedAgainByOneWhoComesBack(t *testing.T) {
+// TestAnAccountThatComesBackMayUseItsCodeAgain: an account that moves away and comes back has the
+// same DID, and may have the same code too.
+func TestAnAccountThatComesBackMayUseItsCodeAgain(t *testing.T) {
 	s := domaintest.New(t)
 	code := create(t, s, 1, 3)[0]
 	const did = syntax.DID("did:web:a")
@@ -167,10 +169,11 @@ func TestACodeIsUsedAgainByOneWhoComesBack(t *testing.T) {
 	if err := redeem(s, code, did); !errors.Is(err, invites.ErrUnavailable) {
 		t.Errorf("a fourth use of three: %v", err)
 	}
-	// Another code later on is the one that it was invited with.
+	// The last code that it has used is the one that it was invited with. Keys are random, so the
+	// latest use may be anywhere in their order.
 	s.Advance(time.Second)
-	last := create(t, s, 1, 1)[0]
-	for _, c := range create(t, s, 8, 1) { // keys are random: one of these may sort before
+	last := code
+	for _, c := range create(t, s, 8, 1) {
 		s.Advance(time.Second)
 		last = c
 		if err := redeem(s, c, did); err != nil {
@@ -183,7 +186,7 @@ func TestACodeIsUsedAgainByOneWhoComesBack(t *testing.T) {
 	}
 }
 
-func TestTheCodesOfAnAccountGoWithIt(t *testing.T) {
+func TestTheCodesOfAnAccountAreDeletedWithIt(t *testing.T) {
 	s := domaintest.New(t)
 	alice := s.SignUp("alice").Account.DID
 	mine, gift := create(t, s, 2, 2, alice.String()), create(t, s, 1, 1)[0]
@@ -196,7 +199,8 @@ func TestTheCodesOfAnAccountGoWithIt(t *testing.T) {
 		t.Fatal(err)
 	}
 	sum, err := s.Invites.Of(ctx, alice)
-	if err != nil || len(sum.Own) != 2 || sum.InvitedBy == nil || sum.InvitedBy.Code != gift || len(sum.InvitedBy.Uses) != 1 || sum.Note != "a scraper" || !sum.Disabled {
+	if err != nil || len(sum.Own) != 2 || sum.InvitedBy == nil || sum.InvitedBy.Code != gift || len(sum.InvitedBy.Uses) != 1 ||
+		sum.Note != "a scraper" || !sum.Disabled {
 		t.Fatalf("Of: %v, %+v, %v", names(sum.Own), sum, err)
 	}
 	if err := s.Accounts.DeleteNow(ctx, alice); err != nil {

@@ -12,39 +12,45 @@ import (
 	"github.com/gatehouse-at/gatehouse/storage"
 )
 
-// Admin stands in [Code.ForAccount] and [Code.CreatedBy] where no account does.
+// Admin takes the place of a DID in [Code.ForAccount] and [Code.CreatedBy] for codes of the server.
 const Admin = "admin"
 
 // Code is an invite code.
 type Code struct {
+	// Code is the text of the code: the host name of the server, and ten random characters in two
+	// groups.
 	Code string `json:"code"`
-	// Available is how often the code can be used in all, uses made included.
+	// Available is how often the code can be used in total, including Used.
 	Available int `json:"available"`
-	// Used is how often it was.
-	Used     int  `json:"used"`
+	// Used is how often the code has been used.
+	Used int `json:"used"`
+	// Disabled is set if an admin has disabled the code.
 	Disabled bool `json:"disabled,omitempty"`
-	// ForAccount is the DID of the account that may give the code away, or [Admin].
+	// ForAccount is the DID of the account that the code belongs to, which may give it away, or
+	// [Admin].
 	ForAccount string `json:"forAccount"`
-	// CreatedBy is the same DID if the code was earned, or [Admin].
-	CreatedBy string    `json:"createdBy"`
+	// CreatedBy is the DID of the account that has earned the code, or [Admin].
+	CreatedBy string `json:"createdBy"`
+	// CreatedAt is in UTC, to the millisecond.
 	CreatedAt time.Time `json:"createdAt"`
-	// Uses are the uses made, newest first. They are kept apart from the code, and filled in
-	// when codes are listed.
+	// Uses are the uses of the code, newest first. They are stored separately, and filled in when
+	// codes are listed.
 	Uses []Use `json:"-"`
 }
 
 // Use is one use of a code.
 type Use struct {
+	// UsedBy is the account that signed up with the code.
 	UsedBy syntax.DID `json:"usedBy"`
-	UsedAt time.Time  `json:"usedAt"`
+	// UsedAt is in UTC, to the millisecond.
+	UsedAt time.Time `json:"usedAt"`
 }
 
-// Normalize returns an invite code in the form in which it was made, from what people type and
-// paste: in any case of letters, with spaces around it, and with other dashes, invisible characters
-// and full-width forms in it.
+// Normalize returns an invite code as it was created from what people type and paste: with letters
+// of any case, spaces around it, other dashes, invisible characters, and full-width forms.
 func Normalize(code string) string { return typed.Dashes(typed.Lower(typed.Name(code))) }
 
-// usable reports whether the code lets one more account in.
+// usable reports whether the code can be used once more.
 func (c *Code) usable() bool { return !c.Disabled && c.Used < c.Available }
 
 var codes = storage.NewCollection("invite_codes",
@@ -56,14 +62,14 @@ var codes = storage.NewCollection("invite_codes",
 	storage.Ordered("used", func(c *Code) string { return usedKey(c.Used) }),
 ).OwnedBy(storage.OwnerGatehouse)
 
-// use is a use as it is stored: a document of its own, so that a code with
-// many uses stays small.
+// use is a Use as it is stored: in a document of its own, so that the document of a code with many
+// uses stays small.
 type use struct {
 	Code string `json:"code"`
-	// Owner is the code's ForAccount.
+	// Owner is the ForAccount of the code.
 	Owner string `json:"owner"`
-	// Before is how often the account had used the code before: one that left and
-	// comes back with its DID may use it again.
+	// Before is how often the account had used the code before. An account that has moved away and
+	// comes back with the same DID may use it again.
 	Before int `json:"before,omitempty"`
 	Use
 }
@@ -95,5 +101,5 @@ var uses = storage.NewCollection("invite_uses",
 	storage.Ordered("used_by", func(u *use) string { return u.UsedBy.String() }),
 ).OwnedBy(storage.OwnerGatehouse)
 
-// usedKey orders codes by their number of uses.
+// usedKey returns an index value that orders codes by their number of uses.
 func usedKey(n int) string { return fmt.Sprintf("%010d", n) }

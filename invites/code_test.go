@@ -37,7 +37,7 @@ func FuzzNormalize(f *testing.F) {
 	})
 }
 
-// TestSpellingsOfACode: all uses of a code count together, however it was typed.
+// TestSpellingsOfACode: the uses of a code are counted together, however it was typed.
 func TestSpellingsOfACode(t *testing.T) {
 	s := domaintest.New(t)
 	alice := s.SignUp("alice").Account
@@ -62,7 +62,7 @@ func TestSpellingsOfACode(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := redeem(s, code, third); err != nil {
-		t.Errorf("after a use was given back: %v", err)
+		t.Errorf("after a use was released: %v", err)
 	}
 	hers, err := s.Invites.Of(ctx, alice.DID)
 	if err != nil || len(hers.Own) != 1 || hers.Own[0].Used != 2 || len(hers.Own[0].Uses) != 2 {
@@ -73,8 +73,8 @@ func TestSpellingsOfACode(t *testing.T) {
 	}
 }
 
-// TestDisableByAnyName: accounts are named by handle, address or DID, in any spelling, and accounts
-// of other servers by DID.
+// TestDisableByAnyName: accounts are named by handle, e-mail address or DID, in any spelling, and
+// accounts of other servers by DID.
 func TestDisableByAnyName(t *testing.T) {
 	for _, name := range []string{"%d", "@Alice.test", "alice@EXAMPLE.com ", "https://bsky.app/profile/%d", "DID:PLC:%D"} {
 		s := domaintest.New(t)
@@ -96,6 +96,6 @@ func TestDisableByAnyName(t *testing.T) {
 	}
 	s := domaintest.New(t)
 	if err := s.Invites.Disable(ctx, nil, []string{" Admin\u200B"}); !errors.Is(err, invites.ErrInvalidRequest) {
-		t.Errorf("the admin's codes: %v", err)
+		t.Errorf("disabling all codes of the admin: %v", err)
 	}
 }

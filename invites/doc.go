@@ -1,6 +1,6 @@
-// Package invites keeps invite codes: making them, using them up at sign-up,
-// earning them with time, listing and disabling them.
+// Package invites keeps invite codes: it creates them, redeems them at sign-up, lets accounts earn
+// them with time, and lists and disables them.
 //
-// A code is used up in the transaction that creates the account, so one with a single use lets in
-// one account, however many try at once.
+// A code is redeemed in the transaction that creates the account, so a code with one use lets in
+// one account, however many try at the same time.
 package invites

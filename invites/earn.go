@@ -12,11 +12,10 @@ import (
 
 var errDuplicateCreate = refusal.New(ErrDuplicateCreate, "attempted to create additional codes in another request")
 
-// ForAccount returns the codes of an account that aren't disabled, oldest first, with
-// their uses; without includeUsed only those that can still be used. With
-// createAvailable the account first gets the codes it has earned.
-// Errors: [accounts.ErrNotFound], [ErrDuplicateCreate]
-// (source: com.atproto.server.getAccountInviteCodes).
+// ForAccount returns the codes of an account that aren't disabled, oldest first, with their uses.
+// Without includeUsed it returns only those that can still be used. With createAvailable it first
+// creates the codes that the account has earned since the last call. Errors:
+// [accounts.ErrNotFound], [ErrDuplicateCreate] (source: com.atproto.server.getAccountInviteCodes).
 func (s *Service) ForAccount(ctx context.Context, did syntax.DID, includeUsed, createAvailable bool) ([]*Code, error) {
 	var account *accounts.Account
 	var all []*Code
@@ -69,8 +68,8 @@ func ofAccount(tx storage.Tx, did syntax.DID) ([]*Code, error) {
 	return all, nil
 }
 
-// earn makes the codes that the account has earned and doesn't have yet. It
-// refuses if another call made some since existing was read.
+// earn creates the codes that an account has earned and doesn't have yet. Error:
+// [ErrDuplicateCreate] if another call has created some since existing was read.
 func (s *Service) earn(ctx context.Context, a *accounts.Account, existing []*Code) ([]*Code, error) {
 	n := s.earned(a, existing)
 	if n <= 0 {
@@ -85,7 +84,7 @@ func (s *Service) earn(ctx context.Context, a *accounts.Account, existing []*Cod
 		if err != nil {
 			return err
 		}
-		if routine(now) != routine(existing) {
+		if countEarned(now) != countEarned(existing) {
 			return errDuplicateCreate
 		}
 		if _, err := accounts.GetTx(tx, a.DID); err != nil { // deleted meanwhile
@@ -96,7 +95,8 @@ func (s *Service) earn(ctx context.Context, a *accounts.Account, existing []*Cod
 			return err
 		}
 		for _, c := range fresh {
-			// Kept for the books, so that the account doesn't catch up when invites are enabled again.
+			// Disabled codes are stored all the same: otherwise the account would earn them again
+			// once it may.
 			c.Disabled = standing.Disabled
 		}
 		return insert(tx, fresh)
@@ -107,8 +107,8 @@ func (s *Service) earn(ctx context.Context, a *accounts.Account, existing []*Cod
 	return fresh, nil
 }
 
-// routine counts the codes that were earned.
-func routine(all []*Code) int {
+// countEarned counts the codes that an account has earned, as opposed to those that admins gave it.
+func countEarned(all []*Code) int {
 	n := 0
 	for _, c := range all {
 		if c.CreatedBy != Admin {
@@ -118,8 +118,10 @@ func routine(all []*Code) int {
 	return n
 }
 
-// earned is how many more codes the account may have now: one for each interval
-// of its life since the epoch, less those it made in that time, and no more than five unused.
+// earned returns how many codes an account has earned and doesn't have yet: one for each interval
+// since the account was created or, if that is later, since the epoch, less those that it already
+// got in this time. An account has at most maxUnused codes that it has earned and that are still
+// usable.
 func (s *Service) earned(a *accounts.Account, existing []*Code) int {
 	since := a.CreatedAt
 	if since.Before(s.cfg.Epoch) {

@@ -11,7 +11,7 @@ import (
 	"github.com/gatehouse-at/gatehouse/invites"
 )
 
-// earning is a server where accounts earn a code a day, with an account.
+// earning returns a server where accounts earn a code a day, with an account.
 func earning(t *testing.T) (*domaintest.Services, *invites.Service, syntax.DID) {
 	t.Helper()
 	s := domaintest.New(t, func(c *domaintest.Config) {
@@ -20,7 +20,7 @@ func earning(t *testing.T) (*domaintest.Services, *invites.Service, syntax.DID) 
 	return s, s.Invites, s.SignUp("alice").Account.DID
 }
 
-func TestAnAccountWhoseInvitesAreDisabledEarnsDisabledOnes(t *testing.T) {
+func TestCodesEarnedWhileDisabledStayDisabled(t *testing.T) {
 	s, inv, alice := earning(t)
 	list := func(want int) {
 		t.Helper()
@@ -43,7 +43,7 @@ func TestAnAccountWhoseInvitesAreDisabledEarnsDisabledOnes(t *testing.T) {
 	if err := redeem(s, own[1].Code, "did:web:x"); !errors.Is(err, invites.ErrUnavailable) {
 		t.Errorf("a code earned while disabled: %v", err)
 	}
-	// What was earned in the meantime isn't made up for.
+	// What was earned in the meantime isn't earned again.
 	if err := s.Invites.SetStanding(ctx, alice, invites.Standing{}); err != nil {
 		t.Fatal(err)
 	}
@@ -92,7 +92,7 @@ func TestWhatIsListed(t *testing.T) {
 	}
 }
 
-func TestCodesOfOneTakenDownAreUnavailable(t *testing.T) {
+func TestCodesOfATakenDownAccountAreUnavailable(t *testing.T) {
 	s := domaintest.New(t)
 	alice := s.SignUp("alice").Account.DID
 	code := create(t, s, 1, 1, alice.String())[0]
@@ -100,12 +100,12 @@ func TestCodesOfOneTakenDownAreUnavailable(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := redeem(s, code, "did:web:x"); !errors.Is(err, invites.ErrUnavailable) {
-		t.Errorf("taken down: %v", err)
+		t.Errorf("while the account is taken down: %v", err)
 	}
 	if err := s.Accounts.Restore(ctx, alice); err != nil {
 		t.Fatal(err)
 	}
 	if err := redeem(s, code, "did:web:x"); err != nil {
-		t.Errorf("and no more: %v", err)
+		t.Errorf("after it is restored: %v", err)
 	}
 }

@@ -9,17 +9,24 @@ import (
 	"github.com/gatehouse-at/gatehouse/storage/memory"
 )
 
+// A code with one use lets in one account.
 func ExampleService_Create() {
 	ctx := context.Background()
 	store := memory.New()
 	defer store.Close()
-	srv, err := gatehouse.New(ctx, store, gatehouse.Config{Hostname: "localhost", HandleDomains: []string{".test"}, SignUp: gatehouse.SignUp{Mode: gatehouse.SignUpInvites}})
+	srv, err := gatehouse.New(ctx, store, gatehouse.Config{
+		Hostname: "localhost", HandleDomains: []string{".test"}, SignUp: gatehouse.SignUp{Mode: gatehouse.SignUpInvites},
+	})
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
 	defer srv.Close()
-	made, _ := srv.Invites.Create(ctx, 1, 1) // one code with one use
+	made, err := srv.Invites.Create(ctx, 1, 1) // one code with one use
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
 	for _, label := range []string{"alice", "bob"} {
 		_, err := srv.Accounts.Create(ctx, accounts.CreateParams{
 			Handle: label + ".test", Email: label + "@example.com", Password: "correct horse", Ticket: made[0].Codes[0],

@@ -19,17 +19,17 @@ import (
 
 // Errors of this package. Test for them with [errors.Is].
 var (
-	// ErrRequired is returned when somebody signs up without a code where one is needed. Clients are
-	// answered 400 InvalidInviteCode.
+	// ErrRequired is returned when somebody signs up without a code and one is required. Clients
+	// are answered 400 InvalidInviteCode.
 	ErrRequired = errors.New("invites: no code given")
-	// ErrUnavailable is returned when a code doesn't exist, is disabled, was used up, or belongs to an
-	// account that is taken down. Clients are answered 400 InvalidInviteCode.
+	// ErrUnavailable is returned when a code doesn't exist, is disabled or used up, or belongs to
+	// an account that is taken down. Clients are answered 400 InvalidInviteCode.
 	ErrUnavailable = errors.New("invites: code not available")
-	// ErrInvalidRequest is returned when an argument is out of range. Clients are answered 400
-	// InvalidRequest.
+	// ErrInvalidRequest is returned when an argument is malformed or out of range. Clients are
+	// answered 400 InvalidRequest.
 	ErrInvalidRequest = errors.New("invites: invalid request")
-	// ErrDuplicateCreate is returned when another call has made the codes that an account has earned
-	// since the account's codes were read. Clients are answered 400 DuplicateCreate.
+	// ErrDuplicateCreate is returned when a concurrent call has created the codes that the account
+	// has earned. Clients are answered 400 DuplicateCreate.
 	ErrDuplicateCreate = errors.New("invites: codes earned twice")
 )
 
@@ -38,33 +38,31 @@ var (
 	errUnavailable = refusal.New(ErrUnavailable, "Provided invite code not available")
 )
 
-// The most codes that one call makes, and that an account may have unused of those it earned; the
-// longest DID that codes are made for, in bytes.
 const (
-	maxCodes   = 10_000
-	maxUses    = 1_000_000_000
-	maxUnused  = 5
-	maxAccount = 512
+	maxCodes   = 10_000        // that one call creates
+	maxUses    = 1_000_000_000 // of one code
+	maxUnused  = 5             // codes that an account has earned and that are still usable
+	maxAccount = 512           // bytes of a DID that codes are created for
 )
 
-// Config configures a [Service].
+// Config configures a [Service]. Hostname is required.
 type Config struct {
-	// Hostname begins the codes, its dots as dashes. Required.
+	// Hostname is the host name of the server. Codes begin with it, with dashes in place of dots.
 	Hostname string
-	// Required refuses sign-ups without a code. Otherwise a code that is given all the same has to be
+	// Required refuses sign-ups without a code. If it isn't set, a code is optional, but must be
 	// valid, and is used.
 	Required bool
-	// Interval is the time in which an account earns a code. Zero: accounts earn none.
+	// Interval is the time in which an account earns a code. Default: accounts earn none.
 	Interval time.Duration
-	// Epoch is when earning begins, for accounts that are older.
+	// Epoch is when accounts that are older begin to earn codes.
 	Epoch time.Time
-	// Now tells the time. Default [time.Now].
+	// Now returns the time. Default [time.Now].
 	Now func() time.Time
 	// Rand is the source of randomness. Default [rand.Reader].
 	Rand io.Reader
 }
 
-// Service keeps the invite codes of a server. It is the [accounts.Gate] before sign-up, whose tickets
+// Service keeps the invite codes of a server. It is the [accounts.Gate] of sign-up, whose tickets
 // are the codes. Its methods are safe for concurrent use.
 type Service struct {
 	store  storage.Store
@@ -72,13 +70,13 @@ type Service struct {
 	prefix string
 }
 
-// New returns a service on a store, whose tables it defines.
+// New returns a service that keeps its data in a store, and defines its tables there.
 func New(ctx context.Context, store storage.Store, cfg Config) (*Service, error) {
 	if cfg.Hostname == "" {
-		return nil, errors.New("invites: Config.Hostname is missing")
+		return nil, errors.New("invites: Config.Hostname is required")
 	}
 	if cfg.Interval < 0 {
-		return nil, errors.New("invites: Config.Interval is negative")
+		return nil, errors.New("invites: Config.Interval must not be negative")
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
@@ -98,15 +96,15 @@ func New(ctx context.Context, store storage.Store, cfg Config) (*Service, error)
 	return s, nil
 }
 
-// Tables are the collections of this package.
+// Tables returns the collections of this package, for [storage.Define].
 func Tables() []storage.Definer { return []storage.Definer{codes, uses, standings} }
 
-// Required reports whether sign-up needs a code.
+// Required reports whether sign-up requires a code.
 func (s *Service) Required() bool { return s.cfg.Required }
 
-// Follow is the [accounts.Hook] of this package: it deletes the codes of an account that is deleted,
-// and what admins decided about them. The account's use of somebody else's code stays, since that
-// code stays used.
+// Follow is the [accounts.Hook] of this package. When an account is deleted it deletes the
+// account's codes and its standing. It keeps the account's own uses of codes, since those codes
+// stay used.
 func Follow(_ context.Context, tx storage.Tx, c accounts.Change) error {
 	if c.Kind != accounts.Deleted {
 		return nil
@@ -122,16 +120,18 @@ func Follow(_ context.Context, tx storage.Tx, c accounts.Change) error {
 	return err
 }
 
-// AccountCodes are codes made for one account.
+// AccountCodes are the new codes of one account.
 type AccountCodes struct {
 	// Account is a DID, or [Admin].
 	Account string
-	Codes   []string
+	// Codes are the texts of the codes.
+	Codes []string
 }
 
-// Create makes codeCount codes with useCount uses for each of some accounts, or
-// for [Admin] if none is given. Errors: [ErrInvalidRequest]
-// (source: com.atproto.server.createInviteCodes).
+// Create creates codeCount codes with useCount uses each for each of the accounts, which are named
+// by DID and may be on other servers, or for [Admin] if none is given. Error: [ErrInvalidRequest]
+// if a number is out of range or an account is malformed (source:
+// com.atproto.server.createInviteCodes).
 func (s *Service) Create(ctx context.Context, codeCount, useCount int, forAccounts ...string) ([]AccountCodes, error) {
 	if len(forAccounts) == 0 {
 		forAccounts = []string{Admin}
@@ -163,7 +163,7 @@ func (s *Service) Create(ctx context.Context, codeCount, useCount int, forAccoun
 	return out, s.store.Update(ctx, func(tx storage.Tx) error { return insert(tx, fresh) })
 }
 
-// make makes single-use codes without storing them.
+// make returns new codes with one use. It doesn't store them.
 func (s *Service) make(forAccount, createdBy string, n int) ([]*Code, error) {
 	batch := make([]*Code, n)
 	for i := range batch {
@@ -190,7 +190,8 @@ func insert(tx storage.Tx, batch []*Code) error {
 
 func (s *Service) now() time.Time { return s.cfg.Now().UTC().Truncate(time.Millisecond) }
 
-// Ticket implements [accounts.Gate]: it returns a code as it was made. Error: [ErrRequired].
+// Ticket implements [accounts.Gate]. It returns the normal form of a code. Error: [ErrRequired] if
+// there is none and one is required.
 func (s *Service) Ticket(typed string) (string, error) {
 	code := Normalize(typed)
 	if code == "" && s.cfg.Required {
@@ -199,8 +200,8 @@ func (s *Service) Ticket(typed string) (string, error) {
 	return code, nil
 }
 
-// Check refuses a code that can't be used now, with [ErrUnavailable]. Like Redeem and Release it
-// takes a code in any spelling that [Normalize] understands.
+// Check implements [accounts.Gate]. Error: [ErrUnavailable] if the code can't be used now. Check,
+// Redeem and Release accept a code in any spelling that [Normalize] understands.
 func (s *Service) Check(tx storage.Tx, code string) error {
 	_, err := s.usable(tx, code)
 	return err
@@ -221,7 +222,7 @@ func (s *Service) usable(tx storage.Tx, code string) (*Code, error) {
 	owner, err := accounts.GetTx(tx, syntax.DID(c.ForAccount))
 	switch {
 	case errors.Is(err, accounts.ErrNotFound):
-		return c, nil // made for an account elsewhere
+		return c, nil // an account of another server
 	case err != nil:
 		return nil, err
 	case owner.Takedown != nil:
@@ -230,7 +231,7 @@ func (s *Service) usable(tx storage.Tx, code string) (*Code, error) {
 	return c, nil
 }
 
-// Redeem uses a code for an account, or refuses as Check does.
+// Redeem implements [accounts.Gate]. It uses a code once for an account. Error: [ErrUnavailable].
 func (s *Service) Redeem(tx storage.Tx, code string, did syntax.DID) error {
 	c, err := s.usable(tx, code)
 	if err != nil {
@@ -247,7 +248,8 @@ func (s *Service) Redeem(tx storage.Tx, code string, did syntax.DID) error {
 	return uses.Insert(tx, &use{Code: c.Code, Owner: c.ForAccount, Before: before, Use: Use{UsedBy: did, UsedAt: s.now()}})
 }
 
-// Release takes back the last use of Redeem, if one was made.
+// Release implements [accounts.Gate]. It takes back the account's last use of a code, if there is
+// one.
 func (s *Service) Release(tx storage.Tx, code string, did syntax.DID) error {
 	code = Normalize(code)
 	n, err := usesBy(tx, code, did)

@@ -31,7 +31,7 @@ func TestCreate(t *testing.T) {
 	}
 }
 
-func TestACodeHasItsUses(t *testing.T) {
+func TestACodeIsUsedUp(t *testing.T) {
 	s := domaintest.New(t, func(c *domaintest.Config) { c.Invites.Required = true })
 	made, err := s.Invites.Create(ctx, 1, 2)
 	if err != nil {
@@ -39,7 +39,9 @@ func TestACodeHasItsUses(t *testing.T) {
 	}
 	code := made[0].Codes[0]
 	for label, want := range map[string]error{"alice": nil, "bob": nil} {
-		_, err := s.Accounts.Create(ctx, accounts.CreateParams{Handle: label + ".test", Email: label + "@example.com", Password: "password", Ticket: code})
+		_, err := s.Accounts.Create(ctx, accounts.CreateParams{
+			Handle: label + ".test", Email: label + "@example.com", Password: "password", Ticket: code,
+		})
 		if !errors.Is(err, want) {
 			t.Errorf("%s: %v", label, err)
 		}
@@ -54,7 +56,7 @@ func TestACodeHasItsUses(t *testing.T) {
 	}
 }
 
-func TestReleaseGivesAUseBackOnce(t *testing.T) {
+func TestReleaseTakesBackOneUse(t *testing.T) {
 	s := domaintest.New(t)
 	made, _ := s.Invites.Create(ctx, 1, 1)
 	code := made[0].Codes[0]
@@ -67,7 +69,7 @@ func TestReleaseGivesAUseBackOnce(t *testing.T) {
 		}
 	}
 	if err := do(redeem); !errors.Is(err, invites.ErrUnavailable) {
-		t.Errorf("the use came back twice: %v", err)
+		t.Errorf("two uses were taken back: %v", err)
 	}
 }
 
@@ -82,30 +84,30 @@ func TestEarning(t *testing.T) {
 	}{
 		{"a new account", time.Time{}, []time.Duration{0, day - time.Second, time.Second, day, 2 * day}, []int{0, 0, 1, 2, 4}},
 		{"at most five unused", time.Time{}, []time.Duration{30 * day, day}, []int{5, 5}},
-		{"an epoch in the account's life", start.Add(3 * day), []time.Duration{3 * day, day, 2 * day}, []int{0, 1, 3}},
-		{"an epoch before", start.Add(-10 * day), []time.Duration{2 * day}, []int{2}},
-		{"an epoch to come", start.Add(100 * day), []time.Duration{50 * day}, []int{0}},
+		{"an epoch after the account was created", start.Add(3 * day), []time.Duration{3 * day, day, 2 * day}, []int{0, 1, 3}},
+		{"an epoch before the account was created", start.Add(-10 * day), []time.Duration{2 * day}, []int{2}},
+		{"an epoch in the future", start.Add(100 * day), []time.Duration{50 * day}, []int{0}},
 	} {
 		s := domaintest.New(t, func(cfg *domaintest.Config) {
 			cfg.Invites.Required, cfg.Invites.Interval, cfg.Invites.Epoch = true, day, c.epoch
 		})
 		did := s.SignUp("alice").Account.DID
-		if _, err := s.Invites.Create(ctx, 2, 1, did.String()); err != nil { // gifts don't count
+		if _, err := s.Invites.Create(ctx, 2, 1, did.String()); err != nil { // codes given by admins don't count
 			t.Fatal(err)
 		}
 		for i, step := range c.steps {
 			s.Advance(step)
 			codes, err := s.Invites.ForAccount(ctx, did, true, true)
 			if err != nil || len(codes) != 2+c.want[i] {
-				t.Errorf("%s, step %d: %d codes, %v; want 2 gifts and %d", c.name, i, len(codes), err, c.want[i])
+				t.Errorf("%s, step %d: %d codes, %v; want 2 given and %d earned", c.name, i, len(codes), err, c.want[i])
 			}
 		}
 	}
 }
 
-func TestForAccountOfNobody(t *testing.T) {
+func TestForAccountOfAnUnknownAccount(t *testing.T) {
 	s := domaintest.New(t)
 	if _, err := s.Invites.ForAccount(ctx, "did:plc:nobody", true, true); !errors.Is(err, accounts.ErrNotFound) {
-		t.Errorf("nobody: %v", err)
+		t.Errorf("ForAccount: %v", err)
 	}
 }

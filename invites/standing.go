@@ -10,24 +10,27 @@ import (
 	"github.com/gatehouse-at/gatehouse/storage"
 )
 
-// Standing is what admins decided about the codes that an account earns.
+// Standing is what admins have decided about the codes that an account earns.
 type Standing struct {
-	// Disabled makes the codes that the account earns useless.
+	// Disabled is set if the codes that the account earns are disabled.
 	Disabled bool `json:"disabled"`
-	// Note says why.
+	// Note is the reason.
 	Note string `json:"note,omitempty"`
 }
 
-// standing is a Standing as it is stored. An account without one may use the codes that it earns.
+// standing is a Standing as it is stored. An account that has none may use the codes that it earns.
 type standing struct {
 	DID syntax.DID `json:"did"`
 	Standing
 }
 
-var standings = storage.NewCollection("invite_standings", func(s *standing) string { return s.DID.String() }).OwnedBy(storage.OwnerGatehouse)
+var standings = storage.NewCollection("invite_standings",
+	func(s *standing) string { return s.DID.String() },
+).OwnedBy(storage.OwnerGatehouse)
 
-// SetStanding decides about the codes that an account earns from now on. Error: [accounts.ErrNotFound]
-// (source: com.atproto.admin.disableAccountInvites and enableAccountInvites).
+// SetStanding sets the standing of an account. It affects the codes that the account earns from now
+// on. Error: [accounts.ErrNotFound] (source: com.atproto.admin.disableAccountInvites and
+// enableAccountInvites).
 func (s *Service) SetStanding(ctx context.Context, did syntax.DID, to Standing) error {
 	to.Note = storage.Text(to.Note)
 	return s.store.Update(ctx, func(tx storage.Tx) error {

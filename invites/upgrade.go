@@ -13,12 +13,13 @@ import (
 	"github.com/gatehouse-at/gatehouse/storage"
 )
 
-// adopted is the key of the standing that notes that adoptStandings is done. No account has this DID.
+// adopted is the key of a standing that records that adoptStandings has finished. No account has
+// this DID.
 const adopted syntax.DID = "did:gatehouse:adopted"
 
-// adoptStandings stores a standing for each account whose invites an admin had decided about under an
-// earlier version of this program. That kept the decision in the account, in a table that also had
-// the index pending, which new stores don't have.
+// adoptStandings stores the standings that admins set with an earlier version of this program. That
+// version kept them in the documents of the accounts, in a table that also had the index pending,
+// which new stores don't have.
 func (s *Service) adoptStandings(ctx context.Context) error {
 	const accountsTable = "accounts"
 	tables, err := s.store.Tables(ctx)
@@ -82,7 +83,7 @@ func adopt(tx storage.Tx, account []byte) error {
 		return nil
 	}
 	switch _, err := standings.Get(tx, old.DID.String()); {
-	case err == nil: // decided since
+	case err == nil: // an admin has set it since
 		return nil
 	case !errors.Is(err, storage.ErrNotFound):
 		return err

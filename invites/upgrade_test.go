@@ -14,9 +14,9 @@ import (
 	"github.com/gatehouse-at/gatehouse/storage/memory"
 )
 
-// TestWhatAnEarlierVersionDecidedStays starts on a store whose accounts hold what admins decided about
-// their invites.
-func TestWhatAnEarlierVersionDecidedStays(t *testing.T) {
+// TestStandingsOfAnEarlierVersionAreKept starts on a store of an earlier version, in which the
+// documents of accounts contain their standings.
+func TestStandingsOfAnEarlierVersionAreKept(t *testing.T) {
 	store := memory.New()
 	defer store.Close()
 	type account map[string]any
@@ -26,11 +26,11 @@ func TestWhatAnEarlierVersionDecidedStays(t *testing.T) {
 	before := storage.NewCollection("accounts", value("did"),
 		storage.Unique("handle", value("handle")), storage.Unique("email", value("email")), storage.Ordered("pending", value("pending")))
 	table := before.Table()
-	table.Owner = "" // that version didn't note one
+	table.Owner = "" // that version recorded no owner
 	if err := store.Define(ctx, table); err != nil {
 		t.Fatal(err)
 	}
-	const many = 1002 // more than are read at once
+	const many = 1002 // more than one transaction reads
 	id := func(i int) syntax.DID { return syntax.DID(fmt.Sprintf("did:web:a%04d.test", i)) }
 	err := store.Update(ctx, func(tx storage.Tx) error {
 		for i := range many {

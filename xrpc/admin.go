@@ -227,7 +227,7 @@ type inviteCodesParams struct {
 }
 
 func (s *Server) getInviteCodes(c *call, in *inviteCodesParams) (*atproto.AdminGetInviteCodes_Output, error) {
-	page, err := s.cfg.Invites.List(c.Context(), in.Sort, value(in.Cursor), int(in.Limit))
+	page, err := s.cfg.Invites.List(c.Context(), invites.Sort(in.Sort), value(in.Cursor), int(in.Limit))
 	if err != nil {
 		return nil, err
 	}

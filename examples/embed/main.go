@@ -1,5 +1,5 @@
-// Embed is a program with routes of its own that has Gatehouse mounted beside
-// them: accounts and logins come from Gatehouse, profiles are the program's own.
+// Embed is a program with routes of its own, beside which Gatehouse is mounted. Gatehouse keeps
+// accounts and sessions, and the program keeps a profile of each account.
 //
 //	go run ./examples/embed
 package main
@@ -43,7 +43,7 @@ func run(ctx context.Context, addr, file string) error {
 		return err
 	}
 	defer srv.Close()
-	// A public server bounds how long a client may take: Go's own default is for ever.
+	// A public server limits how long a client may take. By default Go doesn't.
 	server := &http.Server{
 		Addr:              addr,
 		Handler:           app,
@@ -61,7 +61,7 @@ func run(ctx context.Context, addr, file string) error {
 		return err
 	case <-ctx.Done():
 	}
-	// The store may close only when no request uses it any more.
+	// Requests must have ended when the store is closed.
 	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
 	return server.Shutdown(stop)
@@ -76,7 +76,7 @@ type profile struct {
 
 var profiles = storage.NewCollection("profiles", func(p *profile) string { return p.DID })
 
-// newApp is the program's mux, with Gatehouse mounted on it.
+// newApp returns the handler of the program, and the Gatehouse that is mounted in it.
 func newApp(ctx context.Context, store storage.Store, publicURL string) (http.Handler, *gatehouse.Server, error) {
 	if err := storage.Define(ctx, store, profiles); err != nil {
 		return nil, nil, err
@@ -94,18 +94,18 @@ func newApp(ctx context.Context, store storage.Store, publicURL string) (http.Ha
 	mux := http.NewServeMux()
 	mux.Handle("/xrpc/", srv)
 	mux.Handle("/.well-known/", srv.WellKnown())
-	mux.Handle("/plc/", http.StripPrefix("/plc", srv.PLCDirectory())) // a host name such as localhost has DIDs of its own
+	mux.Handle("/plc/", http.StripPrefix("/plc", srv.PLCDirectory())) // where a local server keeps DIDs
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintln(w, "Anybody may see this page.")
 	})
-	// What a session changes, it changes in a transaction that has read that session alive.
+	// With storage.Conditional, a request writes only as long as its session lives.
 	mux.Handle("GET /me", srv.RequireAuth()(me(storage.Conditional(store))))
-	// HandleHosts serves only what leads to the account at alice.test.
+	// At the host names of accounts, such as alice.test, HandleHosts serves none of these routes.
 	return srv.HandleHosts(mux), srv, nil
 }
 
-// keepProfiles makes a profile with each account, in its transaction: there is
-// never one without the other.
+// keepProfiles is a hook that creates and deletes the profile of an account in the transaction that
+// creates or deletes the account, so there is never one without the other.
 func keepProfiles(_ context.Context, tx storage.Tx, c accounts.Change) error {
 	switch c.Kind {
 	case accounts.Created:
@@ -116,7 +116,7 @@ func keepProfiles(_ context.Context, tx storage.Tx, c accounts.Change) error {
 	return nil
 }
 
-// me greets whoever is logged in.
+// me counts and returns the visits of whoever is logged in.
 func me(store storage.Store) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		account := gatehouse.Auth(r.Context()).Account

@@ -48,7 +48,7 @@ func TestEmbed(t *testing.T) {
 	atAlice := httptest.NewRequest("GET", "http://alice.test/", nil)
 	answer := httptest.NewRecorder()
 	if app.ServeHTTP(answer, atAlice); answer.Code != http.StatusNotFound {
-		t.Errorf("the page at the name of an account: %d", answer.Code)
+		t.Errorf("the page at the host name of an account: %d", answer.Code)
 	}
 	if err := srv.Accounts.DeleteNow(ctx, syntax.DID(created.Did)); err != nil {
 		t.Fatal(err)

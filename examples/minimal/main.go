@@ -1,4 +1,5 @@
-// Minimal is the smallest server: Gatehouse on a file, on the mux of a program of one's own.
+// Minimal is the smallest program that embeds Gatehouse: on a database file, beside a route of its
+// own.
 package main
 
 import (

@@ -19,7 +19,7 @@ import (
 )
 
 // An app asks its account server for a timeline, which an app view has. The app view learns whose
-// timeline it is from a token that is valid for this method of this service only.
+// timeline it is from a token that is only valid for this method of this service.
 func Example() {
 	const appViewDID = "did:web:appview.example"
 	directory := httptest.NewServer(nil)
@@ -40,7 +40,7 @@ func Example() {
 		Hostname:      "localhost",
 		HandleDomains: []string{".test"},
 		Fallback:      http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { p.ServeHTTP(w, r) }),
-		DIDs: gatehouse.DIDs{Resolver: func(context.Context, syntax.DID) (json.RawMessage, error) { // instead of asking the web
+		DIDs: gatehouse.DIDs{Resolver: func(context.Context, syntax.DID) (json.RawMessage, error) { // in place of HTTPS
 			return fmt.Appendf(nil, `{"id":%q,"service":[{"id":"#bsky_appview","type":"BskyAppView","serviceEndpoint":%q}]}`, appViewDID, appView.URL), nil
 		}},
 		Logger: slog.New(slog.DiscardHandler),
@@ -56,7 +56,7 @@ func Example() {
 		fmt.Println(err)
 		return
 	}
-	p.transport = appView.Client().Transport // which connects to loopback
+	p.transport = appView.Client().Transport // it connects to loopback addresses
 
 	tokens, err := srv.SignIn.SignUp(context.Background(), accounts.CreateParams{Handle: "alice.test", Email: "alice@example.com", Password: "correct horse"})
 	if err != nil {

@@ -1,16 +1,16 @@
-// Proxy is an account server through which clients reach the network's other services, as through
-// every PDS: the app view with their timelines, feed generators, moderation services, chat. A
-// client names the service in a header,
+// Proxy is an account server that passes requests on to other services of the network, as every PDS
+// does: to the app view with timelines, feed generators, moderation services, or chat. A client
+// names the service in a header,
 //
 //	atproto-proxy: did:web:api.bsky.app#bsky_appview
 //
-// and the server passes the request on, with a token that proves whose request it is. The proxy
-// itself is in proxy.go and service.go, to be copied into your own server.
+// and the server adds a token that proves whose request it is. The proxy is in proxy.go and
+// service.go, which you can copy into your own server.
 //
 //	go run ./examples/proxy
 //
-// With a local host name, which is the default, nobody else can resolve the accounts' DIDs, so the
-// network's services refuse them.
+// By default the host name is local. Others can't resolve the DIDs of its accounts then, so the
+// services of the network refuse their requests.
 package main
 
 import (
@@ -40,7 +40,7 @@ func main() {
 	cfg := gatehouse.Config{Hostname: *hostname, HandleDomains: strings.Split(*domains, ",")}
 	if gatehouse.IsLocal(*hostname) {
 		cfg.PublicURL = "http://" + *addr
-		cfg.DIDs.Resolver = did.NewNetwork(nil, userAgent).ResolveDID // by default a local server resolves no did:web
+		cfg.DIDs.Resolver = did.NewNetwork(nil, userAgent).ResolveDID // a local server resolves no did:web by default
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -65,7 +65,7 @@ func run(ctx context.Context, addr, file, appView string, cfg gatehouse.Config) 
 		Handler:           handler,
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       30 * time.Second,
-		WriteTimeout:      timeout + 30*time.Second, // longer than the proxy waits, so that it can say so
+		WriteTimeout:      timeout + 30*time.Second, // so that the proxy can answer after its own time-out
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    32 << 10,
 	}
@@ -77,14 +77,14 @@ func run(ctx context.Context, addr, file, appView string, cfg gatehouse.Config) 
 		return err
 	case <-ctx.Done():
 	}
-	// The store may close only when no request uses it any more.
+	// Requests must have ended when the store is closed.
 	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
 	return server.Shutdown(stop)
 }
 
-// newServer returns an account server whose Fallback is the proxy. The proxy needs the server, so
-// it is made after it.
+// newServer returns an account server whose Fallback is the proxy. Since the proxy needs the
+// server, it is created after it.
 func newServer(store storage.Store, cfg gatehouse.Config, appView string) (http.Handler, *gatehouse.Server, error) {
 	var p *proxy
 	cfg.Fallback = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { p.ServeHTTP(w, r) })

@@ -14,7 +14,7 @@ func TestTheProgramsServer(t *testing.T) {
 	defer store.Close()
 	cfg := gatehouse.Config{Hostname: "localhost", HandleDomains: []string{".test"}}
 	if _, _, err := newServer(store, cfg, "nonsense"); err == nil || !strings.Contains(err.Error(), "-app-view") {
-		t.Errorf("an app view that is none: %v", err)
+		t.Errorf("a malformed app view: %v", err)
 	}
 	handler, srv, err := newServer(store, cfg, "did:web:appview.test#bsky_appview")
 	if err != nil {

@@ -26,18 +26,19 @@ import (
 
 const (
 	userAgent   = "gatehouse-proxy/" + gatehouse.Version
-	maxRequest  = 10 << 20         // bytes of a body that is passed on
-	maxResponse = 10 << 20         // bytes of an answer
-	timeout     = 60 * time.Second // for a whole request
-	maxUnderWay = 1000             // requests at the same time, each of which holds two connections
-	maxOfOne    = 20               // of these, of one account
+	maxRequest  = 10 << 20         // bytes of the body of a request
+	maxResponse = 10 << 20         // bytes of the body of a response
+	timeout     = 60 * time.Second // of a request, including its response
+	maxRunning  = 1000             // requests at the same time, each of which has two connections
+	maxOfOne    = 20               // requests of one account at the same time
 )
 
-// budget limits the requests of an account, and those of each of its app passwords apart.
+// budget limits the requests of an account, and separately those of each of its app passwords.
 var budget = ratelimit.Window{Points: 3000, Per: 5 * time.Minute}
 
-// The headers that are passed on, the same as in the reference server. All others are dropped: the
-// client's credentials, cookies and addresses, and whatever is between it and this server alone.
+// The headers that are passed on, which are the same as in the reference server. All others are
+// dropped: the client's credentials, cookies and addresses, and what concerns only its connection
+// to this server.
 var (
 	requestHeaders  = []string{"Accept-Encoding", "Accept-Language", "Atproto-Accept-Labelers", "X-Bsky-Topics"}
 	bodyHeaders     = []string{"Content-Type", "Content-Encoding"}
@@ -47,14 +48,15 @@ var (
 // proxy is a Fallback that passes requests on to the services that they name.
 type proxy struct {
 	srv       *gatehouse.Server
-	appView   *service          // for requests that name no service; nil: they are refused
+	appView   *service          // for requests that name no service; if nil, they are refused
 	transport http.RoundTripper // decides which addresses may be connected to
 	timeout   time.Duration
 	meter     ratelimit.Meter
 	turns     turns
 }
 
-// newProxy returns a proxy of a server. An empty appView is none.
+// newProxy returns a proxy for a server. If appView is empty, requests that name no service are
+// refused.
 func newProxy(srv *gatehouse.Server, appView string) (*proxy, error) {
 	p := &proxy{srv: srv, transport: publicTransport(), timeout: timeout}
 	p.meter.Limiter = ratelimit.NewMemory(ratelimit.Config{})
@@ -68,7 +70,7 @@ func newProxy(srv *gatehouse.Server, appView string) (*proxy, error) {
 	return p, nil
 }
 
-// ServeHTTP checks the request, and then who makes it, before it asks anybody else.
+// ServeHTTP checks the request, and then who makes it, before it contacts any other server.
 func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	nsid, to, err := p.destination(r)
 	if err != nil {
@@ -94,7 +96,7 @@ func (p *proxy) destination(r *http.Request) (nsid syntax.NSID, to service, err 
 	if r.Method != http.MethodGet && r.Method != http.MethodHead && r.Method != http.MethodPost {
 		return "", to, &failure{http.StatusBadRequest, "InvalidRequest", "XRPC requests only supports GET and POST"}
 	}
-	// Over HTTP/2 a query can have characters that would end the request line of HTTP/1.
+	// In HTTP/2 a query can contain characters that would end the request line of HTTP/1.
 	if strings.ContainsFunc(r.URL.RawQuery, func(c rune) bool { return c <= ' ' || c > '~' }) {
 		return "", to, &failure{http.StatusBadRequest, "InvalidRequest", "invalid query"}
 	}
@@ -113,9 +115,9 @@ func (p *proxy) destination(r *http.Request) (nsid syntax.NSID, to service, err 
 	return nsid, *p.appView, nil
 }
 
-// pass passes a request on, and the answer back. It returns an error as long as no part of an
-// answer has been written. After that it cuts the connection, so that the client learns that the
-// answer is incomplete.
+// pass passes a request on, and the response back. It returns an error only if it hasn't written
+// any part of a response. After that it closes the connection on an error, so that the client
+// learns that the response is incomplete.
 func (p *proxy) pass(w http.ResponseWriter, r *http.Request, nsid syntax.NSID, to service) error {
 	ctx, cancel := context.WithTimeout(r.Context(), p.timeout)
 	defer cancel()
@@ -141,7 +143,7 @@ func (p *proxy) pass(w http.ResponseWriter, r *http.Request, nsid syntax.NSID, t
 	switch {
 	case resp.StatusCode < 200, resp.StatusCode >= 300 && resp.StatusCode < 400:
 		return &failure{http.StatusBadGateway, "UpstreamFailure", "Upstream service answered with a redirect"}
-	case resp.StatusCode >= 400 && media != "application/json": // the page of a proxy in between
+	case resp.StatusCode >= 400 && media != "application/json": // an error page of a proxy in between
 		return &failure{statusOf(resp), "UpstreamFailure", "Upstream service answered " + strconv.Itoa(resp.StatusCode)}
 	case resp.ContentLength > maxResponse:
 		return &failure{http.StatusBadGateway, "UpstreamFailure", "Upstream service answered too much"}
@@ -158,11 +160,12 @@ func (p *proxy) pass(w http.ResponseWriter, r *http.Request, nsid syntax.NSID, t
 	if media == "" {
 		h.Set("Content-Type", "application/octet-stream")
 	}
-	// The answer has this server's origin, and may be anything: no browser should show it as a page.
+	// The response has this server's origin and can contain anything, so browsers mustn't show it
+	// as a page.
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Content-Security-Policy", "default-src 'none'; sandbox")
 	w.WriteHeader(statusOf(resp))
-	// A service may end its answer in good order when it sees us hang up, so the context is checked
+	// A service may end its response properly when the proxy hangs up, so the context is checked
 	// too.
 	if _, err := io.Copy(w, http.MaxBytesReader(nil, resp.Body, maxResponse)); err != nil || ctx.Err() != nil {
 		panic(http.ErrAbortHandler)
@@ -170,7 +173,7 @@ func (p *proxy) pass(w http.ResponseWriter, r *http.Request, nsid syntax.NSID, t
 	return nil
 }
 
-// request makes the request that is passed on.
+// request returns the request that is sent to the service.
 func (p *proxy) request(ctx context.Context, r *http.Request, nsid syntax.NSID, to service, auth *sessions.Auth) (*http.Request, error) {
 	if r.ContentLength > maxRequest {
 		return nil, &failure{http.StatusRequestEntityTooLarge, "PayloadTooLarge", "request entity too large"}
@@ -179,8 +182,8 @@ func (p *proxy) request(ctx context.Context, r *http.Request, nsid syntax.NSID, 
 	if err != nil {
 		return nil, err
 	}
-	// The token is for this method of this service, for a minute. ServiceToken refuses methods that
-	// manage an account, and those that this app password may not call.
+	// The token is valid for this method of this service, and for a minute. ServiceToken refuses
+	// methods that manage an account, and those that the session of an app password may not call.
 	token, err := p.srv.Sessions.ServiceToken(ctx, auth, sessions.ServiceTokenParams{Audience: to.did.String(), Method: nsid.String()})
 	if errors.Is(err, sessions.ErrInvalidRequest) {
 		return nil, &failure{http.StatusBadRequest, "InvalidToken", "Bad token method"}
@@ -192,7 +195,7 @@ func (p *proxy) request(ctx context.Context, r *http.Request, nsid syntax.NSID, 
 	headers, body := requestHeaders, io.ReadCloser(http.NoBody)
 	if r.Method == http.MethodPost && r.ContentLength != 0 {
 		headers = slices.Concat(requestHeaders, bodyHeaders)
-		body = http.MaxBytesReader(nil, r.Body, maxRequest) // without w: it is in use by the time the body is read
+		body = http.MaxBytesReader(nil, r.Body, maxRequest) // without w, which may be in use when the body is read
 	}
 	out, err := http.NewRequestWithContext(ctx, r.Method, u.String(), body)
 	if err != nil {
@@ -212,8 +215,8 @@ func (p *proxy) request(ctx context.Context, r *http.Request, nsid syntax.NSID, 
 	return out, nil
 }
 
-// statusOf returns the status for the client of a service's answer. An internal error of the
-// service is a 502: it isn't one of this server.
+// statusOf returns the status for the client. An internal error of the service is a 502, since it
+// isn't an error of this server.
 func statusOf(resp *http.Response) int {
 	if resp.StatusCode == http.StatusInternalServerError {
 		return http.StatusBadGateway
@@ -221,8 +224,8 @@ func statusOf(resp *http.Response) int {
 	return resp.StatusCode
 }
 
-// turns bounds the requests that are under way, in all and of each account, so that slow services,
-// or an account whose services are slow on purpose, take nothing from others.
+// turns limits the requests that run at the same time, in total and of each account, so that slow
+// services, and accounts whose services are slow on purpose, don't block others.
 type turns struct {
 	mu  sync.Mutex
 	all int
@@ -232,7 +235,7 @@ type turns struct {
 func (t *turns) take(id syntax.DID) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.all >= maxUnderWay || t.of[id] >= maxOfOne {
+	if t.all >= maxRunning || t.of[id] >= maxOfOne {
 		return false
 	}
 	if t.of == nil {
@@ -252,7 +255,7 @@ func (t *turns) giveBack(id syntax.DID) {
 	}
 }
 
-// failure is an error answer of the proxy itself.
+// failure is an error of the proxy, as clients are answered.
 type failure struct {
 	status        int
 	name, message string
@@ -260,7 +263,7 @@ type failure struct {
 
 func (f *failure) Error() string { return f.message }
 
-// refuse answers with an error, without details that the client has no use for.
+// refuse writes an error, without details that are of no use to the client.
 func refuse(w http.ResponseWriter, err error) {
 	f := &failure{http.StatusBadGateway, "UpstreamFailure", "Upstream service unreachable"}
 	var limited *ratelimit.LimitedError
@@ -272,7 +275,7 @@ func refuse(w http.ResponseWriter, err error) {
 		f = &failure{http.StatusTooManyRequests, "RateLimitExceeded", "Rate Limit Exceeded"}
 		w.Header().Set("Retry-After", strconv.Itoa(1+int(time.Until(limited.State.Reset).Seconds())))
 	case errors.Is(err, sessions.ErrExpiredToken), errors.Is(err, sessions.ErrAccountTakedown), errors.Is(err, sessions.ErrAccountNotFound):
-		// The session has ended since RequireAuth checked it.
+		// The session has ended after RequireAuth checked it.
 		f = &failure{http.StatusBadRequest, "ExpiredToken", "Token has been revoked"}
 	case errors.As(err, &tooLarge):
 		f = &failure{http.StatusRequestEntityTooLarge, "PayloadTooLarge", "request entity too large"}

@@ -28,20 +28,20 @@ import (
 	"github.com/gatehouse-at/gatehouse/signin"
 )
 
-// network is an account server with the proxy, and a service that its clients ask through it.
+// network is an account server with the proxy, and a service that clients call through it.
 type network struct {
 	*gatehousetest.Server
 	t       *testing.T
 	proxy   *proxy
 	service *httptest.Server
-	did     syntax.DID // of the service, which is #test_service there
+	did     syntax.DID // of the service, whose ID in the document is test_service
 	alice   *gatehousetest.Account
 
 	mu   sync.Mutex
-	seen []*http.Request // by the service
+	seen []*http.Request // requests to the service
 }
 
-// newNetwork starts both. The handler answers for the service; without one it answers with whoAsks.
+// newNetwork starts both. The handler is that of the service, by default whoAsks.
 func newNetwork(t *testing.T, answer http.HandlerFunc) *network {
 	t.Helper()
 	slog.SetDefault(slog.New(slog.DiscardHandler))
@@ -66,13 +66,13 @@ func newNetwork(t *testing.T, answer http.HandlerFunc) *network {
 		t.Fatal(err)
 	}
 	n.proxy = p
-	p.transport = n.service.Client().Transport // which connects to loopback
+	p.transport = n.service.Client().Transport // it connects to loopback addresses
 	n.did = n.publish(n.service.URL)
 	n.alice = n.CreateAccount("alice.test")
 	return n
 }
 
-// publish makes a DID whose document names a service at an endpoint.
+// publish returns a new DID whose document has a service at an endpoint.
 func (n *network) publish(endpoint string) syntax.DID {
 	n.t.Helper()
 	key, err := atcrypto.GeneratePrivateKeyK256()
@@ -100,7 +100,7 @@ func (n *network) publish(endpoint string) syntax.DID {
 	return id
 }
 
-// whoAsks answers with what a service token proves, as services of the network check it.
+// whoAsks answers with what the service token proves, which it checks like services of the network.
 func (n *network) whoAsks(w http.ResponseWriter, r *http.Request) {
 	method := syntax.NSID(strings.TrimPrefix(r.URL.Path, "/xrpc/"))
 	v := auth.ServiceAuthValidator{
@@ -120,7 +120,7 @@ func (n *network) whoAsks(w http.ResponseWriter, r *http.Request) {
 	_ = json.NewEncoder(w).Encode(map[string]string{"did": id.String(), "method": method.String(), "query": r.URL.RawQuery, "body": string(body)})
 }
 
-// asked is how often the service was asked.
+// asked returns how many requests the service has got.
 func (n *network) asked() int {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -129,8 +129,8 @@ func (n *network) asked() int {
 
 const someMethod = "com.example.thing.doIt"
 
-// request is one to the account server, of alice to the service. Headers are name, value, name,
-// value.
+// request returns a request of alice to the account server that is to be passed on to the service.
+// Headers are given as name, value, name, value; an empty value removes the header.
 func (n *network) request(verb, path string, body io.Reader, headers ...string) *http.Request {
 	n.t.Helper()
 	r, err := http.NewRequest(verb, n.URL+"/xrpc/"+path, body)
@@ -148,22 +148,22 @@ func (n *network) request(verb, path string, body io.Reader, headers ...string) 
 	return r
 }
 
-// answer is the answer to a request.
+// answer is the response to a request.
 type answer struct {
 	status         int
 	header         http.Header
 	body           string
 	name, message  string // of an error
-	who, what, how string // of whoAsks
+	who, what, how string // from whoAsks: DID, method, query and body
 }
 
-// send sends a request. With cut, the answer may be incomplete.
+// send sends a request. The error says that the response is incomplete.
 func (n *network) send(r *http.Request) (a answer, cut error) {
 	n.t.Helper()
 	transport := &http.Transport{DisableCompression: true}
 	defer transport.CloseIdleConnections()
 	resp, err := transport.RoundTrip(r)
-	if err != nil { // the connection was cut before anything came
+	if err != nil { // the connection was closed before the response
 		return a, err
 	}
 	defer resp.Body.Close()
@@ -173,7 +173,7 @@ func (n *network) send(r *http.Request) (a answer, cut error) {
 	return answer{resp.StatusCode, resp.Header, string(b), said.Error, said.Message, said.Did, said.Method, said.Query + said.Body}, cut
 }
 
-// ask is send for a complete answer.
+// ask sends a request whose response must be complete.
 func (n *network) ask(verb, path string, body io.Reader, headers ...string) answer {
 	n.t.Helper()
 	a, cut := n.send(n.request(verb, path, body, headers...))
@@ -183,6 +183,7 @@ func (n *network) ask(verb, path string, body io.Reader, headers ...string) answ
 	return a
 }
 
+// refused checks that a request was answered with an error.
 func (n *network) refused(what string, a answer, status int, name, message string) {
 	n.t.Helper()
 	if a.status != status || a.name != name || !strings.Contains(a.message, message) {
@@ -196,11 +197,11 @@ func TestTheServiceLearnsWhoAsks(t *testing.T) {
 			n := newNetwork(t, nil)
 			for _, c := range []struct{ verb, path, body, how string }{
 				{"GET", someMethod, "", ""},
-				{"GET", someMethod + "?b=2&a=1&a=%2F%20x;&z=%zz", "", "b=2&a=1&a=%2F%20x;&z=%zz"}, // as it came
+				{"GET", someMethod + "?b=2&a=1&a=%2F%20x;&z=%zz", "", "b=2&a=1&a=%2F%20x;&z=%zz"}, // unchanged
 				{"GET", someMethod + "/", "", ""},
 				{"POST", someMethod, `{"text":"hello"}`, `{"text":"hello"}`},
 				{"POST", someMethod, "", ""},
-				{"GET", someMethod, "a body that a query hasn't", ""},
+				{"GET", someMethod, "queries have no body", ""},
 			} {
 				var body io.Reader
 				if c.body != "" {
@@ -225,9 +226,9 @@ func TestTheServiceLearnsWhoAsks(t *testing.T) {
 	}
 }
 
-// Of the client's headers the service gets those of the list, and nothing that is a credential or
-// was meant for this server alone.
-func TestWhatPassesToTheService(t *testing.T) {
+// TestHeadersOfRequests: the service gets the listed headers of the client, but no credentials, and
+// nothing that is meant for this server alone.
+func TestHeadersOfRequests(t *testing.T) {
 	n := newNetwork(t, nil)
 	r := n.request("POST", someMethod, strings.NewReader(`{}`),
 		"Accept-Language", "de", "Atproto-Accept-Labelers", "did:web:l.test", "X-Bsky-Topics", "cats", "Content-Type", "application/json", "Accept-Encoding", "br",
@@ -261,7 +262,7 @@ func TestWhatPassesToTheService(t *testing.T) {
 	}
 }
 
-func TestWhatPassesToTheClient(t *testing.T) {
+func TestHeadersOfResponses(t *testing.T) {
 	var zipped bytes.Buffer
 	z := gzip.NewWriter(&zipped)
 	_, _ = z.Write([]byte(`{"hello":"world"}`))
@@ -288,7 +289,7 @@ func TestWhatPassesToTheClient(t *testing.T) {
 	want := http.Header{
 		"Content-Type": {"application/json"}, "Content-Encoding": {"gzip"}, "Content-Language": {"de"}, "Content-Length": {fmt.Sprint(zipped.Len())},
 		"Atproto-Repo-Rev": {"3kabc"}, "Atproto-Content-Labelers": {"did:web:l.test"}, "Retry-After": {"7"},
-		"Access-Control-Allow-Origin": {"*"}, "Cache-Control": {"private"}, "Vary": {"Authorization"}, // this server's own
+		"Access-Control-Allow-Origin": {"*"}, "Cache-Control": {"private"}, "Vary": {"Authorization"}, // of this server
 		"X-Content-Type-Options": {"nosniff"}, "Content-Security-Policy": {"default-src 'none'; sandbox"},
 	}
 	if fmt.Sprint(a.header) != fmt.Sprint(want) || strings.Contains(expose, "Everything") {
@@ -344,10 +345,10 @@ func TestErrorsOfTheService(t *testing.T) {
 		t.Errorf("a redirect was followed %d times", elsewhere)
 	}
 	n.service.Close()
-	n.refused("a service that isn't there", n.ask("GET", someMethod, nil), 502, "UpstreamFailure", "Upstream service unreachable")
+	n.refused("a service that is down", n.ask("GET", someMethod, nil), 502, "UpstreamFailure", "Upstream service unreachable")
 }
 
-func TestAnswersWithoutATypeAreNoPages(t *testing.T) {
+func TestResponsesWithoutATypeAreNotPages(t *testing.T) {
 	n := newNetwork(t, func(w http.ResponseWriter, r *http.Request) {
 		w.Header()["Content-Type"] = nil
 		fmt.Fprint(w, "<html><script>alert(1)</script>")
@@ -357,8 +358,9 @@ func TestAnswersWithoutATypeAreNoPages(t *testing.T) {
 	}
 }
 
-// Only sessions may have requests passed on, and no methods that manage the account.
-func TestWhoMayAsk(t *testing.T) {
+// TestWhoMayUseTheProxy: a request needs a session, and can't be for a method that manages an
+// account.
+func TestWhoMayUseTheProxy(t *testing.T) {
 	n := newNetwork(t, nil)
 	ctx := context.Background()
 	login := func(name string, privileged bool) string {
@@ -397,7 +399,7 @@ func TestWhoMayAsk(t *testing.T) {
 	if err := n.Gatehouse.Accounts.Deactivate(ctx, syntax.DID(resting.DID), nil); err != nil {
 		t.Fatal(err)
 	}
-	const chat, protected = "chat.bsky.convo.sendMessage", "com.atproto.Identity.updateHandle" // in a case that Gatehouse doesn't serve
+	const chat, protected = "chat.bsky.convo.sendMessage", "com.atproto.Identity.updateHandle" // in a spelling that Gatehouse doesn't serve itself
 	for _, c := range []struct {
 		who, token, method string
 		status             int
@@ -418,7 +420,7 @@ func TestWhoMayAsk(t *testing.T) {
 		{"another server's account", stranger.AccessJWT, someMethod, 400, "InvalidToken"},
 		{"a deactivated account", resting.AccessJWT, someMethod, 200, ""},
 		{"an account that was taken down", gone.AccessJWT, someMethod, 401, "AccountTakedown"},
-		{"an account that is to leave", leaving.AccessJWT, someMethod, 400, "InvalidToken"},
+		{"a taken-down account that may leave", leaving.AccessJWT, someMethod, 400, "InvalidToken"},
 		{"nobody", "", someMethod, 401, "AuthMissing"},
 		{"junk", "junk", someMethod, 400, "InvalidToken"},
 		{"a refresh token", n.alice.RefreshJWT, someMethod, 400, "InvalidToken"},
@@ -435,14 +437,14 @@ func TestWhoMayAsk(t *testing.T) {
 			t.Errorf("%s, %s: the service was asked %d times", c.who, c.method, got)
 		}
 	}
-	// What a service gets is good for nothing here, and a token ends with its session.
+	// The token that a service gets isn't valid at this server.
 	n.ask("GET", someMethod, nil)
 	token := n.seen[len(n.seen)-1].Header.Get("Authorization")
 	a := n.ask("GET", "com.atproto.server.getSession", nil, "Authorization", token)
 	n.refused("a service token at this server", a, 400, "InvalidToken", "")
 }
 
-func TestHeadersThatNameNoService(t *testing.T) {
+func TestMalformedProxyHeaders(t *testing.T) {
 	n := newNetwork(t, nil)
 	service := n.did.String() + "#test_service"
 	for header, message := range map[string]string{
@@ -459,7 +461,7 @@ func TestHeadersThatNameNoService(t *testing.T) {
 		"https://evil.test#x":           "invalid did in proxy header",
 		"did:web:evil.test/path#x":      "invalid did in proxy header",
 		n.did.String() + "#other":       "could not resolve proxy did service url",
-		n.alice.DID + "#atproto_pds":    "could not resolve proxy did service url", // it is http:// in this test
+		n.alice.DID + "#atproto_pds":    "could not resolve proxy did service url", // its URL is http:// in this test
 		"did:plc:" + noSuch + "#x":      "could not resolve proxy did",
 		"did:web:unknown.test#x":        "could not resolve proxy did",
 		n.Gatehouse.ServiceDID() + "#x": "this server itself",
@@ -493,11 +495,11 @@ func TestHeadersThatNameNoService(t *testing.T) {
 
 const noSuch = "aaaaaaaaaaaaaaaaaaaaaaaa"
 
-func TestTheAppViewHasWhatNamesNoService(t *testing.T) {
+func TestTheAppViewGetsRequestsThatNameNoService(t *testing.T) {
 	n := newNetwork(t, nil)
 	for _, bad := range []string{"did:web:x.test", "x", "#y"} {
 		if _, err := newProxy(n.Gatehouse, bad); err == nil {
-			t.Errorf("%s was taken", bad)
+			t.Errorf("%s was accepted", bad)
 		}
 	}
 	p, err := newProxy(n.Gatehouse, n.did.String()+"#test_service")
@@ -511,8 +513,9 @@ func TestTheAppViewHasWhatNamesNoService(t *testing.T) {
 	}
 }
 
-// A document can name anything: the proxy connects to public addresses by https only.
-func TestNobodyReachesWhatIsInside(t *testing.T) {
+// TestInternalHostsAreNotReached: a DID document can name any URL, but the proxy connects to public
+// addresses only, and by HTTPS only.
+func TestInternalHostsAreNotReached(t *testing.T) {
 	var reached int
 	inside, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -532,7 +535,7 @@ func TestNobodyReachesWhatIsInside(t *testing.T) {
 		a := n.ask("GET", someMethod, nil, "Atproto-Proxy", n.publish(endpoint).String()+"#test_service")
 		n.refused(endpoint, a, 502, "UpstreamFailure", "Upstream service unreachable")
 		if strings.Contains(a.body, "127.") || strings.Contains(a.body, "address") {
-			t.Errorf("%s: the answer tells of it: %s", endpoint, a.body)
+			t.Errorf("%s: the response contains the address: %s", endpoint, a.body)
 		}
 	}
 	for _, endpoint := range []string{
@@ -544,12 +547,12 @@ func TestNobodyReachesWhatIsInside(t *testing.T) {
 		n.refused(endpoint, a, 400, "InvalidRequest", "could not resolve proxy did service url")
 	}
 	if n.asked() != 0 || reached != 0 {
-		t.Errorf("what is inside was asked %d and %d times", n.asked(), reached)
+		t.Errorf("the internal hosts were reached %d and %d times", n.asked(), reached)
 	}
 }
 
-// A request doesn't loop: it isn't passed to this server under its own names, and only once under
-// another name.
+// TestNoLoops: a request isn't passed on to this server by its own names, and only once by another
+// name.
 func TestNoLoops(t *testing.T) {
 	hops := 0
 	n := newNetwork(t, nil)
@@ -570,7 +573,7 @@ func TestNoLoops(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n.proxy.appView = &to // what names no service goes there again
+	n.proxy.appView = &to // so that requests that name no service go there again
 	n.refused("another name, that of the app view", n.ask("GET", someMethod, nil, "Atproto-Proxy", header), 400, "InvalidToken", "")
 	if hops != 2 {
 		t.Errorf("two requests came back %d times", hops)
@@ -590,7 +593,7 @@ func TestSpellingsOfOneAddress(t *testing.T) {
 	}
 }
 
-// A service that doesn't answer, or doesn't finish its answer, is given up.
+// TestSlowServices: the proxy doesn't wait for ever for a response, or for the rest of one.
 func TestSlowServices(t *testing.T) {
 	given := make(chan struct{}, 2)
 	n := newNetwork(t, func(w http.ResponseWriter, r *http.Request) {
@@ -610,7 +613,7 @@ func TestSlowServices(t *testing.T) {
 	<-given
 }
 
-func TestAClientThatHangsUpIsNotWaitedFor(t *testing.T) {
+func TestARequestEndsWhenTheClientHangsUp(t *testing.T) {
 	arrived, given := make(chan struct{}), make(chan struct{})
 	n := newNetwork(t, func(w http.ResponseWriter, r *http.Request) {
 		close(arrived)
@@ -629,8 +632,8 @@ func TestAClientThatHangsUpIsNotWaitedFor(t *testing.T) {
 	<-given
 }
 
-// Nobody's answer or body takes more than its share.
-func TestHugeAnswersAndBodies(t *testing.T) {
+// TestHugeBodies: the bodies of requests and responses are limited.
+func TestHugeBodies(t *testing.T) {
 	for _, version := range []string{"HTTP/1.1", "HTTP/2"} {
 		t.Run(version, func(t *testing.T) {
 			n := newNetwork(t, func(w http.ResponseWriter, r *http.Request) {
@@ -674,9 +677,9 @@ func TestHugeAnswersAndBodies(t *testing.T) {
 	}
 }
 
-// An account whose requests take long doesn't hold up others, and gets its turns back when they
-// end.
-func TestOneAccountTakesItsTurns(t *testing.T) {
+// TestRunningRequestsAreLimited: an account with long requests doesn't block others, and can make
+// further requests when these have ended.
+func TestRunningRequestsAreLimited(t *testing.T) {
 	arrived, end := make(chan struct{}), make(chan struct{})
 	n := newNetwork(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.RawQuery == "long" {
@@ -709,23 +712,23 @@ func TestOneAccountTakesItsTurns(t *testing.T) {
 		t.Errorf("afterwards: %d %s", a.status, a.body)
 	}
 	var all turns
-	for i := range maxUnderWay {
+	for i := range maxRunning {
 		if !all.take(syntax.DID(fmt.Sprint(i))) {
-			t.Fatalf("only %d are under way", i)
+			t.Fatalf("only %d requests can run", i)
 		}
 	}
 	if all.take("another") {
-		t.Error("there is no limit to all")
+		t.Error("there is no limit for all accounts together")
 	}
-	for i := range maxUnderWay {
+	for i := range maxRunning {
 		all.giveBack(syntax.DID(fmt.Sprint(i)))
 	}
 	if len(all.of) != 0 || all.all != 0 {
-		t.Errorf("something stays: %d, %v", all.all, all.of)
+		t.Errorf("%d requests are still counted: %v", all.all, all.of)
 	}
 }
 
-func TestABudgetForEachAccount(t *testing.T) {
+func TestEachAccountHasABudget(t *testing.T) {
 	n := newNetwork(t, nil)
 	n.proxy.meter = ratelimit.Meter{Limiter: exhausted{}}
 	a := n.ask("GET", someMethod, nil)
@@ -735,7 +738,7 @@ func TestABudgetForEachAccount(t *testing.T) {
 	}
 }
 
-// meanwhile is a limiter that does something after RequireAuth has let a request pass.
+// meanwhile is a limiter that calls do after RequireAuth has let a request pass.
 type meanwhile struct {
 	ratelimit.Off
 	do func()
@@ -746,7 +749,7 @@ func (m meanwhile) Take(ctx context.Context, key string, windows ...ratelimit.Wi
 	return m.Off.Take(ctx, key, windows...)
 }
 
-// A request whose session ends while it is under way isn't passed on.
+// TestSessionsThatEndMeanwhile: a request isn't passed on if its session ends before.
 func TestSessionsThatEndMeanwhile(t *testing.T) {
 	n := newNetwork(t, nil)
 	ctx := context.Background()
@@ -788,7 +791,7 @@ func FuzzParseService(f *testing.F) {
 			t.Errorf("%q is read as %q", text, to)
 		}
 		if strings.ContainsAny(text, " \t\r\n/?@%") && !strings.Contains(to.did.String(), "%") {
-			t.Errorf("%q was taken", text)
+			t.Errorf("%q was accepted", text)
 		}
 	})
 }

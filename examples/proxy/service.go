@@ -17,7 +17,7 @@ import (
 	"github.com/gatehouse-at/gatehouse/accounts/did"
 )
 
-// service is a service of the network: a DID, and the id of the service in its document.
+// service is a service of the network: a DID, and the ID of the service in its document.
 type service struct {
 	did syntax.DID
 	id  string
@@ -47,7 +47,7 @@ func parseService(text string) (service, error) {
 	return service{parsed, fragment}, nil
 }
 
-// endpoint resolves a service to its URL, which is https://HOST or https://HOST:PORT.
+// endpoint resolves a service to its URL, of the form https://HOST or https://HOST:PORT.
 func endpoint(ctx context.Context, srv *gatehouse.Server, to service) (*url.URL, error) {
 	itself := &failure{http.StatusBadRequest, "InvalidRequest", "the service of the proxy header is this server itself"}
 	if strings.EqualFold(to.did.String(), srv.ServiceDID()) {
@@ -70,8 +70,8 @@ func endpoint(ctx context.Context, srv *gatehouse.Server, to service) (*url.URL,
 	return &url.URL{Scheme: scheme, Host: host}, nil
 }
 
-// address takes the URL of a server apart. Both parts are empty if it isn't one, or has a user, a
-// path, a query or a fragment.
+// address splits the URL of a server into scheme and host. Both are empty if it is malformed, or
+// has a user, a path, a query or a fragment.
 func address(endpoint string) (scheme, host string) {
 	normal, err := did.NormalizeEndpoint(endpoint)
 	if err != nil {
@@ -81,13 +81,14 @@ func address(endpoint string) (scheme, host string) {
 	return scheme, host
 }
 
-// publicTransport connects to public addresses only, whatever a name resolves to: anybody can have
-// a DID whose document names an internal host. As a RoundTripper it also follows no redirects,
-// keeps no cookies, and repeats no request that may have had an effect.
+// publicTransport returns a transport that connects to public addresses only, whatever a name
+// resolves to, since anybody can have a DID whose document names an internal host. As a
+// RoundTripper it also doesn't follow redirects, keep cookies, or repeat requests that may have had
+// an effect.
 func publicTransport() *http.Transport {
 	t := ssrf.PublicOnlyTransport()
 	t.Proxy = nil               // a proxy would resolve names and connect without this check
-	t.DisableCompression = true // the encoding that client and service agree on is passed through
+	t.DisableCompression = true // client and service agree on an encoding
 	t.ResponseHeaderTimeout = 10 * time.Second
 	t.MaxResponseHeaderBytes = 64 << 10
 	return t

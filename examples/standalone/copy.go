@@ -11,11 +11,11 @@ import (
 )
 
 type copyCmd struct {
-	From string `arg:"" help:"Store to copy, as for -store; bolt:PATH is a file anywhere."`
+	From string `arg:"" help:"Store to copy, as for -store."`
 	To   string `arg:"" help:"Store to copy to, which must be empty."`
 }
 
-// Run copies a store to another, of the same or another backend.
+// Run copies a store to another one, of the same or another backend.
 func (c copyCmd) Run(ctx context.Context, s *Settings) (err error) {
 	src, err := s.openExisting(ctx, c.From)
 	if err != nil {
@@ -41,7 +41,7 @@ func (c copyCmd) Run(ctx context.Context, s *Settings) (err error) {
 	return nil
 }
 
-// progressBar draws how far the copy has come, over and over on one line.
+// progressBar draws the progress of the copy on one line, which it overwrites.
 func progressBar(p storage.CopyProgress) {
 	const width = 30
 	done := 0

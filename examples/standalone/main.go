@@ -1,10 +1,10 @@
-// Standalone is a real account server: Gatehouse on a database, with e-mail and
-// did:plc, as one program.
+// Standalone is a complete account server in one program: Gatehouse on a database, with e-mail and
+// did:plc.
 //
 //	go run ./examples/standalone
 //
-// serves on http://127.0.0.1:2583 and keeps its data in ./gatehouse-data. Every
-// flag is also an environment variable: -handle-domains is GATEHOUSE_HANDLE_DOMAINS.
+// It serves on http://127.0.0.1:2583, and keeps its data in ./gatehouse-data. Every flag can also
+// be set by an environment variable: -handle-domains by GATEHOUSE_HANDLE_DOMAINS.
 package main
 
 import (
@@ -21,14 +21,14 @@ import (
 	"github.com/gatehouse-at/gatehouse"
 )
 
-// cli are the commands. Flags stand before or behind the command's name.
+// cli has the flags and the commands. Flags may come before or after the name of the command.
 type cli struct {
 	Settings
 
 	Serve    serveCmd         `cmd:"" default:"1" help:"Run the server (the default)."`
 	MailTest mailTestCmd      `cmd:"" name:"mail-test" help:"Send a test e-mail, and say what is wrong if that fails."`
-	Check    checkCmd         `cmd:"" help:"Prove that the database is consistent. The server must not be running on it, if it is bbolt."`
-	Copy     copyCmd          `cmd:"" help:"Copy everything from one store to another, and verify it. Stop the servers first."`
+	Check    checkCmd         `cmd:"" help:"Check that the database is consistent. If it is bbolt, the server must not be running."`
+	Copy     copyCmd          `cmd:"" help:"Copy everything from one store to another, and verify the copy. Stop the servers first."`
 	Version  kong.VersionFlag `env:"-" help:"Show the version."`
 }
 
@@ -51,7 +51,7 @@ func run(ctx context.Context, args []string) error {
 	return k.Run(&c.Settings)
 }
 
-// readFlags reads flags and variables.
+// readFlags reads flags and environment variables.
 func readFlags(ctx context.Context, c *cli, args []string) (*kong.Context, error) {
 	if os.Getenv("GATEHOUSE_INVITES") != "" { // ignoring it would open the server to everybody
 		return nil, errors.New("GATEHOUSE_INVITES no longer exists: set GATEHOUSE_SIGN_UP=invites instead")
@@ -69,8 +69,8 @@ func readFlags(ctx context.Context, c *cli, args []string) (*kong.Context, error
 	return parser.Parse(longFlags(args))
 }
 
-// longFlags lets flags begin with one dash or two, as Go's own do: there are no
-// flags of one letter but -h.
+// longFlags allows flags to begin with one dash or two, as those of Go's flag package do. The only
+// flag of one letter is -h.
 func longFlags(args []string) []string {
 	out := make([]string, len(args))
 	for i, a := range args {

@@ -17,7 +17,7 @@ import (
 	"github.com/gatehouse-at/gatehouse/accounts/mail"
 )
 
-// shutdownTimeout is how long requests under way may take when the server stops.
+// shutdownTimeout is how long running requests may take when the server stops.
 const shutdownTimeout = 10 * time.Second
 
 type serveCmd struct{}
@@ -40,7 +40,7 @@ func (serveCmd) Run(ctx context.Context, s *Settings) (err error) {
 	if err != nil {
 		return err
 	}
-	adminPassword, madeUp, err := s.adminPassword()
+	adminPassword, generated, err := s.adminPassword()
 	if err != nil {
 		return err
 	}
@@ -64,12 +64,12 @@ func (serveCmd) Run(ctx context.Context, s *Settings) (err error) {
 		MaxHeaderBytes:    32 << 10,
 		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
 	}
-	s.welcome(srv, listener.Addr(), adminPassword, madeUp)
+	s.welcome(srv, listener.Addr(), adminPassword, generated)
 	return serveUntil(ctx, server, listener, logger, shutdownTimeout)
 }
 
-// serveUntil serves until ctx ends. Requests under way then have some time to finish, after which
-// they are cut off.
+// serveUntil serves until ctx ends. Running requests then have some time to finish, and are cut off
+// after that.
 func serveUntil(ctx context.Context, server *http.Server, listener net.Listener, logger *slog.Logger, patience time.Duration) error {
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(listener) }()
@@ -89,7 +89,8 @@ func serveUntil(ctx context.Context, server *http.Server, listener net.Listener,
 	return err
 }
 
-// checkMail tells at start, and not when the first user waits for a code, that mail won't work.
+// checkMail logs at start if e-mail doesn't work, so that the operator learns it before users wait
+// for codes.
 func (s *Settings) checkMail(ctx context.Context, m mail.Mailer, logger *slog.Logger) {
 	c, ok := m.(mail.Checker)
 	if !ok {
@@ -99,7 +100,7 @@ func (s *Settings) checkMail(ctx context.Context, m mail.Mailer, logger *slog.Lo
 		return
 	}
 	switch err := c.Check(ctx); {
-	case ctx.Err() != nil: // the server stops
+	case ctx.Err() != nil: // the server is stopping
 	case err != nil:
 		logger.Error("e-mail does not work; password resets and the like will fail", "error", err,
 			"try", "standalone mail-test ADDRESS")
@@ -108,8 +109,8 @@ func (s *Settings) checkMail(ctx context.Context, m mail.Mailer, logger *slog.Lo
 	}
 }
 
-// adminPassword returns the configured password, or one that was made at the first start.
-func (s *Settings) adminPassword() (password string, madeUp bool, err error) {
+// adminPassword returns the configured password, or one that was generated at the first start.
+func (s *Settings) adminPassword() (password string, generated bool, err error) {
 	if s.AdminPassword != "" {
 		return s.AdminPassword, false, nil
 	}
@@ -118,7 +119,7 @@ func (s *Settings) adminPassword() (password string, madeUp bool, err error) {
 	}
 	path := filepath.Join(s.Data, "admin-password")
 	b, err := os.ReadFile(path)
-	if old := strings.TrimSpace(string(b)); old != "" { // empty if the first start was cut short
+	if old := strings.TrimSpace(string(b)); old != "" { // it is empty if the first start was interrupted
 		return old, true, nil
 	}
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -131,23 +132,23 @@ func (s *Settings) adminPassword() (password string, madeUp bool, err error) {
 	return password, true, os.WriteFile(path, []byte(password+"\n"), 0o600)
 }
 
-// welcome says on standard output where the server is and, unless sign-up is closed to new
-// accounts, how to make the first account.
-func (s *Settings) welcome(srv *gatehouse.Server, addr net.Addr, adminPassword string, madeUp bool) {
+// welcome prints where the server is and, unless sign-up is closed to new accounts, how to create
+// the first account.
+func (s *Settings) welcome(srv *gatehouse.Server, addr net.Addr, adminPassword string, generated bool) {
 	url := "http://" + addr.String()
 	handle := "alice" + srv.Accounts.Handles().Domains()[0]
 	fmt.Printf("Gatehouse %s is listening on %s\n", gatehouse.Version, url)
 	fmt.Printf("  data: %s (%s)   e-mail: %s\n\n", s.Data, redacted(s.Store), describeMail(s.mailSpec()))
 	invite := ""
 	switch s.SignUp {
-	case gatehouse.SignUpMigrations, gatehouse.SignUpClosed: // createAccount would refuse what is shown below
+	case gatehouse.SignUpMigrations, gatehouse.SignUpClosed: // createAccount would refuse the request that is shown below
 		fmt.Printf("No new accounts are taken: -sign-up is %s.\n\nCtrl-C stops the server.\n", s.SignUp)
 		return
 	case gatehouse.SignUpInvites:
 		password := "ADMIN-PASSWORD"
-		if madeUp && s.Store == "memory" {
+		if generated && s.Store == "memory" {
 			password = adminPassword
-		} else if madeUp {
+		} else if generated {
 			password = fmt.Sprintf("$(cat %s)", filepath.Join(s.Data, "admin-password"))
 		}
 		fmt.Printf("Make an invite code:\n\n  curl -s -u \"admin:%s\" %s/xrpc/com.atproto.server.createInviteCode \\\n    -H 'Content-Type: application/json' -d '{\"useCount\":1}'\n\n", password, url)
@@ -157,7 +158,7 @@ func (s *Settings) welcome(srv *gatehouse.Server, addr net.Addr, adminPassword s
 	fmt.Println("Ctrl-C stops the server.")
 }
 
-// describeMail leaves out the password.
+// describeMail returns a specification of a mailer without the user name and the password.
 func describeMail(spec string) string {
 	scheme, rest, ok := strings.Cut(spec, "://")
 	if !ok {

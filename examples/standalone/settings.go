@@ -7,13 +7,12 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
 	"time"
-
-	"net/netip"
 
 	"github.com/gatehouse-at/gatehouse"
 	"github.com/gatehouse-at/gatehouse/accounts/did"
@@ -29,58 +28,58 @@ import (
 	"github.com/gatehouse-at/gatehouse/xrpc"
 )
 
-// Settings are the flags. They say the same things in the same words as
-// [gatehouse.Config], where they are explained.
+// Settings are the flags. They have the names of the fields of [gatehouse.Config], where they are
+// explained in full.
 type Settings struct {
 	Addr  string `default:"127.0.0.1:2583" help:"Address to listen on (default ${default})." placeholder:"HOST:PORT"`
-	Data  string `default:"gatehouse-data" help:"Directory for the database and, by default, e-mails (default ${default})." placeholder:"DIR"`
+	Data  string `default:"gatehouse-data" help:"Directory of the database and, by default, e-mails (default ${default})." placeholder:"DIR"`
 	Store string `default:"bolt" help:"Where data is kept: bolt (a file in -data; the default), bolt:PATH, memory, or the URL of a PostgreSQL database." placeholder:"bolt|memory|postgres://…"`
 
 	Hostname           string   `default:"localhost" help:"The server's host name (default ${default})." placeholder:"NAME"`
 	HandleDomains      []string `default:".test" help:"Domains under which accounts take handles (default ${default})." placeholder:".DOMAIN,…"`
-	PublicURL          string   `name:"public-url" help:"URL at which the world finds this server. Default: https://HOSTNAME, or for a local host name http:// with the port of -addr." placeholder:"URL"`
-	ExtraHostnames     []string `help:"More host names of the server's own. Other names on -handle-domains belong to accounts, and lead only to those." placeholder:"NAME,…"`
-	HandleHostRedirect string   `help:"Where browsers are redirected that visit the name of an account; {handle} in it is replaced by the name. Default: they get a 404." placeholder:"URL"`
-	ServiceName        string   `help:"What e-mails and the home page call the server. Default: the host name." placeholder:"NAME"`
+	PublicURL          string   `name:"public-url" help:"URL of this server in DID documents. Default: https://HOSTNAME, or for a local host name http:// with the port of -addr." placeholder:"URL"`
+	ExtraHostnames     []string `help:"Further host names of the server. All other names on -handle-domains are for accounts." placeholder:"NAME,…"`
+	HandleHostRedirect string   `help:"URL to which browsers are redirected that visit the host name of an account; {handle} is replaced by the name. Default: they are answered 404." placeholder:"URL"`
+	ServiceName        string   `help:"Name of the server in e-mails and on its home page. Default: the host name." placeholder:"NAME"`
 
-	AdminPassword string            `help:"Password of the user admin. Default: made once and kept in -data." placeholder:"PASSWORD"`
-	Admins        map[string]string `help:"More admins, whom the audit log tells apart." placeholder:"NAME=PASSWORD;…"`
-	ModService    string            `help:"DID of a moderation service that may call moderators' methods." placeholder:"DID"`
+	AdminPassword string            `help:"Password of the admin named admin. Default: generated once and kept in -data." placeholder:"PASSWORD"`
+	Admins        map[string]string `help:"Further admins, by the names that the audit log shows." placeholder:"NAME=PASSWORD;…"`
+	ModService    string            `help:"DID of a moderation service that may call the admin methods for moderators." placeholder:"DID"`
 
 	SignUp               gatehouse.SignUpMode `default:"open" enum:"open,invites,migrations,closed" help:"Who may sign up: everybody, people with an invite code, accounts that move here from another server, or nobody (default ${default})." placeholder:"open|invites|migrations|closed"`
-	VerificationRequired bool                 `help:"Tell apps that sign-up needs a verification code from the page /gate/signup. Something in front of this server has to serve that page and check the code."`
+	VerificationRequired bool                 `help:"Tell apps that sign-up requires a verification code from the page /gate/signup. A proxy in front of this server has to serve that page and check the code."`
 	InviteInterval       time.Duration        `help:"Time in which an account earns an invite code, such as 168h, if -sign-up is invites. Default: accounts earn none." placeholder:"DURATION"`
-	InviteEpoch          time.Time            `help:"When earning begins for older accounts, such as 2026-01-01T00:00:00Z." placeholder:"TIME"`
+	InviteEpoch          time.Time            `help:"When accounts that are older begin to earn invite codes, such as 2026-01-01T00:00:00Z." placeholder:"TIME"`
 
-	DIDMethod      gatehouse.DIDMethod `name:"did-method" default:"plc" enum:"plc,web" help:"How accounts get their DID (default ${default})." placeholder:"plc|web"`
-	PLC            string              `name:"plc" help:"DID directory: local, or a URL. Default: local for a local host name, else the public one." placeholder:"local|URL"`
-	PLCRotationKey string              `name:"plc-rotation-key" help:"Hexadecimal of the K-256 key that controls accounts' DIDs. Default: made once and kept in the store." placeholder:"HEX"`
-	RecoveryKey    string              `help:"The operator's own did:key among the rotation keys." placeholder:"DID:KEY"`
-	JWTSecret      string              `name:"jwt-secret" help:"Key of access and refresh tokens. Default: made once and kept in the store." placeholder:"TEXT"`
-	KeySecret      string              `help:"Hexadecimal of the 32 bytes that seal accounts' signing keys. Default: made once and kept in the store." placeholder:"HEX"`
+	DIDMethod      gatehouse.DIDMethod `name:"did-method" default:"plc" enum:"plc,web" help:"How accounts get their DIDs (default ${default})." placeholder:"plc|web"`
+	PLC            string              `name:"plc" help:"DID directory: local, or a URL. Default: local for a local host name, otherwise the public one." placeholder:"local|URL"`
+	PLCRotationKey string              `name:"plc-rotation-key" help:"K-256 private key that controls the DIDs of accounts, in hexadecimal. Default: generated once and kept in the store." placeholder:"HEX"`
+	RecoveryKey    string              `help:"did:key of the operator, which outranks the rotation key." placeholder:"DID:KEY"`
+	JWTSecret      string              `name:"jwt-secret" help:"Secret that signs access and refresh tokens. Default: generated once and kept in the store." placeholder:"TEXT"`
+	KeySecret      string              `help:"Secret of 32 bytes that encrypts the signing keys of accounts, in hexadecimal. Default: generated once and kept in the store." placeholder:"HEX"`
 
 	AllowPunycodeHandles    bool          `help:"Allow handles on -handle-domains that begin with xn--."`
-	HandleHold              time.Duration `default:"720h" help:"How long a handle that its owner gives up is held for them (default ${default}; 0: not at all)." placeholder:"DURATION"`
+	HandleHold              time.Duration `default:"720h" help:"How long a handle is held for an account that has changed it for another one (default ${default}; 0: not at all)." placeholder:"DURATION"`
 	HandleHoldAfterDeletion time.Duration `help:"How long the handle of a deleted account is held for its DID, such as 720h. Default: it is free at once." placeholder:"DURATION"`
-	MinDeletionDelay        time.Duration `default:"72h" help:"Least time between a deactivation and the deletion that its owner asks for with it (default ${default})." placeholder:"DURATION"`
+	MinDeletionDelay        time.Duration `default:"72h" help:"Minimum time between a deactivation and the deletion that the owner schedules with it (default ${default})." placeholder:"DURATION"`
 
-	MinPasswordLength int    `default:"8" help:"Fewest characters of a new password (default ${default})." placeholder:"NUMBER"`
+	MinPasswordLength int    `default:"8" help:"Minimum length of a new password in characters (default ${default})." placeholder:"NUMBER"`
 	PasswordMemory    uint32 `default:"19456" help:"Memory of a password hash in KiB (default ${default})." placeholder:"KIB"`
 	PasswordTime      uint32 `default:"2" help:"Passes of a password hash (default ${default})." placeholder:"NUMBER"`
 	PasswordThreads   uint8  `default:"1" help:"Threads of a password hash (default ${default})." placeholder:"NUMBER"`
-	PasswordWorkers   int    `help:"Password hashes that are computed at once. Default: one less than there are processors." placeholder:"NUMBER"`
-	PasswordQueue     int    `help:"Passwords that wait to be hashed at most; more are answered 503. Default: 64 for each worker." placeholder:"NUMBER"`
+	PasswordWorkers   int    `help:"Password hashes that are computed at the same time. Default: one less than the number of processors." placeholder:"NUMBER"`
+	PasswordQueue     int    `help:"Passwords that may wait to be hashed; beyond that, requests are answered 503. Default: 64 for each worker." placeholder:"NUMBER"`
 
-	Mail          string               `help:"How e-mail leaves: dir:PATH, smtp://USER:PASSWORD@HOST:PORT, smtps://…, or log. Default: dir:DATA/mail." placeholder:"SPEC"`
+	Mail          string               `help:"How e-mails are delivered: dir:PATH, smtp://USER:PASSWORD@HOST:PORT, smtps://…, or log. Default: dir:DATA/mail." placeholder:"SPEC"`
 	MailFrom      string               `help:"Sender of e-mails. Default: noreply@HOSTNAME." placeholder:"ADDRESS"`
-	MailTemplates string               `help:"Directory of templates that take the place of those built in." placeholder:"DIR"`
-	MailTimeout   time.Duration        `default:"15s" help:"Time in which an e-mail has to be delivered (default ${default})." placeholder:"DURATION"`
-	MailPages     map[mail.Kind]string `help:"Pages of your own where people enter mailed codes, by kind of e-mail, such as reset_password. Default: none; people enter them in their app." placeholder:"KIND=URL;…"`
-	MuteNotices   []mail.Kind          `help:"Kinds of notices that owners are not sent, such as app_password_created." placeholder:"KIND,…"`
+	MailTemplates string               `help:"Directory of templates that replace built-in ones." placeholder:"DIR"`
+	MailTimeout   time.Duration        `default:"15s" help:"Time limit of the delivery of an e-mail (default ${default})." placeholder:"DURATION"`
+	MailPages     map[mail.Kind]string `help:"Your own pages where people enter mailed codes, by kind of e-mail, such as reset_password. Default: none; people enter codes in their app." placeholder:"KIND=URL;…"`
+	MuteNotices   []mail.Kind          `help:"Kinds of notices that are not sent, such as app_password_created." placeholder:"KIND,…"`
 
-	RateLimits           string   `default:"on" enum:"on,off,shared" help:"Whether requests are limited; shared: by all processes on one store together (default ${default})." placeholder:"on|off|shared"`
+	RateLimits           string   `default:"on" enum:"on,off,shared" help:"Whether requests are limited: in each process by itself (on), for all processes on one store together (shared), or not at all (off) (default ${default})." placeholder:"on|off|shared"`
 	TrustedProxies       []string `help:"Addresses or networks of proxies whose X-Forwarded-For is believed." placeholder:"CIDR,…"`
-	EmailForAppPasswords bool     `help:"Sessions of app passwords see the e-mail address."`
+	EmailForAppPasswords bool     `help:"Show the e-mail address of an account to its sessions of app passwords."`
 
 	ContactEmail      string `help:"Shown by describeServer and on the home page." placeholder:"ADDRESS"`
 	PrivacyPolicyURL  string `name:"privacy-policy-url" help:"Shown by describeServer and on the home page." placeholder:"URL"`
@@ -88,7 +87,7 @@ type Settings struct {
 	BlobUploadLimit   int64  `help:"Shown by describeServer, in bytes." placeholder:"BYTES"`
 	ShowVersion       bool   `help:"Show the version of Gatehouse on the home page."`
 
-	LogFormat string `default:"text" enum:"text,json" help:"Form of the log (default ${default})." placeholder:"text|json"`
+	LogFormat string `default:"text" enum:"text,json" help:"Format of the log (default ${default})." placeholder:"text|json"`
 }
 
 func (s *Settings) logger() *slog.Logger {
@@ -120,8 +119,8 @@ func (s *Settings) openStore(ctx context.Context, spec string) (storage.Store, e
 	return nil, fmt.Errorf("%q is neither bolt nor memory nor the URL of a PostgreSQL database", redacted(spec))
 }
 
-// openExisting opens a store that has to be there: a mistyped path must not pass for an empty
-// store, nor be made.
+// openExisting opens a store that must exist already. It returns an error for a mistyped path, and
+// doesn't create a store there.
 func (s *Settings) openExisting(ctx context.Context, spec string) (storage.Store, error) {
 	if path, isFile := s.file(spec); isFile {
 		if _, err := os.Stat(path); err != nil {
@@ -134,7 +133,7 @@ func (s *Settings) openExisting(ctx context.Context, spec string) (storage.Store
 	}
 	tables, err := store.Tables(ctx)
 	if err == nil && len(tables) == 0 {
-		err = errors.New("there is nothing of Gatehouse in it")
+		err = errors.New("the store is empty")
 	}
 	if err != nil {
 		return nil, errors.Join(err, store.Close())
@@ -142,7 +141,7 @@ func (s *Settings) openExisting(ctx context.Context, spec string) (storage.Store
 	return store, nil
 }
 
-// file returns the file of a store on bbolt.
+// file returns the path of the database file, if a store is one on bbolt.
 func (s *Settings) file(spec string) (path string, ok bool) {
 	if spec == "bolt" {
 		return filepath.Join(s.Data, "gatehouse.db"), true
@@ -151,8 +150,8 @@ func (s *Settings) file(spec string) (path string, ok bool) {
 	return path, ok && path != ""
 }
 
-// redacted is a store for messages: a URL without its password and its parameters, of which one
-// can be a password too.
+// redacted returns the specification of a store for messages: of a URL without its password and its
+// parameters, which may contain a password too.
 func redacted(spec string) string {
 	u, err := url.Parse(spec)
 	switch {
@@ -165,7 +164,7 @@ func redacted(spec string) string {
 	return u.Redacted()
 }
 
-// host is the host name as the server has it, without a port.
+// host returns the normalized host name of the server, without a port.
 func (s *Settings) host() (string, error) {
 	endpoint, err := did.NormalizeEndpoint("https://" + strings.TrimSpace(s.Hostname))
 	if err != nil {
@@ -186,7 +185,7 @@ func (s *Settings) mailer() (mail.Mailer, error) {
 			return nil, err
 		}
 		switch {
-		case strings.Contains(host, ":"): // an IPv6 address, which an e-mail address has in another form
+		case strings.Contains(host, ":"): // an IPv6 address, which has another form in e-mail addresses
 			host = "localhost.localdomain"
 		case !strings.Contains(host, "."):
 			host += ".localdomain"
@@ -207,7 +206,8 @@ func (s *Settings) mailSpec() string {
 	return s.Mail
 }
 
-// publicURL names the port that is listened on, where the host name is local and doesn't name one.
+// publicURL returns -public-url. Its default for a local host name without a port has the port of
+// -addr.
 func (s *Settings) publicURL(listening net.Addr) string {
 	if s.PublicURL != "" || !gatehouse.IsLocal(s.Hostname) || strings.Contains(s.Hostname, ":") {
 		return s.PublicURL
@@ -219,8 +219,8 @@ func (s *Settings) publicURL(listening net.Addr) string {
 	return "http://" + net.JoinHostPort(strings.TrimSpace(s.Hostname), port)
 }
 
-// config is the configuration that the flags describe. The store is open, and holds a local DID
-// directory or shared counts if they are wanted.
+// config returns the configuration that the flags describe. A local DID directory and shared limits
+// keep their data in the store.
 func (s *Settings) config(ctx context.Context, store storage.Store, mailer mail.Mailer, logger *slog.Logger, listening net.Addr, adminPassword string) (gatehouse.Config, error) {
 	cfg := gatehouse.Config{
 		Hostname:       s.Hostname,
@@ -267,7 +267,7 @@ func (s *Settings) config(ctx context.Context, store storage.Store, mailer mail.
 		},
 		Logger: logger,
 	}
-	if s.HandleHold == 0 { // asked for, since the flag has a default; in Config it would mean that
+	if s.HandleHold == 0 { // in the Config, 0 is the default
 		cfg.Handles.Hold = -1
 	}
 	var err error
@@ -295,10 +295,10 @@ func (s *Settings) config(ctx context.Context, store storage.Store, mailer mail.
 	return cfg, nil
 }
 
-// mainAdmin is the name of the admin whom -admin-password is for.
+// mainAdmin is the name of the admin whose password is -admin-password.
 const mainAdmin = "admin"
 
-// admins are the passwords of -admin-password and -admins.
+// admins returns the passwords of -admin-password and -admins.
 func (s *Settings) admins(adminPassword string) (xrpc.AdminAuth, error) {
 	all := xrpc.Passwords{mainAdmin: adminPassword}
 	for name, password := range s.Admins {
@@ -310,7 +310,7 @@ func (s *Settings) admins(adminPassword string) (xrpc.AdminAuth, error) {
 	return all, nil
 }
 
-// keys reads the keys that are given as text. Errors don't show any of it.
+// keys reads the keys that are given as text. Its errors don't contain them.
 func (s *Settings) keys(cfg *gatehouse.Config) error {
 	if s.JWTSecret != "" {
 		cfg.Keys.Tokens = []sessions.Key{{Secret: []byte(s.JWTSecret)}}
@@ -334,7 +334,7 @@ func (s *Settings) keys(cfg *gatehouse.Config) error {
 	return nil
 }
 
-// directory is the DID directory of -plc, or nil for the default.
+// directory returns the DID directory of -plc, or nil for the default.
 func (s *Settings) directory(ctx context.Context, store storage.Store) (did.Directory, error) {
 	switch s.PLC {
 	case "":
@@ -349,7 +349,7 @@ func (s *Settings) directory(ctx context.Context, store storage.Store) (did.Dire
 	return client, nil
 }
 
-// limiter is the limiter of -rate-limits, or nil for the default.
+// limiter returns the limiter of -rate-limits, or nil for the default.
 func (s *Settings) limiter(ctx context.Context, store storage.Store) (ratelimit.Limiter, error) {
 	switch s.RateLimits {
 	case "off":
@@ -360,7 +360,7 @@ func (s *Settings) limiter(ctx context.Context, store storage.Store) (ratelimit.
 	return nil, nil
 }
 
-// trustedProxies reads addresses and networks.
+// trustedProxies parses the addresses and networks of -trusted-proxies.
 func (s *Settings) trustedProxies() ([]netip.Prefix, error) {
 	var all []netip.Prefix
 	for _, text := range s.TrustedProxies {

@@ -23,7 +23,7 @@ import (
 
 var quiet = slog.New(slog.DiscardHandler)
 
-// values are a good one for each flag.
+// values has a valid value for each flag.
 var values = map[string]string{
 	"addr": "127.0.0.1:1", "data": "d", "store": "memory", "hostname": "pds.test", "handle-domains": ".a.test,.b.test",
 	"public-url": "http://pds.test", "service-name": "S", "admin-password": "a long password", "admins": "bob=another long one", "mod-service": "did:web:mod.test",
@@ -36,7 +36,7 @@ var values = map[string]string{
 	"extra-hostnames": "a.pds.test,b.pds.test", "handle-host-redirect": "https://r.test/{handle}", "show-version": "true",
 }
 
-func TestEveryFlagIsAVariableAndReachesTheConfiguration(t *testing.T) {
+func TestEveryFlagIsAVariableAndSetsAField(t *testing.T) {
 	var flags, variables cli
 	args := []string{"serve"}
 	for name, value := range values {
@@ -48,7 +48,7 @@ func TestEveryFlagIsAVariableAndReachesTheConfiguration(t *testing.T) {
 	for name, value := range values {
 		t.Setenv("GATEHOUSE_"+strings.ToUpper(strings.ReplaceAll(name, "-", "_")), value)
 	}
-	t.Setenv("GATEHOUSE_VERSION", "true") // is none
+	t.Setenv("GATEHOUSE_VERSION", "true") // has no effect
 	if _, err := readFlags(t.Context(), &variables, nil); err != nil {
 		t.Fatal(err)
 	}
@@ -57,7 +57,7 @@ func TestEveryFlagIsAVariableAndReachesTheConfiguration(t *testing.T) {
 	}
 	set := reflect.ValueOf(flags.Settings)
 	if set.NumField() != len(values) {
-		t.Errorf("%d flags, of which %d are tried", set.NumField(), len(values))
+		t.Errorf("there are %d flags, but %d are tested", set.NumField(), len(values))
 	}
 	cfg, err := flags.config(t.Context(), memory.New(), mail.Unconfigured{}, quiet, &net.TCPAddr{}, flags.AdminPassword)
 	if err != nil {
@@ -72,9 +72,9 @@ func TestEveryFlagIsAVariableAndReachesTheConfiguration(t *testing.T) {
 			t.Errorf("%s was not set", set.Type().Field(i).Name)
 		}
 	}
-	// Each field of the configuration is reached by a flag, unless a text can't express it.
+	// A flag sets each field of the configuration, unless text can't express it.
 	unset := map[string]bool{}
-	unreached(reflect.ValueOf(cfg), "", unset)
+	unsetFields(reflect.ValueOf(cfg), "", unset)
 	for _, code := range []string{
 		"SignUp.Check", "SignIn.Ways", "SignIn.Factors", "SignIn.NoAccountPasswords", "Handles.Resolver", "DIDs.Resolver", "Handles.Policy", "Passwords.Policy", "Mail.AddressPolicy", "RepoStatus", "Hooks", "Fallback", "LeaveToFallback", "NoMaintenance", "Now", "Rand",
 	} {
@@ -84,25 +84,25 @@ func TestEveryFlagIsAVariableAndReachesTheConfiguration(t *testing.T) {
 		delete(unset, code)
 	}
 	for field := range unset {
-		t.Errorf("no flag reaches Config.%s", field)
+		t.Errorf("no flag sets Config.%s", field)
 	}
 }
 
-// unreached collects the fields of a struct, and of its groups, that have their zero value.
-func unreached(v reflect.Value, prefix string, zero map[string]bool) {
+// unsetFields collects the fields of a struct, and of its groups, that have their zero values.
+func unsetFields(v reflect.Value, prefix string, zero map[string]bool) {
 	for i := range v.NumField() {
 		field, name := v.Field(i), prefix+v.Type().Field(i).Name
 		switch {
 		case field.Kind() == reflect.Struct && field.Type().PkgPath() == v.Type().PkgPath():
-			unreached(field, name+".", zero)
+			unsetFields(field, name+".", zero)
 		case field.IsZero():
 			zero[name] = true
 		}
 	}
 }
 
-// TestHoldsAreSwitchedOffByZero, which is no wish for Config's default.
-func TestHoldsAreSwitchedOffByZero(t *testing.T) {
+// TestZeroSwitchesHoldsOff: 0 is the default in the Config, but not for the flag.
+func TestZeroSwitchesHoldsOff(t *testing.T) {
 	for args, want := range map[string]time.Duration{"serve": 30 * 24 * time.Hour, "serve -handle-hold=2h": 2 * time.Hour, "serve -handle-hold 0": -1, "serve -handle-hold=-5m": -5 * time.Minute} {
 		var flags cli
 		if _, err := readFlags(t.Context(), &flags, strings.Fields(args)); err != nil {
@@ -122,7 +122,7 @@ func TestPublicURL(t *testing.T) {
 		{"pds.test", "", "http://pds.test:2583"},
 		{"pds.example", "", "http://pds.example:2583"},
 		{"127.0.0.1", "", "http://127.0.0.1:2583"},
-		{" localhost.\n", "", "http://localhost.:2583"}, // which Config brings into its normal form
+		{" localhost.\n", "", "http://localhost.:2583"}, // which Config normalizes
 		{"localhost:3000", "", ""},                      // the default of Config: http://localhost:3000
 		{"localhost:80", "", ""},
 		{"PDS.example.com.", "", ""},
@@ -183,7 +183,7 @@ func TestMessagesShowNoPasswords(t *testing.T) {
 	}
 }
 
-func TestToolsMakeNoStoreOfAMistypedName(t *testing.T) {
+func TestToolsCreateNoStores(t *testing.T) {
 	dir := t.TempDir()
 	missing := filepath.Join(dir, "typo.db")
 	for _, args := range [][]string{
@@ -198,7 +198,7 @@ func TestToolsMakeNoStoreOfAMistypedName(t *testing.T) {
 	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
 		t.Errorf("%v, %v", left, err)
 	}
-	// One that is there.
+	// A store that exists.
 	there := filepath.Join(dir, "there.db")
 	store, err := bolt.Open(there)
 	if err != nil {
@@ -236,8 +236,8 @@ func TestMistakesNameTheFlag(t *testing.T) {
 	}
 }
 
-// TestAnOldVariableDoesNotOpenAServer: a server that still sets GATEHOUSE_INVITES doesn't start,
-// and says what replaced it.
+// TestAnOldVariableDoesNotOpenAServer: with GATEHOUSE_INVITES the server doesn't start, but says
+// what replaced it. To ignore the variable would let everybody sign up.
 func TestAnOldVariableDoesNotOpenAServer(t *testing.T) {
 	t.Setenv("GATEHOUSE_INVITES", "true")
 	err := run(t.Context(), []string{"-data", filepath.Join(t.TempDir(), "data"), "-addr=127.0.0.1:0", "-hostname=nowhere/"})
@@ -251,7 +251,7 @@ func TestAnOldVariableDoesNotOpenAServer(t *testing.T) {
 }
 
 func TestShutdown(t *testing.T) {
-	for name, patience := range map[string]time.Duration{"waits for requests": time.Minute, "cuts off what doesn't end": time.Millisecond} {
+	for name, patience := range map[string]time.Duration{"waits for requests": time.Minute, "cuts off requests that don't end": time.Millisecond} {
 		t.Run(name, func(t *testing.T) {
 			ctx, stop := context.WithCancel(t.Context())
 			defer stop()
@@ -267,7 +267,7 @@ func TestShutdown(t *testing.T) {
 			want := ""
 			if patience == time.Minute {
 				want = "done"
-				server.RegisterOnShutdown(func() { close(leave) }) // it is waiting by then
+				server.RegisterOnShutdown(func() { close(leave) }) // the server is waiting for requests by then
 			}
 			l, err := net.Listen("tcp", "127.0.0.1:0")
 			if err != nil {
@@ -297,7 +297,7 @@ func TestShutdown(t *testing.T) {
 	}
 }
 
-// checker is a mailer that can't deliver.
+// checker is a mailer whose check fails.
 type checker struct{ mail.Unconfigured }
 
 func (checker) Check(context.Context) error { return errors.New("the port is wrong") }
@@ -322,7 +322,7 @@ func TestMailIsCheckedAtStart(t *testing.T) {
 	}
 }
 
-func TestTheSenderIsOfTheServersHost(t *testing.T) {
+func TestTheDefaultSender(t *testing.T) {
 	for hostname, want := range map[string]string{
 		"pds.example.com": "noreply@pds.example.com", "PDS.Example.com.": "noreply@pds.example.com", "pds.example.com:443": "noreply@pds.example.com",
 		"LocalHost:2583": "noreply@localhost.localdomain", "localhost.": "noreply@localhost.localdomain", "127.0.0.1:2583": "noreply@127.0.0.1",
@@ -350,7 +350,7 @@ func TestTheSenderIsOfTheServersHost(t *testing.T) {
 	}
 }
 
-// TestNamesAsTyped: a server starts with names in any spelling, and normalises them.
+// TestNamesAsTyped: a server starts with names in any spelling, and normalizes them.
 func TestNamesAsTyped(t *testing.T) {
 	for _, c := range []struct{ hostname, publicURL, did, endpoint string }{
 		{"LocalHost", "", "did:web:localhost", "http://localhost:2583"},

@@ -15,7 +15,7 @@ type mailTestCmd struct {
 	Address string `arg:"" help:"Where to send the test e-mail."`
 }
 
-// Run tries the configured mailer.
+// Run sends a test e-mail with the configured mailer.
 func (c mailTestCmd) Run(ctx context.Context, s *Settings) error {
 	m, err := s.mailer()
 	if err != nil {

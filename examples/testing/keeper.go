@@ -1,5 +1,5 @@
-// Package testing is a small client of the AT Protocol, to show how such a
-// program is tested against Gatehouse: see its tests.
+// Package testing is a small client of the AT Protocol. Its tests show how such a program is tested
+// with Gatehouse.
 package testing
 
 import (
@@ -11,8 +11,8 @@ import (
 	"github.com/bluesky-social/indigo/atproto/atclient"
 )
 
-// Keeper keeps somebody logged in: it logs in once, refreshes when it has to, and
-// remembers the tokens of the last refresh.
+// Keeper keeps a user logged in. It logs in once, refreshes the session when the access token has
+// expired, and keeps the latest tokens.
 type Keeper struct {
 	client *atclient.APIClient
 
@@ -21,7 +21,7 @@ type Keeper struct {
 	refreshes int
 }
 
-// Login logs in at a server.
+// Login logs in to a server.
 func Login(ctx context.Context, host, identifier, password string) (*Keeper, error) {
 	k := &Keeper{}
 	client, err := atclient.LoginWithPasswordHost(ctx, host, identifier, password, "", k.refreshed)
@@ -38,7 +38,7 @@ func (k *Keeper) refreshed(_ context.Context, data atclient.PasswordSessionData)
 	k.last, k.refreshes = data, k.refreshes+1
 }
 
-// Refreshes is how often the session was refreshed.
+// Refreshes returns how often the session was refreshed.
 func (k *Keeper) Refreshes() int {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -54,7 +54,7 @@ func (k *Keeper) WhoAmI(ctx context.Context) (string, error) {
 	return session.Handle, nil
 }
 
-// AppPassword makes a password for another program.
+// AppPassword creates an app password for another program.
 func (k *Keeper) AppPassword(ctx context.Context, name string) (string, error) {
 	made, err := atproto.ServerCreateAppPassword(ctx, k.client, &atproto.ServerCreateAppPassword_Input{Name: name})
 	if err != nil {

@@ -20,7 +20,7 @@ func TestKeeperStaysLoggedIn(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, wait := range []time.Duration{0, time.Hour, 3 * time.Hour, 60 * 24 * time.Hour} {
-		srv.Clock.Advance(wait) // no test has to sleep
+		srv.Clock.Advance(wait) // in place of sleeping
 		if who, err := k.WhoAmI(ctx); err != nil || who != "alice.test" {
 			t.Errorf("after %v: %q, %v", wait, who, err)
 		}
@@ -30,7 +30,7 @@ func TestKeeperStaysLoggedIn(t *testing.T) {
 	}
 	srv.Clock.Advance(91 * 24 * time.Hour)
 	if who, err := k.WhoAmI(ctx); err == nil {
-		t.Errorf("still logged in as %s after three months of silence", who)
+		t.Errorf("still logged in as %s after three months without a request", who)
 	}
 }
 
@@ -51,13 +51,13 @@ func TestKeeperWithAnAppPassword(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := phone.AppPassword(ctx, "another"); err == nil {
-		t.Error("an app password made another")
+		t.Error("a session of an app password created another app password")
 	}
 	if err := phone.Logout(ctx); err != nil {
 		t.Fatal(err)
 	}
 	if who, err := phone.WhoAmI(ctx); err == nil {
-		t.Errorf("logged out, and still %s", who)
+		t.Errorf("still logged in as %s after Logout", who)
 	}
 }
 

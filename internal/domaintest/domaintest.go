@@ -1,5 +1,5 @@
-// Package domaintest puts the domain services together for their own tests, in memory, without a
-// network and without the rest of a server.
+// Package domaintest makes the domain services for their own tests, in memory, without a network
+// and without the rest of a server.
 package domaintest
 
 import (
@@ -29,18 +29,18 @@ import (
 	"github.com/gatehouse-at/gatehouse/storage/memory"
 )
 
-// Config configures the services. A test changes what [New] puts into it; what the services need of
-// each other is set afterwards.
+// Config configures the services. A test may change what [New] has put into it. What the services
+// need of each other is set afterwards.
 type Config struct {
 	// Accounts are by default those of a server at http://pds.test, with handles on .test.
 	Accounts accounts.Config
-	// Invites are by default codes that a sign-up doesn't need.
+	// Invites are by default invite codes that aren't required.
 	Invites invites.Config
 	// Sessions are by default of the server did:web:pds.test.
 	Sessions sessions.Config
 
-	// Ways are ways of signing in beside app passwords and, unless Accounts.NoPasswords is set, account
-	// passwords.
+	// Ways are ways of signing in beside app passwords and, unless Accounts.NoPasswords is set,
+	// account passwords.
 	Ways []signin.Way
 	// Factors are second factors beside mailed codes.
 	Factors []signin.Factor
@@ -58,14 +58,14 @@ type Config struct {
 	Rand io.Reader
 }
 
-// Services are the services on one store, with what tests change and look at.
+// Services are the services on one store, with what tests control and inspect.
 type Services struct {
 	Accounts     *accounts.Service
 	Sessions     *sessions.Service
 	SignIn       *signin.Service
 	Invites      *invites.Service
 	AppPasswords *apppasswords.Service
-	Directory    *did.Local // nil if the test has set another
+	Directory    *did.Local // nil if the test configures another
 
 	Store storage.Store
 	Mail  *mail.Memory
@@ -77,14 +77,14 @@ type Services struct {
 	hooks []accounts.Hook
 }
 
-// clock is read by e-mails that are sent in the background, too.
+// clock is a clock that stands still until it is advanced. It is also read in the background.
 type clock struct {
 	mu  sync.Mutex
 	now time.Time
 }
 
-// New makes the services, which end with the test. Their background work is only done when the test
-// calls Maintain.
+// New returns the services, which are closed when the test ends. Background work is only done when
+// the test calls Maintain. The functions change the configuration.
 func New(t testing.TB, change ...func(*Config)) *Services {
 	t.Helper()
 	s := &Services{
@@ -112,14 +112,15 @@ func New(t testing.TB, change ...func(*Config)) *Services {
 	return s
 }
 
-// serviceAuth are rules of which each kind has an example.
+// serviceAuth has an example of each kind of rule.
 var serviceAuth = sessions.ServiceAuthRules{
 	Protected:  []string{"com.atproto.server.createAppPassword"},
 	Privileged: []string{"com.atproto.server.createAccount", "chat.bsky.*"},
 }
 
-// Another makes services with the same configuration on the same store, as another process does.
-// They share the clock and the mailbox, and see the hooks that [Services.OnChange] adds to them.
+// Another returns further services with the same configuration on the same store, as those of
+// another process. They have the same clock and mailbox, but not the hooks that [Services.OnChange]
+// has added to s.
 func (s *Services) Another(change ...func(*Config)) *Services {
 	s.t.Helper()
 	other := &Services{Store: s.Store, Mail: s.Mail, t: s.t, cfg: s.cfg, clock: s.clock}
@@ -143,9 +144,9 @@ func (s *Services) start(change []func(*Config)) {
 	})
 }
 
-// tables are the collections of the services.
+// tables returns the collections of the services.
 func tables() []storage.Definer {
-	return slices.Concat(accounts.Tables(), handle.Tables(), sessions.Tables(), apppasswords.Tables(), invites.Tables(), did.Tables(), secrets.Tables())
+	return slices.Concat(accounts.Tables(), sessions.Tables(), apppasswords.Tables(), invites.Tables(), did.Tables(), secrets.Tables())
 }
 
 // Maintain does one round of background work.
@@ -153,14 +154,14 @@ func (s *Services) Maintain(ctx context.Context) error {
 	return errors.Join(s.Accounts.Maintain(ctx), s.Accounts.Handles().Maintain(ctx), s.Sessions.Maintain(ctx))
 }
 
-// OnChange adds a hook for the changes that follow.
+// OnChange adds a hook, which is called for later changes of accounts.
 func (s *Services) OnChange(h accounts.Hook) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.hooks = append(s.hooks, h)
 }
 
-// hook runs the hooks of the test.
+// hook runs the hooks that the test has added.
 func (s *Services) hook(ctx context.Context, tx storage.Tx, c accounts.Change) error {
 	s.mu.Lock()
 	hooks := slices.Clone(s.hooks)
@@ -173,22 +174,22 @@ func (s *Services) hook(ctx context.Context, tx storage.Tx, c accounts.Change) e
 	return nil
 }
 
-// Advance moves the clock on.
+// Advance advances the clock.
 func (s *Services) Advance(d time.Duration) {
 	s.clock.mu.Lock()
 	defer s.clock.mu.Unlock()
 	s.clock.now = s.clock.now.Add(d)
 }
 
-// Now returns the clock's time.
+// Now returns the time of the clock.
 func (s *Services) Now() time.Time {
 	s.clock.mu.Lock()
 	defer s.clock.mu.Unlock()
 	return s.clock.now
 }
 
-// SignUp makes the account LABEL.test with the address LABEL@example.com and the password
-// "password", whoever may sign up otherwise.
+// SignUp creates the account LABEL.test with the e-mail address LABEL@example.com and the password
+// "password", in all modes of sign-up.
 func (s *Services) SignUp(label string) *sessions.Tokens {
 	s.t.Helper()
 	tokens, err := s.SignIn.SignUp(context.Background(), accounts.CreateParams{
@@ -200,25 +201,26 @@ func (s *Services) SignUp(label string) *sessions.Tokens {
 	return tokens
 }
 
-// Code returns the code of the last e-mail to LABEL@example.com.
+// Code returns the code of the latest e-mail to LABEL@example.com that has one.
 func (s *Services) Code(label string) string {
 	s.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	m, err := s.Mail.TakeCode(ctx, label+"@example.com")
 	if err != nil {
-		s.t.Fatalf("no e-mail to %s: %v", label, err)
+		s.t.Fatalf("no e-mail with a code to %s: %v", label, err)
 	}
 	return m.Code
 }
 
-// interposed is a store in memory in which something may happen just before an update of one caller.
+// interposed is a store in memory that can run a function just before an update. The function is in
+// the context of the update, so it isn't run before those of other callers.
 type interposed struct{ *memory.Store }
 
 type beforeKey struct{}
 
-// Before returns a context: whoever is called with it has fn happen just before its first update of
-// the store.
+// Before returns a context. The first update of the store with this context runs fn before it
+// begins.
 func Before(ctx context.Context, fn func()) context.Context {
 	return context.WithValue(ctx, beforeKey{}, sync.OnceFunc(fn))
 }

@@ -2,8 +2,8 @@ package domaintest
 
 import "strings"
 
-// Pasted returns spellings of a handle or a DID, which is given in lower case, as people paste and
-// type it. Keys say what is odd about each.
+// Pasted returns spellings in which people paste and type a handle or a DID, which is given in
+// lower case. The keys describe the spellings.
 func Pasted(identifier string) map[string]string {
 	all := PastedAnywhere(identifier)
 	for name, around := range wrappings {
@@ -18,12 +18,12 @@ func Pasted(identifier string) map[string]string {
 	return all
 }
 
-// PastedAnywhere is Pasted without the spellings that have something around the identifier, so that
-// it may also be an e-mail address.
+// PastedAnywhere is like Pasted, but without the spellings that have something around the
+// identifier, such as a link. The identifier may also be an e-mail address.
 func PastedAnywhere(identifier string) map[string]string {
 	first, rest := identifier[:1], identifier[1:]
 	return map[string]string{
-		"as it is":                    identifier,
+		"unchanged":                   identifier,
 		"capitals":                    strings.ToUpper(identifier),
 		"a capital":                   strings.ToUpper(first) + rest,
 		"spaces around":               "  " + identifier + " \r\n",
@@ -45,7 +45,7 @@ func PastedAnywhere(identifier string) map[string]string {
 	}
 }
 
-// wrappings are the things that stand around a handle or a DID.
+// wrappings are what may be around a handle or a DID.
 var wrappings = map[string]func(string) string{
 	"an @":                          func(s string) string { return "@" + s },
 	"an @ and a space":              func(s string) string { return " @ " + s },
@@ -61,7 +61,8 @@ var wrappings = map[string]func(string) string{
 	"an escaped profile's URL":      func(s string) string { return "https://bsky.app/profile/" + escaped(s) },
 }
 
-// Respell writes an identifier in a random spelling. choose draws a number below n.
+// Respell returns an identifier in a random spelling. The function choose returns a random number
+// below n.
 func Respell(identifier string, choose func(n int, label string) int) string {
 	var b strings.Builder
 	hidden := []string{"\u200B", "\u200D", "\u00AD", "\u2060", "\uFEFF", "\u200F", "\u202E", "\uFE0E", "\u00A0", "\u3000", "\U000E0020"}
@@ -101,7 +102,7 @@ func Respell(identifier string, choose func(n int, label string) int) string {
 	return around[choose(len(around), "before")] + spelt + around[choose(len(around), "after")]
 }
 
-// fullWidth writes ASCII in full-width forms.
+// fullWidth replaces ASCII characters with their full-width forms.
 func fullWidth(s string) string {
 	return strings.Map(func(r rune) rune {
 		if '!' <= r && r <= '~' {
@@ -111,7 +112,7 @@ func fullWidth(s string) string {
 	}, s)
 }
 
-// escaped encodes an identifier as encodeURIComponent does.
+// escaped percent-encodes an identifier as JavaScript's encodeURIComponent does.
 func escaped(s string) string {
 	return strings.NewReplacer(":", "%3A", "@", "%40", "%", "%25").Replace(s)
 }

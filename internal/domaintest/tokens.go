@@ -12,8 +12,8 @@ import (
 	"github.com/bluesky-social/indigo/atproto/atcrypto"
 )
 
-// SignToken signs a service token, with a header of the key's algorithm. The changes are to claims,
-// or to the header if it has them ("typ", "alg", "crit"); nil leaves one out.
+// SignToken returns a signed service token, whose header names the algorithm of the key. Changes
+// replace claims, or the headers "typ", "alg" and "crit"; the value nil removes one.
 func SignToken(t testing.TB, key atcrypto.PrivateKey, claims map[string]any, changes ...map[string]any) string {
 	t.Helper()
 	header, claims := map[string]any{"typ": "JWT", "alg": "ES256"}, maps.Clone(claims)
@@ -47,13 +47,13 @@ func SignToken(t testing.TB, key atcrypto.PrivateKey, claims map[string]any, cha
 	return signed + "." + encode(signature)
 }
 
-// Spellings are other texts that mean the same as a good service token to some readers, by what is
-// other about them.
+// Spellings returns variants of a valid service token, which some parsers take for the same token.
+// The keys describe how they differ from it.
 func Spellings(t testing.TB, token string) map[string]string {
 	t.Helper()
 	parts := strings.Split(token, ".")
 	if len(parts) != 3 || len(parts[2]) != 86 {
-		t.Fatalf("%q is no service token", token)
+		t.Fatalf("%q is not a service token", token)
 	}
 	header, claims, signature := parts[0], parts[1], parts[2]
 	raw := decode(t, signature)
@@ -65,18 +65,18 @@ func Spellings(t testing.TB, token string) map[string]string {
 	twin := append(raw[:32:32], make([]byte, 32)...)
 	new(big.Int).Sub(n, new(big.Int).SetBytes(raw[32:])).FillBytes(twin[32:])
 	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
-	last := strings.IndexByte(alphabet, signature[85]) | 1 // four of its six bits say nothing
+	last := strings.IndexByte(alphabet, signature[85]) | 1 // four of its six bits have no meaning
 	return map[string]string{
-		"the high-S twin":           header + "." + claims + "." + encode(twin),
-		"padding":                   token + "==",
-		"bits behind the signature": token[:len(token)-1] + alphabet[last:last+1],
-		"base64 of another kind":    header + "." + claims + ".+/" + signature[2:],
-		"a line break at the end":   token + "\n",
-		"a line break within":       header + "." + claims + "." + signature[:10] + "\r\n" + signature[10:],
-		"space around":              " " + token + " ",
-		"a part more":               token + ".",
-		"its header encoded again":  encode(append(decode(t, header), ' ')) + "." + claims + "." + signature,
-		"its claims encoded again":  header + "." + encode(append([]byte(" "), decode(t, claims)...)) + "." + signature,
+		"the high-S twin":            header + "." + claims + "." + encode(twin),
+		"padding":                    token + "==",
+		"unused bits":                token[:len(token)-1] + alphabet[last:last+1],
+		"base64 of another alphabet": header + "." + claims + ".+/" + signature[2:],
+		"a line break at the end":    token + "\n",
+		"a line break within":        header + "." + claims + "." + signature[:10] + "\r\n" + signature[10:],
+		"spaces around":              " " + token + " ",
+		"a fourth part":              token + ".",
+		"a space in its header":      encode(append(decode(t, header), ' ')) + "." + claims + "." + signature,
+		"a space in its claims":      header + "." + encode(append([]byte(" "), decode(t, claims)...)) + "." + signature,
 	}
 }
 

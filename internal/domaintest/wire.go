@@ -20,7 +20,8 @@ import (
 	"github.com/gatehouse-at/gatehouse/storage"
 )
 
-// wire makes the services and puts them together, as a server does. The secrets are in the store.
+// wire makes the services in the order of their dependencies, as a server does. It keeps secrets in
+// the store.
 func (s *Services) wire(ctx context.Context) error {
 	cfg, store := s.cfg, storage.Conditional(s.Store)
 	if err := storage.Define(ctx, s.Store, secrets.Tables()...); err != nil {
@@ -57,7 +58,7 @@ func (s *Services) wire(ctx context.Context) error {
 	return err
 }
 
-// wireAccounts makes the service for accounts, which knows the others as a gate and as hooks.
+// wireAccounts makes the service of accounts, which calls others as its gate and its hooks.
 func (s *Services) wireAccounts(ctx context.Context, store storage.Store, cfg accounts.Config) error {
 	cfg.Now, cfg.Rand, cfg.Gate = s.cfg.Now, s.cfg.Rand, s.Invites
 	cfg.Hooks = append([]accounts.Hook{sessions.Follow, apppasswords.Follow, invites.Follow}, cfg.Hooks...)
@@ -112,12 +113,12 @@ func (s *Services) wireSessions(ctx context.Context, store storage.Store, cfg se
 	return err
 }
 
-// secret returns 32 bytes that the store keeps under a name.
+// secret returns 32 random bytes that are generated once and kept in the store under a name.
 func (s *Services) secret(ctx context.Context, name string) ([]byte, error) {
 	return secrets.Load(ctx, s.Store, name, secrets.Random(s.cfg.Rand, 32))
 }
 
-// rotationKey returns the key of the services for DIDs, which the store keeps.
+// rotationKey returns the rotation key of DIDs, which is generated once and kept in the store.
 func (s *Services) rotationKey(ctx context.Context) (did.Signer, error) {
 	raw, err := secrets.Load(ctx, s.Store, "plc-rotation-key", func() ([]byte, error) {
 		key, err := k256.Generate(s.cfg.Rand)

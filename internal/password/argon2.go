@@ -28,8 +28,8 @@ const (
 // minMemory is the least memory of a lane in KiB (source: RFC 9106, section 3.1).
 const minMemory = 8
 
-// check returns an error for costs that argon2id doesn't allow, or that are too high.
-func (p Params) check() error {
+// Check returns an error for costs that argon2id doesn't allow, or that are too high.
+func (p Params) Check() error {
 	switch {
 	case p.Time < 1 || p.Threads < 1 || p.Memory < minMemory*uint32(p.Threads):
 		return fmt.Errorf("%s is too little: t and p must be at least 1, and m at least 8 times p", p)
@@ -75,7 +75,7 @@ func parseArgon2(s string) (*argon2Hash, error) {
 	if !ok {
 		return nil, fmt.Errorf("%w: malformed parameters", ErrUnknownFormat)
 	}
-	if err := p.check(); err != nil {
+	if err := p.Check(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnknownFormat, err)
 	}
 	a := &argon2Hash{Params: p}

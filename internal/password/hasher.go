@@ -78,7 +78,7 @@ func New(cfg Config) (*Hasher, error) {
 	if cfg.Queue < 0 {
 		return nil, fmt.Errorf("password: Config.Queue is %d", cfg.Queue)
 	}
-	if err := cfg.Params.check(); err != nil {
+	if err := cfg.Params.Check(); err != nil {
 		return nil, fmt.Errorf("password: Config.Params: %w", err)
 	}
 	return &Hasher{

@@ -161,7 +161,7 @@ func TestTheWorkArgumentIsBounded(t *testing.T) {
 			return
 		}
 		got := rest.(*argon2Hash)
-		if err := got.check(); err != nil || got.Memory > max(p.Memory, 2*minMemory-1) || got.Threads > p.Threads {
+		if err := got.Check(); err != nil || got.Memory > max(p.Memory, 2*minMemory-1) || got.Threads > p.Threads {
 			t.Fatalf("for %d with %s: %s, %v", missing, p, got.Params, err)
 		}
 		if got.work() > missing || got.work() <= missing-int64(got.Time) {

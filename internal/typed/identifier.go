@@ -7,13 +7,13 @@ import (
 	"unicode"
 )
 
-// maxIdentifier is the length in bytes of the longest text that is searched for an identifier. A DID
-// may have 2048 bytes (source: the atproto DID specification), and a link adds some.
+// maxIdentifier is the length in bytes of the longest text that is searched for an identifier. A
+// DID may have 2048 bytes (source: the atproto DID specification), and a link adds some.
 const maxIdentifier = 4096
 
-// Identifier returns the handle, DID or e-mail address that a text means, in the spelling in which
-// accounts are found. accounts.NormalizeIdentifier, which says what is understood, is this function.
-// Applied again it changes nothing.
+// Identifier returns the normal form of the handle, DID or e-mail address that a text contains.
+// accounts.NormalizeIdentifier, whose comment says what is understood, calls this function. It is
+// idempotent.
 func Identifier(raw string) string {
 	s := cleanIdentifier(raw)
 	for len(s) <= maxIdentifier {
