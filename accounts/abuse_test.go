@@ -18,7 +18,7 @@ import (
 	"github.com/gatehouse-at/gatehouse/signin"
 )
 
-// from is the context of a request from an address.
+// from returns the context of a request from an address.
 func from(address string) context.Context {
 	return ratelimit.NewContext(ctx, ratelimit.Client{Address: address})
 }
@@ -35,9 +35,9 @@ func mailed(t *testing.T, s *domaintest.Services, kind mail.Kind, label string) 
 	return m
 }
 
-// TestAStolenSessionDoesNotVouchForAnAddress, however it goes about it: it changes the unconfirmed
-// address of an account, confirms the new one, and changes that once more with the code that came
-// there.
+// TestAStolenSessionDoesNotVouchForAnAddress: a stolen session changes the unconfirmed address of
+// an account, confirms the new one, and changes that once more with a code that was mailed there.
+// Neither address is trusted.
 func TestAStolenSessionDoesNotVouchForAnAddress(t *testing.T) {
 	s := domaintest.New(t)
 	alice := s.SignUp("alice").Account.DID
@@ -73,7 +73,7 @@ func TestAStolenSessionDoesNotVouchForAnAddress(t *testing.T) {
 	confirmAddress("thief2")
 	useless("thief2")
 	must(s.Accounts.RequestPasswordReset(ctx, "thief2@example.com"))
-	must(s.Accounts.Close(ctx)) // which waits for what is to be sent
+	must(s.Accounts.Close(ctx)) // waits until all e-mails have been sent
 	if codes := s.Mail.Of(mail.ResetPassword, "thief2@example.com"); len(codes) != 0 {
 		t.Error("a password reset was mailed to the thief")
 	}
@@ -98,8 +98,8 @@ func TestAnAddressIsTrustedAfterThreeDays(t *testing.T) {
 	mailed(t, s, mail.ResetPassword, "alice2")
 }
 
-// TestAStrangerDoesNotUseUpTheMailOfAnother with an account at an address of the same mailbox, nor
-// with resets.
+// TestAStrangerDoesNotUseUpTheMailOfAnother: neither with an account whose address delivers to the
+// same mailbox, nor with password resets.
 func TestAStrangerDoesNotUseUpTheMailOfAnother(t *testing.T) {
 	s := domaintest.New(t)
 	victim := s.SignUp("victim").Account.DID
@@ -140,9 +140,9 @@ func TestAStrangerDoesNotUseUpTheMailOfAnother(t *testing.T) {
 	mailed(t, s, mail.PasswordChanged, "victim")
 }
 
-// TestWhatIsLeftOfGuessesTellsNoAddress: a try by handle and one by address share a budget if the
-// address is that account's, which what is left must not show.
-func TestWhatIsLeftOfGuessesTellsNoAddress(t *testing.T) {
+// TestRemainingGuessesRevealNoAddress: guesses by handle and by address share a budget if the
+// address is that of the account, which the number of guesses that remain must not reveal.
+func TestRemainingGuessesRevealNoAddress(t *testing.T) {
 	s := domaintest.New(t)
 	s.SignUp("alice")
 	left := func(address, email string) (all []int) {
@@ -156,12 +156,13 @@ func TestWhatIsLeftOfGuessesTellsNoAddress(t *testing.T) {
 	}
 	hers, nobodys := left("203.0.113.1", "alice@example.com"), left("203.0.113.2", "nobody@example.com")
 	if fmt.Sprint(hers) != fmt.Sprint(nobodys) || len(hers) == 0 {
-		t.Errorf("what is left: %v if the address is alice's, %v if not", hers, nobodys)
+		t.Errorf("guesses that remain: %v if the address is alice's, %v if not", hers, nobodys)
 	}
 }
 
-// TestAnAddressIsToldAFewTimesWhateverAccountAsks who has an e-mail address.
-func TestAnAddressIsToldAFewTimesWhateverAccountAsks(t *testing.T) {
+// TestAClientWithManyAccountsLearnsOfFewAddresses: a client is answered two dozen times in an hour
+// whether an e-mail address is taken, with however many accounts it asks.
+func TestAClientWithManyAccountsLearnsOfFewAddresses(t *testing.T) {
 	s := domaintest.New(t)
 	s.SignUp("victim")
 	var mine []syntax.DID
@@ -177,7 +178,7 @@ func TestAnAddressIsToldAFewTimesWhateverAccountAsks(t *testing.T) {
 		}
 	}
 	if told != 24 {
-		t.Errorf("one address was told %d times in an hour, want 24", told)
+		t.Errorf("one client was told %d times in an hour, want 24", told)
 	}
 }
 
@@ -196,9 +197,9 @@ func (m *failing) Send(ctx context.Context, msg mail.Message) error {
 	return m.Memory.Send(ctx, msg)
 }
 
-// TestAReminderIsTriedAgainWhenItWasNotDelivered: once only otherwise, however often the background
-// work runs.
-func TestAReminderIsTriedAgainWhenItWasNotDelivered(t *testing.T) {
+// TestAReminderIsSentAgainIfItWasNotDelivered, but only once if it was, however often the
+// background work runs.
+func TestAReminderIsSentAgainIfItWasNotDelivered(t *testing.T) {
 	m := &failing{Memory: mail.NewMemory(), failed: make(chan struct{})}
 	s := domaintest.New(t, func(c *domaintest.Config) { c.Accounts.Mailer = m })
 	s.Mail = m.Memory
@@ -219,12 +220,12 @@ func TestAReminderIsTriedAgainWhenItWasNotDelivered(t *testing.T) {
 	due()
 	<-m.failed
 	m.down.Store(false)
-	for len(m.Of(mail.DeletionReminder, "alice@example.com")) == 0 { // while the first try is being given up, there is no second
+	for len(m.Of(mail.DeletionReminder, "alice@example.com")) == 0 { // there is no second attempt until the first has ended
 		due()
 	}
 	due()
 	due()
-	if err := s.Accounts.Close(ctx); err != nil { // waits for what is to be sent
+	if err := s.Accounts.Close(ctx); err != nil { // waits until all e-mails have been sent
 		t.Fatal(err)
 	}
 	if n := len(m.Of(mail.DeletionReminder, "alice@example.com")); n != 1 {
@@ -232,8 +233,9 @@ func TestAReminderIsTriedAgainWhenItWasNotDelivered(t *testing.T) {
 	}
 }
 
-// TestNoAppPasswordWithoutAnAccount: it would open the account of whoever comes with the DID later.
-func TestNoAppPasswordWithoutAnAccount(t *testing.T) {
+// TestOnlyAccountsGetAppPasswords: an app password for a DID without an account would open the
+// account that somebody creates with the DID later.
+func TestOnlyAccountsGetAppPasswords(t *testing.T) {
 	s := domaintest.New(t, func(c *domaintest.Config) { c.Web = true })
 	if _, _, err := s.AppPasswords.Create(ctx, "did:web:alice.test", "early", true); !errors.Is(err, accounts.ErrNotFound) {
 		t.Errorf("an app password for a DID without an account: %v", err)

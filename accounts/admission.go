@@ -16,31 +16,32 @@ type SignUpMode string
 
 // The modes of sign-up.
 const (
-	// SignUpOpen takes everybody whom the [Gate], if there is one, lets pass.
+	// SignUpOpen permits all sign-ups for which the [Gate], if there is one, accepts the ticket.
 	SignUpOpen SignUpMode = "open"
-	// SignUpMigrations takes accounts that move here from another server, and no new ones: a sign-up
-	// needs a DID, and proof of it.
+	// SignUpMigrations only permits accounts that move here from another server: a sign-up needs an
+	// existing DID, and proof that the caller controls it.
 	SignUpMigrations SignUpMode = "migrations"
-	// SignUpClosed takes nobody.
+	// SignUpClosed permits no sign-up, except by an admin.
 	SignUpClosed SignUpMode = "closed"
 )
 
-// Gate stands before sign-up and lets those pass who have a ticket, such as an invite code. Its
-// methods with a transaction take part in the sign-up, and may run more than once.
+// Gate decides which tickets, such as invite codes, permit a sign-up. Its methods with a
+// transaction take part in the transactions of the sign-up, and may run more than once. Clients are
+// shown the errors of a Gate as those of a [Hook].
 type Gate interface {
-	// Ticket returns a ticket as it was issued, from what an applicant typed or pasted. If a ticket is
-	// required and the text is empty, it returns an error.
+	// Ticket returns the ticket that an applicant typed or pasted, in the form in which it was
+	// issued. If a ticket is required and the text is empty, it returns an error.
 	Ticket(typed string) (string, error)
-	// Check refuses a ticket that can't be used now.
+	// Check returns an error if a ticket can't be used now.
 	Check(tx storage.Tx, ticket string) error
-	// Redeem uses a ticket for an account, or refuses it as Check does.
+	// Redeem uses a ticket for an account. It returns an error if the ticket can't be used.
 	Redeem(tx storage.Tx, ticket string, did syntax.DID) error
-	// Release takes back a use by Redeem, after a sign-up that failed.
+	// Release gives back a ticket that Redeem used for a sign-up that failed.
 	Release(tx storage.Tx, ticket string, did syntax.DID) error
 }
 
-// ErrSignUpClosed is returned when the server takes no new accounts, or only accounts that move here.
-// Clients are answered 400 SignUpClosed.
+// ErrSignUpClosed is returned when the [SignUpMode] doesn't permit a sign-up. Clients are answered
+// 400 SignUpClosed.
 var ErrSignUpClosed = errors.New("accounts: sign-up is closed")
 
 var (
@@ -48,19 +49,19 @@ var (
 	errOnlyMoving   = refusal.New(ErrSignUpClosed, "This server only takes accounts that move here from another server")
 )
 
-// Applicant is somebody who wants to sign up, as CheckSignUp of a [Config] sees them.
+// Applicant is somebody who wants to sign up, for CheckSignUp of a [Config].
 type Applicant struct {
-	// Handle and Email, both in lower case, are valid here, and were free a moment ago.
+	// Handle and Email, both in lower case, have passed all checks, and were free a moment ago.
 	Handle syntax.Handle
 	Email  string
-	// DID is the DID of an account that moves here; the applicant has proved that it is theirs. It is
+	// DID is the DID of an account that moves here; the applicant has proved to control it. It is
 	// empty for a new account.
 	DID syntax.DID
-	// Ticket is what the applicant brought for the [Gate], such as an invite code. It can be used, and
-	// is spelt as it was issued. It is empty if there is none.
+	// Ticket is the ticket for the [Gate], such as an invite code, in the form in which it was
+	// issued. It was usable a moment ago. It is empty if there is none.
 	Ticket string
 	// VerificationCode and VerificationPhone are what the client sent, such as the answer to a
-	// captcha. Nothing has checked them (source: com.atproto.server.createAccount).
+	// captcha, unchecked (source: com.atproto.server.createAccount).
 	VerificationCode  string
 	VerificationPhone string
 }
@@ -68,11 +69,12 @@ type Applicant struct {
 // SignUpMode returns who may sign up.
 func (s *Service) SignUpMode() SignUpMode { return s.cfg.SignUp }
 
-// PasswordRequired reports whether sign-up needs a password.
+// PasswordRequired reports whether a sign-up needs a password, which it does unless NoPasswords of
+// the [Config] is set.
 func (s *Service) PasswordRequired() bool { return !s.cfg.NoPasswords }
 
-// checkMode refuses a sign-up that the mode doesn't allow, by its parameters alone: nothing is
-// looked up.
+// checkMode refuses a sign-up that the mode doesn't permit. It only considers the parameters, and
+// looks nothing up.
 func (s *Service) checkMode(p CreateParams) error {
 	switch {
 	case p.Admit:
@@ -84,10 +86,10 @@ func (s *Service) checkMode(p CreateParams) error {
 	case p.DID == "":
 		return errOnlyMoving
 	}
-	return checkOwner(p) // at once, so that nobody else learns which handles and addresses are free
+	return checkOwner(p) // first of all, so that nobody else learns which handles and addresses are free
 }
 
-// checkOwner refuses a DID that the applicant hasn't proved to be theirs.
+// checkOwner refuses a DID that the applicant hasn't proved to control.
 func checkOwner(p CreateParams) error {
 	if p.DID != "" && p.DID != p.ProvenDID {
 		return refusal.Newf(ErrMissingAuth, "Missing auth to create account with did: %s", p.DID)
@@ -95,8 +97,8 @@ func checkOwner(p CreateParams) error {
 	return nil
 }
 
-// ticket returns the ticket of an applicant as it was issued. It may be missing if none is required,
-// or if an admin admits the applicant.
+// ticket returns the ticket of a sign-up in the form in which it was issued. It is empty if there
+// is no Gate, or if an admin creates the account without one.
 func (s *Service) ticket(p CreateParams) (string, error) {
 	if s.cfg.Gate == nil || p.Admit && typed.Name(p.Ticket) == "" {
 		return "", nil
@@ -106,8 +108,8 @@ func (s *Service) ticket(p CreateParams) (string, error) {
 
 var errRehearsed = errors.New("accounts: rehearsed")
 
-// ask calls Config.CheckSignUp. That may use up a captcha or take a payment, so it is called last,
-// after a rehearsal of the first transaction has shown that nothing else is wrong.
+// ask calls CheckSignUp of the [Config]. That may use up a captcha or take a payment, so it is
+// called last, after a rehearsal of the first transaction has shown that nothing else is wrong.
 func (s *Service) ask(ctx context.Context, r *record, p CreateParams) error {
 	if s.cfg.CheckSignUp == nil || p.Admit {
 		return nil
@@ -116,7 +118,7 @@ func (s *Service) ask(ctx context.Context, r *record, p CreateParams) error {
 		if err := s.reserve(ctx, tx, r, p); err != nil {
 			return err
 		}
-		return errRehearsed // so that nothing is written
+		return errRehearsed // rolls the transaction back
 	})
 	if !errors.Is(err, errRehearsed) {
 		return err
@@ -126,7 +128,7 @@ func (s *Service) ask(ctx context.Context, r *record, p CreateParams) error {
 		VerificationCode: p.VerificationCode, VerificationPhone: p.VerificationPhone,
 	})
 	if err != nil {
-		return s.told(ctx, err) // a refusal by the gate tells that the address is free
+		return s.told(ctx, err) // it reveals that the address is free
 	}
 	return nil
 }

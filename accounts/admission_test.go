@@ -29,7 +29,7 @@ func (h *countingHasher) Hash(ctx context.Context, password string) (string, err
 	return h.PricedHasher.Hash(ctx, password)
 }
 
-// bare is a service without invite codes, whose accounts have a did:web.
+// bare returns a service without a Gate, whose accounts get a did:web.
 func bare(t *testing.T, change func(*accounts.Config)) (*accounts.Service, *countingHasher, error) {
 	t.Helper()
 	store, hasher := memory.New(), &countingHasher{}
@@ -50,7 +50,7 @@ func bare(t *testing.T, change func(*accounts.Config)) (*accounts.Service, *coun
 	return s, hasher, err
 }
 
-func TestWhomEachModeTakes(t *testing.T) {
+func TestEachSignUpModePermitsItsSignUps(t *testing.T) {
 	const mover = syntax.DID("did:plc:aaaaaaaaaaaaaaaaaaaaaaaa")
 	applicants := map[string]accounts.CreateParams{}
 	add := func(name string, change func(*accounts.CreateParams)) {
@@ -62,7 +62,7 @@ func TestWhomEachModeTakes(t *testing.T) {
 	add("moves", func(p *accounts.CreateParams) { p.DID, p.ProvenDID = mover, mover })
 	add("unproven", func(p *accounts.CreateParams) { p.DID = "did:plc:bbbbbbbbbbbbbbbbbbbbbbbb" })
 	add("of-another", func(p *accounts.CreateParams) { p.DID, p.ProvenDID = "did:plc:cccccccccccccccccccccccc", mover })
-	add("only-proof", func(p *accounts.CreateParams) { p.ProvenDID = mover }) // and no DID that is brought
+	add("only-proof", func(p *accounts.CreateParams) { p.ProvenDID = mover }) // but no DID
 	add("with-code", func(p *accounts.CreateParams) { p.Ticket = "made-up" })
 	add("by-admin", func(p *accounts.CreateParams) { p.Admit = true })
 
@@ -73,7 +73,7 @@ func TestWhomEachModeTakes(t *testing.T) {
 	closed["by-admin"] = nil
 	for _, c := range []struct {
 		mode accounts.SignUpMode
-		want map[string]error // others are taken
+		want map[string]error // the others are permitted
 	}{
 		{"", map[string]error{"unproven": accounts.ErrMissingAuth, "of-another": accounts.ErrMissingAuth}},
 		{accounts.SignUpOpen, map[string]error{"unproven": accounts.ErrMissingAuth, "of-another": accounts.ErrMissingAuth}},
@@ -94,14 +94,14 @@ func TestWhomEachModeTakes(t *testing.T) {
 		}
 	}
 	if _, _, err := bare(t, func(cfg *accounts.Config) { cfg.SignUp = "Closed" }); err == nil {
-		t.Error("a mode that is none is no error")
+		t.Error("an unknown mode is accepted")
 	}
 }
 
-// TestTheGateComesBeforeTheHash: a sign-up that the gate refuses costs the server no hash. With
-// Admit the gate isn't called.
-func TestTheGateComesBeforeTheHash(t *testing.T) {
-	errGate := errors.New("the gate is shut")
+// TestCheckSignUpIsCalledBeforeThePasswordIsHashed: a sign-up that CheckSignUp refuses costs the
+// server no hash. With Admit it isn't called.
+func TestCheckSignUpIsCalledBeforeThePasswordIsHashed(t *testing.T) {
+	errGate := errors.New("refused by CheckSignUp")
 	asked := 0
 	s, hasher, err := bare(t, func(cfg *accounts.Config) {
 		cfg.CheckSignUp = func(context.Context, accounts.Applicant) error { asked++; return errGate }
@@ -111,10 +111,10 @@ func TestTheGateComesBeforeTheHash(t *testing.T) {
 	}
 	p := params("alice")
 	if _, err := s.Create(ctx, p); !errors.Is(err, errGate) || asked != 1 || hasher.hashed != 0 {
-		t.Errorf("%v; the gate was asked %d times, and %d passwords were hashed", err, asked, hasher.hashed)
+		t.Errorf("%v; CheckSignUp was called %d times, and %d passwords were hashed", err, asked, hasher.hashed)
 	}
 	p.Admit = true
 	if _, err := s.Create(ctx, p); err != nil || asked != 1 || hasher.hashed != 1 {
-		t.Errorf("an admin: %v; the gate was asked %d times, and %d passwords were hashed", err, asked, hasher.hashed)
+		t.Errorf("an admin: %v; CheckSignUp was called %d times, and %d passwords were hashed", err, asked, hasher.hashed)
 	}
 }

@@ -17,18 +17,17 @@ import (
 
 var errBadCredentials = refusal.New(ErrBadCredentials, "Invalid identifier or password")
 
-// PasswordProof is the proof that somebody knew the password of an account at one time. It holds
-// the hash that was verified, which it never shows.
+// PasswordProof is proof that somebody knew the password of an account at one time.
 type PasswordProof struct {
 	did  syntax.DID
-	hash *string // behind a pointer, so that a proof that is printed doesn't show it
+	hash *string // that was verified; behind a pointer, so that a printed proof doesn't show it
 }
 
-// DID returns the account whose password was proved.
+// DID returns the DID of the account.
 func (p *PasswordProof) DID() syntax.DID { return p.did }
 
-// StillTx checks, inside a transaction, that the account exists and still has the password that was
-// proved. Otherwise it returns an [ErrBadCredentials].
+// StillTx checks, inside a transaction, that the account still has the password that was verified.
+// Error: [ErrBadCredentials] if the password was changed or the account deleted.
 func (p *PasswordProof) StillTx(tx storage.Tx) error {
 	r, err := get(tx, p.did)
 	switch {
@@ -43,17 +42,17 @@ func (p *PasswordProof) StillTx(tx storage.Tx) error {
 }
 
 // nobody is a DID that no account has. It is read in place of an empty one, which the store would
-// refuse without asking the database, so that the time of an answer shows nothing.
+// refuse without asking the database, so that the time of an answer reveals nothing.
 const nobody syntax.DID = "did:plc:nobody"
 
-// Authenticate verifies the password of an account. A wrong password and an account that doesn't
-// exist (or an empty DID) give the same [ErrBadCredentials] after the same work. The account may be
-// taken down or deactivated: what that means is for the caller to decide.
+// Authenticate verifies the password of an account. For a wrong password and for an account that
+// doesn't exist (or an empty DID) it returns the same [ErrBadCredentials], after the same work. The
+// account may be taken down or deactivated: the caller decides what follows from that.
 //
-// Verifying costs work, so a hash is charged to the client's address first. Then charge is called,
-// which has to charge the guess to its budget, before it shows whether the password was right; an
-// error that it returns is returned. Beyond either budget the error is a [ratelimit.ErrLimited]. No
-// password is right if NoPasswords of the [Config] is set.
+// A hash is charged to the client's address first. Then charge is called, before the password is
+// verified, to charge the guess to the caller's own budget; Authenticate returns its error, if any.
+// Errors: [ErrBadCredentials], also for every password if NoPasswords of the [Config] is set,
+// [ratelimit.ErrLimited], those of charge.
 func (s *Service) Authenticate(ctx context.Context, did syntax.DID, password string, charge func(context.Context) error) (*PasswordProof, error) {
 	if s.cfg.NoPasswords {
 		return nil, errBadCredentials
@@ -81,8 +80,8 @@ func (s *Service) Authenticate(ctx context.Context, did syntax.DID, password str
 	return &PasswordProof{did: r.DID, hash: &r.PasswordHash}, nil
 }
 
-// verifyPassword checks the password of a record. A record without a password costs the same work.
-// A hash that is weaker than those made today is replaced, in the record too.
+// verifyPassword checks the password of a record, with the same work if the record has none. It
+// replaces a hash that is weaker than those made today, in the store and in r.
 func (s *Service) verifyPassword(ctx context.Context, r *record, password string) error {
 	if r.PasswordHash == "" {
 		if err := s.cfg.Passwords.Dummy(ctx, password, s.maxWork(ctx)); err != nil {
@@ -91,7 +90,7 @@ func (s *Service) verifyPassword(ctx context.Context, r *record, password string
 		return errBadCredentials
 	}
 	work := s.maxWork(ctx)
-	if r.HashWork == 0 { // written before the index existed
+	if r.HashWork == 0 { // stored before the index existed
 		work = s.raiseMaxWork(s.cfg.Passwords.Work(r.PasswordHash))
 	}
 	ok, rehash, err := s.cfg.Passwords.Verify(ctx, r.PasswordHash, password, work)
@@ -109,7 +108,7 @@ func (s *Service) verifyPassword(ctx context.Context, r *record, password string
 	return nil
 }
 
-// upgradeHash replaces the hash of a password that was right by one of today's strength.
+// upgradeHash replaces the hash of a password, which was right, by one of today's strength.
 func (s *Service) upgradeHash(ctx context.Context, old *record, password string) error {
 	hash, err := s.cfg.Passwords.Hash(ctx, password)
 	if err != nil {
@@ -140,12 +139,12 @@ func (s *Service) upgradeHash(ctx context.Context, old *record, password string)
 	return nil
 }
 
-// maxWorkFor is how long the work of the costliest hash is remembered.
+// maxWorkFor is how long the work of the costliest hash is cached.
 const maxWorkFor = time.Minute
 
-// maxWork returns the work of the costliest hash that an account has. A wrong password and an
-// unknown identifier cost as much, so that the time of an answer shows neither whether an account
-// exists nor when its password was set.
+// maxWork returns the work of the costliest hash of any account. Wrong passwords and unknown
+// identifiers cost as much, so that the time of an answer reveals neither whether an account exists
+// nor when its password was set.
 func (s *Service) maxWork(ctx context.Context) int64 {
 	now := s.now()
 	s.work.Lock()
@@ -161,13 +160,14 @@ func (s *Service) maxWork(ctx context.Context) int64 {
 		}
 		return err
 	})
-	if err == nil { // otherwise the login itself fails for the same reason
+	if err == nil { // otherwise the login will fail for the same reason
 		s.work.until = now.Add(maxWorkFor)
 	}
 	return s.work.max
 }
 
-// raiseMaxWork notes the work of a hash that isn't in the index, and returns that of the costliest.
+// raiseMaxWork takes the work of a hash that isn't in the index into account, and returns that of
+// the costliest.
 func (s *Service) raiseMaxWork(work int64) int64 {
 	s.work.Lock()
 	defer s.work.Unlock()
@@ -176,9 +176,9 @@ func (s *Service) raiseMaxWork(work int64) int64 {
 	return s.work.max
 }
 
-// StampTx returns an account, or [ErrNotFound], and a stamp of it: a text that is different
-// whenever the account's password or its takedown is different, and that reveals nothing about
-// either.
+// StampTx returns an account with its stamp, inside a transaction. The stamp is a text that changes
+// whenever the account's password changes or a takedown begins or ends, and reveals nothing about
+// them. What was granted under one stamp can be refused under another. Error: [ErrNotFound].
 func StampTx(tx storage.Tx, did syntax.DID) (*Account, string, error) {
 	r, err := get(tx, did)
 	if err != nil {

@@ -25,7 +25,7 @@ import (
 	"github.com/gatehouse-at/gatehouse/storage/memory"
 )
 
-// authenticate tries the password of an account, or of nobody.
+// authenticate tries a password for an identifier, which may be unknown.
 func authenticate(s *accounts.Service, identifier, password string) (*accounts.PasswordProof, error) {
 	a, err := s.Find(ctx, identifier)
 	if errors.Is(err, accounts.ErrNotFound) {
@@ -37,9 +37,9 @@ func authenticate(s *accounts.Service, identifier, password string) (*accounts.P
 	return s.Authenticate(ctx, a.DID, password, func(context.Context) error { return nil })
 }
 
-// TestAWrongPasswordCostsWhatTheCostliestHashDoes, whether there is an account, and whenever its
-// password was set.
-func TestAWrongPasswordCostsWhatTheCostliestHashDoes(t *testing.T) {
+// TestAWrongPasswordCostsAsMuchAsTheCostliestHash, whether or not there is an account, and whenever
+// its password was set.
+func TestAWrongPasswordCostsAsMuchAsTheCostliestHash(t *testing.T) {
 	store, hasher, now := memory.New(), &domaintest.PricedHasher{Cost: 5}, time.Unix(1_800_000_000, 0)
 	defer store.Close()
 	sealed, err := keys.NewSealed(make([]byte, keys.KeySize), rand.Reader)
@@ -67,7 +67,7 @@ func TestAWrongPasswordCostsWhatTheCostliestHashDoes(t *testing.T) {
 	}
 	want := func(work int64) {
 		t.Helper()
-		now = now.Add(time.Minute) // for which the costliest is remembered
+		now = now.Add(time.Minute) // the work of the costliest is cached for so long
 		for _, name := range []string{"cheap.test", "nobody.test"} {
 			hasher.Asked = -1
 			if _, err := authenticate(s, name, "wrong"); !errors.Is(err, accounts.ErrBadCredentials) || hasher.Asked != work {
@@ -111,9 +111,9 @@ func (c countedTx) Get(table, key string) ([]byte, error) {
 	return c.Tx.Get(table, key)
 }
 
-// TestAWrongPasswordReadsAsMuchForNobody: on a store that is elsewhere, each transaction that reads
-// takes the time of some messages.
-func TestAWrongPasswordReadsAsMuchForNobody(t *testing.T) {
+// TestUnknownAccountsAreReadLikeOthers: a login reads as many documents for an account that doesn't
+// exist, since each read takes the time of a message to a store on another machine.
+func TestUnknownAccountsAreReadLikeOthers(t *testing.T) {
 	s := domaintest.New(t)
 	alice := s.SignUp("alice").Account.DID
 	store := &reading{Store: s.Store}
@@ -141,9 +141,9 @@ func TestAWrongPasswordReadsAsMuchForNobody(t *testing.T) {
 	}
 }
 
-// TestAGuessIsChargedBeforeItIsTold: a charge that is refused ends the attempt before any work is
-// done, whether the password is right or not.
-func TestAGuessIsChargedBeforeItIsTold(t *testing.T) {
+// TestAGuessIsChargedBeforeItIsVerified: if the charge is refused, Authenticate returns that error,
+// whether or not the password is right.
+func TestAGuessIsChargedBeforeItIsVerified(t *testing.T) {
 	s := domaintest.New(t)
 	alice := s.SignUp("alice").Account.DID
 	limited := errors.New("no guess is left")
@@ -163,7 +163,7 @@ func TestAGuessIsChargedBeforeItIsTold(t *testing.T) {
 	}
 }
 
-// TestAPasswordProofEndsWithThePassword, and with the account; and the zero value proves nothing.
+// TestAPasswordProofEndsWithThePassword, and with the account. The zero value proves nothing.
 func TestAPasswordProofEndsWithThePassword(t *testing.T) {
 	s := domaintest.New(t)
 	still := func(p *accounts.PasswordProof) error { return s.Store.View(ctx, p.StillTx) }
@@ -195,8 +195,8 @@ func TestAPasswordProofEndsWithThePassword(t *testing.T) {
 	}
 }
 
-// TestAPasswordProofThatIsPrintedShowsNoHash, nor one that is encoded, and neither does an account.
-func TestAPasswordProofThatIsPrintedShowsNoHash(t *testing.T) {
+// TestNoHashIsPrinted when a password proof or an account is printed, logged or encoded.
+func TestNoHashIsPrinted(t *testing.T) {
 	s := domaintest.New(t)
 	a := s.SignUp("alice").Account
 	p, err := authenticate(s.Accounts, "alice.test", "password")
@@ -219,9 +219,8 @@ func TestAPasswordProofThatIsPrintedShowsNoHash(t *testing.T) {
 	}
 }
 
-// TestStamp: it is another one with another password and another takedown, and only then. It is the
-// same one whoever reads the account.
-func TestStamp(t *testing.T) {
+// TestTheStampChangesWithPasswordAndTakedown, and with nothing else.
+func TestTheStampChangesWithPasswordAndTakedown(t *testing.T) {
 	s := domaintest.New(t)
 	id := s.SignUp("alice").Account.DID
 	seen := map[string]string{}
@@ -261,12 +260,13 @@ func TestStamp(t *testing.T) {
 		return err
 	})
 	if !errors.Is(err, accounts.ErrNotFound) {
-		t.Errorf("of nobody: %v", err)
+		t.Errorf("without an account: %v", err)
 	}
 }
 
-// TestAServerWithoutPasswords: none can be set, reset or used, and accounts have none.
-func TestAServerWithoutPasswords(t *testing.T) {
+// TestNoPasswordsForbidsAllPasswords: with NoPasswords, none can be set, reset or used, and
+// accounts are created without one.
+func TestNoPasswordsForbidsAllPasswords(t *testing.T) {
 	s := domaintest.New(t, func(c *domaintest.Config) {
 		c.Ways, c.Accounts.NoPasswords = []signin.Way{nobody{}}, true
 	})
@@ -294,8 +294,8 @@ func TestAServerWithoutPasswords(t *testing.T) {
 	}
 }
 
-// TestAnAccountWithoutAPassword can get one by a reset. Until then none is right.
-func TestAnAccountWithoutAPassword(t *testing.T) {
+// TestAnAccountWithoutAPasswordGetsOneByAReset. Until then no password is right.
+func TestAnAccountWithoutAPasswordGetsOneByAReset(t *testing.T) {
 	s := domaintest.New(t)
 	p := params("alice")
 	p.NoPassword = true
@@ -326,7 +326,7 @@ func TestAnAccountWithoutAPassword(t *testing.T) {
 	}
 }
 
-// nobody is a way by which nobody proves anything.
+// nobody is a way of signing in that accepts nobody.
 type nobody struct{}
 
 func (nobody) Name() string { return "nobody" }

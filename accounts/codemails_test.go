@@ -7,8 +7,9 @@ import (
 	"github.com/gatehouse-at/gatehouse/accounts/mail"
 )
 
-// Each kind of e-mail that carries a code carries those of one purpose.
-func TestEachPurposeHasItsMail(t *testing.T) {
+// TestEachPurposeHasItsKindOfMail: there are as many kinds of e-mails with codes as purposes of
+// codes.
+func TestEachPurposeHasItsKindOfMail(t *testing.T) {
 	var want, got []mail.Kind
 	for _, kind := range mail.Kinds() {
 		if kind.HasCode() {

@@ -11,7 +11,7 @@ import (
 	"github.com/gatehouse-at/gatehouse/storage"
 )
 
-// codeMails is the kind of e-mail that carries the codes of each purpose.
+// codeMails has the kind of e-mail that carries the codes of each purpose.
 var codeMails = map[codes.Purpose]mail.Kind{
 	codes.ResetPassword:    mail.ResetPassword,
 	codes.DeleteAccount:    mail.DeleteAccount,
@@ -21,8 +21,8 @@ var codeMails = map[codes.Purpose]mail.Kind{
 	codes.SignIn:           mail.SignIn,
 }
 
-// sendCode e-mails the owner of an account a code, and waits until it has left. It returns a
-// [ratelimit.ErrLimited] beyond the budgets of the recipient and of the client.
+// sendCode e-mails the owner of an account a code, and waits until the mailer has accepted it. It
+// returns a [ratelimit.ErrLimited] beyond the budgets of the recipient and of the client.
 func (s *Service) sendCode(ctx context.Context, a *Account, purpose codes.Purpose) error {
 	if a.Email == "" {
 		return errNoEmail
@@ -37,9 +37,9 @@ func (s *Service) sendCode(ctx context.Context, a *Account, purpose codes.Purpos
 	return s.send(ctx, a.DID, m)
 }
 
-// codeMessage issues a code for an account and makes the message that carries it. The account is
+// codeMessage issues a code for an account, and returns the message that carries it. The account is
 // read in the transaction that issues the code: an address that was replaced meanwhile must not
-// receive a code that is good afterwards.
+// receive a valid code.
 func (s *Service) codeMessage(ctx context.Context, did syntax.DID, purpose codes.Purpose) (mail.Message, error) {
 	var a *Account
 	var issued codes.Issued

@@ -15,7 +15,7 @@ import (
 	"github.com/gatehouse-at/gatehouse/storage"
 )
 
-// meanwhile is a source of randomness that does something, once, when the next code is drawn.
+// meanwhile is a source of randomness that calls a function, once, when the next code is generated.
 type meanwhile struct{ do atomic.Pointer[func()] }
 
 func (m *meanwhile) Read(b []byte) (int, error) {
@@ -25,9 +25,10 @@ func (m *meanwhile) Read(b []byte) (int, error) {
 	return rand.Read(b)
 }
 
-// A code for the old address, asked for just before the address changed, would be good for the
-// account although the change voids all codes.
-func TestACodeGoesToTheAddressOfNow(t *testing.T) {
+// TestACodeIsMailedToTheCurrentAddress: if the address changes after a code was requested, the code
+// must not be mailed to the old address, since it would be valid although the change has voided all
+// codes.
+func TestACodeIsMailedToTheCurrentAddress(t *testing.T) {
 	var random meanwhile
 	s := domaintest.New(t, func(c *domaintest.Config) { c.Rand = &random })
 	alice := s.SignUp("alice").Account.DID
@@ -70,17 +71,17 @@ func TestADeletedAccountGetsNoCode(t *testing.T) {
 	}
 	random.do.Store(&do)
 	if err := s.Accounts.RequestDelete(ctx, alice); !errors.Is(err, accounts.ErrNotFound) {
-		t.Errorf("a code for an account that went meanwhile: %v", err)
+		t.Errorf("a code for an account that was deleted meanwhile: %v", err)
 	}
 	if left := records(t, s, "email_codes"); left != 0 {
-		t.Errorf("%d codes of an account that is gone", left)
+		t.Errorf("%d codes of an account that was deleted", left)
 	}
 	if m := s.Mail.Messages(); len(m) != 0 {
 		t.Errorf("mailed: %v", m)
 	}
 }
 
-// fixed is a source of randomness that gives zeros for as many reads as it is told to.
+// fixed is a source of randomness that returns zeros for a number of reads.
 type fixed struct{ zeros atomic.Int32 }
 
 func (f *fixed) Read(b []byte) (int, error) {
@@ -91,7 +92,8 @@ func (f *fixed) Read(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// If the code of another account has the selector of a new code already, yet another code is mailed.
+// TestACodeWithATakenSelectorIsReplaced: if the code of another account has the selector of a new
+// code, a different code is mailed.
 func TestACodeWithATakenSelectorIsReplaced(t *testing.T) {
 	var random fixed
 	s := domaintest.New(t, func(c *domaintest.Config) { c.Rand = &random })
@@ -101,7 +103,7 @@ func TestACodeWithATakenSelectorIsReplaced(t *testing.T) {
 		t.Fatal(err)
 	}
 	first := s.Code("alice")
-	// Bob now has alice's code, and she has none.
+	// Give alice's code to bob.
 	err := s.Store.Update(ctx, func(tx storage.Tx) error {
 		for rec, err := range tx.Scan("email_codes", storage.Range{Entries: true}) {
 			if err != nil {
@@ -153,8 +155,8 @@ func records(t *testing.T, s *domaintest.Services, table string) (n int) {
 	return n
 }
 
-// A change of the address voids all codes, those mailed for another purpose too.
-func TestAnotherAddressVoidsAllCodes(t *testing.T) {
+// TestAChangeOfAddressVoidsAllCodes, whatever their purpose.
+func TestAChangeOfAddressVoidsAllCodes(t *testing.T) {
 	for name, change := range map[string]func(s *domaintest.Services, a *accounts.Account) error{
 		"by its owner": func(s *domaintest.Services, a *accounts.Account) error {
 			return s.Accounts.Emails().Update(ctx, a.DID, accounts.EmailUpdate{Address: "alice2@example.com"})
@@ -180,7 +182,7 @@ func TestAnotherAddressVoidsAllCodes(t *testing.T) {
 			if err := change(s, alice); err != nil {
 				t.Fatal(err)
 			}
-			s.Advance(72 * time.Hour) // before, an address that only a session vouches for signs nothing at all
+			s.Advance(72 * time.Hour) // until then nothing is signed with an address that isn't trusted
 			_, signing := s.Accounts.Identity().SignPLCOperation(ctx, alice.DID, operation, func(*did.Operation) {})
 			for what, err := range map[string]error{
 				"reset":        s.Accounts.ResetPassword(ctx, accounts.ResetParams{Code: reset, Password: "another password"}),

@@ -16,16 +16,16 @@ import (
 // reminderBefore is how long before the deletion of an account its owner is reminded.
 const reminderBefore = 24 * time.Hour
 
-// Deactivate deactivates an account for its owner. If deleteAfter isn't nil, the account is deleted
-// at that time, but not before MinDeletionDelay of the [Config] has passed. The owner is notified
-// by e-mail at once and again a day before the deletion, and calls it off by logging in with the
-// password, by a password reset, or by activating the account. Errors: [ErrNotFound],
-// [ErrInvalidRequest] for a time that can't be stored (source:
+// Deactivate deactivates an account for its owner. If deleteAfter isn't nil, it schedules the
+// deletion of the account for that time, but not before MinDeletionDelay of the [Config] has
+// passed. The owner is notified by e-mail at once and again a day before the deletion, and can call
+// it off by logging in with the password, by a password reset, or by activating the account.
+// Errors: [ErrNotFound], [ErrInvalidRequest] for a time that can't be stored (source:
 // com.atproto.server.deactivateAccount).
 func (s *Service) Deactivate(ctx context.Context, did syntax.DID, deleteAfter *time.Time) error {
 	if deleteAfter != nil {
 		after := deleteAfter.UTC().Truncate(time.Millisecond)
-		if y := after.Year(); y < 0 || y > 9999 { // a year has four digits in JSON, and in the index
+		if y := after.Year(); y < 0 || y > 9999 { // a year has four digits in JSON and in the index
 			return refusal.New(ErrInvalidRequest, "deleteAfter must be in the years 0 to 9999")
 		}
 		deleteAfter = &after
@@ -37,7 +37,7 @@ func (s *Service) Deactivate(ctx context.Context, did syntax.DID, deleteAfter *t
 		if least := now.Add(s.cfg.MinDeletionDelay); deleteAfter != nil && deleteAfter.Before(least) {
 			r.DeleteAfter = &least
 		}
-		if r.Takedown != nil { // only an admin deletes it
+		if r.Takedown != nil { // only an admin can delete it
 			r.DeleteAfter = nil
 		}
 		after = &r.Account
@@ -55,7 +55,8 @@ func (s *Service) Deactivate(ctx context.Context, did syntax.DID, deleteAfter *t
 }
 
 // CallOffDeletionTx calls off the scheduled deletion of an account whose owner has logged in, if
-// there is one. The account stays deactivated. Error: [ErrNotFound].
+// there is one, inside a transaction. The account stays deactivated. It clears DeleteAfter of a.
+// Error: [ErrNotFound].
 func (s *Service) CallOffDeletionTx(ctx context.Context, tx storage.Tx, a *Account) error {
 	if a.DeleteAfter == nil {
 		return nil
@@ -72,8 +73,8 @@ func (s *Service) CallOffDeletionTx(ctx context.Context, tx storage.Tx, a *Accou
 // duePage is how many due accounts are read at once.
 const duePage = 100
 
-// deleteDue deletes the deactivated accounts that are due, and reminds the owners of those that are
-// due within a day.
+// deleteDue deletes the deactivated accounts whose deletion is due, and reminds the owners of those
+// whose deletion is due within a day.
 func (s *Service) deleteDue(ctx context.Context) error {
 	return errors.Join(
 		s.eachDue(ctx, "delete_after", s.deleteIfDue),
@@ -81,8 +82,8 @@ func (s *Service) deleteDue(ctx context.Context) error {
 	)
 }
 
-// eachDue calls do for the accounts whose time in an index has passed. An account for which it
-// fails doesn't keep it from the others.
+// eachDue calls do for each account whose time in an index has passed. If do fails for one, it goes
+// on with the others.
 func (s *Service) eachDue(ctx context.Context, index string, do func(context.Context, syntax.DID) error) error {
 	r := storage.Range{Index: index, To: storage.TimeKey(s.now().Add(time.Millisecond)), Limit: duePage}
 	var failed error
@@ -98,7 +99,7 @@ func (s *Service) eachDue(ctx context.Context, index string, do func(context.Con
 		for _, a := range due {
 			failed = errors.Join(failed, do(ctx, a.DID))
 			if ctx.Err() != nil {
-				return failed // the next round goes on
+				return failed // the next round continues
 			}
 		}
 		if r.After == "" {
@@ -125,13 +126,13 @@ func (s *Service) deleteIfDue(ctx context.Context, id syntax.DID) error {
 		return s.remove(ctx, tx, r)
 	})
 	if err == nil && deleted {
-		s.cfg.Logger.InfoContext(ctx, "deleted an account whose time had come", "did", id)
+		s.cfg.Logger.InfoContext(ctx, "deleted an account as scheduled", "did", id)
 	}
 	return err
 }
 
-// remind reminds an owner of the deletion, in the background. What couldn't be delivered is tried
-// again in the next round of maintenance.
+// remind reminds the owner of an account of the deletion, in the background. If the e-mail can't be
+// delivered, the next round of maintenance tries again.
 func (s *Service) remind(_ context.Context, id syntax.DID) error {
 	if _, underWay := s.reminding.LoadOrStore(id, true); underWay {
 		return nil
@@ -139,7 +140,7 @@ func (s *Service) remind(_ context.Context, id syntax.DID) error {
 	taken := s.queue.Do(mail.DeletionReminder, func(ctx context.Context) {
 		defer s.reminding.Delete(id)
 		if err := s.remindNow(ctx, id); err != nil {
-			s.cfg.Logger.ErrorContext(ctx, "reminder not sent, or not noted and so sent again", "did", id, "error", err)
+			s.cfg.Logger.ErrorContext(ctx, "reminder not sent, or not recorded and so sent again", "did", id, "error", err)
 		}
 	})
 	if !taken {
@@ -148,7 +149,7 @@ func (s *Service) remind(_ context.Context, id syntax.DID) error {
 	return nil
 }
 
-// remindNow sends the reminder, if it is still due, and records that.
+// remindNow sends the reminder, if it is still due, and records that it was sent.
 func (s *Service) remindNow(ctx context.Context, id syntax.DID) error {
 	var r *record
 	err := s.store.View(ctx, func(tx storage.Tx) (err error) {

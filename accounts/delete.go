@@ -11,7 +11,7 @@ import (
 	"github.com/gatehouse-at/gatehouse/storage"
 )
 
-// RequestDelete e-mails a code with which the account can be deleted. Errors: [ErrNotFound],
+// RequestDelete e-mails the owner a code for [Service.Delete]. Errors: [ErrNotFound],
 // [ErrInvalidRequest] for an account without an address, [ratelimit.ErrLimited], [mail.ErrDelivery]
 // (source: com.atproto.server.requestAccountDelete).
 func (s *Service) RequestDelete(ctx context.Context, did syntax.DID) error {
@@ -22,17 +22,17 @@ func (s *Service) RequestDelete(ctx context.Context, did syntax.DID) error {
 	return s.sendCode(ctx, a, codes.DeleteAccount)
 }
 
-// ErrTakenDown is returned when the owner of an account that is taken down asks for something that
-// only an admin may do then. Clients are answered 401 AccountTakedown.
+// ErrTakenDown is returned when the owner of an account that is taken down wants to delete it,
+// which only an admin can do then. Clients are answered 401 AccountTakedown.
 var ErrTakenDown = errors.New("accounts: account taken down")
 
 var errTakenDown = refusal.New(ErrTakenDown, "Account has been taken down")
 
-// Delete deletes an account with the code of [Service.RequestDelete]. That its owner asks for it has
-// been proved by the caller: check runs in the transaction, once the code was right, and refuses if
-// the proof no longer holds. Its error is returned, and leaves the code as it was. Errors: those of
-// check, [ErrTakenDown], [codes.ErrInvalid], [codes.ErrExpired] (source:
-// com.atproto.server.deleteAccount).
+// Delete deletes an account with the code of [Service.RequestDelete]. The caller must have
+// authenticated the owner: check runs in the transaction, once the code was found to be right, and
+// returns an error if the authentication is no longer valid. That error is returned, and the code
+// stays valid. Errors: those of check, [ErrNotFound], [ErrTakenDown], [codes.ErrInvalid],
+// [codes.ErrExpired] (source: com.atproto.server.deleteAccount).
 func (s *Service) Delete(ctx context.Context, did syntax.DID, typedCode string, check func(storage.Tx) error) error {
 	code, err := codes.Parse(typedCode)
 	if err != nil {
@@ -56,7 +56,7 @@ func (s *Service) Delete(ctx context.Context, did syntax.DID, typedCode string, 
 	})
 }
 
-// DeleteNow deletes an account without asking its owner. A takedown stays with the DID. Error:
+// DeleteNow deletes an account without a code, for an admin. A takedown stays with the DID. Error:
 // [ErrNotFound] (source: com.atproto.admin.deleteAccount).
 func (s *Service) DeleteNow(ctx context.Context, did syntax.DID) error {
 	return s.update(ctx, func(tx storage.Tx) error {
@@ -68,8 +68,8 @@ func (s *Service) DeleteNow(ctx context.Context, did syntax.DID) error {
 	})
 }
 
-// remove deletes an account and everything that belongs to it, here and, by way of the hooks, in
-// other packages. What has to outlive it, such as a takedown, stays with its DID.
+// remove deletes an account and everything that belongs to it, here and, through the hooks, in
+// other packages. What must outlive it, such as a takedown, stays with its DID.
 func (s *Service) remove(ctx context.Context, tx storage.Tx, r *record) error {
 	if err := s.runHooks(ctx, tx, Change{Kind: Deleted, Account: &r.Account, Before: &r.Account}); err != nil {
 		return err

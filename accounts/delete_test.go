@@ -8,8 +8,9 @@ import (
 	"github.com/gatehouse-at/gatehouse/internal/domaintest"
 )
 
-// A change of the password saves the account from a deletion with the old one that is under way.
-func TestADeletionNeedsThePasswordOfNow(t *testing.T) {
+// TestADeletionNeedsTheCurrentPassword: an account isn't deleted if its password changes between
+// the check of the old one and the deletion.
+func TestADeletionNeedsTheCurrentPassword(t *testing.T) {
 	s := domaintest.New(t)
 	alice := s.SignUp("alice").Account.DID
 	if err := s.Accounts.RequestDelete(ctx, alice); err != nil {
@@ -27,7 +28,7 @@ func TestADeletionNeedsThePasswordOfNow(t *testing.T) {
 	if _, err := s.Accounts.Get(ctx, alice); err != nil {
 		t.Fatal(err)
 	}
-	// Whoever changes the password may do so because somebody else has the old one, and a code.
+	// The password may have been changed because somebody else knew the old one, and had a code.
 	if err := s.SignIn.DeleteAccount(ctx, alice, "another password", code); !errors.Is(err, codes.ErrInvalid) {
 		t.Errorf("with the new one, and a code from before: %v", err)
 	}

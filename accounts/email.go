@@ -14,8 +14,8 @@ import (
 	"github.com/gatehouse-at/gatehouse/internal/typed"
 )
 
-// ErrInvalidEmail is returned when an e-mail address is malformed, or when the [EmailPolicy] refuses
-// it. Clients are answered 400 InvalidRequest.
+// ErrInvalidEmail is returned when an e-mail address is malformed, or when the [EmailPolicy]
+// refuses it. Clients are answered 400 InvalidRequest.
 var ErrInvalidEmail = errors.New("accounts: invalid e-mail address")
 
 var errUnsupportedEmail = refusal.New(ErrInvalidEmail, "This email address is not supported, please use a different email.")
@@ -26,16 +26,15 @@ const (
 	maxEmailUser = 64
 )
 
-// emailUser is the dot-atom of RFC 5322, section 3.2.3. The quoted form, which allows spaces and the
-// like, is left out: nobody has such an address, and relays mangle it.
+// emailUser is the dot-atom of RFC 5322, section 3.2.3. The quoted form, which allows spaces and
+// the like, is refused: nobody uses such an address, and relays mangle it.
 var emailUser = regexp.MustCompile("^[a-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\\.[a-z0-9!#$%&'*+/=?^_`{|}~-]+)*$")
 
-// NormalizeEmail returns an e-mail address in lower case, as it is stored and compared, without
+// NormalizeEmail returns an e-mail address as it is stored and compared: in lower case, without
 // spaces and invisible characters around it. It returns an [ErrInvalidEmail] if the text isn't
-// exactly one address of the form user@domain in ASCII. An internationalized domain has to be
-// written in its ASCII form (xn--…). An internationalized user part is refused, since mail to it is
-// lost on the many servers that can't handle it. Whether accounts may have the address is up to the
-// [EmailPolicy].
+// exactly one address of the form user@domain in ASCII. An internationalized domain must be in its
+// ASCII form (xn--…). An internationalized user part is refused, since many servers can't deliver
+// mail to it. The [EmailPolicy] decides whether accounts may have the address.
 func NormalizeEmail(address string) (string, error) {
 	address = typed.Lower(typed.Trim(address))
 	user, domain, ok := strings.Cut(address, "@")
@@ -56,8 +55,9 @@ type Emails struct{ s *Service }
 // Emails returns the part of the service that deals with e-mail.
 func (s *Service) Emails() *Emails { return &Emails{s} }
 
-// Check returns an address as [NormalizeEmail] does, if accounts may have it. It doesn't tell
-// whether an account has it. Errors: [ErrInvalidEmail], those of the [EmailPolicy].
+// Check normalizes an address as [NormalizeEmail] does, and returns it if accounts may have it. It
+// doesn't check whether an account has it already. Errors: [ErrInvalidEmail], those of the
+// [EmailPolicy].
 func (e *Emails) Check(ctx context.Context, address string) (string, error) {
 	email, err := NormalizeEmail(address)
 	if err != nil {
@@ -69,8 +69,8 @@ func (e *Emails) Check(ctx context.Context, address string) (string, error) {
 	return email, nil
 }
 
-// DefaultEmailPolicy is the [EmailPolicy] of a server that has none of its own. It refuses addresses
-// at well-known services that give out throw-away addresses.
+// DefaultEmailPolicy is the [EmailPolicy] of a server that has none of its own. It refuses
+// addresses at well-known services that give out disposable addresses.
 func DefaultEmailPolicy(_ context.Context, address string) error {
 	if _, domain, _ := strings.Cut(address, "@"); disposable(domain) {
 		return errUnsupportedEmail
@@ -78,9 +78,9 @@ func DefaultEmailPolicy(_ context.Context, address string) error {
 	return nil
 }
 
-// disposable.txt lists domains of services that give out throw-away addresses, one on each line,
-// sorted. These services come and go by the thousand: the list only has well-known ones, and an
-// [EmailPolicy] can know more.
+// disposable.txt lists domains of services that give out disposable addresses, one on each line,
+// sorted. There are thousands of such services, and they change often: the list only has well-known
+// ones, and an [EmailPolicy] can know more.
 //
 //go:embed disposable.txt
 var disposableList string
@@ -93,7 +93,7 @@ var disposableDomains = sync.OnceValue(func() map[string]bool {
 	return domains
 })
 
-// disposable reports whether a domain in lower case, or one that it is under, is listed.
+// disposable reports whether a domain in lower case, or a parent of it, is in the list.
 func disposable(domain string) bool {
 	for ok := true; ok; _, domain, ok = strings.Cut(domain, ".") {
 		if disposableDomains()[domain] {

@@ -19,7 +19,7 @@ func checkEmail(raw string) (string, error) {
 	return s.Emails().Check(context.Background(), raw)
 }
 
-func TestCheckEmailAccepts(t *testing.T) {
+func TestValidAddressesAreNormalized(t *testing.T) {
 	for raw, want := range map[string]string{
 		"alice@example.com":                      "alice@example.com",
 		"Alice@Example.COM":                      "alice@example.com",
@@ -45,7 +45,7 @@ func TestCheckEmailAccepts(t *testing.T) {
 	}
 }
 
-func TestCheckEmailRefuses(t *testing.T) {
+func TestInvalidAddressesAreRefused(t *testing.T) {
 	for _, raw := range []string{
 		"", "alice", "@", "@example.com", "alice@", "alice@@example.com", "alice@bob@example.com",
 		"alice@localhost", "alice@example", "alice@.com", "alice@example..com", "alice@example.com.", "alice@-example.com", "alice@exa_mple.com",
@@ -72,7 +72,7 @@ func TestCheckEmailRefuses(t *testing.T) {
 	}
 }
 
-func TestDisposableDomains(t *testing.T) {
+func TestTheListOfDisposableDomainsIsValid(t *testing.T) {
 	domains := strings.Split(strings.TrimSuffix(disposableList, "\n"), "\n")
 	if !slices.IsSorted(domains) || len(slices.Compact(slices.Clone(domains))) != len(domains) {
 		t.Error("the list isn't sorted, or has a domain twice")
@@ -89,8 +89,8 @@ func TestDisposableDomains(t *testing.T) {
 	}
 }
 
-// TestDisposableAddressesAreUpToThePolicy: they are well-formed.
-func TestDisposableAddressesAreUpToThePolicy(t *testing.T) {
+// TestDisposableAddressesAreRefusedByThePolicy only: they are well formed.
+func TestDisposableAddressesAreRefusedByThePolicy(t *testing.T) {
 	got, err := NormalizeEmail(" Alice@Anything.Mailinator.com")
 	if got != "alice@anything.mailinator.com" || err != nil {
 		t.Errorf("%q, %v", got, err)
@@ -118,7 +118,7 @@ func FuzzEmail(f *testing.F) {
 		if again, err := checkEmail(got); again != got || err != nil {
 			t.Fatalf("%q gives %q, which gives %q, %v", raw, got, again, err)
 		}
-		// The standard library has to read it as this one address and nothing else.
+		// The standard library must parse it as this one address and nothing else.
 		if a, err := mail.ParseAddress(got); err != nil || a.Address != got || a.Name != "" {
 			t.Fatalf("%q gives %q, which net/mail reads as %v, %v", raw, got, a, err)
 		}

@@ -15,11 +15,11 @@ import (
 
 // Errors about the e-mail address of an account.
 var (
-	// ErrWrongEmail is returned when an address is not the account's. Clients are answered 400
-	// InvalidEmail.
+	// ErrWrongEmail is returned when [Emails.Confirm] is given an address that isn't the account's.
+	// Clients are answered 400 InvalidEmail.
 	ErrWrongEmail = errors.New("accounts: not the account's e-mail address")
-	// ErrCodeRequired is returned when a change of a confirmed address comes without the code that
-	// [Emails.RequestUpdate] e-mails. Clients are answered 400 TokenRequired.
+	// ErrCodeRequired is returned when a confirmed address is to be changed without a code of
+	// [Emails.RequestUpdate]. Clients are answered 400 TokenRequired.
 	ErrCodeRequired = errors.New("accounts: code required")
 )
 
@@ -32,20 +32,20 @@ var (
 )
 
 // unvouchedFor is how long an address isn't trusted after a session has set it without a code. The
-// session may have been stolen, and the owner, who has the password, needs the time to act on the
+// session may have been stolen, and the owner, who has the password, needs that time to act on the
 // notice.
 const unvouchedFor = 72 * time.Hour
 
-// unvouched reports whether a session has set the account's address without a code within
-// [unvouchedFor]. Until then no password reset and no code for a PLC operation is mailed there, and
-// it can't become a second factor.
+// unvouched reports whether the account's address isn't trusted, since a session has set it without
+// a code less than [unvouchedFor] ago. No password reset and no code for a PLC operation is mailed
+// to such an address, and it can't become a second factor.
 func (s *Service) unvouched(a *Account) bool {
 	return a.EmailUnvouchedAt != nil && s.now().Sub(*a.EmailUnvouchedAt) < unvouchedFor
 }
 
-// RequestConfirmation e-mails a code to the account's address, which proves that mail arrives
-// there. Errors: [ErrNotFound], [ErrInvalidRequest] for an account without an address,
-// [ratelimit.ErrLimited], [mail.ErrDelivery] (source: com.atproto.server.requestEmailConfirmation).
+// RequestConfirmation e-mails a code for [Emails.Confirm] to the account's address. Errors:
+// [ErrNotFound], [ErrInvalidRequest] for an account without an address, [ratelimit.ErrLimited],
+// [mail.ErrDelivery] (source: com.atproto.server.requestEmailConfirmation).
 func (e *Emails) RequestConfirmation(ctx context.Context, did syntax.DID) error {
 	a, err := e.s.Get(ctx, did)
 	if err != nil {
@@ -54,8 +54,8 @@ func (e *Emails) RequestConfirmation(ctx context.Context, did syntax.DID) error 
 	return e.s.sendCode(ctx, a, codes.ConfirmEmail)
 }
 
-// Confirm confirms the account's address with the code of [Emails.RequestConfirmation].
-// Errors: [ErrNotFound], [ErrWrongEmail], [codes.ErrInvalid], [codes.ErrExpired] (source:
+// Confirm confirms the account's address with the code of [Emails.RequestConfirmation]. Errors:
+// [ErrNotFound], [ErrWrongEmail], [codes.ErrInvalid], [codes.ErrExpired] (source:
 // com.atproto.server.confirmEmail).
 func (e *Emails) Confirm(ctx context.Context, did syntax.DID, email, typedCode string) error {
 	s := e.s
@@ -88,10 +88,9 @@ func (e *Emails) Confirm(ctx context.Context, did syntax.DID, email, typedCode s
 	})
 }
 
-// RequestUpdate prepares a change of the account's address. If the present address is
-// confirmed, it e-mails a code there and reports that [Emails.Update] needs it. Errors:
-// [ErrNotFound], [ratelimit.ErrLimited], [mail.ErrDelivery] (source:
-// com.atproto.server.requestEmailUpdate).
+// RequestUpdate reports whether [Emails.Update] needs a code, which it does if the account's
+// present address is confirmed. If so, it e-mails one to that address. Errors: [ErrNotFound],
+// [ratelimit.ErrLimited], [mail.ErrDelivery] (source: com.atproto.server.requestEmailUpdate).
 func (e *Emails) RequestUpdate(ctx context.Context, did syntax.DID) (codeRequired bool, err error) {
 	a, err := e.s.Get(ctx, did)
 	if err != nil {
@@ -103,37 +102,37 @@ func (e *Emails) RequestUpdate(ctx context.Context, did syntax.DID) (codeRequire
 	return true, e.s.sendCode(ctx, a, codes.UpdateEmail)
 }
 
-// EmailUpdate is what [Emails.Update] changes.
+// EmailUpdate are the parameters of [Emails.Update].
 type EmailUpdate struct {
 	// Address is the account's new address, or the present one if only Factor is to change. It may
 	// be in any spelling that [NormalizeEmail] understands.
 	Address string
-	// Code is the code of [Emails.RequestUpdate], as its owner typed it. It may be empty
-	// while the present address is unconfirmed, and if the update only switches the factor on.
+	// Code is the code of [Emails.RequestUpdate], as its owner typed it. It may be empty while the
+	// present address is unconfirmed, and if the update only enables the second factor.
 	Code string
-	// Factor switches the second factor.
+	// Factor enables or disables the second factor.
 	Factor FactorChange
 }
 
-// FactorChange says what becomes of an account's second factor, the code that is e-mailed at each
+// FactorChange says what becomes of an account's second factor: a code that is e-mailed at each
 // login with the password.
 type FactorChange int
 
 const (
-	// KeepFactor leaves the second factor as it is, unless the address changes: then it is off. It
-	// is the default.
+	// KeepFactor leaves the second factor as it is, unless the address changes, which disables it.
+	// It is the default.
 	KeepFactor FactorChange = iota
-	// EnableFactor switches it on, for which the address has to be confirmed.
+	// EnableFactor enables the second factor, for which the address must be confirmed.
 	EnableFactor
-	// DisableFactor switches it off.
+	// DisableFactor disables the second factor.
 	DisableFactor
 )
 
-// Update sets the account's address or its second factor. A new address is unconfirmed and no
-// second factor. A confirmed address is only replaced, and its factor only switched off, with a
-// code; switching the factor on needs none, since it only protects the account better. Unless the
-// factor is switched on in that way, all codes of the account are voided. The owner is notified, at
-// the old address too.
+// Update changes the account's address or its second factor. A new address is unconfirmed, and not
+// a second factor. Replacing a confirmed address, or disabling its factor, takes a code. Enabling
+// the factor takes none, since that only protects the account better. All codes of the account are
+// voided, unless the factor is enabled without a code. The owner is notified, at the old address
+// too.
 //
 // Errors: [ErrNotFound], [ErrInvalidEmail], [ErrEmailTaken], [ErrCodeRequired], [codes.ErrInvalid],
 // [codes.ErrExpired], [ErrInvalidRequest] if the address can't be a second factor,
@@ -188,7 +187,7 @@ func (s *Service) updateUnconfirmed(ctx context.Context, did syntax.DID, u Email
 		if r.EmailConfirmedAt != nil { // confirmed meanwhile
 			return errCodeRequired
 		}
-		const vouched = false // by nobody but a session
+		const vouched = false // only a session asks for it
 		c, err = s.setEmail(ctx, tx, r, u.Address, u.Factor, vouched)
 		return err
 	})
@@ -196,7 +195,7 @@ func (s *Service) updateUnconfirmed(ctx context.Context, did syntax.DID, u Email
 }
 
 // updateWithCode updates an account with a code that was mailed to its present address. The code
-// vouches for the new address if somebody had vouched for the present one.
+// vouches for the new address if the present one is trusted.
 func (s *Service) updateWithCode(ctx context.Context, did syntax.DID, u EmailUpdate) (c emailChange, err error) {
 	code, err := codes.Parse(u.Code)
 	if err != nil {
@@ -218,7 +217,7 @@ func (s *Service) updateWithCode(ctx context.Context, did syntax.DID, u EmailUpd
 }
 
 // enableFactor makes the confirmed address of an account its second factor, without a code. The
-// address has to be given, and stays.
+// given address must be the present one.
 func (s *Service) enableFactor(ctx context.Context, did syntax.DID, address string) (c emailChange, err error) {
 	err = s.modify(ctx, did, EmailChanged, func(tx storage.Tx, r *record) error {
 		if r.Email != address || r.EmailConfirmedAt == nil {
@@ -232,9 +231,9 @@ func (s *Service) enableFactor(ctx context.Context, did syntax.DID, address stri
 	return c, err
 }
 
-// Set gives an account another address without asking its owner, who is notified. Like every
-// other address it is unconfirmed at first, and all codes of the account are voided. Errors:
-// [ErrNotFound], [ErrInvalidEmail], [ErrEmailTaken] (source: com.atproto.admin.updateAccountEmail).
+// Set gives an account another address without a code, for an admin. The owner is notified. The new
+// address is unconfirmed, and all codes of the account are voided. Errors: [ErrNotFound],
+// [ErrInvalidEmail], [ErrEmailTaken] (source: com.atproto.admin.updateAccountEmail).
 func (e *Emails) Set(ctx context.Context, did syntax.DID, address string) error {
 	email, err := e.Check(ctx, address)
 	if err != nil {
@@ -246,7 +245,7 @@ func (e *Emails) Set(ctx context.Context, did syntax.DID, address string) error 
 		if err != nil {
 			return err
 		}
-		const vouched = true // by an admin
+		const vouched = true // an admin asks for it
 		c, err = e.s.setEmail(ctx, tx, r, email, KeepFactor, vouched)
 		return err
 	})
@@ -256,9 +255,9 @@ func (e *Emails) Set(ctx context.Context, did syntax.DID, address string) error 
 	return err
 }
 
-// setEmail sets the address of an account, which may be the one that it has, and its factor.
-// vouched says whether anybody but a session has vouched for the address: an admin, or whoever
-// reads the mail at a trusted address.
+// setEmail sets the address of an account, which may be the present one, and its factor. vouched
+// says whether the new address is to be trusted: an admin has set it, or somebody who receives mail
+// at a trusted address.
 func (s *Service) setEmail(ctx context.Context, tx storage.Tx, r *record, email string, factor FactorChange, vouched bool) (emailChange, error) {
 	before := r.Account
 	if r.Email != email {
@@ -283,7 +282,7 @@ func (s *Service) setEmail(ctx context.Context, tx storage.Tx, r *record, email 
 	return emailChange{before: before, after: r.Account}, err
 }
 
-// changeFactor switches the second factor of an account.
+// changeFactor enables or disables the second factor of an account, or does nothing.
 func (s *Service) changeFactor(r *record, change FactorChange) error {
 	switch change {
 	case DisableFactor:
@@ -300,8 +299,8 @@ func (s *Service) changeFactor(r *record, change FactorChange) error {
 	return nil
 }
 
-// tellEmailChange notifies an owner of a new address, at the old one and the new one, and of a
-// second factor that was switched on or off.
+// tellEmailChange notifies the owner of a new address, at the old one and the new one, and of a
+// second factor that was enabled or disabled.
 func (s *Service) tellEmailChange(c emailChange) {
 	if c.before.Email != c.after.Email {
 		d := mail.Data{OldEmail: c.before.Email, NewEmail: c.after.Email}
@@ -310,7 +309,7 @@ func (s *Service) tellEmailChange(c emailChange) {
 	}
 	if c.before.EmailAuthFactor != c.after.EmailAuthFactor {
 		to := c.after.Email
-		if c.before.EmailAuthFactor { // the new address may be a thief's
+		if c.before.EmailAuthFactor { // the new address may be an attacker's
 			to = c.before.Email
 		}
 		s.notifyAt(&c.after, to, mail.FactorChanged, mail.Data{On: c.after.EmailAuthFactor})

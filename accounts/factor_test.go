@@ -11,8 +11,8 @@ import (
 	"github.com/gatehouse-at/gatehouse/signin"
 )
 
-// TestSwitchingTheFactor does as the Bluesky app does: on without a code, off with one.
-func TestSwitchingTheFactor(t *testing.T) {
+// TestDisablingTheFactorTakesACode, and enabling it takes none, as the Bluesky app expects.
+func TestDisablingTheFactorTakesACode(t *testing.T) {
 	s := domaintest.New(t)
 	id := s.SignUp("alice").Account.DID
 	const keep, on, off = accounts.KeepFactor, accounts.EnableFactor, accounts.DisableFactor
@@ -62,9 +62,9 @@ func TestSwitchingTheFactor(t *testing.T) {
 	}
 }
 
-// TestATakedownDoesNotTakeTheFactorAway logs in to an account that is taken down and has a second
+// TestATakedownKeepsTheSecondFactor: a login to an account that is taken down needs its second
 // factor.
-func TestATakedownDoesNotTakeTheFactorAway(t *testing.T) {
+func TestATakedownKeepsTheSecondFactor(t *testing.T) {
 	s := domaintest.New(t)
 	id := s.SignUp("alice").Account.DID
 	confirm(t, s, "alice")
@@ -94,6 +94,7 @@ func TestATakedownDoesNotTakeTheFactorAway(t *testing.T) {
 	}
 }
 
+// confirm confirms the address of the account LABEL.test.
 func confirm(t *testing.T, s *domaintest.Services, label string) {
 	t.Helper()
 	a, err := s.Accounts.Find(ctx, label+".test")

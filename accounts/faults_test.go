@@ -33,17 +33,17 @@ const (
 	diesAfter  trouble = "the process dies after it"
 	fails      trouble = "it fails once"
 	loses      trouble = "its answer is lost"
-	gone       trouble = "what it asks is gone from then on"
-	goneAfter  trouble = "what it asks takes it and is gone"
+	gone       trouble = "the store, directory or relay fails from then on"
+	goneAfter  trouble = "it succeeds, and the store, directory or relay fails from then on"
 	refuses    trouble = "the directory refuses it"
 	hangsUp    trouble = "the client hangs up before it"
 	isRivalled trouble = "the process is suspended before it for two minutes, and another recovers what it finds"
 	isPaused   trouble = "the process is suspended before it for six minutes, and another recovers what it finds"
 )
 
-// troublesOf returns the troubles that make a difference to a step. For a step that only reads, a lost
-// answer is the same as a failure, and what another process does before it could just as well be
-// done before the next step.
+// troublesOf returns the troubles that make a difference for a step. For a step that only reads, a
+// lost answer is the same as a failure, and what another process does before it could just as well
+// happen before the next step.
 func troublesOf(step string) []trouble {
 	all := []trouble{dies, fails, hangsUp}
 	switch step {
@@ -65,17 +65,17 @@ type fault struct {
 	trouble trouble
 }
 
-// script says which steps go wrong and how, and records all steps. It applies to calls whose context
-// carries it, and so not to the background work of a server.
+// script says which steps go wrong and how, and records all steps. It applies to calls whose
+// context carries it, but not to the background work of a server.
 type script struct {
 	faults []fault
 	// submission says which submissions to the directory go wrong and how, counted from 1.
 	submission map[int]trouble
 	submitted  int
-	taken      []string     // the steps; empty for one that is after the end of the process or of what it asks
+	taken      []string     // the steps; "" for one after the process died, or while what it calls fails
 	undead     []syntax.DID // the DIDs whose tombstones were refused
 	dead       bool
-	lost       error // the error of what is gone
+	lost       error // the error of what fails from now on
 	hangUp     func()
 	rival      func(time.Duration)
 }
@@ -117,7 +117,7 @@ var (
 	errDirectory = fmt.Errorf("%w: in this test", did.ErrUnavailable)
 )
 
-// take runs a step as the script of the context says.
+// take runs a step according to the script of the context.
 func take(ctx context.Context, step string, do func() error) error {
 	s, ok := ctx.Value(scriptKey{}).(*script)
 	if !ok {

@@ -11,20 +11,20 @@ import (
 	"github.com/gatehouse-at/gatehouse/storage"
 )
 
-// former is what the server remembers of a DID that has, or had, an account here: a takedown that
-// outlives the account, and signing keys that the account no longer has. Whoever moves back here
-// with the DID is still taken down, and can't prove control of the DID with what the server itself
-// signed for the account.
+// former is what the server remembers of a DID that has or had an account here: a takedown that
+// outlives the account, and signing keys that the account no longer has. If an account moves back
+// here with the DID, it is still taken down, and what the server itself has signed for the old
+// account is no proof of control of the DID.
 type former struct {
 	DID syntax.DID `json:"did"`
 	// Takedown is the takedown of an account that an admin has deleted. It is nil while there is an
 	// account, which has its own.
 	Takedown *Takedown `json:"takedown,omitempty"`
-	// Keys are the signing keys that the account no longer has, the newest first.
+	// Keys are the signing keys that the account no longer has, newest first.
 	Keys []heldKey `json:"keys,omitempty"`
 }
 
-// heldKey is a key that this server has held, as a did:key. It is remembered until Until.
+// heldKey is a signing key that this server has held, as a did:key. It is remembered until Until.
 type heldKey struct {
 	Key   string    `json:"key"`
 	Until time.Time `json:"until"`
@@ -41,16 +41,16 @@ var formerTable = storage.NewCollection("former_accounts",
 ).OwnedBy(storage.OwnerGatehouse)
 
 const (
-	// rememberKeysFor is how long a key is remembered. Service tokens are valid for an hour at most;
-	// the rest allows for wrong clocks and restored backups.
+	// rememberKeysFor is how long a key is remembered. Service tokens are valid for an hour at
+	// most; the rest allows for wrong clocks and restored backups.
 	rememberKeysFor = 30 * 24 * time.Hour
 	// maxHeldKeys is how many keys of one DID are remembered at most.
 	maxHeldKeys = 10
 )
 
-// ErrHeldKey is returned when the proof for a DID was signed with a key that this server holds for
-// it, or has held in the last 30 days: what the server itself has signed proves nothing. Clients are
-// answered 401 BadJwtSignature.
+// ErrHeldKey is returned when the proof of control of a DID was signed with a key that this server
+// holds for the DID, or has held in the last 30 days: what the server itself has signed proves
+// nothing. Clients are answered 401 BadJwtSignature.
 var ErrHeldKey = errors.New("accounts: the proof for the DID was signed with a key that was held here")
 
 // checkProofKey refuses a key that this server holds or has held for a DID.
@@ -97,14 +97,14 @@ func putFormer(tx storage.Tx, f *former) error {
 	return formerTable.Put(tx, f)
 }
 
-// dropKey adds a key that the account no longer has.
+// dropKey adds a key that the account no longer has to those that are remembered.
 func (s *Service) dropKey(f *former, key string) {
 	f.Keys = slices.DeleteFunc(f.Keys, func(k heldKey) bool { return k.Key == key })
 	f.Keys = slices.Insert(f.Keys, 0, heldKey{key, s.now().Add(rememberKeysFor)})
 	f.Keys = f.Keys[:min(len(f.Keys), maxHeldKeys)]
 }
 
-// leaveBehind stores what is to be remembered of an account that is deleted.
+// leaveBehind stores what is remembered of an account that is deleted.
 func (s *Service) leaveBehind(tx storage.Tx, r *record) error {
 	f, err := formerOf(tx, r.DID)
 	if err != nil {
@@ -115,7 +115,7 @@ func (s *Service) leaveBehind(tx storage.Tx, r *record) error {
 	return putFormer(tx, f)
 }
 
-// replaceKey stores the old key of an account that gets another.
+// replaceKey remembers the old key of an account that gets another.
 func (s *Service) replaceKey(tx storage.Tx, id syntax.DID, old string) error {
 	f, err := formerOf(tx, id)
 	if err != nil {
@@ -125,7 +125,7 @@ func (s *Service) replaceKey(tx storage.Tx, id syntax.DID, old string) error {
 	return putFormer(tx, f)
 }
 
-// comeBack gives a new account the takedown that is remembered of its DID.
+// comeBack moves a takedown that is remembered of a DID to its new account.
 func (s *Service) comeBack(tx storage.Tx, r *record) error {
 	f, err := formerOf(tx, r.DID)
 	if err != nil {

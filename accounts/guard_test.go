@@ -14,10 +14,10 @@ import (
 	"github.com/gatehouse-at/gatehouse/storage"
 )
 
-// TestGuardOfASignUp signs up with a guard that uses up a proof: with a DID that is brought, which
-// takes one transaction, and with one that is made, which takes several.
-func TestGuardOfASignUp(t *testing.T) {
-	for name, brought := range map[string]syntax.DID{"a DID that is brought": "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa", "a DID that is made": ""} {
+// TestAGuardRedeemsItsProofOnce, and only in a sign-up that gets past its first transaction: with
+// an existing DID, which takes one transaction, and with a new one, which takes several.
+func TestAGuardRedeemsItsProofOnce(t *testing.T) {
+	for name, brought := range map[string]syntax.DID{"an existing DID": "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa", "a new DID": ""} {
 		t.Run(name, func(t *testing.T) {
 			s := domaintest.New(t)
 			proof := &sessions.ServiceAuth{Issuer: "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa", ID: "one", Expires: s.Now().Add(time.Minute)}
@@ -38,8 +38,8 @@ func TestGuardOfASignUp(t *testing.T) {
 			if _, err := s.Accounts.Create(ctx, params("alice")); !errors.Is(err, errGuard) {
 				t.Errorf("the guard refuses: %v", err)
 			}
-			// Between the looks at the handle and the transaction somebody else takes it: the guard
-			// still comes first, and what it wrote is undone with the rest.
+			// Somebody else takes the handle between the first checks and the transaction: the
+			// guard still runs first, and what it wrote is rolled back.
 			taken := domaintest.Before(ctx, func() { s.SignUp("alice") })
 			if _, err := s.Accounts.Create(taken, params("alice")); !errors.Is(err, errGuard) {
 				t.Errorf("the guard refuses a handle that was taken meanwhile: %v", err)
@@ -51,10 +51,10 @@ func TestGuardOfASignUp(t *testing.T) {
 			}
 			a, err := s.Accounts.Create(ctx, params("carol"))
 			if err != nil {
-				t.Fatalf("nothing has used the proof up: %v", err)
+				t.Fatalf("a proof that hasn't been redeemed: %v", err)
 			}
 			if _, err := s.Accounts.Create(ctx, params("dave")); !errors.Is(err, sessions.ErrServiceAuth) {
-				t.Errorf("the proof was used by %s: %v", a.DID, err)
+				t.Errorf("a proof that %s has redeemed: %v", a.DID, err)
 			}
 			if err := s.Accounts.Maintain(ctx); err != nil {
 				t.Error(err)

@@ -12,7 +12,7 @@ import (
 	"github.com/gatehouse-at/gatehouse/storage"
 )
 
-// handleProperty is the handle, which a DID has as the first of the names that it is also known as.
+// handleProperty is the handle, which is the first at:// URI of a DID's alsoKnownAs.
 type handleProperty struct{}
 
 func (handleProperty) of(a *Account) string { return a.Handle.String() }
@@ -43,14 +43,14 @@ func (handleProperty) String() string { return "handle" }
 
 func (handleProperty) instruction(to string) string { return "set its handle to at://" + to }
 
-// UpdateHandle gives an account another handle: first the handle is reserved, then the DID is
-// changed, and then the account. If that is interrupted, another call completes it, and so does
-// [Service.Maintain]. A handle on a foreign domain has to resolve to the account's DID. A DID that
-// only its owner can change has to name the handle already: a did:web that isn't hosted here, or a
-// did:plc whose rotation keys don't include the server's, which is a [did.ErrNotController]
-// otherwise. The old handle is held for the account, for the Hold of the [handle.Config]. If byAdmin
-// is true, the new handle may be one that the policy refuses, that is reserved, or that is held for
-// another account, and the old handle isn't held. Errors: [ErrNotFound], [handle.ErrInvalid],
+// UpdateHandle gives an account another handle: it reserves the handle, changes the DID, and then
+// the account. If that is interrupted, another call completes it, and so does [Service.Maintain]. A
+// handle on a foreign domain must resolve to the account's DID. A DID that only its owner can
+// change must name the handle already: a did:web that isn't hosted here, or a did:plc whose
+// rotation keys don't include the server's, for which the error is a [did.ErrNotController]
+// otherwise. The old handle is held for the account, for the Hold of the [handle.Config]. If
+// byAdmin is true, the new handle may be reserved, held for another account, or refused by the
+// policy, and the old handle isn't held. Errors: [ErrNotFound], [handle.ErrInvalid],
 // [handle.ErrNotAvailable], [handle.ErrUnresolved], [ErrInvalidRequest], [ErrDirectory], those of
 // the policy (source: com.atproto.identity.updateHandle).
 func (i *Identity) UpdateHandle(ctx context.Context, id syntax.DID, raw string, byAdmin bool) error {
@@ -74,7 +74,7 @@ func (i *Identity) UpdateHandle(ctx context.Context, id syntax.DID, raw string, 
 	return err
 }
 
-// claimHandle is the first transaction of a handle change.
+// claimHandle is the first transaction of a handle change: it checks and reserves the handle.
 func (s *Service) claimHandle(ctx context.Context, tx storage.Tx, id syntax.DID, h syntax.Handle, byAdmin bool) error {
 	if err := s.handles.CheckFree(tx, h, handle.Claimant{DID: id, Override: byAdmin}); err != nil {
 		return err
@@ -83,7 +83,7 @@ func (s *Service) claimHandle(ctx context.Context, tx storage.Tx, id syntax.DID,
 		return err
 	}
 	before, err := GetTx(tx, id)
-	if err != nil || before.Handle == h { // then only its DID may differ
+	if err != nil || before.Handle == h { // the account has it already, but its DID may differ
 		return err
 	}
 	after := *before

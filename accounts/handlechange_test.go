@@ -15,9 +15,9 @@ import (
 	"github.com/gatehouse-at/gatehouse/storage"
 )
 
-// TestHooksOfAHandleChange vetoes a handle change before and after the DID names the new handle:
-// either way everything is as before.
-func TestHooksOfAHandleChange(t *testing.T) {
+// TestAHookCanVetoAHandleChange, before and after the DID names the new handle: both times
+// everything is as before.
+func TestAHookCanVetoAHandleChange(t *testing.T) {
 	errVeto := errors.New("veto")
 	var veto accounts.Kind
 	var seen []accounts.Kind
@@ -55,7 +55,7 @@ func TestHooksOfAHandleChange(t *testing.T) {
 			t.Errorf("with a veto of %s: %v", veto, err)
 		}
 		agree("after a veto of "+string(veto), "alice.test")
-		// Nothing keeps the handle from others, nor does a recovery pass find something to do.
+		// The handle is available to others, and there is nothing to recover.
 		if err := s.Accounts.Maintain(ctx); err != nil {
 			t.Error(err)
 		}

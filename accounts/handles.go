@@ -10,11 +10,12 @@ import (
 	"github.com/gatehouse-at/gatehouse/storage"
 )
 
-// Handles returns the service that decides which handles accounts may have. It tells which are
-// available, and reserves some.
+// Handles returns the service that decides which handles accounts may have, reports which are
+// available, and reserves handles.
 func (s *Service) Handles() *handle.Service { return s.handles }
 
-// handleOwners tells the handle service who has which handle. It implements [handle.Accounts].
+// handleOwners implements [handle.Accounts]: the handle service looks the owners of handles up in
+// it.
 type handleOwners struct{ dids *did.Registrar }
 
 // HandleOwner implements [handle.Accounts].
@@ -34,8 +35,8 @@ func (handleOwners) HandleRefs(h syntax.Handle) []storage.Ref {
 	return []storage.Ref{accountsTable.RefBy("handle", h.String()), refByTarget(changeHandle, h.String())}
 }
 
-// DIDFree implements [handle.Accounts]. A DID isn't free if an account has it, or if the account that
-// had it was taken down and deleted.
+// DIDFree implements [handle.Accounts]. A DID isn't free if an account has it, or if the account
+// that had it was taken down and deleted.
 func (o handleOwners) DIDFree(tx storage.Tx, h syntax.Handle) (bool, error) {
 	id, err := o.dids.Name(h)
 	if err != nil {

@@ -16,11 +16,11 @@ import (
 
 const someDID = "did:plc:ewvi7nxzyoun6zhxrhs64oiz"
 
-func TestNormalizeIdentifier(t *testing.T) {
+func TestPastedIdentifiersAreNormalized(t *testing.T) {
 	for _, id := range []string{"alice.test", "alice-1.pds.example.com", "xn--bcher-kva.example.com", someDID, "did:web:alice.test"} {
 		for name, raw := range domaintest.Pasted(id) {
 			got := accounts.NormalizeIdentifier(raw)
-			if strings.HasPrefix(id, "did:web:") { // whose end may have capitals
+			if strings.HasPrefix(id, "did:web:") { // its last part may have capitals
 				got = strings.ToLower(got)
 			}
 			if got != id {
@@ -34,7 +34,7 @@ func TestNormalizeIdentifier(t *testing.T) {
 		}
 	}
 	for raw, want := range map[string]string{
-		// What is a mistake stays one.
+		// Mistakes aren't corrected.
 		"":                           "",
 		" @ ":                        "",
 		"at://":                      "",
@@ -57,12 +57,12 @@ func TestNormalizeIdentifier(t *testing.T) {
 		"alice.test/":                "alice.test/",
 		"alice..test":                "alice..test",
 		"acct:alice.test":            "acct:alice.test",
-		// An address stays one, whatever its name looks like.
+		// An e-mail address stays one, whatever its user part looks like.
 		"bsky.app/profile/alice@example.com": "bsky.app/profile/alice@example.com",
 		"bsky.app/profile/@example.com":      "bsky.app/profile/@example.com",
 		"at@example.com":                     "at@example.com",
 		"did@example.com":                    "did@example.com",
-		// The end of a DID of another method may have capitals, and a percent sign.
+		// The last part of a DID of another method may have capitals and percent signs.
 		"DID:WEB:Alice.test":                                            "did:web:Alice.test",
 		"at://DID:Web:localhost%3A2583/x":                               "did:web:localhost%3A2583",
 		"https://bsky.app/profile/did:web:localhost%3A2583":             "did:web:localhost%3A2583",
@@ -95,7 +95,7 @@ func FuzzIdentifier(f *testing.F) {
 		if again := accounts.NormalizeIdentifier(got); again != got {
 			t.Fatalf("%+q gives %+q, which gives %+q", raw, got, again)
 		}
-		// What is right already stays what it is, so that all can be found that there is.
+		// Valid identifiers are unchanged, so that every account can be found.
 		if h, err := syntax.ParseHandle(raw); err == nil && got != h.Normalize().String() {
 			t.Fatalf("the handle %q gives %q", raw, got)
 		}
@@ -123,17 +123,18 @@ func TestNoSpellingMakesASecondAccount(t *testing.T) {
 		name := names[choose(len(names), "name")] + ".test"
 		email := names[choose(len(names), "address")] + "@example.com"
 		p := accounts.CreateParams{Handle: domaintest.Respell(name, choose), Password: "password"}
-		// An address is taken strictly, but for what is around it.
+		// An e-mail address may be in upper case, and have spaces and invisible characters around
+		// it.
 		p.Email = []string{"", " ", "\u200B", "\u00A0\u202A"}[choose(4, "before the address")] + []string{email, strings.ToUpper(email)}[choose(2, "its case")] + []string{"", "\n", "\uFEFF"}[choose(3, "after it")]
 		a, err := s.Accounts.Create(ctx, p)
 		switch {
 		case owner[name] != "":
 			if !errors.Is(err, handle.ErrNotAvailable) {
-				t.Fatalf("%+q was taken beside %s: %v", p.Handle, name, err)
+				t.Fatalf("%+q was accepted although %s exists: %v", p.Handle, name, err)
 			}
 		case owner[email] != "":
 			if !errors.Is(err, accounts.ErrEmailTaken) {
-				t.Fatalf("%+q was taken beside %s: %v", p.Email, email, err)
+				t.Fatalf("%+q was accepted although %s exists: %v", p.Email, email, err)
 			}
 		case err != nil:
 			t.Fatalf("%+q, %+q: %v", p.Handle, p.Email, err)

@@ -29,8 +29,8 @@ func (s *Service) Identity() *Identity { return &Identity{s} }
 
 // Document returns the DID document of an account as JSON, for a session's answer. It is nil if the
 // document can't be resolved: sessions are handed out without it rather than not at all. It is also
-// nil if the document doesn't name this server, as while an account moves: clients would follow it to
-// a server on which their session isn't valid.
+// nil if the document doesn't name this server, as while an account moves: clients would follow it
+// to a server on which their session isn't valid.
 func (i *Identity) Document(ctx context.Context, a *Account) json.RawMessage {
 	s := i.s
 	if doc := i.HostedDocument(a); doc != nil || s.cfg.Resolver == nil {
@@ -140,8 +140,8 @@ func (s *Service) isHere(endpoint string) bool {
 	return endpoint == s.cfg.PublicURL || did.SameEndpoint(endpoint, s.cfg.PublicURL)
 }
 
-// hostedWeb reports whether a DID is a did:web on one of the server's handle domains, whose document
-// the server itself serves.
+// hostedWeb reports whether a DID is a did:web on one of the server's handle domains, whose
+// document the server itself serves.
 func (s *Service) hostedWeb(id syntax.DID) bool {
 	return id.Method() == "web" && s.handles.Hosted(syntax.Handle(id.Identifier()))
 }
@@ -150,8 +150,8 @@ func (s *Service) hostedWeb(id syntax.DID) bool {
 // change it.
 func (s *Service) foreign(id syntax.DID) bool { return id.Method() != "plc" && !s.hostedWeb(id) }
 
-// directoryError turns an error of the directory into one of this package: an [ErrInvalidRequest] if
-// the DID is missing or tombstoned, and an [ErrDirectory] otherwise.
+// directoryError turns an error of the directory into one of this package: an [ErrInvalidRequest]
+// if the DID is missing or tombstoned, and an [ErrDirectory] otherwise.
 func directoryError(err error) error {
 	switch {
 	case errors.Is(err, did.ErrNotFound):

@@ -72,8 +72,8 @@ func find(tx storage.Tx, identifier string) (*record, error) {
 	return visible(accountsTable.GetBy(tx, "handle", id))
 }
 
-// findDID finds the account of a DID as typed, which may be in the wrong case: a did:plc, and a
-// did:web that was made here, have no capitals; other DIDs may have some.
+// findDID finds the account of a DID as typed, which may be in the wrong case: a did:plc and a
+// hosted did:web are in lower case, but other DIDs may have capitals.
 func findDID(tx storage.Tx, raw string) (*record, error) {
 	id := NormalizeIdentifier(raw)
 	r, err := get(tx, syntax.DID(id))
@@ -83,7 +83,7 @@ func findDID(tx storage.Tx, raw string) (*record, error) {
 	return r, err
 }
 
-// visible hides pending accounts and gives a missing one the domain's error.
+// visible returns [ErrNotFound] in place of a missing or pending account.
 func visible(r *record, err error) (*record, error) {
 	switch {
 	case errors.Is(err, storage.ErrNotFound):
@@ -99,21 +99,22 @@ func visible(r *record, err error) (*record, error) {
 // Page is one page of a listing.
 type Page struct {
 	Accounts []*Account
-	// Cursor begins the next page; empty at the end.
+	// Cursor is where the next page begins. It is empty on the last page.
 	Cursor string
 }
 
 // maxPage is the most accounts of a page (source: com.atproto.sync.listRepos).
 const maxPage = 1000
 
-// List returns accounts in the order of their creation, up to limit (1 to 1000).
+// List returns a page of accounts in the order of their creation, up to limit (1 to 1000). The
+// first page has an empty cursor. Error: [storage.ErrInvalid] for a cursor that isn't one of this
+// listing.
 func (s *Service) List(ctx context.Context, cursor string, limit int) (Page, error) {
 	return s.page(ctx, storage.Range{Index: "created", After: cursor, Limit: limit})
 }
 
-// SearchByEmail returns the accounts whose address begins with a prefix, in the order of their
-// addresses: one whose address is the prefix itself comes first (source:
-// com.atproto.admin.searchAccounts).
+// SearchByEmail returns a page of the accounts whose address begins with a prefix, in the order of
+// their addresses, as [Service.List] does (source: com.atproto.admin.searchAccounts).
 func (s *Service) SearchByEmail(ctx context.Context, prefix, cursor string, limit int) (Page, error) {
 	prefix = typed.Lower(typed.Name(prefix))
 	if storage.ValidKey(prefix) != nil {
@@ -127,7 +128,7 @@ func (s *Service) page(ctx context.Context, r storage.Range) (Page, error) {
 	var p Page
 	err := s.store.View(ctx, func(tx storage.Tx) error {
 		p = Page{Cursor: r.After}
-		// Pending accounts take no place on the page.
+		// Pending accounts don't count.
 		for len(p.Accounts) < limit {
 			rest := r
 			rest.After, rest.Limit = p.Cursor, limit-len(p.Accounts)

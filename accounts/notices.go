@@ -13,15 +13,15 @@ import (
 
 var errNoEmail = refusal.New(ErrInvalidRequest, "account does not have an email address")
 
-// message makes an e-mail about an account.
+// message renders an e-mail about an account.
 func (s *Service) message(a *Account, to string, kind mail.Kind, d mail.Data) (mail.Message, error) {
 	d.To, d.Handle, d.ServiceName = to, a.Handle.String(), s.cfg.ServiceName
 	return s.cfg.Templates.Render(kind, d)
 }
 
-// send waits until a message has left.
+// send sends a message, and waits until the mailer has accepted it.
 func (s *Service) send(ctx context.Context, did syntax.DID, m mail.Message) error {
-	ctx, cancel := context.WithTimeout(ctx, 2*s.cfg.MailTimeout) // to wait for a sender, and for the delivery
+	ctx, cancel := context.WithTimeout(ctx, 2*s.cfg.MailTimeout) // once for a free sender, once for the delivery
 	defer cancel()
 	err := s.queue.Send(ctx, m)
 	if err != nil {
@@ -30,10 +30,9 @@ func (s *Service) send(ctx context.Context, did syntax.DID, m mail.Message) erro
 	return err
 }
 
-// Send mails the owner of an account a message of the server's administrators, and waits until it has
-// left. Errors: [ErrNotFound],
-// [ErrInvalidRequest] if it has no address, or the message isn't text (source:
-// com.atproto.admin.sendEmail).
+// Send e-mails the owner of an account a message of the server's administrators, and waits until
+// the mailer has accepted it. Errors: [ErrNotFound], [ErrInvalidRequest] if the account has no
+// address or the message isn't text, [mail.ErrDelivery] (source: com.atproto.admin.sendEmail).
 func (e *Emails) Send(ctx context.Context, did syntax.DID, subject, body string) error {
 	a, err := e.s.Get(ctx, did)
 	if err != nil {
@@ -52,9 +51,10 @@ func (e *Emails) Send(ctx context.Context, did syntax.DID, subject, body string)
 	return e.s.send(ctx, a.DID, m)
 }
 
-// Notify tells the owner of an account by e-mail what has happened to it, unless the account has no
-// address or the operator has muted the kind. It returns at once, and is to be called after the
-// transaction in which it happened.
+// Notify notifies the owner of an account by e-mail of what has happened to it, unless the account
+// has no address or MuteNotices of the [Config] has the kind. It returns at once: the e-mail is
+// sent in the background, and a failure is only logged. Call it after the transaction in which it
+// happened.
 func (e *Emails) Notify(ctx context.Context, id syntax.DID, kind mail.Kind, d mail.Data) {
 	a, err := e.s.Get(ctx, id)
 	if err != nil {
@@ -67,7 +67,7 @@ func (e *Emails) Notify(ctx context.Context, id syntax.DID, kind mail.Kind, d ma
 // notify is Notify for an account that has been read already.
 func (s *Service) notify(a *Account, kind mail.Kind, d mail.Data) { s.notifyAt(a, a.Email, kind, d) }
 
-// notifyAt is notify to an address that the account has or had.
+// notifyAt is notify for an address that the account has or had.
 func (s *Service) notifyAt(a *Account, to string, kind mail.Kind, d mail.Data) {
 	if to == "" || slices.Contains(s.cfg.MuteNotices, kind) {
 		return
@@ -77,7 +77,7 @@ func (s *Service) notifyAt(a *Account, to string, kind mail.Kind, d mail.Data) {
 }
 
 // sendNotice sends a notice from a job of the queue. A notice beyond the recipient's budget is
-// dropped, without an error.
+// dropped without an error.
 func (s *Service) sendNotice(ctx context.Context, a *Account, to string, kind mail.Kind, d mail.Data) error {
 	if err := s.cfg.Limits.Charge(ctx, "notice "+string(kind)+" to "+to, noticeBudget...); err != nil {
 		s.cfg.Logger.WarnContext(ctx, "notice not sent", "kind", kind, "did", a.DID, "error", err)

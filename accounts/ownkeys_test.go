@@ -16,12 +16,13 @@ import (
 	"github.com/gatehouse-at/gatehouse/internal/domaintest"
 )
 
-// TestARevertEndsWhenTheOwnerTakesTheKeyOut: a hook refuses a change that is already in the DID, the
-// directory fails before the server can revert it, and then the owner removes the server's key from
-// the DID, or tombstones it. Reverting can't succeed any more, so it isn't tried for a day.
-func TestARevertEndsWhenTheOwnerTakesTheKeyOut(t *testing.T) {
+// TestARevertEndsWhenTheOwnerRemovesTheKey: a hook refuses a change that has been published, the
+// directory fails before the server can revert it, and then the owner removes the server's rotation
+// key from the DID, or tombstones it. Reverting can't succeed any more, so the server doesn't keep
+// trying.
+func TestARevertEndsWhenTheOwnerRemovesTheKey(t *testing.T) {
 	for name, end := range map[string]func(owner *did.Registrar, id syntax.DID) error{
-		"the key is taken out": func(owner *did.Registrar, id syntax.DID) error {
+		"the key is removed": func(owner *did.Registrar, id syntax.DID) error {
 			return owner.Change(ctx, id, func(op *did.Operation) { op.RotationKeys = op.RotationKeys[:1] })
 		},
 		"the DID is tombstoned": func(owner *did.Registrar, id syntax.DID) error { return owner.Tombstone(ctx, id) },
@@ -50,7 +51,7 @@ func TestARevertEndsWhenTheOwnerTakesTheKeyOut(t *testing.T) {
 		}
 		dir.submitted, dir.asked = nil, nil
 		if n := records(t, s, "did_changes"); n != 1 {
-			t.Fatalf("%d changes are to be reverted, want 1", n)
+			t.Fatalf("%d changes have to be reverted, want 1", n)
 		}
 		if err := end(owner, alice.DID); err != nil {
 			t.Fatal(err)
@@ -67,9 +68,8 @@ func TestARevertEndsWhenTheOwnerTakesTheKeyOut(t *testing.T) {
 	}
 }
 
-// TestAnEarlyAskLeavesNothing: a change that only the owner can make is stored, and deleted again at
-// once.
-func TestAnEarlyAskLeavesNothing(t *testing.T) {
+// TestAChangeThatOnlyTheOwnerCanMakeLeavesNothing in the store when it is refused.
+func TestAChangeThatOnlyTheOwnerCanMakeLeavesNothing(t *testing.T) {
 	dir := watch(t)
 	s := domaintest.New(t, dir.in)
 	alice := s.SignUp("alice").Account.DID
@@ -97,8 +97,8 @@ func TestAnEarlyAskLeavesNothing(t *testing.T) {
 	}
 }
 
-// TestADIDThatTheDirectoryDoesNotHave: a missing DID isn't reported as a failure of the directory.
-func TestADIDThatTheDirectoryDoesNotHave(t *testing.T) {
+// TestAMissingDIDIsNotAFailureOfTheDirectory when a handle changes.
+func TestAMissingDIDIsNotAFailureOfTheDirectory(t *testing.T) {
 	s := domaintest.New(t)
 	const id = syntax.DID("did:plc:aaaaaaaaaaaaaaaaaaaaaaaa")
 	p := params("alice")
@@ -114,9 +114,9 @@ func TestADIDThatTheDirectoryDoesNotHave(t *testing.T) {
 	}
 }
 
-// TestAForeignWebDIDHasToNameTheKey: an account with a did:web that isn't hosted here gets a new
-// key only if its document names it.
-func TestAForeignWebDIDHasToNameTheKey(t *testing.T) {
+// TestAForeignWebDIDMustNameTheKey: an account with a did:web that isn't hosted here only gets a
+// new signing key if its document names it.
+func TestAForeignWebDIDMustNameTheKey(t *testing.T) {
 	const id = syntax.DID("did:web:alice.example.org")
 	var named string
 	s := domaintest.New(t, func(c *domaintest.Config) {

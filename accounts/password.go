@@ -18,12 +18,13 @@ const maxNewPassword = 256
 
 var errPasswordTooLong = refusal.Newf(ErrInvalidRequest, "Password too long. Maximum length is %d characters.", maxNewPassword)
 
-// ErrNoPasswords is returned when a password is to be set or reset on a server whose accounts have
-// none, since NoPasswords of the [Config] is set. Clients are answered 400 InvalidRequest.
+// ErrNoPasswords is returned when a password is to be set or reset although NoPasswords of the
+// [Config] is set. Clients are answered 400 InvalidRequest.
 var ErrNoPasswords = errors.New("accounts: no account passwords")
 
 var errNoPasswords = refusal.New(ErrNoPasswords, "This server doesn't use account passwords")
 
+// checkNewPassword refuses a password that is too short or too long.
 func (s *Service) checkNewPassword(password string) error {
 	n := utf8.RuneCountInString(password)
 	switch {
@@ -35,7 +36,7 @@ func (s *Service) checkNewPassword(password string) error {
 	return nil
 }
 
-// checkSignUpPassword checks the password of a new account, or that it has none.
+// checkSignUpPassword checks the password of a new account, or that there is none.
 func (s *Service) checkSignUpPassword(p CreateParams) error {
 	switch {
 	case p.NoPassword && p.Password != "":
@@ -48,9 +49,10 @@ func (s *Service) checkSignUpPassword(p CreateParams) error {
 	return s.checkNewPassword(p.Password)
 }
 
-// SetPassword gives an account a new password; all its sessions end, codes that were mailed before
-// are void, and a scheduled deletion is called off. Errors: [ErrNoPasswords], [ErrInvalidPassword],
-// [ErrInvalidRequest] for a password that is too long, [ErrNotFound] (source:
+// SetPassword gives an account a new password, for an admin. All sessions of the account end, codes
+// that were mailed before are void, and a scheduled deletion is called off. The owner is notified.
+// Errors: [ErrNoPasswords], [ErrInvalidPassword], [ErrInvalidRequest] for a password that is too
+// long, [ErrNotFound], those of the [PasswordPolicy] (source:
 // com.atproto.admin.updateAccountPassword).
 func (s *Service) SetPassword(ctx context.Context, did syntax.DID, password string) error {
 	if s.cfg.NoPasswords {
@@ -77,29 +79,29 @@ func (s *Service) SetPassword(ctx context.Context, did syntax.DID, password stri
 	return err
 }
 
-// setHash gives an account a password hash, or none.
+// setHash sets the password hash of an account; an empty one is none.
 func (s *Service) setHash(r *record, hash string) {
 	r.PasswordHash, r.HashWork = hash, s.cfg.Passwords.Work(hash)
 }
 
-// replacePassword gives an account the hash of another password, or none, with what goes with that:
-// a scheduled deletion is called off, and codes that were mailed before are void.
+// replacePassword sets the hash of another password, or none. It also calls off a scheduled
+// deletion, and voids the codes that were mailed before.
 func (s *Service) replacePassword(tx storage.Tx, r *record, hash string) error {
 	s.setHash(r, hash)
 	r.DeleteAfter = nil
 	return codes.Void(tx, r.DID)
 }
 
-// RevokeCredentials leaves an account without a password until it is reset; all its sessions end,
-// its app passwords are revoked, and codes that were mailed before are void (source:
-// com.atproto.temp.revokeAccountCredentials).
+// RevokeCredentials leaves an account without a password until it is reset. All its sessions end,
+// its app passwords are revoked, codes that were mailed before are void, and a scheduled deletion
+// is called off. Error: [ErrNotFound] (source: com.atproto.temp.revokeAccountCredentials).
 func (s *Service) RevokeCredentials(ctx context.Context, did syntax.DID) error {
 	return s.modify(ctx, did, CredentialsRevoked, func(tx storage.Tx, r *record) error {
 		return s.replacePassword(tx, r, "")
 	})
 }
 
-// modify changes an account in a transaction.
+// modify changes an account in a transaction of its own, and runs the hooks.
 func (s *Service) modify(ctx context.Context, did syntax.DID, kind Kind, change func(storage.Tx, *record) error) error {
 	return s.update(ctx, func(tx storage.Tx) error {
 		r, err := get(tx, did)

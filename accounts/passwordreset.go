@@ -5,18 +5,19 @@ import (
 	"errors"
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
+
 	"github.com/gatehouse-at/gatehouse/accounts/codes"
 	"github.com/gatehouse-at/gatehouse/accounts/mail"
 	"github.com/gatehouse-at/gatehouse/accounts/ratelimit"
 	"github.com/gatehouse-at/gatehouse/storage"
 )
 
-// RequestPasswordReset e-mails a code to the address of an account, which is named by that address,
-// its handle or its DID. Nothing is mailed if there is no such account, or if a session has set the
-// address without a code in the last three days. It returns at once and never says which: the
-// lookup and the delivery run in the background, and requests that the queue has no room for are
-// dropped. Its only error is that of a context that has ended (source:
-// com.atproto.server.requestPasswordReset).
+// RequestPasswordReset e-mails a code for [Service.ResetPassword] to the address of an account,
+// which is identified by that address, its handle or its DID. It doesn't if there is no such
+// account, or if a session has set the address without a code in the last three days. It returns at
+// once and never reveals which: lookup and delivery run in the background, and requests for which
+// the queue has no room are dropped. Errors: [ErrNoPasswords], that of a context that has ended
+// (source: com.atproto.server.requestPasswordReset).
 func (s *Service) RequestPasswordReset(ctx context.Context, identifier string) error {
 	if s.cfg.NoPasswords {
 		return errNoPasswords
@@ -30,8 +31,8 @@ func (s *Service) RequestPasswordReset(ctx context.Context, identifier string) e
 	return ctx.Err()
 }
 
-// sendReset e-mails a code for a password reset from a job of the queue. What is withheld on
-// purpose is not an error.
+// sendReset e-mails a code for a password reset from a job of the queue. If none is sent on
+// purpose, it returns no error.
 func (s *Service) sendReset(ctx context.Context, identifier string) error {
 	a, err := s.Find(ctx, identifier)
 	switch {
@@ -42,7 +43,7 @@ func (s *Service) sendReset(ctx context.Context, identifier string) error {
 	case a.Email == "":
 		return nil
 	case s.unvouched(a):
-		s.cfg.Logger.WarnContext(ctx, "password reset not sent: a session changed the address without a code a while ago", "did", a.DID)
+		s.cfg.Logger.WarnContext(ctx, "password reset not sent: a session changed the address without a code recently", "did", a.DID)
 		return nil
 	}
 	byAddress := a.Email == normalIdentifier(identifier)
@@ -65,8 +66,8 @@ func (s *Service) sendReset(ctx context.Context, identifier string) error {
 type AppPasswordPolicy int
 
 const (
-	// EndIfUnconfirmed revokes them if the account's address was never confirmed: somebody else may
-	// have created the account and them. It is the default.
+	// EndIfUnconfirmed revokes them if the account's address was never confirmed, since somebody
+	// else may have created the account and them. It is the default.
 	EndIfUnconfirmed AppPasswordPolicy = iota
 	// KeepAppPasswords keeps them.
 	KeepAppPasswords
@@ -79,21 +80,22 @@ func (p AppPasswordPolicy) ends(a *Account) bool {
 	return p == EndAppPasswords || p == EndIfUnconfirmed && a.EmailConfirmedAt == nil
 }
 
-// ResetParams are those of [Service.ResetPassword].
+// ResetParams are the parameters of [Service.ResetPassword].
 type ResetParams struct {
 	// Code is the code of [Service.RequestPasswordReset], as its owner typed it.
 	Code string
-	// Password is the new one.
+	// Password is the new password.
 	Password string
-	// AppPasswords says what becomes of the app passwords.
+	// AppPasswords says what becomes of the account's app passwords.
 	AppPasswords AppPasswordPolicy
 }
 
-// ResetPassword sets a new password for the account that the code was e-mailed to. Its sessions
-// end, all its codes are voided, a scheduled deletion is called off, and its address, where the
-// code has arrived, is confirmed. Errors: [codes.ErrInvalid], [codes.ErrExpired],
-// [ErrInvalidPassword], [ErrInvalidRequest] for a password that is too long, [ratelimit.ErrLimited]
-// (source: com.atproto.server.resetPassword).
+// ResetPassword gives an account a new password, with the code of [Service.RequestPasswordReset].
+// All sessions of the account end, all its codes are voided, and a scheduled deletion is called
+// off. Its address is confirmed, since the code has arrived there. The owner is notified. Errors:
+// [ErrNoPasswords], [codes.ErrInvalid], [codes.ErrExpired], [ErrInvalidPassword],
+// [ErrInvalidRequest] for a password that is too long, [ratelimit.ErrLimited], those of the
+// [PasswordPolicy] (source: com.atproto.server.resetPassword).
 func (s *Service) ResetPassword(ctx context.Context, p ResetParams) error {
 	if s.cfg.NoPasswords {
 		return errNoPasswords

@@ -16,7 +16,7 @@ import (
 	"github.com/gatehouse-at/gatehouse/storage"
 )
 
-// RecommendedCredentials are what the DID of an account on this server should contain.
+// RecommendedCredentials is what the DID of an account on this server should contain.
 type RecommendedCredentials struct {
 	RotationKeys        []string
 	AlsoKnownAs         []string
@@ -43,8 +43,8 @@ func (i *Identity) Recommend(ctx context.Context, id syntax.DID) (*RecommendedCr
 	return c, nil
 }
 
-// mayChangeDID refuses to sign PLC operations for an account whose e-mailed codes might not reach its
-// owner.
+// mayChangeDID refuses to sign PLC operations for an account whose codes might be mailed to
+// somebody else than its owner.
 func (s *Service) mayChangeDID(a *Account) error {
 	switch {
 	case a.NotYetActivated:
@@ -57,11 +57,12 @@ func (s *Service) mayChangeDID(a *Account) error {
 	return nil
 }
 
-// RequestPLCSignature mails the owner of an account a code for [Identity.SignPLCOperation]. An account
-// that has moved here must have been activated, and its address confirmed. No code is mailed if the
-// server can't sign for the DID, according to the directory: it is a [did.ErrNotController] if the
-// server's rotation key is missing there. Errors: [ErrNotFound], [ErrInvalidRequest],
-// [ratelimit.ErrLimited] (source: com.atproto.identity.requestPlcOperationSignature).
+// RequestPLCSignature e-mails the owner of an account a code for [Identity.SignPLCOperation]. An
+// account that moved here must have been activated, and its address confirmed. If the server can't
+// sign for the DID, according to the directory, no code is mailed; if that is because the server's
+// rotation key is missing there, the error is a [did.ErrNotController]. Errors: [ErrNotFound],
+// [ErrInvalidRequest], [ratelimit.ErrLimited], [mail.ErrDelivery] (source:
+// com.atproto.identity.requestPlcOperationSignature).
 func (i *Identity) RequestPLCSignature(ctx context.Context, id syntax.DID) error {
 	s := i.s
 	a, err := s.Get(ctx, id)
@@ -80,8 +81,9 @@ func (i *Identity) RequestPLCSignature(ctx context.Context, id syntax.DID) error
 // canSignTimeout bounds the time that canSign waits for the directory.
 const canSignTimeout = 5 * time.Second
 
-// canSign refuses a DID that the server can't sign operations for, according to the directory. It
-// accepts any DID if the directory can't be reached, since that may be back when the code is used.
+// canSign refuses a DID for which the server can't sign operations, according to the directory. If
+// the directory can't be reached it accepts any DID: the directory may be back when the code is
+// used.
 func (s *Service) canSign(ctx context.Context, id syntax.DID) error {
 	ctx, cancel := context.WithTimeout(ctx, canSignTimeout)
 	defer cancel()
@@ -98,10 +100,10 @@ func (s *Service) canSign(ctx context.Context, id syntax.DID) error {
 
 var errSignYourself = ownersTask("sign PLC operations with a rotation key of your own, or add the server's first")
 
-// SignPLCOperation returns the operation that follows the last one of an account's DID, changed by
-// change and signed with the server's rotation key. The operation isn't submitted. The code of
+// SignPLCOperation returns the last operation of an account's DID as its successor, changed by
+// change and signed with the server's rotation key. It doesn't submit the operation. The code of
 // [Identity.RequestPLCSignature] is used up if an operation is returned. An operation that changes
-// nothing is refused; if the DID's rotation keys don't include the server's, it is a
+// nothing is refused. If the DID's rotation keys don't include the server's, the error is a
 // [did.ErrNotController]. Errors: [ErrNotFound], [ErrInvalidRequest], [codes.ErrInvalid],
 // [codes.ErrExpired], [ErrDirectory] (source: com.atproto.identity.signPlcOperation).
 func (i *Identity) SignPLCOperation(ctx context.Context, id syntax.DID, typedCode string, change func(*did.Operation)) (*did.Operation, error) {
@@ -155,8 +157,8 @@ func (i *Identity) SignPLCOperation(ctx context.Context, id syntax.DID, typedCod
 	return op, nil
 }
 
-// invalidOperation refuses an operation, and tells the client the reason if it is known. It doesn't
-// pass on the directory's own words.
+// invalidOperation refuses an operation, with the reason if it is known. It doesn't pass on the
+// directory's own words.
 func invalidOperation(err error) error {
 	var wrong *did.InvalidError
 	if errors.As(err, &wrong) {
@@ -165,10 +167,10 @@ func invalidOperation(err error) error {
 	return refusal.New(ErrInvalidRequest, "Invalid operation: the DID directory refused it")
 }
 
-// SubmitPLCOperation submits an operation for an account's DID. The operation must leave the DID with
-// this server's rotation key and endpoint, and with the account's handle and signing key. Submitting
-// an operation again changes nothing. Errors: [ErrNotFound], [ErrInvalidRequest], [ErrDirectory]
-// (source: com.atproto.identity.submitPlcOperation).
+// SubmitPLCOperation submits an operation for an account's DID to the directory. The operation must
+// name this server's rotation key and endpoint, and the account's handle and signing key.
+// Submitting an operation again changes nothing. Errors: [ErrNotFound], [ErrInvalidRequest],
+// [ErrDirectory] (source: com.atproto.identity.submitPlcOperation).
 func (i *Identity) SubmitPLCOperation(ctx context.Context, id syntax.DID, op *did.Operation) error {
 	s := i.s
 	a, err := s.Get(ctx, id)
@@ -193,7 +195,8 @@ func (i *Identity) SubmitPLCOperation(ctx context.Context, id syntax.DID, op *di
 	case len(op.AlsoKnownAs) == 0 || op.AlsoKnownAs[0] != "at://"+a.Handle.String():
 		return refuse("Incorrect handle in alsoKnownAs")
 	}
-	// This writes nothing. It checks that the session that asks for the submission is still alive.
+	// This writes nothing, but it checks the precondition of ctx: that the session that asks for
+	// the submission is still alive.
 	if err := s.store.Update(ctx, func(tx storage.Tx) error { _, err := get(tx, id); return err }); err != nil {
 		return err
 	}

@@ -12,14 +12,14 @@ import (
 )
 
 // PasswordPolicy decides whether an account may have a new password, which is neither too short nor
-// too long. It is asked at sign-up, at a password reset, and when an admin sets a password; it isn't
-// asked at login. It returns nil if the account may have the password, and otherwise an
+// too long. It is called at sign-up, at a password reset, and when an admin sets a password, but
+// not at login. It returns nil if the account may have the password, and otherwise an
 // [ErrInvalidPassword] made by [Refuse], so that clients are answered 400 InvalidPassword with its
-// text. Other errors are answered as those of [EmailPolicy] are.
+// text. Other errors are answered as those of an [EmailPolicy] are.
 //
-// It is called outside transactions, may use the network, and has to return when ctx ends. It is
-// called concurrently. It must not log the password; an error that contains it isn't logged with its
-// text.
+// It is called outside transactions, may use the network, and must return when ctx ends. It is
+// called concurrently. It must not log the password; if its error contains the password, the text
+// of the error isn't logged.
 type PasswordPolicy func(ctx context.Context, password string, owner PasswordOwner) error
 
 // PasswordOwner is the account that a new password is for.
@@ -31,26 +31,28 @@ type PasswordOwner struct {
 	DID syntax.DID
 }
 
-// EmailPolicy decides whether accounts may have an e-mail address, as [NormalizeEmail] returns it. It
-// is asked at sign-up, whenever an account gets another address, also by an admin, and by
-// com.atproto.temp.checkHandleAvailability. It returns nil if they may, and otherwise an
-// [ErrInvalidEmail] made by [Refuse], so that clients are answered 400 InvalidRequest with its text.
+// EmailPolicy decides whether accounts may have an e-mail address, which [NormalizeEmail] has
+// normalized. It is called at sign-up, whenever an account gets another address, also by an admin,
+// and by com.atproto.temp.checkHandleAvailability. It returns nil if accounts may have the address,
+// and otherwise an [ErrInvalidEmail] made by [Refuse], so that clients are answered 400
+// InvalidRequest with its text.
 //
 // Any other error with a method PublicMessage() string is answered 400 with that text. An error
 // without one means that the policy failed: it is logged, and clients are answered 500 without
-// detail (or 503 if it is the error of a context that has ended). In any case nothing has changed.
+// detail (or 503 if it is the error of a context that has ended). In any case nothing is changed.
 //
-// It is called outside transactions, may use the network, and has to return when ctx ends. It is
+// It is called outside transactions, may use the network, and must return when ctx ends. It is
 // called concurrently.
 type EmailPolicy func(ctx context.Context, address string) error
 
-// Refuse returns the refusal of a policy or a hook. Kind is the error that it is for [errors.Is], and
-// by which clients get a status and an error name, such as [ErrInvalidPassword], [ErrInvalidEmail],
-// handle.ErrInvalid or handle.ErrNotAvailable. The text is what clients are shown, and all that they
-// are shown.
+// Refuse returns the error with which a policy or a hook refuses something. It matches kind with
+// [errors.Is]; kind also determines the status and the error name that clients are answered. It is
+// an error of this package or of package handle, such as [ErrInvalidPassword], [ErrInvalidEmail],
+// [handle.ErrInvalid] or [handle.ErrNotAvailable]. The text is the whole message that clients are
+// shown.
 func Refuse(kind error, text string) error { return refusal.New(kind, text) }
 
-// askPasswordPolicy asks the policy of the [Config] about a new password.
+// askPasswordPolicy calls the PasswordPolicy of the [Config], if there is one.
 func (s *Service) askPasswordPolicy(ctx context.Context, password string, owner PasswordOwner) error {
 	if s.cfg.PasswordPolicy == nil {
 		return nil
@@ -73,7 +75,7 @@ func quotes(text, password string) bool {
 	return false
 }
 
-// askPasswordPolicyFor asks the policy of the [Config] about a new password of an account.
+// askPasswordPolicyFor is askPasswordPolicy for an account that exists.
 func (s *Service) askPasswordPolicyFor(ctx context.Context, password string, id syntax.DID) error {
 	if s.cfg.PasswordPolicy == nil {
 		return nil
@@ -85,12 +87,12 @@ func (s *Service) askPasswordPolicyFor(ctx context.Context, password string, id 
 	return s.askPasswordPolicy(ctx, password, PasswordOwner{Handle: a.Handle, Email: a.Email, DID: a.DID})
 }
 
-// quotingError is an error whose text contains a password, which mustn't get into a log.
+// quotingError hides the text of an error that contains a password, which must not get into a log.
 type quotingError struct{ err error }
 
 func (*quotingError) Error() string {
 	return "accounts: the password policy failed (its error contains the password)"
 }
 
-// Unwrap returns the error, so that it keeps its kind and the text that it has for clients.
+// Unwrap returns the error itself, which keeps its kind and its text for clients.
 func (e *quotingError) Unwrap() error { return e.err }

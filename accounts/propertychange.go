@@ -14,22 +14,23 @@ import (
 	"github.com/gatehouse-at/gatehouse/storage"
 )
 
-// property is what both an account and its DID have, and what a propertyChange changes. The
-// implementations are handleProperty and keyProperty.
+// property is something that both an account and its DID have, and that a propertyChange changes in
+// both. The implementations are handleProperty and keyProperty.
 type property interface {
-	// of, in and declared return the value that an account has, that a did:plc has, and that the
-	// document of any other DID declares; empty if it declares none.
+	// of returns the value of an account, in that of a did:plc, and declared that of the document
+	// of any other DID; it is empty if there is none.
 	of(a *Account) string
 	in(d *did.Data) string
 	declared(ident *identity.Identity) string
-	// set puts a value into an operation, and assign gives an account the value of a change.
+	// set writes a value into an operation, and assign gives an account the value of a change.
 	set(op *did.Operation, to string)
 	assign(s *Service, tx storage.Tx, r *record, c *didChange) error
-	// event is the kind of change that hooks see, and notice the e-mail to the owner; empty for none.
+	// event is the kind of change for hooks, and notice the kind of e-mail to the owner; empty for
+	// none.
 	event() Kind
 	notice() mail.Kind
-	// String names the property in messages to clients, and instruction tells owners what to do with
-	// a DID that the server can't change.
+	// String is the name of the property in messages to clients, and instruction tells owners what
+	// to do with a DID that the server can't change.
 	String() string
 	instruction(to string) string
 }
@@ -55,9 +56,9 @@ func (p propertyChange) publish(ctx context.Context, c *didChange) error {
 	return directoryError(err)
 }
 
-// progress asks the directory only if it has to. An account may have the value of a change already:
-// the change reverts another, or was asked for because the DID differed. For a day the DID is to
-// follow.
+// progress asks the directory only if it must. The account may have the value of the change
+// already: if the change reverts another, or was made because the DID differed from the account.
+// Then the server keeps trying to bring the DID to that value, for the time insistFor.
 func (p propertyChange) progress(ctx context.Context, c *didChange) (progress, error) {
 	a, err := p.s.Get(ctx, c.DID)
 	switch {
@@ -67,7 +68,7 @@ func (p propertyChange) progress(ctx context.Context, c *didChange) (progress, e
 		return nowhere, err
 	case p.of(a) == c.To && p.s.age(c) < insistFor:
 		return inAccount, nil
-	case c.DID.Method() != "plc": // the server has nothing to publish for it
+	case c.DID.Method() != "plc": // there is nothing to publish
 		return inDID, nil
 	}
 	data, err := p.s.cfg.DIDs.Data(ctx, c.DID)
@@ -99,8 +100,9 @@ func (p propertyChange) finish(ctx context.Context, tx storage.Tx, c *didChange,
 	return &r.Account, p.s.changed(ctx, tx, p.event(), &before, r)
 }
 
-// undo has nothing to take back in the store. What brings the DID back is a change to the value
-// that the account has. The document of a foreign DID stays as its owner has published it.
+// undo has nothing to undo in the store. The change that brings the DID back is one to the value of
+// the account. (For a foreign DID that publishes nothing: the document stays as its owner wrote
+// it.)
 func (p propertyChange) undo(tx storage.Tx, c *didChange, published bool) (*didChange, error) {
 	if !published {
 		return nil, nil
@@ -115,8 +117,8 @@ func (p propertyChange) undo(tx storage.Tx, c *didChange, published bool) (*didC
 	return &didChange{DID: c.DID, Kind: c.Kind, To: p.of(a)}, nil
 }
 
-// errOwnersTask is the kind of the error that refuses what only the owner of a DID can do. It is an
-// [ErrInvalidRequest] and a [did.ErrNotController].
+// errOwnersTask is the kind of error that refuses a change which only the owner of a DID can make.
+// It is an [ErrInvalidRequest] and a [did.ErrNotController].
 var errOwnersTask = fmt.Errorf("%w: %w", ErrInvalidRequest, did.ErrNotController)
 
 // ownersTask refuses a change that the server can't make because its rotation key isn't among those

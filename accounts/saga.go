@@ -29,27 +29,28 @@ import (
 //   - The directory doesn't answer. Nobody knows what has happened, so the didChange is left to
 //     recoverChanges.
 //   - A hook refuses the last step. The DID has changed already, so revert replaces the change by
-//     its opposite, which is published until the directory accepts it: the handle or the key that
+//     its opposite, and publishes that until the directory accepts it: the handle or the key that
 //     the account still has, or a tombstone for the DID of an account that will never exist.
-//   - The store fails, or the process dies. The didChange is still there, and is left to recoverChanges.
+//   - The store fails, or the process dies. The didChange is still there, and is left to
+//     recoverChanges.
 //
-// recoverChanges goes through the changes that nobody is working on any more. It finishes those that are
-// published, publishes those that the account has already, and undoes the others once the directory
-// hasn't heard of them for some minutes.
+// recoverChanges goes through the changes on which no process is working any more. It finishes
+// those that were published, publishes those that the account has already, and undoes the others if
+// the directory doesn't know them after some minutes.
 
 // didChange is a change of a DID that is under way. It is stored from the first step of the change
 // to the last. A DID has at most one of each kind.
 type didChange struct {
 	DID  syntax.DID `json:"did"`
 	Kind changeKind `json:"kind"`
-	// To is the new handle or the new key, which no other account can take meanwhile. It is empty if
-	// the change is about the DID as a whole.
+	// To is the new handle or the new key, which no other account can take meanwhile. It is empty
+	// if the change is about the DID as a whole.
 	To string `json:"to,omitempty"`
 	// Hold is set if the old handle is to be held for the account.
 	Hold bool `json:"hold,omitempty"`
 	// Operation is the first operation of the DID of a sign-up.
 	Operation json.RawMessage `json:"operation,omitempty"`
-	// Ticket is the one that a sign-up has redeemed, and gives back if it is undone.
+	// Ticket is the ticket that a sign-up has redeemed, and gives back if it is undone.
 	Ticket string    `json:"ticket,omitempty"`
 	Since  time.Time `json:"since"`
 	// Process is the process that carries the change out, until the time Until at the latest. See
@@ -83,7 +84,8 @@ var didChanges = storage.NewCollection("did_changes",
 
 func (c *didChange) key() string { return storage.Join(c.DID.String(), string(c.Kind)) }
 
-// refByTarget names the change that gives an account a certain handle or key, for storage.Prefetch.
+// refByTarget refers to the change that gives an account a certain handle or key, for
+// [storage.Prefetch].
 func refByTarget(kind changeKind, to string) storage.Ref {
 	return didChanges.RefBy("to", storage.Join(string(kind), to))
 }
@@ -103,8 +105,8 @@ func changingTo(tx storage.Tx, kind changeKind, to string) (syntax.DID, error) {
 // saga is what is particular to one kind of change. The implementations are signUp, propertyChange
 // (of a handle or a signing key) and tombstone.
 type saga interface {
-	// publish makes the change in the DID, unless it has been made already. After an error the DID is
-	// unchanged, or may have changed all the same if the error is lost.
+	// publish makes the change in the DID, unless it has been made already. After an error the DID
+	// is unchanged, or may have changed all the same if the error is lost.
 	publish(ctx context.Context, c *didChange) error
 	// progress returns how far a change has come that nobody is working on any more.
 	progress(ctx context.Context, c *didChange) (progress, error)
@@ -113,8 +115,8 @@ type saga interface {
 	// process has finished the change or undone it.
 	finish(ctx context.Context, tx storage.Tx, c *didChange, begun bool) (*Account, error)
 	// undo releases what was reserved with begin, in the transaction that deletes c. If the change
-	// was published, undo returns the change that brings the DID back, or nil if the DID is to stay as
-	// it is.
+	// was published, undo returns the change that brings the DID back, or nil if the DID is to stay
+	// as it is.
 	undo(tx storage.Tx, c *didChange, published bool) (*didChange, error)
 	// notice is the e-mail that tells the owner that the change has happened; empty for none.
 	notice() mail.Kind
@@ -151,10 +153,10 @@ func (s *Service) sagaOf(c *didChange) (saga, error) {
 const (
 	// submitTimeout bounds the time between the first step of a change and the last.
 	submitTimeout = time.Minute
-	// abandonAfter is the age at which a change is undone if the directory doesn't know of it. It is
-	// well beyond submitTimeout, since an operation may still be on its way.
+	// abandonAfter is the age at which a change is undone if the directory doesn't know of it. It
+	// is well beyond submitTimeout, since an operation may still be on its way.
 	abandonAfter = 5 * time.Minute
-	// insistFor is how long recoverChanges tries to bring a DID to what its account says.
+	// insistFor is how long recoverChanges tries to bring a DID to the value that its account has.
 	insistFor = 24 * time.Hour
 	// recoverTimeout bounds one call of recoverChanges.
 	recoverTimeout = time.Minute
@@ -171,8 +173,8 @@ func busy(kind changeKind) error {
 	return refusal.Newf(errBusy, "Another %s change of this account is under way", kind)
 }
 
-// reload returns a change as it is stored. Errors: [storage.ErrNotFound] if it has ended, and errBusy
-// if another change has taken its place.
+// reload returns a change as it is stored. Errors: [storage.ErrNotFound] if it has ended, and
+// errBusy if another change has taken its place.
 func reload(tx storage.Tx, c *didChange) (*didChange, error) {
 	stored, err := didChanges.Get(tx, c.key())
 	if err == nil && stored.To != c.To {
@@ -282,8 +284,8 @@ func outage(ctx context.Context, err error) bool {
 	return errors.Is(err, storage.ErrUnavailable) || errors.Is(err, storage.ErrClosed) || ctx.Err() != nil
 }
 
-// revert replaces a change that has been published by the one that brings the DID back, and publishes
-// that.
+// revert replaces a change that has been published by the one that brings the DID back, and
+// publishes that.
 func (s *Service) revert(ctx context.Context, g saga, c *didChange) error {
 	var back *didChange
 	err := s.update(ctx, func(tx storage.Tx) error {
@@ -363,12 +365,11 @@ func (s *Service) leave(ctx context.Context, c *didChange) error {
 	})
 }
 
-// recoverChanges ends sign-ups and changes of handles and signing keys that were interrupted. It finishes
-// those that the directory knows of, and undoes those that the directory hasn't heard of after five
+// recoverChanges ends sign-ups and changes of handles and signing keys that were interrupted. It
+// finishes those that the directory knows, and undoes those that it doesn't know after five
 // minutes. If a hook has refused a change that was published, it brings the DID back, or tombstones
-// it after a sign-up. It leaves changes alone that a process is still working on. Call it at start
-// and periodically. A call takes a minute at most, even if the directory doesn't answer; the next
-// call continues.
+// it after a sign-up. It leaves changes alone on which a process is still working. A call takes a
+// minute at most, even if the directory doesn't answer; the next call continues.
 func (s *Service) recoverChanges(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, recoverTimeout)
 	defer cancel()

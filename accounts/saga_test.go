@@ -20,10 +20,10 @@ import (
 	"github.com/gatehouse-at/gatehouse/storage/memory"
 )
 
-// TestRecoveryLeavesWorkInProgressAlone recovers while an operation is on its way: in the process
-// that submits it, whose clock is set back meanwhile, and in another that has just started on the
-// same store.
-func TestRecoveryLeavesWorkInProgressAlone(t *testing.T) {
+// TestRecoveryIgnoresChangesInProgress: while one process submits an operation, a recovery doesn't
+// touch the change, neither in that process nor in another that has just started on the same store,
+// even if the clock is set back meanwhile.
+func TestRecoveryIgnoresChangesInProgress(t *testing.T) {
 	dir := watch(t)
 	clock := gatehousetest.NewClock()
 	cfg := gatehouse.Config{
@@ -64,7 +64,8 @@ func TestRecoveryLeavesWorkInProgressAlone(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	// When a process dies, another takes over once it can't be at work any more.
+	// When a process dies, another takes over after the time in which the first would have
+	// finished.
 	dies, die := context.WithCancel(ctx)
 	dir.submitted = func(context.Context) error { panic("the process dies") }
 	func() {
@@ -85,8 +86,8 @@ func TestRecoveryLeavesWorkInProgressAlone(t *testing.T) {
 	}
 }
 
-// TestTheOnlyProcessRecoversAtOnce kills the only process that can have the store open, during a
-// change of each kind: the next one knows that nobody is working on it, whatever the clock says.
+// TestTheOnlyProcessRecoversAtOnce: if the only process that can have the store open dies during a
+// change, the next one recovers that at once, whatever the clock says.
 func TestTheOnlyProcessRecoversAtOnce(t *testing.T) {
 	dir := watch(t)
 	s := domaintest.New(t, dir.in)
@@ -97,7 +98,7 @@ func TestTheOnlyProcessRecoversAtOnce(t *testing.T) {
 		defer func() {
 			dir.submitted = nil
 			if recover() == nil {
-				t.Fatalf("%s: the process survives", what)
+				t.Fatalf("%s: the process didn't die", what)
 			}
 		}()
 		_ = act()
@@ -123,8 +124,9 @@ func TestTheOnlyProcessRecoversAtOnce(t *testing.T) {
 	}
 }
 
-// TestALostAnswerIsAskedForAtOnce: a change whose answer was lost isn't waited for any longer.
-func TestALostAnswerIsAskedForAtOnce(t *testing.T) {
+// TestALostAnswerIsRecoveredAtOnce: a change is recovered without a delay if the process gave it up
+// because the directory's answer was lost.
+func TestALostAnswerIsRecoveredAtOnce(t *testing.T) {
 	dir := watch(t)
 	s := domaintest.New(t, dir.in)
 	alice := s.SignUp("alice").Account
@@ -152,9 +154,9 @@ func TestALostAnswerIsAskedForAtOnce(t *testing.T) {
 	}
 }
 
-// TestADirectoryThatIsGoneForDays is back after two days: the DID of a refused sign-up is tombstoned
-// even then.
-func TestADirectoryThatIsGoneForDays(t *testing.T) {
+// TestADIDIsTombstonedAfterALongOutage: the DID of a refused sign-up is tombstoned even if the
+// directory was unavailable for two days.
+func TestADIDIsTombstonedAfterALongOutage(t *testing.T) {
 	dir := watch(t)
 	s := domaintest.New(t, dir.in)
 	hookOnce(s, accounts.Created, errVeto)
@@ -188,7 +190,7 @@ func TestADirectoryThatIsGoneForDays(t *testing.T) {
 	}
 }
 
-// earlier is a document as an earlier version stored it.
+// earlier is a document of an earlier version.
 type earlier struct {
 	key     string
 	values  map[string]string // of unique indexes
@@ -200,9 +202,9 @@ func (e *earlier) MarshalJSON() ([]byte, error) { return []byte(e.json), nil }
 
 func (e *earlier) UnmarshalJSON(b []byte) error { e.json = string(b); return nil }
 
-// TestWhatAnEarlierVersionLeftIsRecovered starts on a store with sign-ups whose state is in their
-// accounts, one of them published, and with a tombstone that is stored as a deletion.
-func TestWhatAnEarlierVersionLeftIsRecovered(t *testing.T) {
+// TestChangesOfAnEarlierVersionAreRecovered: sign-ups whose state is in their accounts, one of them
+// published, and a tombstone that is stored as a deletion.
+func TestChangesOfAnEarlierVersionAreRecovered(t *testing.T) {
 	dir := watch(t)
 	store := memory.New()
 	defer store.Close()
@@ -229,7 +231,7 @@ func TestWhatAnEarlierVersionLeftIsRecovered(t *testing.T) {
 		storage.Ordered("until", func(e *earlier) string { return e.ordered["until"] }))
 	for _, c := range []storage.Definer{accountsBefore, changesBefore} {
 		table := c.Table()
-		table.Owner = "" // that version didn't note one
+		table.Owner = "" // that version stored none
 		if err := store.Define(ctx, table); err != nil {
 			t.Fatal(err)
 		}
@@ -292,7 +294,7 @@ func TestWhatAnEarlierVersionLeftIsRecovered(t *testing.T) {
 		t.Errorf("after the recovery: %v, %v", page, err)
 	}
 	if _, err := (&did.Registrar{Directory: dir}).Data(ctx, id); !errors.Is(err, did.ErrTombstoned) {
-		t.Errorf("the DID that was to be tombstoned: %v", err)
+		t.Errorf("the DID that had to be tombstoned: %v", err)
 	}
 	if _, err := srv.Accounts.Create(ctx, params("bob")); err != nil {
 		t.Errorf("the handle and the address of the sign-up that was undone: %v", err)

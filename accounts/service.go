@@ -8,7 +8,6 @@ import (
 	"io"
 	"log/slog"
 	"maps"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,107 +22,114 @@ import (
 	"github.com/gatehouse-at/gatehouse/storage"
 )
 
-// Errors of this package, beside those that speak of handles and addresses. Test
-// for them with [errors.Is].
+// Errors that several methods return. Test for them with [errors.Is].
 var (
-	// ErrNotFound says that there is no such account.
+	// ErrNotFound is returned when there is no such account. Clients are answered 400
+	// AccountNotFound.
 	ErrNotFound = errors.New("accounts: account not found")
 	// ErrInvalidPassword is returned when a new password is too short, or when the [PasswordPolicy]
 	// refuses it. Clients are answered 400 InvalidPassword.
 	ErrInvalidPassword = errors.New("accounts: unsuitable password")
-	// ErrInvalidRequest says that an argument can't be used as it is.
+	// ErrInvalidRequest is returned when an argument, or the state of the account, doesn't permit
+	// what was asked for. Clients are answered 400 InvalidRequest.
 	ErrInvalidRequest = errors.New("accounts: invalid request")
-	// ErrBadCredentials is returned when an identifier and a secret don't belong together. It doesn't
-	// say whether the account exists. Clients are answered 401 AuthenticationRequired.
+	// ErrBadCredentials is returned when an identifier and a secret don't belong together. It
+	// doesn't say whether the account exists. Clients are answered 401 AuthenticationRequired.
 	ErrBadCredentials = errors.New("accounts: invalid identifier or password")
-	// ErrEmailTaken says that the e-mail address belongs to an account.
+	// ErrEmailTaken is returned when another account has the e-mail address. Clients are answered
+	// 400 InvalidRequest.
 	ErrEmailTaken = errors.New("accounts: e-mail address taken")
-	// ErrMissingAuth says that bringing a DID needs a proof that it is the caller's.
+	// ErrMissingAuth is returned when a sign-up brings an existing DID without proof that the
+	// caller controls it. Clients are answered 401 AuthenticationRequired.
 	ErrMissingAuth = errors.New("accounts: no proof for the DID")
-	// ErrDirectory says that the DID directory could not be reached or refused.
+	// ErrDirectory is returned when the DID directory can't be reached or refuses an operation.
+	// Clients are answered 502 UpstreamFailure.
 	ErrDirectory = errors.New("accounts: DID directory")
 )
 
-// PasswordHasher hashes account passwords. Its methods are safe for concurrent
-// use, bound the work done at once, and return the context's error when it ends
-// while they wait.
+// PasswordHasher hashes account passwords. Its methods must be safe for concurrent use, bound the
+// work that is done at once, and return the error of a context that ends while they wait.
 type PasswordHasher interface {
 	// Hash returns the encoded hash of a password.
 	Hash(ctx context.Context, password string) (string, error)
-	// Verify reports whether the password is the hashed one, and whether the hash should be
-	// replaced because it is weaker than those that Hash makes. If it isn't, it costs at least so
-	// much work.
+	// Verify reports whether the password is the hashed one, and if so, whether the hash should be
+	// replaced because it is weaker than those that Hash makes. If the password is wrong, verifying
+	// it costs at least the given work.
 	Verify(ctx context.Context, encoded, password string, work int64) (ok, rehash bool, err error)
-	// Dummy does so much work, and at least that of a new hash, for an account that doesn't exist.
+	// Dummy does the given work, or that of a new hash if that is more, for an account that doesn't
+	// exist or has no password.
 	Dummy(ctx context.Context, password string, work int64) error
-	// Work tells what verifying a hash costs, in a unit of its own.
+	// Work returns the work of verifying a hash, in a unit of the hasher's own.
 	Work(encoded string) int64
 }
 
 // Config configures a [Service]. The fields without a default are required.
 type Config struct {
-	// Handles says which handles accounts may have.
+	// Handles configures which handles accounts may have.
 	Handles handle.Config
 	// SignUp says who may sign up. Default [SignUpOpen].
 	SignUp SignUpMode
-	// CheckSignUp is a gate before sign-up. It is called after all other checks, outside of
-	// transactions and before the password is hashed; [ratelimit.FromContext] has the client's
-	// address. If it returns an error there is no account, and nothing of the attempt is kept: no
-	// ticket is used. Clients of the HTTP API are shown the text of an error with a method
-	// PublicMessage() string. Optional.
+	// CheckSignUp is called before a sign-up, after all other checks and before the password is
+	// hashed, outside of transactions; [ratelimit.FromContext] returns the client's address. If it
+	// returns an error, no account is created and nothing of the attempt is kept: no ticket is
+	// used. Clients of the HTTP API are shown the text of an error with a method PublicMessage()
+	// string. Optional.
 	CheckSignUp func(context.Context, Applicant) error
-	// Gate stands before sign-up. Without one tickets are ignored.
+	// Gate decides which tickets, such as invite codes, permit a sign-up. Without one, sign-ups
+	// need no ticket, and tickets are ignored. Optional.
 	Gate Gate
 	// Hooks take part in every change of an account, in this order: first what follows from it in
-	// other packages, such as sessions that end, then what the embedding program does.
+	// other packages, such as the end of its sessions, then what the embedding program does.
 	Hooks []Hook
-	// MinPasswordLength is the fewest characters of a new password. Default 8.
+	// MinPasswordLength is the least number of characters of a new password. Default 8.
 	MinPasswordLength int
-	// PasswordPolicy refuses new passwords beyond those that are too short or too long. Optional.
+	// PasswordPolicy can refuse new passwords that are neither too short nor too long. Optional.
 	PasswordPolicy PasswordPolicy
-	// NoPasswords is set if owners prove who they are in other ways than by an account password:
-	// accounts get none, those that have one can't use it, and none can be set or reset.
+	// NoPasswords is set if owners sign in with other credentials than account passwords: new
+	// accounts get no password, those that have one can't use it, and none can be set or reset.
 	NoPasswords bool
-	// ServiceName is what e-mails call the server.
+	// ServiceName is the name of the server in e-mails.
 	ServiceName string
 
-	// DIDs makes and changes the DIDs of accounts.
+	// DIDs creates and changes the DIDs of accounts. Required.
 	DIDs *did.Registrar
-	// Resolver finds their documents. Without it sessions come without one.
+	// Resolver resolves DIDs to their documents. Without one, sessions are answered without a
+	// document, and accounts whose DID is neither a did:plc nor hosted here can't be activated.
+	// Optional.
 	Resolver *did.Resolver
-	// PublicURL is where clients and other servers reach this server, as its accounts' DID documents
-	// name it: scheme and host, without a slash at the end.
+	// PublicURL is where clients and other servers reach this server, as its accounts' DID
+	// documents name it: scheme and host, without a slash at the end.
 	PublicURL string
-	// Keys keeps the signing keys of accounts.
+	// Keys generates and unseals the signing keys of accounts. Required.
 	Keys keys.Store
-	// Passwords hashes account passwords.
+	// Passwords hashes account passwords. Required.
 	Passwords PasswordHasher
-	// MinDeletionDelay is the least time between a deactivation and the deletion that its owner
-	// wished for with it. Default 72 hours.
+	// MinDeletionDelay is the least time between a deactivation and the deletion that an owner has
+	// scheduled with it. Default 72 hours.
 	MinDeletionDelay time.Duration
-	// EmailPolicy refuses e-mail addresses beyond those that are malformed. Default
-	// [DefaultEmailPolicy].
+	// EmailPolicy can refuse e-mail addresses that are well formed. Default [DefaultEmailPolicy].
 	EmailPolicy EmailPolicy
 
-	// Mailer delivers the e-mails.
+	// Mailer delivers the e-mails. Required.
 	Mailer mail.Mailer
-	// Templates makes the e-mails. Default: those of package mail.
+	// Templates render the e-mails. Default: those of package mail.
 	Templates *mail.Templates
 	// MailPages are the URLs of pages where people enter mailed codes, by kind of e-mail; see
-	// [mail.CheckPage]. Without one they enter the code in the app that asked for it.
+	// [mail.CheckPage]. For a kind without a page, people enter the code in the app that asked for
+	// it.
 	MailPages map[mail.Kind]string
 	// MailTimeout bounds a delivery, and so the request that waits for it. Default 15 seconds.
 	MailTimeout time.Duration
 	// MuteNotices are kinds of notices that are not sent; see [mail.Notices].
 	MuteNotices []mail.Kind
-	// Codes keeps the codes that are e-mailed to the owners of accounts.
+	// Codes issues and redeems the codes that are e-mailed to the owners of accounts. Required.
 	Codes *codes.Book
 
-	// Limits counts what anybody may try: guesses at passwords, e-mails, hashes. The zero value
-	// limits nothing.
+	// Limits counts e-mails, password hashes, and answers that reveal whether an address has an
+	// account. The zero value limits nothing.
 	Limits ratelimit.Meter
 
-	// Now tells the time. Default [time.Now].
+	// Now returns the current time. Default [time.Now].
 	Now func() time.Time
 	// Rand is the source of randomness. Default [rand.Reader].
 	Rand io.Reader
@@ -135,25 +141,26 @@ type Config struct {
 type Service struct {
 	store storage.Store
 	cfg   Config
-	// process names this process in what it stores, and alone is true if no other process can have the
-	// store open.
+	// process identifies this process in the changes that it stores, and alone is true if no other
+	// process can have the store open.
 	process string
 	alone   bool
 
 	handles   *handle.Service
 	queue     *mail.Queue
-	reminding sync.Map      // the DIDs whose owners are being reminded of a deletion
+	reminding sync.Map      // DIDs of accounts whose owners are being reminded of a deletion
 	changes   atomic.Uint64 // transactions of this process that may have changed accounts
 
 	work struct { // of password hashes, in the hasher's unit
 		sync.Mutex
 		max       int64     // of the costliest hash
-		unindexed int64     // of the costliest hash that the index doesn't have
-		until     time.Time // when max is to be read again
+		unindexed int64     // of the costliest hash that isn't in the index
+		until     time.Time // when max has to be read again
 	}
 }
 
-// New returns a service on a store, whose tables it defines.
+// New returns a service on a store, in which it defines [Tables]. It returns an error if a required
+// field of the Config is missing, or another is invalid.
 func New(ctx context.Context, store storage.Store, cfg Config) (*Service, error) {
 	switch {
 	case cfg.DIDs == nil:
@@ -230,16 +237,18 @@ func New(ctx context.Context, store storage.Store, cfg Config) (*Service, error)
 	return s, nil
 }
 
-// Tables are the collections of this package, and those of its codes.
+// Tables returns the collections of this package, and those of package codes.
 func Tables() []storage.Definer {
-	return slices.Concat(codes.Tables(), handle.Tables(), []storage.Definer{accountsTable, didChanges, reservedTable, formerTable})
+	return append(codes.Tables(), accountsTable, didChanges, reservedTable, formerTable)
 }
 
 // PublicURL returns the PublicURL of the [Config].
 func (s *Service) PublicURL() string { return s.cfg.PublicURL }
 
-// Maintain does one round of background work: it ends what was cut short, deletes the accounts whose
-// time has come, and removes what has expired. It is to be called periodically.
+// Maintain does one round of background work: it finishes or undoes sign-ups and changes of handles
+// and signing keys that were interrupted, deletes the accounts whose deletion is due, reminds the
+// owners of those that are due soon, and removes what has expired. Call it at start and
+// periodically; several processes on one store may do so at the same time.
 func (s *Service) Maintain(ctx context.Context) error {
 	return errors.Join(
 		s.recoverChanges(ctx),
@@ -250,26 +259,26 @@ func (s *Service) Maintain(ctx context.Context) error {
 	)
 }
 
-// Close waits for e-mails that are on their way, until ctx ends; then it gives
-// them up.
+// Close waits until the e-mails that are under way have been sent. If ctx ends first, it drops the
+// others and returns the error of ctx.
 func (s *Service) Close(ctx context.Context) error { return s.queue.Close(ctx) }
 
-// update changes accounts.
+// update runs an Update that changes accounts.
 func (s *Service) update(ctx context.Context, fn func(storage.Tx) error) error {
 	defer s.changes.Add(1) // also when it failed: it may have happened all the same
 	return s.store.Update(ctx, fn)
 }
 
-// decide changes accounts, and commits what fn wrote even if it refuses, as [storage.Decide] does.
+// decide is update with [storage.Decide]: what fn wrote is committed even if it refuses.
 func (s *Service) decide(ctx context.Context, fn func(storage.Tx) (refusal, err error)) error {
 	defer s.changes.Add(1) // also when it failed: it may have happened all the same
 	return storage.Decide(ctx, s.store, fn)
 }
 
-// Changes is another number whenever this process may have changed an account since. What is
-// remembered of accounts while it is the same is as good as read again, but for the changes of
-// other processes.
+// Changes returns a number that differs whenever this process may have changed an account in
+// between. As long as it is the same, what a caller has cached of accounts is current, apart from
+// changes by other processes.
 func (s *Service) Changes() uint64 { return s.changes.Load() }
 
-// now is the time in UTC, to the millisecond: what a document can hold.
+// now returns the time in UTC, to the millisecond, as documents store it.
 func (s *Service) now() time.Time { return s.cfg.Now().UTC().Truncate(time.Millisecond) }

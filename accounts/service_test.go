@@ -30,7 +30,7 @@ func params(label string) accounts.CreateParams {
 	return accounts.CreateParams{Handle: label + ".test", Email: label + "@example.com", Password: "password"}
 }
 
-func TestCreateFindsWhatIsWrong(t *testing.T) {
+func TestCreateRefusesInvalidParameters(t *testing.T) {
 	s := domaintest.New(t)
 	s.SignUp("taken")
 	for name, c := range map[string]struct {
@@ -69,7 +69,7 @@ func TestHooksTakePartInTheTransaction(t *testing.T) {
 	if err := storage.Define(ctx, s.Store, profiles); err != nil {
 		t.Fatal(err)
 	}
-	veto := errors.New("not in my house")
+	veto := errors.New("vetoed")
 	var kinds []accounts.Kind
 	s.OnChange(func(_ context.Context, tx storage.Tx, c accounts.Change) error {
 		kinds = append(kinds, c.Kind)
@@ -105,7 +105,7 @@ func TestHooksTakePartInTheTransaction(t *testing.T) {
 		}
 		_ = s.Store.View(ctx, func(tx storage.Tx) error {
 			for rec := range tx.Scan("accounts", storage.Range{Index: "handle", From: name, To: name + "~"}) {
-				t.Errorf("left of %s: %s", name, rec.Value)
+				t.Errorf("%s still has a record: %s", name, rec.Value)
 			}
 			return nil
 		})
@@ -130,16 +130,16 @@ func TestHooksTakePartInTheTransaction(t *testing.T) {
 	}
 }
 
-func TestAlsoCanUndoASignUp(t *testing.T) {
+func TestAFunctionOfTheCallerCanUndoASignUp(t *testing.T) {
 	s := domaintest.New(t, func(c *domaintest.Config) { c.Web = true })
 	no := errors.New("no")
 	if _, err := s.Accounts.Create(ctx, params("alice"), func(storage.Tx, *accounts.Account) error { return no }); !errors.Is(err, no) {
 		t.Errorf("Create: %v", err)
 	}
-	s.SignUp("alice") // nothing is left of the first
+	s.SignUp("alice") // the first attempt has left nothing
 }
 
-func TestFind(t *testing.T) {
+func TestAccountsAreFoundByEveryIdentifier(t *testing.T) {
 	s := domaintest.New(t)
 	alice := s.SignUp("alice").Account
 	for _, id := range []string{"alice.test", "ALICE.test", " alice.test ", "alice@example.com", "Alice@Example.com", alice.DID.String(), "did:plc:" + strings.ToUpper(alice.DID.Identifier())} {
@@ -155,7 +155,7 @@ func TestFind(t *testing.T) {
 	}
 }
 
-func TestListAndSearch(t *testing.T) {
+func TestAccountsAreListedAndSearched(t *testing.T) {
 	s := domaintest.New(t)
 	for _, label := range []string{"carol", "alice", "alina", "bob"} {
 		s.SignUp(label)
@@ -183,17 +183,17 @@ func TestListAndSearch(t *testing.T) {
 	}
 }
 
-func TestPagesAreFull(t *testing.T) {
+// TestPendingAccountsTakeNoPlaceOnAPage of a listing.
+func TestPendingAccountsTakeNoPlaceOnAPage(t *testing.T) {
 	dir := watch(t)
 	s := domaintest.New(t, dir.in)
 	for _, label := range []string{"bob", "carol"} {
 		s.SignUp(label)
 		s.Advance(time.Second)
 	}
-	// While alice is signing up, she takes no place on a page.
 	dir.submitted = func(context.Context) error {
 		page, err := s.Accounts.SearchByEmail(ctx, "", "", 1)
-		if err != nil || len(page.Accounts) != 0 { // no prefix is no search
+		if err != nil || len(page.Accounts) != 0 { // without a prefix nothing is found
 			t.Errorf("without a prefix: %+v, %v", page, err)
 		}
 		for _, list := range []func(cursor string) (accounts.Page, error){
@@ -224,13 +224,13 @@ func TestPagesAreFull(t *testing.T) {
 	}
 	p := params("alice")
 	p.Email = "sign-up-1@example.com"
-	s.Advance(-time.Hour) // the oldest, too
+	s.Advance(-time.Hour) // so that the pending account would be first in both listings
 	if _, err := s.Accounts.Create(ctx, p); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func TestTheAddressItselfIsFoundFirst(t *testing.T) {
+func TestAnExactAddressIsFoundFirst(t *testing.T) {
 	s := domaintest.New(t)
 	for label, address := range map[string]string{"alice": "a@example.co.uk", "bob": "a@example.co", "carol": "a@example.com"} {
 		p := params(label)
@@ -255,7 +255,7 @@ func TestTheAddressItselfIsFoundFirst(t *testing.T) {
 	}
 }
 
-func TestAuthenticate(t *testing.T) {
+func TestAuthenticateVerifiesThePassword(t *testing.T) {
 	s := domaintest.New(t)
 	alice := s.SignUp("alice").Account
 	if p, err := authenticate(s.Accounts, "alice.test", "password"); err != nil || p.DID() != alice.DID {
@@ -274,8 +274,8 @@ func TestAuthenticate(t *testing.T) {
 	}
 }
 
-// TestPasswordsOfTheReferenceServer takes over a hash and upgrades it at the first login.
-func TestPasswordsOfTheReferenceServer(t *testing.T) {
+// TestHashesOfTheReferenceServerAreUpgraded at the first login.
+func TestHashesOfTheReferenceServerAreUpgraded(t *testing.T) {
 	s := domaintest.New(t)
 	alice := s.SignUp("alice").Account
 	salt := make([]byte, 16)
@@ -308,7 +308,7 @@ func TestPasswordsOfTheReferenceServer(t *testing.T) {
 		return got
 	}
 	hash(text + ":" + hex.EncodeToString(key))
-	// Those who log in for the first time at once all get in, though only one replaces the hash.
+	// Of several concurrent first logins all succeed, though only one replaces the hash.
 	refused := make(chan error, 8)
 	for range cap(refused) {
 		go func() {
@@ -318,7 +318,7 @@ func TestPasswordsOfTheReferenceServer(t *testing.T) {
 	}
 	for range cap(refused) {
 		if err := <-refused; err != nil {
-			t.Errorf("a login beside others: %v", err)
+			t.Errorf("a concurrent login: %v", err)
 		}
 	}
 	for range 2 {
@@ -331,7 +331,7 @@ func TestPasswordsOfTheReferenceServer(t *testing.T) {
 	}
 }
 
-func TestResetPasswordNeedsItsOwnCode(t *testing.T) {
+func TestACodeServesItsPurposeOnly(t *testing.T) {
 	s := domaintest.New(t)
 	alice := s.SignUp("alice").Account
 	if err := s.Accounts.RequestDelete(ctx, alice.DID); err != nil {
@@ -349,7 +349,7 @@ func TestResetPasswordNeedsItsOwnCode(t *testing.T) {
 		t.Errorf("a short password: %v", err)
 	}
 	if err := s.Accounts.ResetPassword(ctx, accounts.ResetParams{Code: " " + strings.ToLower(reset) + " ", Password: "another password"}); err != nil {
-		t.Errorf("the code in small letters: %v", err)
+		t.Errorf("the code in lower case: %v", err)
 	}
 	if err := s.SignIn.DeleteAccount(ctx, alice.DID, "password", code); !errors.Is(err, accounts.ErrBadCredentials) {
 		t.Errorf("deleting with the old password: %v", err)
@@ -368,7 +368,7 @@ func TestResetPasswordNeedsItsOwnCode(t *testing.T) {
 	}
 }
 
-// TestNothingIsLeftOfADeletedAccount looks for it in every table.
+// TestNothingIsLeftOfADeletedAccount in any table.
 func TestNothingIsLeftOfADeletedAccount(t *testing.T) {
 	s := domaintest.New(t, func(c *domaintest.Config) { c.Invites.Interval = time.Hour })
 	alice := s.SignUp("alice").Account
@@ -378,7 +378,7 @@ func TestNothingIsLeftOfADeletedAccount(t *testing.T) {
 	if _, err := s.Invites.Create(ctx, 2, 1, alice.DID.String()); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Accounts.Identity().ReserveSigningKey(ctx, alice.DID); err != nil { // for a rotation that didn't come
+	if _, err := s.Accounts.Identity().ReserveSigningKey(ctx, alice.DID); err != nil { // for a rotation that was never made
 		t.Fatal(err)
 	}
 	if err := s.Accounts.Identity().RequestPLCSignature(ctx, alice.DID); err != nil {
@@ -390,8 +390,8 @@ func TestNothingIsLeftOfADeletedAccount(t *testing.T) {
 	if err := s.SignIn.DeleteAccount(ctx, alice.DID, "password", s.Code("alice")); err != nil {
 		t.Fatal(err)
 	}
-	// That the server held its key is remembered for a while, so that nobody comes back with what
-	// it signed.
+	// The server remembers for 30 days which key the account had, so that what it signed with that
+	// key is no proof of control of the DID.
 	s.Advance(31 * 24 * time.Hour)
 	if err := s.Maintain(ctx); err != nil {
 		t.Fatal(err)
@@ -403,7 +403,7 @@ func TestNothingIsLeftOfADeletedAccount(t *testing.T) {
 	err = s.Store.View(ctx, func(tx storage.Tx) error {
 		for _, table := range tables {
 			if table.Name == "plc_directory" {
-				continue // the DID stays its owner's
+				continue // the DID still exists
 			}
 			for rec, err := range tx.Scan(table.Name, storage.Range{}) {
 				if err != nil {
@@ -423,7 +423,7 @@ func TestNothingIsLeftOfADeletedAccount(t *testing.T) {
 	}
 }
 
-func TestStatus(t *testing.T) {
+func TestStatusesFollowTakedownsAndDeactivations(t *testing.T) {
 	s := domaintest.New(t)
 	did := s.SignUp("alice").Account.DID
 	want := func(status accounts.Status) {
@@ -452,7 +452,7 @@ func TestStatus(t *testing.T) {
 	do(s.Accounts.UpdateStatus(ctx, did, accounts.StatusUpdate{Takedown: &yes, Ref: "case 3", Deactivated: &yes}))
 	want(accounts.StatusTakendown)
 	if err := s.Accounts.UpdateStatus(ctx, did, accounts.StatusUpdate{Deactivated: &no}); !errors.Is(err, accounts.ErrNotFound) {
-		t.Errorf("activating what is taken down: %v", err)
+		t.Errorf("activating an account that is taken down: %v", err)
 	}
 	do(s.Accounts.UpdateStatus(ctx, did, accounts.StatusUpdate{Takedown: &no}))
 	want(accounts.StatusDeactivated)
@@ -462,7 +462,7 @@ func TestStatus(t *testing.T) {
 	if err := s.Accounts.UpdateStatus(ctx, "did:plc:nobody", accounts.StatusUpdate{}); !errors.Is(err, accounts.ErrNotFound) {
 		t.Errorf("nobody: %v", err)
 	}
-	for _, zone := range []int{-1, 1} { // to the west of Greenwich it is the year 10000 there
+	for _, zone := range []int{-1, 1} { // with -1, it is the year 10000 in UTC
 		last := time.Date(9999, 12, 31, 23, 59, 59, 0, time.FixedZone("", zone*3600))
 		if err := s.Accounts.Deactivate(ctx, did, &last); errors.Is(err, accounts.ErrInvalidRequest) != (zone < 0) {
 			t.Errorf("deleted after %v: %v", last, err)
@@ -473,7 +473,7 @@ func TestStatus(t *testing.T) {
 	}
 }
 
-func TestSignInCodes(t *testing.T) {
+func TestASignInCodeIsRedeemedOnce(t *testing.T) {
 	s := domaintest.New(t)
 	a := s.SignUp("alice").Account
 	redeem := func(code string) error {
@@ -499,7 +499,7 @@ func TestSignInCodes(t *testing.T) {
 	}
 }
 
-func TestPurgeCodes(t *testing.T) {
+func TestExpiredCodesAreDeleted(t *testing.T) {
 	s := domaintest.New(t)
 	did := s.SignUp("alice").Account.DID
 	if err := s.Accounts.RequestDelete(ctx, did); err != nil {
@@ -526,9 +526,8 @@ func TestPurgeCodes(t *testing.T) {
 	}
 }
 
-// TestTheServersOwnNameIsNobodysHandle keeps accounts from the host name whose did:web is the
-// server's.
-func TestTheServersOwnNameIsNobodysHandle(t *testing.T) {
+// TestNoAccountGetsTheHostnameAsHandle: the did:web of the hostname is the server's own.
+func TestNoAccountGetsTheHostnameAsHandle(t *testing.T) {
 	for _, method := range []gatehouse.DIDMethod{gatehouse.DIDPLC, gatehouse.DIDWeb} {
 		srv := gatehousetest.NewServer(t, gatehousetest.WithConfig(func(c *gatehouse.Config) {
 			c.Hostname, c.PublicURL, c.DIDs.Method = "gatekeep.test:2583", "http://frontdoor.test", method
@@ -551,9 +550,9 @@ func TestTheServersOwnNameIsNobodysHandle(t *testing.T) {
 	}
 }
 
-// TestKeysThatStayDontHideOthers reserves more keys that are kept than a step of the housekeeping
-// looks at.
-func TestKeysThatStayDontHideOthers(t *testing.T) {
+// TestReservedKeysOfAccountsDoNotKeepOthersFromBeingDeleted: there are more keys that must be kept
+// than a page of the purge holds, and then one that must be deleted.
+func TestReservedKeysOfAccountsDoNotKeepOthersFromBeingDeleted(t *testing.T) {
 	s := domaintest.New(t)
 	for i := range 501 {
 		id := syntax.DID("did:web:a" + strconv.Itoa(i) + ".example.org")
@@ -580,11 +579,11 @@ func TestKeysThatStayDontHideOthers(t *testing.T) {
 		return err
 	})
 	if !errors.Is(err, storage.ErrNotFound) {
-		t.Errorf("a key that nobody took: %v", err)
+		t.Errorf("an unused key: %v", err)
 	}
 }
 
-func TestPurgeReservedKeys(t *testing.T) {
+func TestUnusedReservedKeysAreDeletedAfter90Days(t *testing.T) {
 	const mover = syntax.DID("did:plc:aaaaaaaaaaaaaaaaaaaaaaaa")
 	s := domaintest.New(t)
 	alice := s.SignUp("alice").Account.DID
@@ -621,8 +620,8 @@ func TestPurgeReservedKeys(t *testing.T) {
 	}
 	left(nobodys, movers, alices, late)
 	s.Advance(2 * 24 * time.Hour)
-	left(alices, late) // alice's may be in her DID
+	left(alices, late) // alice's DID may name hers
 	if reserve(mover) == movers {
-		t.Error("a key that was removed was given out again")
+		t.Error("a key that was deleted is reserved again")
 	}
 }

@@ -17,11 +17,11 @@ import (
 	"github.com/gatehouse-at/gatehouse/storage"
 )
 
-// reservedKey is a signing key that no account has yet.
+// reservedKey is a signing key that no account uses yet.
 type reservedKey struct {
 	Public string `json:"public"`
 	Sealed []byte `json:"sealed"`
-	// DID is the account that the key is reserved for; empty for any.
+	// DID is the DID for which the key is reserved; empty for any.
 	DID       syntax.DID `json:"did,omitempty"`
 	CreatedAt time.Time  `json:"createdAt"`
 }
@@ -32,7 +32,7 @@ var reservedTable = storage.NewCollection("reserved_keys",
 	storage.Ordered("created", func(k *reservedKey) string { return storage.TimeKey(k.CreatedAt) }),
 ).OwnedBy(storage.OwnerGatehouse)
 
-// keyProperty is the signing key, which a DID has as its verification method atproto.
+// keyProperty is the signing key, which is the verification method "atproto" of a DID.
 type keyProperty struct{}
 
 func (keyProperty) of(a *Account) string { return a.SigningKey }
@@ -54,7 +54,7 @@ func (keyProperty) set(op *did.Operation, to string) {
 	op.VerificationMethods[did.AtprotoKey] = to
 }
 
-// assign takes the key from the reserved ones.
+// assign takes the key out of the reserved ones, and remembers the old one.
 func (keyProperty) assign(s *Service, tx storage.Tx, r *record, c *didChange) error {
 	k, err := reservedTable.Get(tx, c.To)
 	if errors.Is(err, storage.ErrNotFound) {
@@ -82,10 +82,11 @@ func (keyProperty) instruction(to string) string {
 
 var errNotReserved = refusal.New(ErrInvalidRequest, "reserved signing key does not exist")
 
-// ReserveSigningKey creates a signing key for an account that is about to move here, so that its DID
-// can name the key before the account exists, and returns the key as a did:key. It returns the same
-// key each time for one DID, and a new key each time if the DID is empty. Error:
-// [ErrInvalidRequest] if the DID is too long (source: com.atproto.server.reserveSigningKey).
+// ReserveSigningKey creates a signing key for an account that is about to move here, and returns it
+// as a did:key, so that the DID can name the key before the account exists. It returns the same key
+// each time for one DID, and a new key each time if the DID is empty. A key that isn't used is
+// deleted after 90 days. Error: [ErrInvalidRequest] if the DID is too long (source:
+// com.atproto.server.reserveSigningKey).
 func (i *Identity) ReserveSigningKey(ctx context.Context, id syntax.DID) (string, error) {
 	if id != "" && storage.ValidKey(id.String()) != nil {
 		return "", refusal.New(ErrInvalidRequest, "did is too long")
@@ -93,7 +94,7 @@ func (i *Identity) ReserveSigningKey(ctx context.Context, id syntax.DID) (string
 	return i.s.reserveKey(ctx, id, nil)
 }
 
-// reserveKey returns the key that is reserved for the DID, or a new one, which it stores. The
+// reserveKey returns the key that is reserved for a DID, or stores and returns a new one. The
 // function then, if not nil, runs in the same transaction.
 func (s *Service) reserveKey(ctx context.Context, id syntax.DID, then func(tx storage.Tx, public string) error) (string, error) {
 	fresh, err := s.cfg.Keys.Generate(ctx)
@@ -122,11 +123,11 @@ func (s *Service) reserveKey(ctx context.Context, id syntax.DID, then func(tx st
 }
 
 // keepReservedFor is how long a reserved key is kept for an account that doesn't exist yet. Anybody
-// may reserve keys, so they must not stay forever.
+// can reserve keys, so they must not be kept forever.
 const keepReservedFor = 90 * 24 * time.Hour
 
-// purgeReservedKeys deletes keys that were reserved more than 90 days ago for accounts that were never
-// created.
+// purgeReservedKeys deletes keys that were reserved more than 90 days ago for accounts that were
+// never created.
 func (s *Service) purgeReservedKeys(ctx context.Context) error {
 	old := storage.Range{Index: "created", To: storage.TimeKey(s.now().Add(-keepReservedFor))}
 	return reservedTable.PurgeFunc(ctx, s.store, old, func(tx storage.Tx, k *reservedKey) (remove bool, err error) {
@@ -139,7 +140,8 @@ func (s *Service) purgeReservedKeys(ctx context.Context) error {
 	})
 }
 
-// signingKey returns the key of a new account: the one that is reserved for its DID, or a new one.
+// signingKey returns the signing key of a new account: the one that is reserved for its DID, or a
+// new one.
 func (s *Service) signingKey(ctx context.Context, id syntax.DID) (keys.Key, error) {
 	if id != "" {
 		var key keys.Key
@@ -161,9 +163,9 @@ func (s *Service) signingKey(ctx context.Context, id syntax.DID) (keys.Key, erro
 	return key, nil
 }
 
-// Signer returns a signer with an account's signing key. The functions in also run in the
-// transaction that reads the key, before it is read; if one returns an error, so does Signer.
-// Errors: [ErrNotFound], [keys.ErrUnsealable].
+// Signer returns a signer with an account's signing key. The functions in also run before the key
+// is read, in the same transaction; if one returns an error, Signer returns it. Errors:
+// [ErrNotFound], [keys.ErrUnsealable].
 func (i *Identity) Signer(ctx context.Context, id syntax.DID, also ...func(storage.Tx) error) (keys.Signer, error) {
 	var key keys.Key
 	err := i.s.store.View(ctx, func(tx storage.Tx) error {
@@ -184,13 +186,13 @@ func (i *Identity) Signer(ctx context.Context, id syntax.DID, also ...func(stora
 	return i.s.cfg.Keys.Signer(ctx, key)
 }
 
-// RotateSigningKey gives an account a new signing key, and returns it as a did:key. The key is stored
-// first, then published in the DID, then used by the account; in between, signatures with the old
-// key don't verify. If that is interrupted, another call completes it with the same key, and so does
-// [Service.Maintain]. If only the owner can change the DID, the key is reserved and returned together
-// with an error that names it (a [did.ErrNotController] for a did:plc); once the owner has published
-// the key, another call completes the rotation. Errors: [ErrNotFound], [ErrInvalidRequest],
-// [ErrDirectory].
+// RotateSigningKey gives an account a new signing key, and returns it as a did:key. It stores the
+// key, publishes it in the DID, and then has the account use it; in between, signatures with the
+// old key don't verify. If that is interrupted, another call completes it with the same key, and so
+// does [Service.Maintain]. If only the owner can change the DID, it reserves the key, and returns
+// it together with an error that names it (a [did.ErrNotController] for a did:plc); once the owner
+// has published the key, another call completes the rotation. The owner is notified. Errors:
+// [ErrNotFound], [ErrInvalidRequest], [ErrDirectory].
 func (i *Identity) RotateSigningKey(ctx context.Context, id syntax.DID) (string, error) {
 	s := i.s
 	if _, err := s.Get(ctx, id); err != nil {
@@ -218,11 +220,11 @@ func (i *Identity) RotateSigningKey(ctx context.Context, id syntax.DID) (string,
 	return key, err
 }
 
-// SetSigningKey gives an account a signing key that was reserved here, given as a did:key. A DID that
-// only its owner can change has to name the key already; for a did:plc it is a
+// SetSigningKey gives an account a signing key of [Identity.ReserveSigningKey], a did:key. A DID
+// that only its owner can change must name the key already; for a did:plc the error is a
 // [did.ErrNotController] otherwise. If the change is interrupted, another call completes it, and so
-// does [Service.Maintain]. Errors: [ErrNotFound], [ErrInvalidRequest], [ErrDirectory] (source:
-// com.atproto.admin.updateAccountSigningKey).
+// does [Service.Maintain]. The owner is notified. Errors: [ErrNotFound], [ErrInvalidRequest],
+// [ErrDirectory] (source: com.atproto.admin.updateAccountSigningKey).
 func (i *Identity) SetSigningKey(ctx context.Context, id syntax.DID, public string) error {
 	s := i.s
 	if _, err := atcrypto.ParsePublicDIDKey(public); err != nil {
@@ -241,7 +243,7 @@ func (i *Identity) SetSigningKey(ctx context.Context, id syntax.DID, public stri
 		if err != nil {
 			return err
 		}
-		if a.SigningKey != public { // otherwise only its DID may differ
+		if a.SigningKey != public { // otherwise the account has it already, but its DID may differ
 			if err := reservedFor(tx, public, id); err != nil {
 				return err
 			}
@@ -255,8 +257,8 @@ func (i *Identity) SetSigningKey(ctx context.Context, id syntax.DID, public stri
 	return err
 }
 
-// reservedFor refuses a key that isn't reserved, is reserved for another account, or is about to be
-// given to one.
+// reservedFor refuses a key that isn't reserved, or is reserved for another account, or that
+// another account is changing to.
 func reservedFor(tx storage.Tx, public string, id syntax.DID) error {
 	k, err := reservedTable.Get(tx, public)
 	switch {
@@ -270,14 +272,4 @@ func reservedFor(tx storage.Tx, public string, id syntax.DID) error {
 		return errNotReserved
 	}
 	return err
-}
-
-// inTurn runs what a caller adds to a transaction.
-func inTurn(tx storage.Tx, also []func(storage.Tx) error) error {
-	for _, f := range also {
-		if err := f(tx); err != nil {
-			return err
-		}
-	}
-	return nil
 }

@@ -20,54 +20,56 @@ import (
 // CreateParams are the parameters of [Service.Create].
 type CreateParams struct {
 	// Handle may be in any spelling that [handle.Normalize] understands.
-	Handle   string
+	Handle string
+	// Email may be in any spelling that [NormalizeEmail] understands.
 	Email    string
 	Password string
-	// Ticket is what the [Gate] wants to see, such as an invite code, in any spelling that the gate
+	// Ticket is the ticket for the [Gate], such as an invite code, in any spelling that the Gate
 	// understands.
 	Ticket string
-	// RecoveryKey is a rotation key of the owner's, as a did:key, which outranks the server's in the
-	// new DID. Optional.
+	// RecoveryKey is a rotation key of the owner's, as a did:key, which outranks the server's in
+	// the new DID. Optional.
 	RecoveryKey string
-	// DID is the existing DID of an account that moves here. The account starts deactivated. Empty
-	// for a new DID.
+	// DID is the existing DID of an account that moves here. The account starts deactivated. It is
+	// empty for a new DID.
 	DID syntax.DID
-	// ProvenDID is the DID that the caller has proved to control. It must be the same as DID, if that
-	// is set.
+	// ProvenDID is the DID that the caller has proved to control. If DID is set, it must be the
+	// same.
 	ProvenDID syntax.DID
-	// ProofKey is the key that signed the proof, as a did:key. It must not be a key that this server
-	// holds or has held for the DID.
+	// ProofKey is the key that signed the proof, as a did:key. It must not be a key that this
+	// server holds or has held for the DID.
 	ProofKey string
-	// VerificationCode and VerificationPhone are passed to CheckSignUp of the [Config], and not used
-	// otherwise.
+	// VerificationCode and VerificationPhone are passed to CheckSignUp of the [Config], and not
+	// used otherwise.
 	VerificationCode  string
 	VerificationPhone string
-	// AllowReserved lets an admin use a handle that is reserved, offensive, or held for another
-	// account.
+	// AllowReserved permits an admin to use a handle that is reserved, held for another account, or
+	// refused by the policy.
 	AllowReserved bool
-	// Admit lets an admin create an account in every mode of sign-up, without a ticket and without
-	// CheckSignUp. A ticket that is given all the same must be valid, and is redeemed.
+	// Admit permits an admin to create an account in every [SignUpMode], without a ticket and
+	// without CheckSignUp. If there is a ticket all the same, it must be valid, and is redeemed.
 	Admit bool
-	// NoPassword makes an account without a password, whose owner proves who they are in another way.
-	// Password has to be empty then. A password reset gives the account one.
+	// NoPassword creates an account without a password, whose owner signs in with other
+	// credentials. Password must be empty then. A password reset gives the account a password.
 	NoPassword bool
 	// Guard runs at the beginning of the first transaction of the sign-up. If it returns an error,
-	// the sign-up fails with that error and nothing is written. Otherwise what it writes is committed
-	// with that transaction, and stays even if the directory refuses the DID later. It is the place
-	// to redeem a proof that works once: if the handle turns out to be taken, the proof can be used
-	// again, and of several concurrent sign-ups with the same proof only one succeeds. Like any
-	// function of a transaction it may run more than once. Optional.
+	// the sign-up fails with that error and nothing is written. Otherwise what it writes is
+	// committed with that transaction, and isn't undone if the directory refuses the DID later. It
+	// is the place to redeem a proof that works once: if the handle turns out to be taken, the
+	// proof can be used again, and of several concurrent sign-ups with the same proof only one
+	// succeeds. Like any function of a transaction it may run more than once. Optional.
 	Guard func(storage.Tx) error
 }
 
 // Create creates an account. The functions in also run in the transaction that makes the account
-// visible. If one returns an error, Create returns it and the account is undone, unless
-// [Service.Maintain] has made the account visible before, in which case it stays. An account whose
-// DID is taken down here is taken down. Errors: [ErrSignUpClosed], [ErrInvalidRequest],
-// [ErrInvalidPassword], [ErrNoPasswords], [ErrInvalidEmail], [handle.ErrInvalid],
-// [handle.ErrNotAvailable], [handle.ErrUnsupportedDomain], [handle.ErrUnresolved], [ErrEmailTaken],
-// [ErrMissingAuth], [ErrHeldKey], [ErrDirectory], [ratelimit.ErrLimited], and those of the [Gate],
-// the policies and CheckSignUp (source: com.atproto.server.createAccount).
+// visible. If one returns an error, Create returns it and undoes the sign-up, unless
+// [Service.Maintain] has made the account visible before: then the account stays. If a takedown has
+// outlived an earlier account of the DID, the new account is taken down. Errors: [ErrSignUpClosed],
+// [ErrInvalidRequest], [ErrInvalidPassword], [ErrNoPasswords], [ErrInvalidEmail],
+// [handle.ErrInvalid], [handle.ErrNotAvailable], [handle.ErrUnsupportedDomain],
+// [handle.ErrUnresolved], [ErrEmailTaken], [ErrMissingAuth], [ErrHeldKey], [ErrDirectory],
+// [ratelimit.ErrLimited], and those of the [Gate], the policies, the hooks and CheckSignUp (source:
+// com.atproto.server.createAccount).
 func (s *Service) Create(ctx context.Context, p CreateParams, also ...func(storage.Tx, *Account) error) (*Account, error) {
 	if err := s.checkMode(p); err != nil {
 		return nil, err
@@ -91,7 +93,7 @@ func (s *Service) Create(ctx context.Context, p CreateParams, also ...func(stora
 	return a, nil
 }
 
-// create is Create with parameters that are valid by themselves.
+// create is Create for parameters that have passed checkParams.
 func (s *Service) create(ctx context.Context, r *record, p CreateParams, also []func(storage.Tx, *Account) error) (*Account, error) {
 	c, err := s.prepare(ctx, r, p)
 	if err != nil {
@@ -116,9 +118,9 @@ func (s *Service) create(ctx context.Context, r *record, p CreateParams, also []
 	return s.carryOut(ctx, u, c)
 }
 
-// checkParams checks the parameters by themselves, replaces the ticket by its normal form, and
-// returns a record with the first of its fields. Here and in what follows the checks are in the
-// reference server's order, so that a client is told of the same mistake first.
+// checkParams checks the parameters by themselves, replaces the ticket by the form in which it was
+// issued, and returns a record with its first fields. Here and in the next steps, the checks are in
+// the order of the reference server, so that clients get the same error if there are several.
 func (s *Service) checkParams(ctx context.Context, p *CreateParams) (*record, error) {
 	if err := s.checkSignUpPassword(*p); err != nil {
 		return nil, err
@@ -146,8 +148,8 @@ func (s *Service) checkParams(ctx context.Context, p *CreateParams) (*record, er
 	return &record{Account: Account{Handle: h, Email: email, CreatedAt: s.now()}}, nil
 }
 
-// prepare checks the parameters against what is stored, fills in the rest of the record, and returns
-// the change that publishes the DID; nil if nothing is to be published.
+// prepare checks the parameters against what is stored, fills in the rest of the record, and
+// returns the change that publishes the DID; nil if nothing is to be published.
 func (s *Service) prepare(ctx context.Context, r *record, p CreateParams) (*didChange, error) {
 	err := s.store.View(ctx, func(tx storage.Tx) error { return s.checkFree(tx, r, p) })
 	if err != nil {
@@ -179,8 +181,8 @@ func (s *Service) prepare(ctx context.Context, r *record, p CreateParams) (*didC
 	return c, nil
 }
 
-// identify fills in the signing key and the DID of the record, and returns the change that publishes
-// the DID; nil if nothing is to be published.
+// identify fills in the signing key and the DID of the record, and returns the change that
+// publishes the DID; nil if nothing is to be published.
 func (s *Service) identify(ctx context.Context, r *record, p CreateParams) (*didChange, error) {
 	key, err := s.signingKey(ctx, p.DID)
 	if err != nil {
@@ -207,7 +209,8 @@ func (s *Service) identify(ctx context.Context, r *record, p CreateParams) (*did
 	return &didChange{DID: r.DID, Kind: changeSignUp, Operation: raw, Ticket: p.Ticket}, nil
 }
 
-// checkProof refuses a DID that the applicant hasn't proved to control, and an invalid recovery key.
+// checkProof refuses a DID that the applicant hasn't proved to control, and an invalid recovery
+// key.
 func (s *Service) checkProof(ctx context.Context, p CreateParams) error {
 	if err := checkOwner(p); err != nil {
 		return err
@@ -223,7 +226,7 @@ func (s *Service) checkProof(ctx context.Context, p CreateParams) error {
 	return nil
 }
 
-// claimant is who asks for the handle.
+// claimant says who asks for the handle, for the handle service.
 func (p CreateParams) claimant() handle.Claimant {
 	return handle.Claimant{DID: p.DID, New: true, Override: p.AllowReserved}
 }
@@ -247,8 +250,8 @@ func (s *Service) checkFree(tx storage.Tx, r *record, p CreateParams) error {
 	return nil
 }
 
-// reserve makes the checks again, now in the transaction that stores the account and redeems the
-// ticket.
+// reserve is the first transaction of a sign-up: it makes the checks again, stores the account, and
+// redeems the ticket.
 func (s *Service) reserve(ctx context.Context, tx storage.Tx, r *record, p CreateParams) error {
 	if p.Guard != nil {
 		if err := p.Guard(tx); err != nil {
@@ -282,23 +285,23 @@ func (s *Service) reserve(ctx context.Context, tx storage.Tx, r *record, p Creat
 			return err
 		}
 	}
-	// If the key was reserved for the account, the account has it now.
+	// The key may have been reserved for the account, which has it now.
 	if err := reservedTable.Delete(tx, r.SigningKey); err != nil {
 		return err
 	}
 	return s.changed(ctx, tx, Creating, nil, r)
 }
 
-// signUp is the saga of an account with a new DID that has to be published. Until it is finished the
-// account is stored but pending: it can't be seen, and nobody else gets its handle and address.
+// signUp is the saga of an account with a new DID that must be published. Until it is finished the
+// account is stored but pending: it is invisible, and nobody else gets its handle or its address.
 type signUp struct {
 	s *Service
-	// also are the functions that were passed to Create. recoverChanges has none.
+	// also are the functions that were passed to Create. In a recovery there are none.
 	also []func(storage.Tx, *Account) error
 }
 
-// publish submits the first operation of the DID. The DID is the hash of the operation, so if the
-// answer is lost it is enough to ask whether the DID exists.
+// publish submits the first operation of the DID. The DID is the hash of the operation, so that if
+// the answer is lost, it is enough to ask the directory whether the DID exists.
 func (u signUp) publish(ctx context.Context, c *didChange) error {
 	op := new(did.Operation)
 	if err := json.Unmarshal(c.Operation, op); err != nil {
@@ -349,6 +352,7 @@ func (u signUp) complete(ctx context.Context, tx storage.Tx, r *record) error {
 	return u.runAlso(tx, r)
 }
 
+// runAlso runs the functions that were passed to Create.
 func (u signUp) runAlso(tx storage.Tx, r *record) error {
 	for _, f := range u.also {
 		if err := f(tx, &r.Account); err != nil {
@@ -358,8 +362,9 @@ func (u signUp) runAlso(tx storage.Tx, r *record) error {
 	return nil
 }
 
-// undo deletes the account and gives the ticket back. If the DID was published, it is to be
-// tombstoned. An account that another process has made visible stays, with its DID.
+// undo deletes the account and gives the ticket back. If the DID was published, it returns the
+// change that tombstones it. If another process has made the account visible, the account and its
+// DID stay.
 func (u signUp) undo(tx storage.Tx, c *didChange, published bool) (*didChange, error) {
 	r, err := accountsTable.Get(tx, c.DID.String())
 	switch {

@@ -13,10 +13,11 @@ import (
 	"github.com/gatehouse-at/gatehouse/storage"
 )
 
-// StatusUpdate is what an admin decides about the status of an account. Fields that are nil leave it
-// as it is.
+// StatusUpdate is what an admin decides about the status of an account. Fields that are nil leave
+// it as it is.
 type StatusUpdate struct {
-	// Takedown takes the account down, under the reference Ref (empty: the time), or ends a takedown.
+	// Takedown takes the account down, under the reference Ref (empty: the time), or ends a
+	// takedown.
 	Takedown *bool
 	Ref      string
 	// Deactivated deactivates the account, or activates it as [Service.Activate] does.
@@ -24,8 +25,8 @@ type StatusUpdate struct {
 }
 
 // UpdateStatus makes all changes of an update, or none. A takedown can also be ended after the
-// account was deleted. Errors: [ErrNotFound], also for activating an account that is or will be taken
-// down, and those of [Service.Activate] (source: com.atproto.admin.updateSubjectStatus).
+// account was deleted. Errors: [ErrNotFound], also for activating an account that is or will be
+// taken down, and those of [Service.Activate] (source: com.atproto.admin.updateSubjectStatus).
 func (s *Service) UpdateStatus(ctx context.Context, id syntax.DID, u StatusUpdate) error {
 	a, err := s.Get(ctx, id)
 	if errors.Is(err, ErrNotFound) && u.Takedown != nil && !*u.Takedown && u.Deactivated == nil {
@@ -83,9 +84,10 @@ func (u StatusUpdate) leavesDown(a *Account) bool {
 }
 
 // TakeDown takes an account down, under a reference of the moderators' own, or the time if that is
-// empty. Its sessions end, and only tokens for leaving the server are issued until [Service.Restore].
-// Codes that were mailed before are void, a scheduled deletion is called off, and nobody but an admin
-// deletes the account; the takedown then stays with the DID. Error: [ErrNotFound].
+// empty. Its sessions end, and only tokens for leaving the server are issued until
+// [Service.Restore]. Codes that were mailed before are void, a scheduled deletion is called off,
+// and nobody but an admin deletes the account; the takedown then stays with the DID. Error:
+// [ErrNotFound].
 func (s *Service) TakeDown(ctx context.Context, did syntax.DID, ref string) error {
 	return s.UpdateStatus(ctx, did, StatusUpdate{Takedown: new(true), Ref: ref})
 }

@@ -11,8 +11,8 @@ import (
 	"github.com/gatehouse-at/gatehouse/storage"
 )
 
-// TestHooksSeeOnlyChangesOfStatus: asking for the status that an account has already is no change.
-func TestHooksSeeOnlyChangesOfStatus(t *testing.T) {
+// TestHooksOnlySeeChangesOfStatus, and no calls that leave the status as it was.
+func TestHooksOnlySeeChangesOfStatus(t *testing.T) {
 	s := domaintest.New(t)
 	alice := s.SignUp("alice").Account.DID
 	var seen []string

@@ -23,22 +23,22 @@ import (
 	"github.com/gatehouse-at/gatehouse/storage/memory"
 )
 
-// useCase is something that a client asks for.
+// useCase is something that a client asks the server to do.
 type useCase struct {
 	name string
 	// prepare sets up what the use case needs, on a server that works.
 	prepare func(w *world)
 	act     func(ctx context.Context, w *world) error
-	// done returns an error if the client doesn't have all that it asked for, and undone if not
-	// everything is as before.
+	// done returns an error if anything is missing of what the client asked for, and undone if
+	// anything isn't as before.
 	done, undone func(w *world) error
-	// spent are the errors that a client may get that asks again for what has been done.
+	// spent are errors that a client may get if it asks again for what has been done.
 	spent []error
-	// voids is set if asking again voids what was done before, even if the second attempt fails.
+	// voids is set if another attempt voids the result of the first, even if it fails.
 	voids bool
 	// veto is a kind of change that a hook refuses until everything else works again.
 	veto accounts.Kind
-	// background is set if it isn't a client that asks for it.
+	// background is set if no client asks for it.
 	background bool
 	// configure changes the server's configuration; nil for no change.
 	configure func(*gatehouse.Config)
@@ -46,10 +46,10 @@ type useCase struct {
 
 var pairs = flag.Bool("pairs", false, "let TestEveryStepMayFail try every pair of troubles, which takes minutes")
 
-// TestEveryStepMayFail runs each use case once for each of its steps and each trouble that the step
-// can have: the steps of the use case itself, those of a client that tries again at once, and those
-// of the recovery. If the process died after a submission, a step of the recovery fails too. Then a
-// server is started on what is left. In the end, either all of what was asked for is there or
+// TestEveryStepMayFail runs each use case once for each of its steps and each trouble of that step:
+// the steps of the use case itself, those of a client that tries again at once, and those of the
+// recovery. If the process died after a submission, a step of the recovery fails too. Then a server
+// is started on the same store. In the end, either all of what was asked for has been done, or
 // nothing of it.
 func TestEveryStepMayFail(t *testing.T) {
 	for _, u := range append(slices.Clip(useCases), recoveries()...) {
@@ -67,7 +67,7 @@ func TestEveryStepMayFail(t *testing.T) {
 // explore runs a use case with some faults, and then with each further fault after them.
 func (u *useCase) explore(t *testing.T, impatient bool, faults []fault, runs *int) {
 	if t.Failed() {
-		return // one is enough to look at
+		return // the first failure is enough
 	}
 	*runs++
 	taken := u.run(t, impatient, faults)
@@ -76,7 +76,8 @@ func (u *useCase) explore(t *testing.T, impatient bool, faults []fault, runs *in
 	case len(faults) == 2:
 		return
 	case len(faults) == 1 && faults[0].trouble == isPaused:
-		// If the process wakes, publishes what has been undone meanwhile, and then dies, nobody knows of it.
+		// If the process resumes, publishes what has been undone meanwhile, and then dies, nothing
+		// is left that a recovery could find.
 		return
 	case len(faults) == 1:
 		if next = faults[0].step; *pairs {
@@ -116,8 +117,8 @@ func (u *useCase) run(t *testing.T, impatient bool, faults []fault) []string {
 		}
 		answers = append(answers, u.act(w.script.in(ctx), w))
 	}
-	w.restart(6 * time.Minute) // beyond what anything outside may take
-	_ = w.srv.Accounts.Maintain(w.script.in(ctx))
+	w.restart(6 * time.Minute) // longer than an operation may be on its way
+	_ = w.srv.Accounts.RecoverChanges(w.script.in(ctx))
 	if w.script.dead {
 		w.restart(time.Minute)
 	}
@@ -157,13 +158,14 @@ func (u *useCase) run(t *testing.T, impatient bool, faults []fault) []string {
 	return w.script.taken
 }
 
-// definite reports whether an answer is a refusal, rather than one that leaves open what has happened.
+// definite reports whether an answer is a refusal, rather than one that leaves open what has
+// happened.
 func definite(err error) bool {
 	return err != nil && !slices.ContainsFunc([]error{storage.ErrUnavailable, did.ErrUnavailable, mail.ErrDelivery, context.Canceled},
 		func(open error) bool { return errors.Is(err, open) })
 }
 
-// world is a server and everything that it touches.
+// world is a server with its store, its directory and its mailbox.
 type world struct {
 	t       *testing.T
 	store   storage.Store // without a script
@@ -185,8 +187,7 @@ type world struct {
 	strays         []syntax.DID // DIDs without an account
 }
 
-// newWorld starts a server that does no background work, so that the recovery is run by the test
-// alone.
+// newWorld starts a server without background work, so that only the test runs the recovery.
 func newWorld(t *testing.T, u *useCase, faults []fault) *world {
 	t.Helper()
 	w := &world{

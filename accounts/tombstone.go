@@ -9,9 +9,9 @@ import (
 	"github.com/gatehouse-at/gatehouse/storage"
 )
 
-// tombstone is the saga that gives up the DID of a sign-up that was refused after the DID was
-// published: a DID that nobody can use is better tombstoned than left in the directory. The sign-up
-// has been undone in the store, so that only the DID is left.
+// tombstone is the saga that tombstones the DID of a sign-up that was refused after the DID was
+// published, so that no DID is left in the directory that nobody can use. The sign-up has been
+// undone in the store before.
 type tombstone struct{ s *Service }
 
 func (t tombstone) publish(ctx context.Context, c *didChange) error {
@@ -20,7 +20,7 @@ func (t tombstone) publish(ctx context.Context, c *didChange) error {
 	case errors.Is(err, did.ErrTombstoned):
 		return nil
 	case errors.Is(err, did.ErrRefused), errors.Is(err, did.ErrNotController), errors.Is(err, did.ErrNotFound):
-		// It isn't the server's DID any more, and asking again would be no use.
+		// The server doesn't control the DID any more, so that trying again would be no use.
 		t.s.cfg.Logger.WarnContext(ctx, "the DID of a refused sign-up was not tombstoned", "did", c.DID, "error", err)
 		return nil
 	}

@@ -76,9 +76,9 @@ func hookOnce(s *domaintest.Services, kind accounts.Kind, err error) {
 	})
 }
 
-var errVeto = errors.New("not in my house")
+var errVeto = errors.New("vetoed")
 
-func TestARefusedHandleChangeLeavesTheDIDAsItWas(t *testing.T) {
+func TestARefusedHandleChangeIsReverted(t *testing.T) {
 	dir := watch(t)
 	s := domaintest.New(t, dir.in)
 	alice := s.SignUp("alice").Account
@@ -102,10 +102,10 @@ func TestARefusedHandleChangeLeavesTheDIDAsItWas(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got := dir.data(t, alice.DID).Handle(); got != "alicia.test" {
-		t.Errorf("after a won race the DID says %s", got)
+		t.Errorf("after the change the DID says %s", got)
 	}
 
-	// A client that hangs up when the DID has changed gets the handle all the same.
+	// If the client hangs up when the DID has changed, the change is finished all the same.
 	hasty, hangUp := context.WithCancel(ctx)
 	dir.submitted = func(context.Context) error { hangUp(); return nil }
 	if err := s.Accounts.Identity().UpdateHandle(hasty, alice.DID, "ally.test", false); err != nil {
@@ -116,7 +116,7 @@ func TestARefusedHandleChangeLeavesTheDIDAsItWas(t *testing.T) {
 	}
 }
 
-func TestAHandleChangeCutShortIsEndedByAnother(t *testing.T) {
+func TestAnInterruptedHandleChangeIsCompletedByTheNext(t *testing.T) {
 	dir := watch(t)
 	s := domaintest.New(t, dir.in)
 	alice := s.SignUp("alice").Account
@@ -171,9 +171,9 @@ func TestARotatedKeyIsNeverLost(t *testing.T) {
 	}
 }
 
-// TestAKeyChangeIsAloneWithItsAccountAndItsKey begins other changes while the DID has the new key and
-// the account doesn't.
-func TestAKeyChangeIsAloneWithItsAccountAndItsKey(t *testing.T) {
+// TestAKeyChangeExcludesOthersOfItsAccountAndItsKey: while the DID has the new key and the account
+// doesn't, the account gets no other key, and no other account gets that key.
+func TestAKeyChangeExcludesOthersOfItsAccountAndItsKey(t *testing.T) {
 	dir := watch(t)
 	s := domaintest.New(t, dir.in)
 	alice, bob := s.SignUp("alice").Account.DID, s.SignUp("bob").Account.DID
@@ -237,7 +237,7 @@ func TestASignUpThatRecoveryFinishedKeepsItsDID(t *testing.T) {
 	}
 }
 
-func TestRecoveryGivesUpWhatAHookRefuses(t *testing.T) {
+func TestRecoveryUndoesWhatAHookRefuses(t *testing.T) {
 	dir := watch(t)
 	s := domaintest.New(t, dir.in, func(c *domaintest.Config) { c.Invites.Required = true })
 	made, err := s.Invites.Create(ctx, 1, 1)
@@ -266,7 +266,7 @@ func TestRecoveryGivesUpWhatAHookRefuses(t *testing.T) {
 	}
 }
 
-func TestRecoveryDoesNotWaitForEachInAnOutage(t *testing.T) {
+func TestRecoveryEndsWithItsContextInAnOutage(t *testing.T) {
 	dir := watch(t)
 	s := domaintest.New(t, dir.in)
 	lost := fmt.Errorf("%w: in this test", did.ErrUnavailable)
@@ -280,7 +280,7 @@ func TestRecoveryDoesNotWaitForEachInAnOutage(t *testing.T) {
 	s.Advance(2 * time.Minute)
 	impatient, stop := context.WithCancel(ctx)
 	asked := 0
-	dir.asked = func() error { asked++; stop(); return lost } // the time is over
+	dir.asked = func() error { asked++; stop(); return lost } // the context ends
 	if err := s.Accounts.Maintain(impatient); err == nil || asked != 1 {
 		t.Errorf("Maintain: %v, asked %d times", err, asked)
 	}
@@ -294,7 +294,7 @@ func TestRecoveryDoesNotWaitForEachInAnOutage(t *testing.T) {
 	}
 }
 
-func TestActivationOfADIDThatIsNotThere(t *testing.T) {
+func TestAnAccountWithAMissingDIDIsNotActivated(t *testing.T) {
 	dir := watch(t)
 	s := domaintest.New(t, dir.in)
 	const id = syntax.DID("did:plc:aaaaaaaaaaaaaaaaaaaaaaaa")
@@ -318,8 +318,9 @@ func TestActivationOfADIDThatIsNotThere(t *testing.T) {
 	}
 }
 
-// TestACodeIsGoodUntilThereIsAnOperation asks for an operation while the directory is gone.
-func TestACodeIsGoodUntilThereIsAnOperation(t *testing.T) {
+// TestACodeIsValidUntilAnOperationIsSigned, even if the directory fails or the operation is
+// invalid.
+func TestACodeIsValidUntilAnOperationIsSigned(t *testing.T) {
 	dir := watch(t)
 	s := domaintest.New(t, dir.in)
 	alice := s.SignUp("alice").Account.DID
@@ -341,7 +342,7 @@ func TestACodeIsGoodUntilThereIsAnOperation(t *testing.T) {
 	}
 	dir.asked = nil
 	if err := sign(func(op *did.Operation) { op.RotationKeys = nil }); !errors.Is(err, accounts.ErrInvalidRequest) {
-		t.Errorf("an operation that no directory takes: %v", err)
+		t.Errorf("an invalid operation: %v", err)
 	}
 	if err := sign(same); !errors.Is(err, accounts.ErrInvalidRequest) {
 		t.Errorf("an operation that changes nothing: %v", err)
@@ -354,9 +355,9 @@ func TestACodeIsGoodUntilThereIsAnOperation(t *testing.T) {
 	}
 }
 
-// TestAForeignWebDIDHasToNameTheHandle changes the handle of an account whose document somebody else
-// serves.
-func TestAForeignWebDIDHasToNameTheHandle(t *testing.T) {
+// TestAForeignWebDIDMustNameTheHandle: an account with a did:web that isn't hosted here only gets
+// another handle if its document names it.
+func TestAForeignWebDIDMustNameTheHandle(t *testing.T) {
 	const id = syntax.DID("did:web:alice.example.org")
 	named, failure := "alice.test", error(nil)
 	s := domaintest.New(t, func(c *domaintest.Config) {
@@ -375,7 +376,7 @@ func TestAForeignWebDIDHasToNameTheHandle(t *testing.T) {
 	}
 	named, failure = "alicia.test", did.ErrUnavailable
 	if err := change(); !errors.Is(err, accounts.ErrInvalidRequest) {
-		t.Errorf("a document that can't be had: %v", err)
+		t.Errorf("a document that can't be resolved: %v", err)
 	}
 	if a, err := s.Accounts.Get(ctx, id); err != nil || a.Handle != "alice.test" {
 		t.Errorf("after refusals: %+v, %v", a, err)
@@ -389,9 +390,9 @@ func TestAForeignWebDIDHasToNameTheHandle(t *testing.T) {
 	}
 }
 
-// TestASignUpThatComesToNothingLeavesTheHold: a held handle that an admin gives to a new account stays
-// held if the sign-up fails.
-func TestASignUpThatComesToNothingLeavesTheHold(t *testing.T) {
+// TestAFailedSignUpKeepsTheHold: a held handle that an admin gives to a new account stays held if
+// the sign-up fails.
+func TestAFailedSignUpKeepsTheHold(t *testing.T) {
 	s := domaintest.New(t)
 	alice := s.SignUp("alice").Account
 	if err := s.Accounts.Identity().UpdateHandle(ctx, alice.DID, "alicia.test", false); err != nil {
@@ -412,6 +413,6 @@ func TestASignUpThatComesToNothingLeavesTheHold(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := s.Accounts.Identity().UpdateHandle(ctx, alice.DID, "alice.test", false); !errors.Is(err, handle.ErrNotAvailable) {
-		t.Errorf("what an admin has given away: %v", err)
+		t.Errorf("a handle that an admin has given to another account: %v", err)
 	}
 }

@@ -7,12 +7,13 @@ import (
 	"slices"
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
+
 	"github.com/gatehouse-at/gatehouse/storage"
 )
 
-// adoptSignUps stores a didChange for each sign-up that was pending when an earlier version of this
-// program ended. That kept the state of a sign-up in the account, under the index pending, which new
-// stores don't have.
+// adoptSignUps stores a didChange for each sign-up that an earlier version of this program left
+// pending. That version kept the state of a sign-up in the account, in the index "pending", which
+// new stores don't have.
 func (s *Service) adoptSignUps(ctx context.Context) error {
 	tables, err := s.store.Tables(ctx)
 	if err != nil || !slices.ContainsFunc(tables, hasPendingIndex) {
@@ -32,7 +33,7 @@ func (s *Service) adoptSignUps(ctx context.Context) error {
 			if err := didChanges.Put(tx, c); err != nil {
 				return err
 			}
-			if err := put(tx, r); err != nil { // which takes it out of the index
+			if err := put(tx, r); err != nil { // this takes it out of the index
 				return err
 			}
 		}
@@ -40,8 +41,7 @@ func (s *Service) adoptSignUps(ctx context.Context) error {
 	})
 }
 
-// inviteCodeOf returns the invite code with which an account signed up, which that version kept in the
-// account too.
+// inviteCodeOf returns the invite code of a sign-up, which that version kept in the account too.
 func inviteCodeOf(tx storage.Tx, id syntax.DID) (string, error) {
 	doc, err := tx.Get(accountsTable.Table().Name, id.String())
 	if err != nil {
@@ -56,6 +56,7 @@ func inviteCodeOf(tx storage.Tx, id syntax.DID) (string, error) {
 	return old.InviteCode, nil
 }
 
+// hasPendingIndex reports whether a table is that of accounts, with the index of that version.
 func hasPendingIndex(t storage.Table) bool {
 	return t.Name == accountsTable.Table().Name && slices.ContainsFunc(t.Indexes, func(ix storage.Index) bool { return ix.Name == "pending" })
 }

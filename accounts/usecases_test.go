@@ -22,7 +22,7 @@ import (
 
 func withInvites(c *gatehouse.Config) { c.SignUp.Mode = gatehouse.SignUpInvites }
 
-// useCases are those of TestEveryStepMayFail.
+// useCases are the use cases of TestEveryStepMayFail.
 var useCases = []useCase{
 	{
 		name: "sign-up", configure: withInvites, prepare: (*world).invite, act: signUp,
@@ -38,7 +38,7 @@ var useCases = []useCase{
 		done: func(w *world) error { return w.signedUp(nil) }, undone: (*world).notSignedUp,
 		spent: []error{invites.ErrUnavailable},
 	}, {
-		name: "sign-up of one who moves here", configure: withInvites,
+		name: "sign-up of an account that moves here", configure: withInvites,
 		prepare: func(w *world) { w.invite(); w.moving() }, act: moveHere,
 		done: func(w *world) error {
 			return w.signedUp(func(a *accounts.Account) error {
@@ -122,8 +122,8 @@ var useCases = []useCase{
 			w.ok(w.srv.Accounts.Identity().RequestPLCSignature(ctx, w.id))
 			w.code = w.mailed("alice@example.com")
 		},
-		// What is asked for is the answer. Without it a code that was used is used all the same:
-		// the client asks for another.
+		// The result is in the answer. If the answer is lost after the code was used, the client
+		// has to ask for another code.
 		act:    func(ctx context.Context, w *world) error { return w.sign(ctx) },
 		done:   func(w *world) error { return w.codeIs(used) },
 		undone: func(w *world) error { return w.codeIs(good) },
@@ -206,7 +206,7 @@ var useCases = []useCase{
 			return nil
 		},
 	}, {
-		name: "making of an invite code", configure: withInvites, prepare: func(*world) {},
+		name: "creation of an invite code", configure: withInvites, prepare: func(*world) {},
 		act: func(ctx context.Context, w *world) error {
 			made, err := w.srv.Invites.Create(ctx, 1, 1)
 			if err == nil {
@@ -269,7 +269,7 @@ var useCases = []useCase{
 		undone: func(w *world) error { return errors.Join(w.codeIs(good), w.hasSessions(1)) },
 		spent:  []error{codes.ErrInvalid},
 	}, {
-		name: "making of an app password", prepare: (*world).alice,
+		name: "creation of an app password", prepare: (*world).alice,
 		act: func(ctx context.Context, w *world) error {
 			_, _, err := w.srv.AppPasswords.Create(ctx, w.id, "phone", false)
 			return err
@@ -331,7 +331,7 @@ func (w *world) notSignedUp() error {
 	return errors.Join(w.free("alice.test", "alice@example.com"), w.inviteUsed(0), w.hasSessions(0))
 }
 
-// invited tells whether an account used the invite code.
+// invited returns an error if the account hasn't used the invite code.
 func (w *world) invited(id syntax.DID) error {
 	for _, use := range rows[struct{ Code, UsedBy string }](w, w.store, "invite_uses") {
 		if use.UsedBy == id.String() && use.Code == w.code {
@@ -356,14 +356,14 @@ func (w *world) free(handle, email string) error {
 	return errors.Join(err, same("the handle is available", a.Available, true))
 }
 
-// owner controls the DIDs that come from elsewhere.
+// owner returns the registrar of the owner of DIDs that come from another server.
 func (w *world) owner() *did.Registrar {
 	key, err := did.ParseRotationKey("0101010101010101010101010101010101010101010101010101010101010101")
 	w.ok(err)
 	return &did.Registrar{Directory: w.plc, Signer: key, PublicURL: "https://elsewhere.example.com"}
 }
 
-// moving makes a DID that still names another server, and reserves a key for it.
+// moving creates a DID that still names another server, and reserves a key for it.
 func (w *world) moving() {
 	const elsewhere = "did:key:zQ3shqwJEJyMBsBXCWyCBpUBMqxcon9oHB7mCvx4sSpMdLJwc"
 	id, op, err := w.owner().Mint(ctx, did.MintParams{Handle: "alice.example.com", SigningKey: elsewhere})
@@ -381,7 +381,7 @@ func moveHere(ctx context.Context, w *world) error {
 	return w.signUp(ctx, p)
 }
 
-// turnHere makes the DID of an account that moves here name this server.
+// turnHere changes the DID of an account that moves here so that it names this server.
 func (w *world) turnHere() {
 	should, err := w.srv.Accounts.Identity().Recommend(ctx, w.id)
 	w.ok(err)
@@ -436,7 +436,7 @@ func (w *world) hasHandle(handle syntax.Handle, held ...string) error {
 	return w.free(other, "")
 }
 
-// rotateKey rotates the key, and refuses the old one as an answer.
+// rotateKey rotates the key, and returns an error if the result is the old one.
 func rotateKey(ctx context.Context, w *world) error {
 	key, err := w.srv.Accounts.Identity().RotateSigningKey(ctx, w.id)
 	if err == nil && key == w.old {
@@ -468,7 +468,7 @@ const (
 	used = 0
 )
 
-// codeIs returns an error if the code that was mailed last isn't good, or isn't used.
+// codeIs returns an error if the code that was mailed last isn't in the given state.
 func (w *world) codeIs(state int) error {
 	return same("the codes that are good", len(rows[any](w, w.store, "email_codes")), state)
 }
@@ -478,8 +478,8 @@ func (w *world) confirm() {
 	w.ok(w.srv.Accounts.Emails().Confirm(ctx, w.id, "alice@example.com", w.mailed("alice@example.com")))
 }
 
-// mayChangeEmail returns an error if the code that was mailed last isn't good. It tries the code with
-// an address that is taken, so that the code isn't used up.
+// mayChangeEmail returns an error if the code that was mailed last isn't valid. It tries the code
+// with an address that is taken, so that the code isn't used up.
 func (w *world) mayChangeEmail() error {
 	m, ok := w.mail.Last("alice@example.com")
 	if !ok {
@@ -509,8 +509,8 @@ func (w *world) hasSessions(n int) error {
 	return same("the sessions", len(rows[any](w, w.store, "sessions")), n)
 }
 
-// wasRefreshed returns an error if the one session has, or hasn't, been refreshed, or if its tokens
-// aren't good.
+// wasRefreshed returns an error if the one session has, or hasn't, been refreshed, or if its access
+// token isn't valid.
 func (w *world) wasRefreshed(was bool) error {
 	if _, err := w.srv.Sessions.Verify(ctx, sessions.Bearer(w.access)); err != nil {
 		return err
@@ -528,7 +528,7 @@ func login(ctx context.Context, w *world) error {
 	return err
 }
 
-// recoveryOf returns a use case that recovers another one whose process died before or after its
+// recoveryOf returns a use case that recovers another one, whose process died before or after its
 // n-th submission.
 func recoveryOf(what string, u useCase, died trouble, n int) useCase {
 	when := map[trouble]string{dies: "before", diesAfter: "after"}[died]
@@ -545,7 +545,7 @@ func recoveryOf(what string, u useCase, died trouble, n int) useCase {
 			w.restart(6 * time.Minute)
 		},
 		act: func(ctx context.Context, w *world) error {
-			if err := w.srv.Accounts.Maintain(ctx); err != nil { // whatever it is, the next call may succeed
+			if err := w.srv.Accounts.RecoverChanges(ctx); err != nil { // whatever it is, the next call may succeed
 				return fmt.Errorf("%w: %v", did.ErrUnavailable, err)
 			}
 			return nil
@@ -555,9 +555,9 @@ func recoveryOf(what string, u useCase, died trouble, n int) useCase {
 	}
 }
 
-// recoveries are those of each kind of change, interrupted before and after each of its submissions.
-// The second submission reverts what a hook has refused: it brings a handle or a key back, or
-// tombstones a DID.
+// recoveries returns the recoveries of each kind of change, interrupted before and after each of
+// its submissions. The second submission reverts what a hook has refused: it brings a handle or a
+// key back, or tombstones a DID.
 func recoveries() (all []useCase) {
 	for _, u := range []struct {
 		what         string

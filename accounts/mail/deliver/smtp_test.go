@@ -139,15 +139,21 @@ func checkWire(t *testing.T, data string) {
 	}
 }
 
-// unused returns a loopback address where nothing listens.
+// unused returns a loopback address where nothing listens until the test ends: its port is taken by
+// the client of a connection.
 func unused(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().String()
+	t.Cleanup(func() { l.Close() })
+	c, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c.LocalAddr().String()
 }
 
 func TestDiagnoses(t *testing.T) {
