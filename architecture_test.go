@@ -24,8 +24,8 @@ func architecture(t *testing.T) string {
 	return string(b)
 }
 
-// imports returns the packages of this module that are no tests' or examples', by their path below the
-// module (the front door is "."), with what each imports directly.
+// imports returns the packages of this module that are no tests' or examples', by their path below
+// the module (the front door is "."), with what each imports directly.
 func imports(t *testing.T) map[string][]string {
 	t.Helper()
 	all := map[string][]string{}
@@ -61,8 +61,8 @@ func within(p string, roots ...string) bool {
 	return slices.ContainsFunc(roots, func(r string) bool { return p == r || strings.HasPrefix(p, r+"/") })
 }
 
-// TestTheArchitectureAgreesWithTheImports holds the table of rooms in docs/architecture.md against the
-// source: each room imports what the table says, no less and no more.
+// TestTheArchitectureAgreesWithTheImports holds the table of rooms in docs/architecture.md against
+// the source: each room imports what the table says, no less and no more.
 func TestTheArchitectureAgreesWithTheImports(t *testing.T) {
 	_, section, _ := strings.Cut(architecture(t), "\n## Rooms\n")
 	section, _, _ = strings.Cut(section, "\n## ")
@@ -105,8 +105,8 @@ func TestTheArchitectureAgreesWithTheImports(t *testing.T) {
 	}
 }
 
-// TestTheWaysLeadThroughTheSource: docs/architecture.md follows four things through the source. Each
-// step names a file and a function in it, and no way comes back to a file that it has left.
+// TestTheWaysLeadThroughTheSource: docs/architecture.md follows four things through the source.
+// Each step names a file and a function in it, and no way comes back to a file that it has left.
 func TestTheWaysLeadThroughTheSource(t *testing.T) {
 	_, section, _ := strings.Cut(architecture(t), "\n## Ways\n")
 	ways := 0

@@ -5,6 +5,7 @@ import (
 
 	"github.com/gatehouse-at/gatehouse/accounts"
 	"github.com/gatehouse-at/gatehouse/accounts/did"
+	"github.com/gatehouse-at/gatehouse/accounts/handle"
 	"github.com/gatehouse-at/gatehouse/accounts/ratelimit"
 	"github.com/gatehouse-at/gatehouse/apppasswords"
 	"github.com/gatehouse-at/gatehouse/audit"
@@ -31,8 +32,8 @@ type round func(context.Context) error
 // domains lists all domains. What follows from a change of an account happens in this order, before
 // the Hooks of the [Config]; background work is done in this order too.
 var domains = []domain{
-	{"accounts", accounts.Tables, nil, func(s *Server) round { return s.Accounts.Maintain }}, // with codes and handles
-	{"handles", nil, nil, func(s *Server) round { return s.Accounts.Handles().Maintain }},
+	{"accounts", accounts.Tables, nil, func(s *Server) round { return s.Accounts.Maintain }}, // with those of codes
+	{"handles", handle.Tables, nil, func(s *Server) round { return s.Accounts.Handles().Maintain }},
 	{"sessions", sessions.Tables, sessions.Follow, func(s *Server) round { return s.Sessions.Maintain }},
 	{"app passwords", apppasswords.Tables, apppasswords.Follow, nil},
 	{"invites", invites.Tables, invites.Follow, nil},

@@ -3,10 +3,12 @@ package gatehouse_test
 import (
 	"errors"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/gatehouse-at/gatehouse"
+	"github.com/gatehouse-at/gatehouse/accounts/ratelimit"
 	"github.com/gatehouse-at/gatehouse/storage"
 	"github.com/gatehouse-at/gatehouse/storage/bolt"
 	"github.com/gatehouse-at/gatehouse/storage/memory"
@@ -23,6 +25,36 @@ func TestGatehouseOwnsItsTables(t *testing.T) {
 		if table.Owner != storage.OwnerGatehouse {
 			t.Errorf("table %s belongs to %q", table.Name, table.Owner)
 		}
+	}
+}
+
+// TestCollectionsAreAllThereAre compares [gatehouse.Collections] with the tables that a server has
+// defined, so that checks of the store leave none out.
+func TestCollectionsAreAllThereAre(t *testing.T) {
+	store := memory.New()
+	defer store.Close()
+	srv, err := gatehouse.New(t.Context(), store, gatehouse.Config{Hostname: "localhost", HandleDomains: []string{".test"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer srv.Close()
+	if _, err := ratelimit.NewShared(t.Context(), store, ratelimit.Config{}); err != nil {
+		t.Fatal(err)
+	}
+	defined, err := store.Tables(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want, got []string
+	for _, table := range defined {
+		want = append(want, table.Name)
+	}
+	for _, c := range gatehouse.Collections() {
+		got = append(got, c.Table().Name)
+	}
+	slices.Sort(got)
+	if !slices.Equal(got, want) {
+		t.Errorf("Collections are %q, and the store has %q", got, want)
 	}
 }
 

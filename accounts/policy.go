@@ -64,8 +64,8 @@ func (s *Service) askPasswordPolicy(ctx context.Context, password string, owner 
 	return err
 }
 
-// quotes reports whether a text contains a password, as it is or as errors of Go's library write it:
-// quoted, or escaped in a URL.
+// quotes reports whether a text contains a password, as it is or as errors of Go's library write
+// it: quoted, or escaped in a URL.
 func quotes(text, password string) bool {
 	for _, written := range []string{password, strings.Trim(strconv.Quote(password), `"`), url.QueryEscape(password), url.PathEscape(password)} {
 		if strings.Contains(text, written) {

@@ -42,9 +42,9 @@ type ServiceTokenParams struct {
 	Expires time.Time
 }
 
-// ServiceAuthRules say for which methods a session gets no service token. NSIDs are compared without
-// regard to case, as the most lenient service may compare them: a session that gets no token for a
-// method gets none for another spelling of it.
+// ServiceAuthRules say for which methods a session gets no service token. NSIDs are compared
+// without regard to case, as the most lenient service may compare them: a session that gets no
+// token for a method gets none for another spelling of it.
 type ServiceAuthRules struct {
 	// Protected are the NSIDs of methods that manage an account. They are called with a session of the
 	// account and in no other way, so no session gets a token for them.

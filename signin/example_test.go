@@ -11,8 +11,8 @@ import (
 	"github.com/gatehouse-at/gatehouse/storage/memory"
 )
 
-// company is a directory of people, which knows them by their e-mail addresses. A real one asks an LDAP
-// server.
+// company is a directory of people, which knows them by their e-mail addresses. A real one asks an
+// LDAP server.
 type company struct{}
 
 func (company) Name() string { return "ldap" }

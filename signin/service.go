@@ -240,8 +240,8 @@ func (s *Service) prove(ctx context.Context, a Attempt, suits func(*Proof) bool)
 	return nil, errBadCredentials
 }
 
-// find looks up the account that an attempt names, if there is one, with its second factors, and the
-// proofs of the ways that only look secrets up.
+// find looks up the account that an attempt names, if there is one, with its second factors, and
+// the proofs of the ways that only look secrets up.
 func (s *Service) find(ctx context.Context, a Attempt) (account *accounts.Account, factors []Factor, found []*Proof, err error) {
 	err = s.store.View(ctx, func(tx storage.Tx) error {
 		found = make([]*Proof, len(s.cfg.Ways))

@@ -38,8 +38,8 @@ func (s *Server) checkHandleAvailability(c *call, in *availabilityParams) (*atpr
 	return out, nil
 }
 
-// invalidEmail is what the method's lexicon has for an address that is refused. A policy that failed
-// stays a failure.
+// invalidEmail is what the method's lexicon has for an address that is refused. A policy that
+// failed stays a failure.
 func invalidEmail(err error) error {
 	if e := ErrorOf(err); e.Status != http.StatusBadRequest {
 		return err

@@ -376,8 +376,8 @@ func TestRequireAuth(t *testing.T) {
 	}
 }
 
-// TestRequireAuthAsksForPermissions of the server's own and in the syntax of the protocol, for as many
-// routes as a middleware is put in front of.
+// TestRequireAuthAsksForPermissions of the server's own and in the syntax of the protocol, for as
+// many routes as a middleware is put in front of.
 func TestRequireAuthAsksForPermissions(t *testing.T) {
 	srv := gatehousetest.NewServer(t)
 	alice := srv.CreateAccount("alice.test")

@@ -77,9 +77,9 @@ func contains(log []*Operation, op *Operation) bool {
 	return false
 }
 
-// receipt says what is known of a successful Submit. If the operation was added, it wasn't in the log
-// before, so that it is the last one. If it was only accepted, it is the last one unless it was in
-// the log before, since a directory may answer an old operation like a new one.
+// receipt says what is known of a successful Submit. If the operation was added, it wasn't in the
+// log before, so that it is the last one. If it was only accepted, it is the last one unless it was
+// in the log before, since a directory may answer an old operation like a new one.
 type receipt struct{ added, accepted bool }
 
 type receiptKey struct{}

@@ -349,8 +349,9 @@ func TestAClientThatTriesAgain(t *testing.T) {
 	shows("alice3.test")
 }
 
-// TestAnOldOperationIsSubmittedAgain to a directory that answers as if it were new. The resolver must
-// not take it for the last one, or whoever has a session here could hide what the owner did since.
+// TestAnOldOperationIsSubmittedAgain to a directory that answers as if it were new. The resolver
+// must not take it for the last one, or whoever has a session here could hide what the owner did
+// since.
 func TestAnOldOperationIsSubmittedAgain(t *testing.T) {
 	local, c := newLocal(t)
 	client := newClient(t, serve(t, local, nil).URL)

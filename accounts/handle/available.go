@@ -30,9 +30,9 @@ type Suggestion struct {
 
 const maxSuggestions = 5
 
-// Available reports whether a new account that brings no DID could have a handle, and suggests others
-// if it couldn't. Errors: [ErrInvalid] if the handle is malformed, and what keeps the [Policy] from
-// deciding (source: com.atproto.temp.checkHandleAvailability).
+// Available reports whether a new account that brings no DID could have a handle, and suggests
+// others if it couldn't. Errors: [ErrInvalid] if the handle is malformed, and what keeps the
+// [Policy] from deciding (source: com.atproto.temp.checkHandleAvailability).
 func (s *Service) Available(ctx context.Context, raw string) (Availability, error) {
 	h, err := Normalize(raw)
 	if err != nil {

@@ -30,8 +30,9 @@ type Claimant struct {
 // domains it needs a label of 3 to 18 characters without a dot. On a foreign domain it has to
 // resolve to the claimant's DID. Whether the handle is free is for [Service.CheckFree] to say.
 //
-// The policy and the resolver may use the network, so it isn't to be called in transactions. Errors:
-// [ErrInvalid], [ErrNotAvailable], [ErrUnsupportedDomain], [ErrUnresolved], those of the policy.
+// The policy and the resolver may use the network, so it isn't to be called in transactions.
+// Errors: [ErrInvalid], [ErrNotAvailable], [ErrUnsupportedDomain], [ErrUnresolved], those of the
+// policy.
 func (s *Service) Check(ctx context.Context, raw string, who Claimant) (syntax.Handle, error) {
 	h, err := Normalize(raw)
 	if err != nil {
@@ -111,8 +112,8 @@ func (s *Service) CheckFree(tx storage.Tx, h syntax.Handle, who Claimant) error 
 	if who.Override {
 		return nil
 	}
-	// A DID that a new account brings along shows that it is the former owner. One that is made for the
-	// account doesn't, even if it is the same did:web.
+	// A DID that a new account brings along shows that it is the former owner. One that is made for
+	// the account doesn't, even if it is the same did:web.
 	switch former, err := s.heldFor(tx, h); {
 	case err != nil:
 		return err
@@ -147,8 +148,8 @@ var reservedHandles = storage.NewCollection("reserved_handles",
 	func(h *reservedHandle) string { return h.Handle.String() },
 ).OwnedBy(storage.OwnerGatehouse)
 
-// Reserve keeps a handle from everybody, unless an admin gives it to an account. An account that has
-// the handle keeps it. Error: [ErrInvalid] (source: com.atproto.temp.addReservedHandle).
+// Reserve keeps a handle from everybody, unless an admin gives it to an account. An account that
+// has the handle keeps it. Error: [ErrInvalid] (source: com.atproto.temp.addReservedHandle).
 func (s *Service) Reserve(ctx context.Context, raw string) error {
 	h, err := Normalize(raw)
 	if err != nil {

@@ -12,7 +12,8 @@
 // # Policies
 //
 // Which words may be in a handle is up to the [Policy], which is [DefaultPolicy] unless an embedder
-// replaces or extends it. Everything else is fixed by the AT Protocol, or follows from the [Config].
+// replaces or extends it. Everything else is fixed by the AT Protocol, or follows from the
+// [Config].
 //
 // # Holds
 //

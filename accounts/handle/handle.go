@@ -12,8 +12,8 @@ import (
 
 // Errors of this package. Test for them with [errors.Is].
 var (
-	// ErrInvalid is returned when a handle is malformed, has a label of the wrong length, or is refused
-	// as offensive. Clients are answered 400 InvalidHandle.
+	// ErrInvalid is returned when a handle is malformed, has a label of the wrong length, or is
+	// refused as offensive. Clients are answered 400 InvalidHandle.
 	ErrInvalid = errors.New("handle: invalid handle")
 	// ErrNotAvailable is returned when a handle is reserved, is the server's own name, belongs to
 	// another account, or is held for one. Clients are answered 400 HandleNotAvailable.

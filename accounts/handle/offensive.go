@@ -11,9 +11,9 @@ import (
 	"github.com/gatehouse-at/gatehouse/internal/refusal"
 )
 
-// Slurs, in ROT13 so that nobody has to read them. Those of the first list are refused anywhere in a
-// label. Those of the second list are also parts of harmless words, and are only refused as words of
-// their own.
+// Slurs, in ROT13 so that nobody has to read them. Those of the first list are refused anywhere in
+// a label. Those of the second list are also parts of harmless words, and are only refused as words
+// of their own.
 const (
 	slursAnywhere = "avttre snttbg jrgonpx enturnq gbjryurnq puvatpubat cvpxnavaal wvtnobb fvrturvy urvyuvgyre tnfgurwrjf"
 	slursAsWords  = "avttn avtyrg snt xvxr xlxr puvax pbba tbbx fcvp genaal genaavr cnxv xnssve orneare furznyr"
@@ -36,8 +36,8 @@ var slurs = sync.OnceValue(func() *regexp.Regexp {
 })
 
 // NotOffensive is a [Policy] that refuses handles that contain a slur, on any domain, as an
-// [ErrInvalid]. It also finds slurs that are spelled with digits, have repeated letters, or are split
-// by hyphens.
+// [ErrInvalid]. It also finds slurs that are spelled with digits, have repeated letters, or are
+// split by hyphens.
 func NotOffensive(_ context.Context, c Candidate) error {
 	if offensive(c.Handle) {
 		return refusal.New(ErrInvalid, "Inappropriate language in handle")
@@ -55,8 +55,8 @@ func offensive(h syntax.Handle) bool {
 	return false
 }
 
-// lookalikePattern returns a pattern that matches a word whose letters may be repeated, and replaced
-// by lookalikes.
+// lookalikePattern returns a pattern that matches a word whose letters may be repeated, and
+// replaced by lookalikes.
 func lookalikePattern(word string) string {
 	var b strings.Builder
 	var last rune

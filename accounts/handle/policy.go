@@ -12,10 +12,10 @@ import (
 // handle to an account.
 //
 // A refusal is an [ErrNotAvailable] or an [ErrInvalid] with a text for clients, as accounts.Refuse
-// makes it. Over HTTP, any other error with a method PublicMessage() string is a 400 with that text;
-// the check of availability takes all of these for a handle that isn't available. An error without
-// such a text means that the policy failed: it is logged, and clients are answered 500 without
-// detail (or 503 if it is the error of a context that has ended).
+// makes it. Over HTTP, any other error with a method PublicMessage() string is a 400 with that
+// text; the check of availability takes all of these for a handle that isn't available. An error
+// without such a text means that the policy failed: it is logged, and clients are answered 500
+// without detail (or 503 if it is the error of a context that has ended).
 //
 // A Policy is called before sign-ups, before changes of handles, and for checks of availability,
 // which also ask it about up to nine handles that might be suggested. It is called outside

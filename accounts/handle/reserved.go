@@ -7,8 +7,8 @@ import (
 )
 
 // reserved.txt lists words that would let their owner pass for the server or for somebody well
-// known, or whose host name means something to machines (RFC 2142, RFC 6761, RFC 8461 and the like):
-// one on each line, sorted, in lower case, without hyphens.
+// known, or whose host name means something to machines (RFC 2142, RFC 6761, RFC 8461 and the
+// like): one on each line, sorted, in lower case, without hyphens.
 //
 //go:embed reserved.txt
 var reservedList string

@@ -47,11 +47,11 @@ type Config struct {
 	// Resolver resolves handles on foreign domains. Without one they are refused.
 	Resolver Resolver
 	// Hold is how long a handle on Domains is held after its owner has changed it for another one:
-	// until then only that owner can take it back, and an admin can give it to another account. Default
-	// 30 days; negative: handles are free at once. A hold keeps the end that it began with.
+	// until then only that owner can take it back, and an admin can give it to another account.
+	// Default 30 days; negative: handles are free at once. A hold keeps the end that it began with.
 	Hold time.Duration
-	// HoldAfterDeletion is how long the handle of a deleted account is held for its DID. Default: it is
-	// free at once, and so are the handles that were held for the account.
+	// HoldAfterDeletion is how long the handle of a deleted account is held for its DID. Default: it
+	// is free at once, and so are the handles that were held for the account.
 	HoldAfterDeletion time.Duration
 	// Now tells the time. Default [time.Now].
 	Now func() time.Time

@@ -32,8 +32,8 @@ func needsEscape(r rune) bool {
 	return r <= ' ' || r >= 0x7f || strings.ContainsRune(`"<>\^`+"`{|}", r)
 }
 
-// Link returns Page with the code in its fragment, as in #code=CODE, or an empty string without a Page.
-// Browsers don't send fragments to servers, so the code isn't in any log or Referer header.
+// Link returns Page with the code in its fragment, as in #code=CODE, or an empty string without a
+// Page. Browsers don't send fragments to servers, so the code isn't in any log or Referer header.
 func (d Data) Link() string {
 	if d.Page == "" {
 		return ""

@@ -12,8 +12,8 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// shared joins the server of this checkout once, until this process exits. The lease is never closed:
-// the kernel releases it when the process exits for any reason.
+// shared joins the server of this checkout once, until this process exits. The lease is never
+// closed: the kernel releases it when the process exits for any reason.
 var shared = sync.OnceValue(func() (m struct {
 	url   string
 	lease *os.File
