@@ -139,6 +139,9 @@ func (p *proxy) pass(w http.ResponseWriter, r *http.Request, nsid syntax.NSID, t
 		return err
 	}
 	defer resp.Body.Close()
+	if ctx.Err() != nil { // a service may answer properly when the proxy hangs up
+		return ctx.Err()
+	}
 	media, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
 	switch {
 	case resp.StatusCode < 200, resp.StatusCode >= 300 && resp.StatusCode < 400:
@@ -165,8 +168,7 @@ func (p *proxy) pass(w http.ResponseWriter, r *http.Request, nsid syntax.NSID, t
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Content-Security-Policy", "default-src 'none'; sandbox")
 	w.WriteHeader(statusOf(resp))
-	// A service may end its response properly when the proxy hangs up, so the context is checked
-	// too.
+	// The same goes for the rest of a response.
 	if _, err := io.Copy(w, http.MaxBytesReader(nil, resp.Body, maxResponse)); err != nil || ctx.Err() != nil {
 		panic(http.ErrAbortHandler)
 	}
