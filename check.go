@@ -156,10 +156,11 @@ func (s *settings) checkSignUp() {
 	notNegative(s, "SignUp.InviteInterval", s.SignUp.InviteInterval)
 }
 
-// anyoneMaySignUp reports whether anybody on the Internet can create an account. That is what an
-// operator gets who configures nothing.
+// anyoneMaySignUp reports whether anybody on the Internet can create an account, which is what an
+// operator gets who configures nothing. Where ways take the place of account passwords it matters
+// on a local network too: see [SignIn].
 func (s *settings) anyoneMaySignUp() bool {
-	public := !IsLocal(s.Hostname) || !IsLocal(s.publicHost)
+	public := !IsLocal(s.Hostname) || !IsLocal(s.publicHost) || s.SignIn.NoAccountPasswords
 	return public && s.SignUp.Mode == SignUpOpen && s.SignUp.Check == nil
 }
 

@@ -124,7 +124,7 @@ type SignUp struct {
 	// InviteInterval is the time in which an account earns an invite code, in the mode invites.
 	// Default: accounts earn none.
 	InviteInterval time.Duration
-	// InviteEpoch is when accounts that are older begin to earn invite codes.
+	// InviteEpoch is when accounts that are older begin to earn invite codes, in the mode invites.
 	InviteEpoch time.Time
 }
 
@@ -139,7 +139,9 @@ type SignIn struct {
 	Factors []signin.Factor
 	// NoAccountPasswords forbids account passwords, where Ways take their place: none is accepted
 	// to sign in or to delete an account, and none can be set or reset. Accounts can still have app
-	// passwords.
+	// passwords. Don't let anybody sign up then (see SignUp.Mode and SignUp.Check): a way that finds
+	// its users by e-mail address or handle would let them into an account that a stranger has
+	// created under their name, and the stranger keeps a session in it.
 	NoAccountPasswords bool
 }
 

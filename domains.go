@@ -32,7 +32,7 @@ type round func(context.Context) error
 // domains lists all domains. What follows from a change of an account happens in this order, before
 // the Hooks of the [Config]; background work is done in this order too.
 var domains = []domain{
-	{"accounts", accounts.Tables, nil, func(s *Server) round { return s.Accounts.Maintain }}, // with those of codes
+	{"accounts", accounts.Tables, nil, func(s *Server) round { return s.Accounts.Maintain }},
 	{"handles", handle.Tables, nil, func(s *Server) round { return s.Accounts.Handles().Maintain }},
 	{"sessions", sessions.Tables, sessions.Follow, func(s *Server) round { return s.Sessions.Maintain }},
 	{"app passwords", apppasswords.Tables, apppasswords.Follow, nil},

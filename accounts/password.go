@@ -20,7 +20,7 @@ var errPasswordTooLong = refusal.Newf(ErrInvalidRequest, "Password too long. Max
 
 // ErrNoPasswords is returned when a password is to be set or reset although NoPasswords of the
 // [Config] is set. Clients are answered 400 InvalidRequest.
-var ErrNoPasswords = errors.New("accounts: no account passwords")
+var ErrNoPasswords = errors.New("accounts: account passwords are disabled")
 
 var errNoPasswords = refusal.New(ErrNoPasswords, "This server doesn't use account passwords")
 
@@ -36,7 +36,7 @@ func (s *Service) checkNewPassword(password string) error {
 	return nil
 }
 
-// checkSignUpPassword checks the password of a new account, or that there is none.
+// checkSignUpPassword checks the password of a new account. With NoPassword it has to be empty.
 func (s *Service) checkSignUpPassword(p CreateParams) error {
 	switch {
 	case p.NoPassword && p.Password != "":
@@ -79,7 +79,7 @@ func (s *Service) SetPassword(ctx context.Context, did syntax.DID, password stri
 	return err
 }
 
-// setHash sets the password hash of an account; an empty one is none.
+// setHash sets the password hash of an account. An empty hash means that it has no password.
 func (s *Service) setHash(r *record, hash string) {
 	r.PasswordHash, r.HashWork = hash, s.cfg.Passwords.Work(hash)
 }

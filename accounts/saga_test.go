@@ -162,7 +162,7 @@ func TestADIDIsTombstonedAfterALongOutage(t *testing.T) {
 	hookOnce(s, accounts.Created, errVeto)
 	var id syntax.DID
 	gone := fmt.Errorf("%w: in this test", did.ErrUnavailable)
-	s.OnChange(func(_ context.Context, _ storage.Tx, c accounts.Change) error {
+	s.AddHook(func(_ context.Context, _ storage.Tx, c accounts.Change) error {
 		id = c.Account.DID
 		return nil
 	})

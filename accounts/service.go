@@ -44,7 +44,7 @@ var (
 	ErrMissingAuth = errors.New("accounts: no proof for the DID")
 	// ErrDirectory is returned when the DID directory can't be reached or refuses an operation.
 	// Clients are answered 502 UpstreamFailure.
-	ErrDirectory = errors.New("accounts: DID directory")
+	ErrDirectory = errors.New("accounts: DID directory failed")
 )
 
 // PasswordHasher hashes account passwords. Its methods must be safe for concurrent use, bound the
@@ -237,7 +237,7 @@ func New(ctx context.Context, store storage.Store, cfg Config) (*Service, error)
 	return s, nil
 }
 
-// Tables returns the collections of this package, and those of package codes.
+// Tables returns the collections of this package and of package codes.
 func Tables() []storage.Definer {
 	return append(codes.Tables(), accountsTable, didChanges, reservedTable, formerTable)
 }

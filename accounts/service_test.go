@@ -71,7 +71,7 @@ func TestHooksTakePartInTheTransaction(t *testing.T) {
 	}
 	veto := errors.New("vetoed")
 	var kinds []accounts.Kind
-	s.OnChange(func(_ context.Context, tx storage.Tx, c accounts.Change) error {
+	s.AddHook(func(_ context.Context, tx storage.Tx, c accounts.Change) error {
 		kinds = append(kinds, c.Kind)
 		switch {
 		case c.Kind == accounts.Creating && c.Account.Handle == "mallory.test",

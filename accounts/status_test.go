@@ -16,7 +16,7 @@ func TestHooksOnlySeeChangesOfStatus(t *testing.T) {
 	s := domaintest.New(t)
 	alice := s.SignUp("alice").Account.DID
 	var seen []string
-	s.OnChange(func(_ context.Context, _ storage.Tx, c accounts.Change) error {
+	s.AddHook(func(_ context.Context, _ storage.Tx, c accounts.Change) error {
 		seen = append(seen, string(c.Kind)+" "+string(c.Account.Status()))
 		return nil
 	})

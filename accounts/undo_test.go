@@ -66,7 +66,7 @@ func (w *watched) data(t *testing.T, id syntax.DID) *did.Data {
 
 // hookOnce makes the next change of a kind fail.
 func hookOnce(s *domaintest.Services, kind accounts.Kind, err error) {
-	s.OnChange(func(_ context.Context, tx storage.Tx, c accounts.Change) error {
+	s.AddHook(func(_ context.Context, tx storage.Tx, c accounts.Change) error {
 		if c.Kind != kind {
 			return nil
 		}

@@ -47,11 +47,11 @@ func (s *Service) Revoke(ctx context.Context, did syntax.DID, session string) er
 
 // EndAll ends all sessions of an account.
 func (s *Service) EndAll(ctx context.Context, did syntax.DID) error {
-	return s.store.Update(ctx, func(tx storage.Tx) error { return EndAllTx(tx, did) })
+	return s.store.Update(ctx, func(tx storage.Tx) error { return endAllTx(tx, did) })
 }
 
-// EndAllTx is [Service.EndAll] inside a transaction.
-func EndAllTx(tx storage.Tx, did syntax.DID) error {
+// endAllTx is [Service.EndAll] inside a transaction.
+func endAllTx(tx storage.Tx, did syntax.DID) error {
 	_, err := table.DeleteAll(tx, storage.Under("account", did.String()))
 	return err
 }
@@ -82,7 +82,7 @@ func (s *Service) List(ctx context.Context, did syntax.DID) ([]*Session, error) 
 }
 
 // Maintain deletes the sessions that have expired, and the records of used service tokens that have
-// expired. It is to be called periodically.
+// expired. Call it periodically.
 func (s *Service) Maintain(ctx context.Context) error {
 	expired := func(before time.Time) storage.Range {
 		return storage.Range{Index: "expires", To: storage.TimeKey(before)}

@@ -77,7 +77,7 @@ func write(resource, name, value string, more url.Values) Permission {
 }
 
 // ErrPermission is returned when a [Permission] is neither a constant of this package nor a
-// resource of the protocol, which is a mistake of the program.
+// resource of the protocol. It is a mistake of the program, and no client is answered with it.
 var ErrPermission = errors.New("sessions: not a permission")
 
 // Check returns an [ErrPermission] if nobody could have the permission, since it isn't one.

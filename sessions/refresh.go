@@ -14,46 +14,6 @@ import (
 // maxReplaced bounds the refresh tokens of one session that are in their grace period.
 const maxReplaced = 200
 
-// RefreshToken is what a client sent as its refresh token. Its signature has been checked once, for
-// all that a request does with it. It may be bad: the methods say so.
-type RefreshToken struct {
-	service *Service
-	parsed  parsed
-}
-
-// ParseRefresh checks the signature of a refresh token. What is wrong with the token is returned
-// when it is used.
-func (s *Service) ParseRefresh(refreshJWT string) *RefreshToken {
-	t := &RefreshToken{s, s.signer.parse(typeRefresh, refreshJWT)}
-	if t.parsed.bad == nil && t.parsed.claims.Scope != ScopeRefresh {
-		t.parsed.bad = errScope
-	}
-	return t
-}
-
-// Session returns the session of the token, or nil if the session has ended or the token isn't
-// ours. The token itself may have expired or have been used before: only [RefreshToken.Refresh]
-// finds that out.
-func (t *RefreshToken) Session(ctx context.Context) (*Auth, error) {
-	if t.parsed.bad != nil {
-		return nil, nil
-	}
-	var auth *Auth
-	err := t.service.store.View(ctx, func(tx storage.Tx) error {
-		auth = nil
-		a, r, err := t.service.load(tx, t.parsed.did(), t.parsed.claims.Session)
-		switch {
-		case errors.Is(err, ErrExpiredToken), errors.Is(err, ErrAccountNotFound), errors.Is(err, ErrAccountTakedown):
-			return nil
-		case err != nil:
-			return err
-		}
-		auth = &Auth{Account: a, Session: &r.Session, Scope: ScopeRefresh}
-		return nil
-	})
-	return auth, err
-}
-
 // Refresh exchanges the token for new tokens. The old token works on for the grace period, in which
 // everybody who uses it gets the same successor. When it is used after that it is taken for stolen,
 // and the session ends. Errors: [ErrInvalidToken], [ErrExpiredToken], [ErrAccountNotFound],

@@ -13,18 +13,19 @@ type Scope string
 
 // The scopes of tokens.
 const (
-	// ScopeAccess is that of sessions that the owner of the account has opened, who may do everything.
+	// ScopeAccess is the scope of sessions that the owner of the account has opened, who may do
+	// everything.
 	ScopeAccess Scope = "com.atproto.access"
-	// ScopeAppPass is that of sessions that were opened with an app password, which can't manage the
-	// account.
+	// ScopeAppPass is the scope of sessions that were opened with an app password, which can't manage
+	// the account.
 	ScopeAppPass Scope = "com.atproto.appPass"
 	// ScopeAppPassPrivileged is ScopeAppPass with access to direct messages (chat.bsky) and to moving
 	// the account to another server.
 	ScopeAppPassPrivileged Scope = "com.atproto.appPassPrivileged"
-	// ScopeTakendown is that of access tokens of an account that is taken down. They allow its owner
-	// to leave for another server.
+	// ScopeTakendown is the scope of access tokens of an account that is taken down. They allow its
+	// owner to leave for another server.
 	ScopeTakendown Scope = "com.atproto.takendown"
-	// ScopeRefresh is that of refresh tokens, which allow nothing but a refresh.
+	// ScopeRefresh is the scope of refresh tokens, which allow nothing but a refresh.
 	ScopeRefresh Scope = "com.atproto.refresh"
 )
 
@@ -121,7 +122,8 @@ var (
 	allOfIdentity = granted{Permission: auth.Permission{Resource: "identity", Attribute: "*"}}
 )
 
-// methods returns those methods of all services that which reports; with nil, all methods.
-func methods(which func(string) bool) granted {
-	return granted{auth.Permission{Resource: "rpc", Endpoint: []string{"*"}, Audience: "*"}, which}
+// methods returns the methods of all services for which allowed returns true. If allowed is nil, it
+// returns all methods.
+func methods(allowed func(string) bool) granted {
+	return granted{auth.Permission{Resource: "rpc", Endpoint: []string{"*"}, Audience: "*"}, allowed}
 }

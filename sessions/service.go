@@ -139,7 +139,7 @@ func Follow(_ context.Context, tx storage.Tx, c accounts.Change) error {
 	switch {
 	case c.Kind == accounts.Deleted, c.Kind == accounts.PasswordChanged, c.Kind == accounts.CredentialsRevoked,
 		c.Kind == accounts.StatusChanged && c.Account.Takedown != nil:
-		return EndAllTx(tx, c.Account.DID)
+		return endAllTx(tx, c.Account.DID)
 	}
 	return nil
 }

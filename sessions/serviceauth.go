@@ -19,7 +19,7 @@ import (
 // ErrServiceAuth is returned when a service token that somebody presented isn't good. The error is
 // a [*ServiceAuthError]. Test for it with [errors.Is]. Clients are answered 401 with the name of
 // the error.
-var ErrServiceAuth = errors.New("sessions: service auth")
+var ErrServiceAuth = errors.New("sessions: invalid service token")
 
 // ServiceAuthError says why a service token was refused.
 type ServiceAuthError struct {
@@ -28,9 +28,10 @@ type ServiceAuthError struct {
 	text string
 }
 
+// Error returns the text for the client.
 func (e *ServiceAuthError) Error() string { return e.text }
 
-// PublicMessage is the text for the client.
+// PublicMessage returns the text for the client.
 func (e *ServiceAuthError) PublicMessage() string { return e.text }
 
 // Is makes errors.Is(err, ErrServiceAuth) true.

@@ -1,6 +1,7 @@
 package sessions
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/gatehouse-at/gatehouse/internal/refusal"
+	"github.com/gatehouse-at/gatehouse/storage"
 )
 
 // Key signs and verifies tokens. It has either a Secret or a Private key.
@@ -66,7 +68,8 @@ type signer struct {
 	keys     []Key
 	audience string
 	now      func() time.Time
-	// The times of a token are validated after its signature, since what has expired may be used too.
+	// The times of a token are validated separately, after its signature, since some methods accept an
+	// expired token.
 	parser    *jwt.Parser
 	validator *jwt.Validator
 }
@@ -160,8 +163,8 @@ type parsed struct {
 	bad     error // why it is refused, expired or not
 }
 
-// parse checks the signature of a token of a type, and what the token says but for its scope. Who
-// gets a bad token gets nothing else of it.
+// parse checks the signature of a token of a type and all its claims except for the scope. If the
+// token is bad, the result has no claims.
 func (s *signer) parse(typ, raw string) parsed {
 	var p parsed
 	t, err := s.parser.ParseWithClaims(raw, &p.claims, s.find)
@@ -194,3 +197,43 @@ func (p parsed) fresh() error {
 }
 
 func (p parsed) did() syntax.DID { return syntax.DID(p.claims.Sub) }
+
+// RefreshToken is what a client sent as its refresh token. Its signature has been checked once, for
+// all that a request does with it. The token may be invalid: the methods then return an error.
+type RefreshToken struct {
+	service *Service
+	parsed  parsed
+}
+
+// ParseRefresh checks the signature of a refresh token. What is wrong with the token is returned
+// when it is used.
+func (s *Service) ParseRefresh(refreshJWT string) *RefreshToken {
+	t := &RefreshToken{s, s.signer.parse(typeRefresh, refreshJWT)}
+	if t.parsed.bad == nil && t.parsed.claims.Scope != ScopeRefresh {
+		t.parsed.bad = errScope
+	}
+	return t
+}
+
+// Session returns the session of the token, or nil if the session has ended or the token isn't
+// ours. The token itself may have expired or have been used before: only [RefreshToken.Refresh]
+// finds that out.
+func (t *RefreshToken) Session(ctx context.Context) (*Auth, error) {
+	if t.parsed.bad != nil {
+		return nil, nil
+	}
+	var auth *Auth
+	err := t.service.store.View(ctx, func(tx storage.Tx) error {
+		auth = nil
+		a, r, err := t.service.load(tx, t.parsed.did(), t.parsed.claims.Session)
+		switch {
+		case errors.Is(err, ErrExpiredToken), errors.Is(err, ErrAccountNotFound), errors.Is(err, ErrAccountTakedown):
+			return nil
+		case err != nil:
+			return err
+		}
+		auth = &Auth{Account: a, Session: &r.Session, Scope: ScopeRefresh}
+		return nil
+	})
+	return auth, err
+}

@@ -94,8 +94,8 @@ func (s *Service) leaving(tx storage.Tx, did syntax.DID, stamp string) (*account
 // and that its account exists and is in good standing. A transaction in which a session changes
 // something should begin with it, since a request can last longer than its session. Gatehouse's own
 // services do so by themselves if their context is one of [NewContext], as the contexts of requests
-// to xrpc are. Errors: those of [Service.Verify] or of [Service.VerifyActive], by which the Auth
-// was made.
+// to xrpc are. Errors: those of [Service.Verify] or [Service.VerifyActive], whichever
+// returned the Auth.
 func (s *Service) AliveTx(tx storage.Tx, a *Auth) error {
 	if a.Session == nil {
 		_, err := s.leaving(tx, a.Account.DID, a.stamp)

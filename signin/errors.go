@@ -19,7 +19,8 @@ var (
 	// for a second factor. The error is a [*FactorRequiredError]. Clients are answered 401
 	// AuthFactorTokenRequired.
 	ErrFactorRequired = errors.New("signin: second factor required")
-	// ErrUsed is returned when a [Pass] has been used already. It is a mistake of the program.
+	// ErrUsed is returned when a [Pass] has been used already. It is a mistake of the program:
+	// clients are answered 500 InternalServerError.
 	ErrUsed = errors.New("signin: the pass was used before")
 )
 
@@ -46,7 +47,7 @@ var (
 	errBadCredentials   = refusal.New(accounts.ErrBadCredentials, "Invalid identifier or password")
 	errBadDIDOrPassword = refusal.New(accounts.ErrBadCredentials, "Invalid did or password")
 	errTakedown         = refusal.New(sessions.ErrAccountTakedown, "Account has been taken down")
-	errTakenDown        = refusal.New(accounts.ErrTakenDown, "Account has been taken down") // of what only an admin may do then
+	errTakenDown        = refusal.New(accounts.ErrTakenDown, "Account has been taken down") // when the owner tries what only an admin may do
 )
 
 // hideAccount doesn't tell whether it is the account that doesn't exist or the secret that is

@@ -12,14 +12,17 @@ import (
 type Factor interface {
 	// Name names the factor, such as "totp".
 	Name() string
-	// EnrolledTx reports whether an account has the factor. It is called for every attempt at the
-	// account, proved or not.
+	// EnrolledTx reports whether an account has the factor. It is called for every attempt at an
+	// account that exists, proved or not. Keep the answer where it is cheap to read, so that the
+	// time of an attempt doesn't tell whether an account exists.
 	EnrolledTx(tx storage.Tx, a *accounts.Account) (bool, error)
 	// Challenge is called when an attempt came without a code. It may send one, and returns what the
 	// client is told.
 	Challenge(ctx context.Context, a *accounts.Account) (message string, err error)
 	// RedeemTx uses up a code, in the transaction that uses what was proved. A code that is wrong is a
-	// refusal: the transaction is committed with it, so that RedeemTx can count it.
+	// refusal: the transaction is committed with it, so that RedeemTx can count it. If an account has
+	// several factors, each of them is tried in order, so a code for a later one counts as a wrong
+	// code for those before it.
 	RedeemTx(tx storage.Tx, a *accounts.Account, code string) (refusal, err error)
 }
 

@@ -30,7 +30,8 @@ type Pass struct {
 func (p *Pass) DID() syntax.DID { return p.proof.DID }
 
 // Grant returns what a session that is opened with the pass may do, and how it was opened. The
-// owner of the account has [sessions.ScopeAccess]; who has another scope acts for the owner.
+// owner of the account has [sessions.ScopeAccess]; any other scope belongs to somebody or something
+// that acts for the owner.
 func (p *Pass) Grant() sessions.Grant {
 	return sessions.Grant{Method: p.way, AppPassword: p.proof.appPassword, Scope: p.proof.Scope}
 }

@@ -59,13 +59,13 @@ func checkNames(cfg Config) error {
 	taken := map[string]bool{"": true, MethodSignUp: true}
 	for i, w := range cfg.Ways {
 		if w == nil || taken[w.Name()] {
-			return fmt.Errorf("signin: Config.Ways[%d] has no name of its own", i)
+			return fmt.Errorf("signin: Config.Ways[%d] is nil, or its name is empty or in use", i)
 		}
 		taken[w.Name()] = true
 	}
 	for i, f := range cfg.Factors {
 		if f == nil || taken[f.Name()] {
-			return fmt.Errorf("signin: Config.Factors[%d] has no name of its own", i)
+			return fmt.Errorf("signin: Config.Factors[%d] is nil, or its name is empty or in use", i)
 		}
 		taken[f.Name()] = true
 	}

@@ -85,9 +85,9 @@ func (c countedTx) GetBy(table, index, value string) ([]byte, error) {
 	return c.Tx.GetBy(table, index, value)
 }
 
-// TestNobodyIsLookedUpLikeSomebody: on a store that is elsewhere, each read takes the time of a
+// TestUnknownIdentifiersCostTheSameReads: on a store that is elsewhere, each read takes the time of a
 // message, which would tell whose address has an account.
-func TestNobodyIsLookedUpLikeSomebody(t *testing.T) {
+func TestUnknownIdentifiersCostTheSameReads(t *testing.T) {
 	store := &reading{Store: memory.New()}
 	defer store.Close()
 	srv, err := gatehouse.New(ctx, store, gatehouse.Config{
@@ -107,7 +107,7 @@ func TestNobodyIsLookedUpLikeSomebody(t *testing.T) {
 	}
 	for _, password := range []string{"wrong", "aaaa-bbbb-cccc-dddd"} {
 		if known, unknown := reads("alice@example.com", password), reads("bob@example.com", password); known != unknown {
-			t.Errorf("with %s, somebody takes %d reads and nobody %d", password, known, unknown)
+			t.Errorf("with %s, a known address takes %d reads and an unknown one %d", password, known, unknown)
 		}
 	}
 }
@@ -286,8 +286,8 @@ func TestOnlyTheOwnerCallsOffADeletion(t *testing.T) {
 	}
 }
 
-// TestDeletionIsTheOwners: it takes the password of the owner and the code, and no app password.
-func TestDeletionIsTheOwners(t *testing.T) {
+// TestOnlyTheOwnerCanDelete: it takes the password of the owner and the code, and no app password.
+func TestOnlyTheOwnerCanDelete(t *testing.T) {
 	s := domaintest.New(t)
 	id := s.SignUp("alice").Account.DID
 	_, app, err := s.AppPasswords.Create(ctx, id, "app", true)

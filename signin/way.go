@@ -35,8 +35,8 @@ type Proof struct {
 	// owner of the account, or [sessions.ScopeAppPass] or [sessions.ScopeAppPassPrivileged] if it was
 	// somebody or something that acts for the owner.
 	Scope sessions.Scope
-	// WithoutFactors is set if no second factor is to be asked for: the way proves two by itself, as a
-	// passkey does, or is for programs, which can't enter codes.
+	// WithoutFactors means that no second factor is asked for, since the way proves two factors by
+	// itself, as a passkey does, or is for programs, which can't enter codes.
 	WithoutFactors bool
 	// StillTx checks, in the transaction that uses the proof, that it still holds: that a password is
 	// the same, or that a link hasn't been used before. It may write, such as that the link is used

@@ -227,9 +227,9 @@ func TestAWayIsBoundToTheBudget(t *testing.T) {
 	}
 }
 
-// TestNamesOfTheDirectorysOwn: who logs in by a name that only the way knows is charged for the
+// TestAttemptsAreChargedForTheNameAndTheAccount: who logs in by a name that only the way knows is charged for the
 // name and for the account.
-func TestNamesOfTheDirectorysOwn(t *testing.T) {
+func TestAttemptsAreChargedForTheNameAndTheAccount(t *testing.T) {
 	var id syntax.DID
 	w := &way{name: "uid", prove: func(_ context.Context, a signin.Attempt) (*signin.Proof, error) {
 		if a.Account() != nil || !strings.HasPrefix(a.Identifier, "uid=") || a.Password != "of the directory" {

@@ -20,6 +20,7 @@ type Problem struct {
 	What string
 }
 
+// String returns the problem on one line.
 func (p Problem) String() string {
 	if p.Key == "" {
 		return fmt.Sprintf("table %s: %s", p.Table, p.What)

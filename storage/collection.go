@@ -57,8 +57,9 @@ func NewCollection[T any](name string, key func(*T) string, indexes ...IndexOf[T
 }
 
 // OwnedBy sets the owner of the collection's table, and returns c. [Define] refuses to define the
-// table in a store in which it belongs to another owner. A library that keeps collections in the
-// store of a program should name itself here. OwnedBy panics if the owner is empty or breaks the
+// table in a store in which it belongs to another owner, and the methods of c refuse to use it
+// there, with [ErrInvalid]. A library that keeps collections in the store of a program should name
+// itself here. OwnedBy panics if the owner is empty or breaks the
 // rules of [Table].
 func (c *Collection[T]) OwnedBy(owner string) *Collection[T] {
 	c.owner = owner
@@ -113,6 +114,9 @@ func (c *Collection[T]) RefBy(index, value string) Ref {
 
 // Get returns the document of a key, or [ErrNotFound].
 func (c *Collection[T]) Get(tx Tx, key string) (*T, error) {
+	if err := c.owned(tx); err != nil {
+		return nil, err
+	}
 	if ValidKey(key) != nil {
 		return nil, ErrNotFound
 	}
@@ -125,6 +129,9 @@ func (c *Collection[T]) Get(tx Tx, key string) (*T, error) {
 
 // GetBy returns the document that has a value in a unique index, or [ErrNotFound].
 func (c *Collection[T]) GetBy(tx Tx, index, value string) (*T, error) {
+	if err := c.owned(tx); err != nil {
+		return nil, err
+	}
 	if ValidKey(value) != nil {
 		return nil, ErrNotFound
 	}
@@ -137,6 +144,9 @@ func (c *Collection[T]) GetBy(tx Tx, index, value string) (*T, error) {
 
 // Put writes a document, replacing the one with the same key.
 func (c *Collection[T]) Put(tx Tx, t *T) error {
+	if err := c.owned(tx); err != nil {
+		return err
+	}
 	doc, err := c.encode(t)
 	if err != nil {
 		return err
@@ -146,6 +156,9 @@ func (c *Collection[T]) Put(tx Tx, t *T) error {
 
 // Insert writes a new document. If its key exists, the error is a [*ConflictError].
 func (c *Collection[T]) Insert(tx Tx, t *T) error {
+	if err := c.owned(tx); err != nil {
+		return err
+	}
 	doc, err := c.encode(t)
 	if err != nil {
 		return err
@@ -154,12 +167,17 @@ func (c *Collection[T]) Insert(tx Tx, t *T) error {
 }
 
 // Delete removes the document of a key, if it exists.
-func (c *Collection[T]) Delete(tx Tx, key string) error { return tx.Delete(c.name, key) }
+func (c *Collection[T]) Delete(tx Tx, key string) error {
+	if err := c.owned(tx); err != nil {
+		return err
+	}
+	return tx.Delete(c.name, key)
+}
 
 // Scan yields the documents of a range, in order.
 func (c *Collection[T]) Scan(tx Tx, r Range) iter.Seq2[*T, error] {
 	return func(yield func(*T, error) bool) {
-		for rec, err := range tx.Scan(c.name, r) {
+		for rec, err := range c.records(tx, r) {
 			var t *T
 			if err == nil {
 				t, err = c.decode(rec.Value)
@@ -190,7 +208,7 @@ func (c *Collection[T]) Page(tx Tx, r Range) (page []*T, cursor string, err erro
 	if limit > 0 {
 		r.Limit++
 	}
-	for rec, err := range tx.Scan(c.name, r) {
+	for rec, err := range c.records(tx, r) {
 		if err != nil {
 			return nil, "", err
 		}
@@ -210,7 +228,7 @@ func (c *Collection[T]) Page(tx Tx, r Range) (page []*T, cursor string, err erro
 // large, use [Collection.Purge].
 func (c *Collection[T]) DeleteAll(tx Tx, r Range) (int, error) {
 	keys := map[string]bool{} // a Multi index can yield a document twice
-	for rec, err := range tx.Scan(c.name, r) {
+	for rec, err := range c.records(tx, r) {
 		if err != nil {
 			return 0, err
 		}
@@ -222,6 +240,23 @@ func (c *Collection[T]) DeleteAll(tx Tx, r Range) (int, error) {
 		}
 	}
 	return len(keys), nil
+}
+
+// records yields the encoded documents of a range.
+func (c *Collection[T]) records(tx Tx, r Range) iter.Seq2[Record, error] {
+	if err := c.owned(tx); err != nil {
+		return func(yield func(Record, error) bool) { yield(Record{}, err) }
+	}
+	return tx.Scan(c.name, r)
+}
+
+// owned returns an error if the table belongs to another owner. [Define] refuses this too, but a
+// program may use a collection that it never defined.
+func (c *Collection[T]) owned(tx Tx) error {
+	if owner := tx.Owner(c.name); owner != "" && owner != c.owner {
+		return fmt.Errorf("%w: table %s belongs to the owner %q, and a collection of %q can't use it", ErrInvalid, c.name, owner, c.owner)
+	}
+	return nil
 }
 
 // entriesOf implements [indexer].

@@ -39,8 +39,8 @@ func NewLeases(ctx context.Context, s Store, now func() time.Time) (*Leases, err
 }
 
 // Acquire acquires the named lease for a holder, for the duration ttl, and reports whether the
-// holder has it: it hasn't while another holder has. A holder that acquires its lease again extends
-// it.
+// holder has it. It returns false while another holder has the lease. A holder that acquires its
+// lease again extends it.
 func (l *Leases) Acquire(ctx context.Context, name, holder string, ttl time.Duration) (held bool, err error) {
 	err = l.store.Update(ctx, func(tx Tx) error {
 		held = false

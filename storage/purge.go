@@ -57,7 +57,7 @@ func (c *Collection[T]) pages(ctx context.Context, s Store, r Range, fn func(Tx,
 		err := s.Update(ctx, func(tx Tx) error {
 			n, cursor = 0, ""
 			seen := map[string]bool{} // a Multi index can yield a document twice
-			for rec, err := range tx.Scan(c.name, r) {
+			for rec, err := range c.records(tx, r) {
 				if err != nil {
 					return err
 				}

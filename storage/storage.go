@@ -10,7 +10,9 @@ import (
 	"unicode/utf8"
 )
 
-// Errors that every backend returns. Test for them with [errors.Is].
+// Errors that every backend returns. Test for them with [errors.Is]. An HTTP client is answered 503
+// ServiceUnavailable for ErrUnavailable and ErrClosed; for the others, which a domain package has
+// failed to handle, it is answered 500 InternalServerError.
 var (
 	// ErrNotFound is returned when no document has the key, or the value in the unique index.
 	ErrNotFound = errors.New("storage: not found")
@@ -46,6 +48,7 @@ type ConflictError struct {
 	Index string // the unique index whose value is taken; empty if it is the key
 }
 
+// Error returns where the write collided, for logs.
 func (e *ConflictError) Error() string {
 	if e.Index == "" {
 		return fmt.Sprintf("storage: conflict: %s: key exists", e.Table)
@@ -135,6 +138,10 @@ type Tx interface {
 	// nothing; a scan without a limit must not hold the whole range in memory, except for what the
 	// transaction itself wrote.
 	Scan(table string, r Range) iter.Seq2[Record, error]
+
+	// Owner returns the owner of a table, by which a [Collection] recognizes the table of somebody
+	// else that has the same name. It is empty if the table is not defined or has no owner.
+	Owner(table string) string
 }
 
 // Document is a document as it is written.

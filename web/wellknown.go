@@ -54,7 +54,7 @@ const (
 )
 
 // WellKnown serves what is below /.well-known/: atproto-did, the DID of the account whose handle is
-// the host that is asked, and did.json, the DID documents of the server and of accounts with a
+// the host of the request, and did.json, the DID documents of the server and of accounts with a
 // did:web on its domains.
 func (s *Server) WellKnown() http.Handler {
 	mux := http.NewServeMux()
@@ -63,8 +63,8 @@ func (s *Server) WellKnown() http.Handler {
 	return s.hostGuard(mux, mux)
 }
 
-// atprotoDID serves /.well-known/atproto-did: the DID of the account whose handle is the host that
-// is asked (source: the atproto handle specification).
+// atprotoDID serves /.well-known/atproto-did: the DID of the account whose handle is the host of
+// the request (source: the atproto handle specification).
 func (s *Server) atprotoDID(w http.ResponseWriter, r *http.Request) {
 	s.serveWellKnown(w, r, "User not found", func() wellKnownAnswer {
 		a, err := s.accountOfHost(r.Context(), handlehost.Name(r.Host))
@@ -76,8 +76,8 @@ func (s *Server) atprotoDID(w http.ResponseWriter, r *http.Request) {
 }
 
 // didDocument serves /.well-known/did.json: the document of the server's own did:web, and those of
-// accounts whose did:web is the host that is asked, on one of the server's domains. An account that
-// is deactivated or taken down keeps its DID and its document, without which it couldn't leave
+// accounts whose did:web is the host of the request, on one of the server's domains. An account
+// that is deactivated or taken down keeps its DID and its document, without which it couldn't leave
 // (source: the did:web method specification).
 func (s *Server) didDocument(w http.ResponseWriter, r *http.Request) {
 	s.serveWellKnown(w, r, "Not found", func() wellKnownAnswer {

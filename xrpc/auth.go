@@ -9,8 +9,9 @@ import (
 	"github.com/gatehouse-at/gatehouse/sessions"
 )
 
-// auth finds out who makes a call, and refuses whoever may not make it. It is a [bySession] or a
-// [byAddress], by whom the call is charged to.
+// auth finds out who makes a call, and refuses callers that may not make it. It is a [bySession] if
+// the rate limits count the calls of a session, and a [byAddress] if they count those of an
+// address.
 type auth interface {
 	authenticate(c *call) (caller, error)
 }
@@ -109,8 +110,8 @@ func (s *Server) verifiedBy(verify verifyFunc, permissions []sessions.Permission
 	return bySession{find, permissions}
 }
 
-// request is what a call shows of who makes it. Its URL is the one by which clients know this
-// server.
+// request returns the part of a call that identifies the caller. Its URL is the one that clients
+// use for this server.
 func (s *Server) request(c *call, scheme, token string) sessions.Request {
 	return sessions.Request{
 		Scheme: scheme, Token: token, Method: c.Method, URL: s.cfg.Accounts.PublicURL() + c.URL.EscapedPath(), Proof: c.Header.Get("DPoP"),

@@ -1,7 +1,7 @@
 // Package xrpc serves the account methods of the AT Protocol over HTTP.
 //
-// It is thin. One table of methods, in methods.go, says of each method who may call it, how often,
-// and which function answers it. The only rules of the package are those of XRPC itself: inputs are
+// It is thin. One table, in methods.go, lists for each method who may call it, how often, and which
+// function answers it. The only rules of the package are those of XRPC itself: inputs are
 // validated against the official lexicons, which are embedded, and the errors of the domain
 // packages are mapped to the error names of the lexicons in one place, errors.go.
 //

@@ -177,9 +177,9 @@ func (b *Book) Issue(tx storage.Tx, did syntax.DID, purpose Purpose, nonce strin
 	return Issued{Code: code, Left: b.cfg.Lifetime}, err
 }
 
-// Owner returns the account of the code that has the selector of this one: the account whose code
-// this may be, which is left for [Book.Check] or [Book.Redeem] to say. It is an [ErrInvalid] if
-// there is none.
+// Owner returns the account to which a code may belong, found by the selector that is part of it.
+// It doesn't check the code: [Book.Check] and [Book.Redeem] do. The error is an [ErrInvalid] if
+// there is no such account.
 func (b *Book) Owner(tx storage.Tx, purpose Purpose, code Code) (syntax.DID, error) {
 	r, err := table.GetBy(tx, "selector", storage.Join(string(purpose), b.hashSelector(purpose, code)))
 	switch {
@@ -234,7 +234,7 @@ func Void(tx storage.Tx, did syntax.DID) error {
 	return err
 }
 
-// Purge removes the codes that expired a day ago or earlier. It is to be called periodically.
+// Purge removes the codes that expired a day ago or earlier. Call it periodically.
 func (b *Book) Purge(ctx context.Context, store storage.Store) error {
 	return table.Purge(ctx, store, storage.Range{Index: "expires", To: storage.TimeKey(b.now().Add(-keptAfterExpiry))})
 }

@@ -83,9 +83,9 @@ func (r *Registrar) Mint(ctx context.Context, p MintParams) (syntax.DID, *Operat
 	return id, op, nil
 }
 
-// Name returns the DID that Mint makes for a handle if it depends on nothing else, as with Web, and
-// an empty DID otherwise. Such a handle is free only if its DID is: an account keeps its DID when
-// it changes its handle.
+// Name returns the DID that Mint makes for a handle if the handle alone determines it, as with Web,
+// and an empty DID otherwise. Such a handle is free only if its DID is: an account keeps its DID
+// when it changes its handle.
 func (r *Registrar) Name(handle syntax.Handle) (syntax.DID, error) {
 	if !r.Web {
 		return "", nil

@@ -14,8 +14,8 @@ import (
 
 // Claimant is who asks for a handle.
 type Claimant struct {
-	// DID is that of the account that is to have the handle. It is empty for a new account, except for
-	// one that brings its DID along and has proved that it is theirs.
+	// DID is the DID of the account that asks for the handle. It is empty for a new account, except
+	// for one that brings its DID along and has proved that the DID is its own.
 	DID syntax.DID
 	// New is set at sign-up. An account that exists may ask for a handle that it has already, or that
 	// it is about to get.

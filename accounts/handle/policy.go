@@ -34,8 +34,8 @@ type Candidate struct {
 	// policy comes before the check of labels, so this one may still be too short or too long, or
 	// contain dots.
 	Label string
-	// DID is that of the account that is to have the handle. It is empty for a new account, except for
-	// one that brings its DID along.
+	// DID is the DID of the account that asks for the handle. It is empty for a new account, except
+	// for one that brings its DID along.
 	DID syntax.DID
 }
 

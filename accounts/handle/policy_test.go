@@ -80,8 +80,8 @@ func TestOffensive(t *testing.T) {
 	}
 }
 
-// TestAPolicyThatFailsIsNoAnswer: a handle isn't called taken because the policy can't be asked.
-func TestAPolicyThatFailsIsNoAnswer(t *testing.T) {
+// TestErrorsOfAPolicyAreNotRefusals: a handle isn't called taken because the policy can't be asked.
+func TestErrorsOfAPolicyAreNotRefusals(t *testing.T) {
 	errDown := errors.New("the list of words can't be reached")
 	asked := 0
 	s := newService(t, owners{of: map[syntax.Handle]syntax.DID{"taken.test": someDID}}, func(c *Config) {

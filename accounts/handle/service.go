@@ -48,7 +48,8 @@ type Config struct {
 	Resolver Resolver
 	// Hold is how long a handle on Domains is held after its owner has changed it for another one:
 	// until then only that owner can take it back, and an admin can give it to another account.
-	// Default 30 days; negative: handles are free at once. A hold keeps the end that it began with.
+	// Default 30 days; negative: handles are free at once. A change of this setting doesn't affect
+	// holds that have begun.
 	Hold time.Duration
 	// HoldAfterDeletion is how long the handle of a deleted account is held for its DID. Default: it
 	// is free at once, and so are the handles that were held for the account.
@@ -92,7 +93,7 @@ func New(ctx context.Context, store storage.Store, accounts Accounts, cfg Config
 // Tables returns the collections of this package.
 func Tables() []storage.Definer { return []storage.Definer{reservedHandles, heldHandles} }
 
-// Maintain deletes holds that have ended. It is to be called periodically.
+// Maintain deletes holds that have ended. Call it periodically.
 func (s *Service) Maintain(ctx context.Context) error {
 	return heldHandles.Purge(ctx, s.store, storage.Range{Index: "until", To: storage.TimeKey(s.now().Add(time.Millisecond))})
 }

@@ -17,7 +17,7 @@ type Memory struct {
 
 const (
 	shards = 64
-	// sample is among how many entries the one is chosen that is evicted from a full shard.
+	// sample is the number of entries of a full shard from which the one to evict is chosen.
 	sample = 8
 	// sweep is how many entries are checked for expiry whenever one is added. It is more than one,
 	// so that expired entries are removed faster than new ones are added.
@@ -89,7 +89,7 @@ func (m *Memory) take(key string, windows []Window, points int) State {
 	return e.take(windows, now, points)
 }
 
-// take takes one point or none of each window.
+// take takes points from each window, one or none.
 func (e *entry) take(windows []Window, now time.Time, points int) State {
 	if len(e.counts) != len(windows) {
 		e.counts = make([]count, len(windows))

@@ -12,7 +12,7 @@ var ErrLimited = errors.New("ratelimit: limit exceeded")
 // ErrBusy is returned when too many requests are waiting already for something of which only a few
 // can have their turn at the same time, such as the hashing of passwords. Clients are answered 503
 // ServiceUnavailable, and may try again in a moment.
-var ErrBusy = errors.New("too many are waiting")
+var ErrBusy = errors.New("ratelimit: too many requests are waiting")
 
 // Window allows a number of points in each period. A period begins when its first point is taken.
 type Window struct {

@@ -168,7 +168,7 @@ func storedEntry(key string, e *entry) *stored {
 	return s
 }
 
-// Purge removes the counts of a [Shared] whose periods have ended. It is to be called periodically.
+// Purge removes the counts of a [Shared] whose periods have ended. Call it periodically.
 func Purge(ctx context.Context, s storage.Store, now time.Time) error {
 	return table.Purge(ctx, s, storage.Range{Index: "until", To: storage.TimeKey(now)})
 }

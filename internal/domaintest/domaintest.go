@@ -119,7 +119,7 @@ var serviceAuth = sessions.ServiceAuthRules{
 }
 
 // Another returns further services with the same configuration on the same store, as those of
-// another process. They have the same clock and mailbox, but not the hooks that [Services.OnChange]
+// another process. They have the same clock and mailbox, but not the hooks that [Services.AddHook]
 // has added to s.
 func (s *Services) Another(change ...func(*Config)) *Services {
 	s.t.Helper()
@@ -146,7 +146,7 @@ func (s *Services) start(change []func(*Config)) {
 
 // tables returns the collections of the services.
 func tables() []storage.Definer {
-	return slices.Concat(accounts.Tables(), sessions.Tables(), apppasswords.Tables(), invites.Tables(), did.Tables(), secrets.Tables())
+	return slices.Concat(accounts.Tables(), handle.Tables(), sessions.Tables(), apppasswords.Tables(), invites.Tables(), did.Tables(), secrets.Tables())
 }
 
 // Maintain does one round of background work.
@@ -154,8 +154,8 @@ func (s *Services) Maintain(ctx context.Context) error {
 	return errors.Join(s.Accounts.Maintain(ctx), s.Accounts.Handles().Maintain(ctx), s.Sessions.Maintain(ctx))
 }
 
-// OnChange adds a hook, which is called for later changes of accounts.
-func (s *Services) OnChange(h accounts.Hook) {
+// AddHook adds a hook, which is called for later changes of accounts.
+func (s *Services) AddHook(h accounts.Hook) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.hooks = append(s.hooks, h)

@@ -18,6 +18,7 @@ import (
 	"github.com/gatehouse-at/gatehouse"
 	"github.com/gatehouse-at/gatehouse/accounts"
 	"github.com/gatehouse-at/gatehouse/accounts/ratelimit"
+	"github.com/gatehouse-at/gatehouse/signin"
 	"github.com/gatehouse-at/gatehouse/storage"
 	"github.com/gatehouse-at/gatehouse/storage/memory"
 	"github.com/gatehouse-at/gatehouse/xrpc"
@@ -679,6 +680,9 @@ func TestOpenSignUpIsLogged(t *testing.T) {
 		"verification that no check reads": {func(c *gatehouse.Config) { c.SignUp.VerificationRequired = true }, true},
 		"a local name, a public URL": {func(c *gatehouse.Config) {
 			c.Hostname, c.PublicURL = "localhost", "https://tunnel.example.com"
+		}, true},
+		"a local name, a directory in place of passwords": {func(c *gatehouse.Config) {
+			c.Hostname, c.SignIn = "localhost", gatehouse.SignIn{Ways: []signin.Way{staff{}}, NoAccountPasswords: true}
 		}, true},
 		"by invitation":       {withMode(gatehouse.SignUpInvites), false},
 		"migrations only":     {withMode(gatehouse.SignUpMigrations), false},

@@ -47,6 +47,14 @@ func (s *Store) newTx(ctx context.Context, writable bool) *transaction {
 	return &transaction{s: s, ctx: ctx, tables: s.tables.Load(), writable: writable, read: map[storage.Ref]found{}}
 }
 
+// Owner implements [storage.Tx].
+func (tx *transaction) Owner(table string) string {
+	if t := tx.tables.byName[table]; t != nil {
+		return t.def.Owner
+	}
+	return ""
+}
+
 func (tx *transaction) ready() error {
 	switch {
 	case tx.ended:

@@ -415,6 +415,14 @@ func testOwners(t *testing.T, f *fixture) {
 		f.define(table("first", "a", storage.Index{Name: "x"}), table("second", "b")) // by their owners
 		f.define(table("first", ""), table("open", ""))                               // by nobody
 		want := []storage.Table{table("adopted", "b"), table("first", "a", storage.Index{Name: "x"}), table("open", ""), table("second", "b")}
+		f.view(func(tx storage.Tx) error {
+			for _, table := range append(want, table("unknown", "")) {
+				if owner := tx.Owner(table.Name); owner != table.Owner {
+					t.Errorf("Owner(%s) = %q, want %q", table.Name, owner, table.Owner)
+				}
+			}
+			return nil
+		})
 		if tables, err := f.Tables(f.ctx); err != nil || !reflect.DeepEqual(tables, want) {
 			t.Errorf("Tables = %v, %v; want %v", tables, err, want)
 		}
@@ -426,6 +434,8 @@ func testOwners(t *testing.T, f *fixture) {
 		check()
 	}
 	adopt("open", "a", "b")
+
+	stranger(t, f)
 
 	// Two owners in one call, and several at the same time.
 	wantError(t, "Define by two owners", f.Define(f.ctx, table("both", "a"), table("both", "b")), storage.ErrInvalid)
@@ -441,6 +451,49 @@ func testOwners(t *testing.T, f *fixture) {
 	if won != 1 {
 		t.Errorf("%d of 8 owners got the table, want 1", won)
 	}
+}
+
+// stranger uses a table of another owner through a collection that was never defined.
+func stranger(t *testing.T, f *fixture) {
+	type Thing struct{ Key string }
+	key := func(t *Thing) string { return t.Key }
+	name := func(t *Thing) string { return t.Key }
+	own := storage.NewCollection("whose", key, storage.Unique("name", name)).OwnedBy("a")
+	other := storage.NewCollection("whose", key, storage.Unique("name", name)).OwnedBy("b")
+	if err := storage.Define(f.ctx, f.Store, own); err != nil {
+		t.Fatal(err)
+	}
+	f.update(func(tx storage.Tx) error { return own.Put(tx, &Thing{"k"}) })
+	last := func(tx storage.Tx) error {
+		var last error
+		for _, err := range other.Scan(tx, storage.Range{}) {
+			last = err
+		}
+		return last
+	}
+	uses := map[string]func(tx storage.Tx) error{
+		"Get":       func(tx storage.Tx) error { _, err := other.Get(tx, "k"); return err },
+		"GetBy":     func(tx storage.Tx) error { _, err := other.GetBy(tx, "name", "k"); return err },
+		"Put":       func(tx storage.Tx) error { return other.Put(tx, &Thing{"k"}) },
+		"Insert":    func(tx storage.Tx) error { return other.Insert(tx, &Thing{"l"}) },
+		"Delete":    func(tx storage.Tx) error { return other.Delete(tx, "k") },
+		"DeleteAll": func(tx storage.Tx) error { _, err := other.DeleteAll(tx, storage.Range{}); return err },
+		"Scan":      last,
+		"All":       func(tx storage.Tx) error { _, err := other.All(tx, storage.Range{}); return err },
+		"Page":      func(tx storage.Tx) error { _, _, err := other.Page(tx, storage.Range{}); return err },
+	}
+	for use, do := range uses {
+		wantError(t, use+" by a stranger", f.Update(f.ctx, do), storage.ErrInvalid)
+	}
+	err := other.Purge(f.ctx, f.Store, storage.Range{})
+	wantError(t, "Purge by a stranger", err, storage.ErrInvalid)
+	f.view(func(tx storage.Tx) error {
+		all, err := own.All(tx, storage.Range{})
+		if len(all) != 1 {
+			t.Errorf("%d documents are left, want 1", len(all))
+		}
+		return err
+	})
 }
 
 func testDurability(t *testing.T, f *fixture) {

@@ -16,18 +16,16 @@ import (
 	"github.com/wneessen/go-mail/smtp"
 )
 
-// Stage is a step of a conversation with a mail server.
-type Stage string
-
-// The stages in their order. Encryption comes after the greeting with STARTTLS.
+// The stages of a conversation with a mail server, in their order. Encryption comes after the
+// greeting with STARTTLS.
 const (
-	StageConnect   Stage = "connecting"
-	StageEncrypt   Stage = "encrypting"
-	StageGreeting  Stage = "greeting"
-	StageLogin     Stage = "logging in"
-	StageSender    Stage = "naming the sender"
-	StageRecipient Stage = "naming the recipient"
-	StageContent   Stage = "handing over the message"
+	stageConnect   = "connecting"
+	stageEncrypt   = "encrypting"
+	stageGreeting  = "greeting"
+	stageLogin     = "logging in"
+	stageSender    = "naming the sender"
+	stageRecipient = "naming the recipient"
+	stageContent   = "handing over the message"
 )
 
 // conversation is one connection to the server. It doesn't use the Client of go-mail, which doesn't
@@ -37,12 +35,12 @@ type conversation struct {
 	*SMTP
 	conn   net.Conn
 	client *smtp.Client
-	passed func(Stage)
+	passed func(string)
 }
 
 // converse connects, logs in, calls do and ends the connection. It returns when ctx ends or the
 // mailer's time-out is reached. Errors are of type [Failure].
-func (s *SMTP) converse(ctx context.Context, passed func(Stage), do func(*conversation) error) error {
+func (s *SMTP) converse(ctx context.Context, passed func(string), do func(*conversation) error) error {
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
 	c := &conversation{SMTP: s, passed: passed}
@@ -80,7 +78,7 @@ func ended(ctx context.Context, err error) error {
 }
 
 // step calls do for a stage. Its error is a [Failure].
-func (c *conversation) step(stage Stage, do func() error) error {
+func (c *conversation) step(stage string, do func() error) error {
 	if err := do(); err != nil {
 		return &Failure{Stage: stage, Hint: c.hint(stage, err), err: err}
 	}
@@ -90,7 +88,7 @@ func (c *conversation) step(stage Stage, do func() error) error {
 
 // open connects, encrypts and logs in, so that a message can be sent.
 func (c *conversation) open(ctx context.Context) error {
-	err := c.step(StageConnect, func() (err error) {
+	err := c.step(stageConnect, func() (err error) {
 		c.conn, err = new(net.Dialer).DialContext(ctx, "tcp", net.JoinHostPort(c.host, strconv.Itoa(c.port)))
 		return err
 	})
@@ -103,7 +101,7 @@ func (c *conversation) open(ctx context.Context) error {
 
 	config := &tls.Config{ServerName: c.host, RootCAs: c.roots, MinVersion: tls.VersionTLS12}
 	if c.implicit {
-		err := c.step(StageEncrypt, func() error {
+		err := c.step(stageEncrypt, func() error {
 			encrypted := tls.Client(c.conn, config)
 			c.conn = encrypted
 			return encrypted.HandshakeContext(ctx)
@@ -112,7 +110,7 @@ func (c *conversation) open(ctx context.Context) error {
 			return err
 		}
 	}
-	err = c.step(StageGreeting, func() (err error) {
+	err = c.step(stageGreeting, func() (err error) {
 		if c.client, err = smtp.NewClient(c.conn, c.host); err != nil {
 			return err
 		}
@@ -122,7 +120,7 @@ func (c *conversation) open(ctx context.Context) error {
 		return err
 	}
 	if !c.implicit && !c.plain {
-		err := c.step(StageEncrypt, func() error {
+		err := c.step(stageEncrypt, func() error {
 			if offered, _ := c.client.Extension("STARTTLS"); !offered {
 				return errNoSTARTTLS
 			}
@@ -135,7 +133,7 @@ func (c *conversation) open(ctx context.Context) error {
 	if c.user == "" {
 		return nil
 	}
-	return c.step(StageLogin, c.login)
+	return c.step(stageLogin, c.login)
 }
 
 var (
@@ -183,7 +181,7 @@ func (c *conversation) trySender() error {
 
 // nameSender begins a message to a recipient.
 func (c *conversation) nameSender(to string) error {
-	return c.step(StageSender, func() error {
+	return c.step(stageSender, func() error {
 		sender, err := netmail.ParseAddress(c.from)
 		if err != nil {
 			return err
@@ -201,10 +199,10 @@ func (c *conversation) deliver(msg *gomail.Msg) error {
 	if err := c.nameSender(to); err != nil {
 		return err
 	}
-	if err := c.step(StageRecipient, func() error { return c.client.Rcpt("<" + to + ">") }); err != nil {
+	if err := c.step(stageRecipient, func() error { return c.client.Rcpt("<" + to + ">") }); err != nil {
 		return err
 	}
-	return c.step(StageContent, func() error {
+	return c.step(stageContent, func() error {
 		w, err := c.client.Data()
 		if err != nil {
 			return err

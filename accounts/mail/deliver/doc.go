@@ -3,6 +3,6 @@
 // mailer of its own doesn't depend on what they import.
 //
 // An operator should find a mistake in the configuration before users wait for a code. [SMTP.Check]
-// does everything except sending, and says at which [Stage] it failed and what to change. [Try]
+// does everything except sending, and says at which stage it failed and what to change. [Try]
 // reports that step by step.
 package deliver

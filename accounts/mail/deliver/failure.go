@@ -18,8 +18,8 @@ import (
 // Failure is returned when a message can't be sent or a check fails. It says at which stage, why,
 // and what may help. Its text is for operators, and doesn't contain the password.
 type Failure struct {
-	// Stage is the step that failed.
-	Stage Stage
+	// Stage is the step that failed, such as "logging in".
+	Stage string
 	// Hint says what is probably wrong and what to change. It may be empty.
 	Hint string
 	err  error
@@ -39,7 +39,7 @@ func (f *Failure) Error() string {
 		}
 		return r
 	}, cause)
-	text := string(f.Stage) + ": " + cause
+	text := f.Stage + ": " + cause
 	if f.Hint != "" {
 		text += ": " + f.Hint
 	}
@@ -50,28 +50,28 @@ func (f *Failure) Error() string {
 func (f *Failure) Unwrap() error { return f.err }
 
 // hint returns what an operator can do about an error.
-func (s *SMTP) hint(stage Stage, err error) string {
+func (s *SMTP) hint(stage string, err error) string {
 	var answer *textproto.Error
 	refused := errors.As(err, &answer)
-	if refused && answer.Code/100 == 4 && stage != StageGreeting {
+	if refused && answer.Code/100 == 4 && stage != stageGreeting {
 		return "this is temporary: try again later, and ask the provider if it stays"
 	}
 	switch stage {
-	case StageConnect:
+	case stageConnect:
 		return s.connectHint(err)
-	case StageEncrypt:
+	case stageEncrypt:
 		return s.encryptHint(err)
-	case StageGreeting:
+	case stageGreeting:
 		return s.greetingHint(err, refused)
-	case StageLogin:
+	case stageLogin:
 		return s.loginHint(err, refused)
 	}
 	switch {
 	case refused && answer.Code == 530:
 		return "the server wants a login first (or encryption): give the name and the password in the URL, as in smtp://USER:PASSWORD@HOST:PORT"
-	case refused && stage == StageSender:
+	case refused && stage == stageSender:
 		return fmt.Sprintf("the server doesn't take mail from %s: use a sender that the provider has verified, in a domain that belongs to your account there", s.from)
-	case refused && stage == StageRecipient:
+	case refused && stage == stageRecipient:
 		return "the server doesn't deliver to this recipient: the address may be mistyped; or it relays only for those who log in; " +
 			"or the provider's account is still on trial and limited to verified recipients"
 	case refused:

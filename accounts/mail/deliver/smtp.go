@@ -108,7 +108,7 @@ func (s *SMTP) Send(ctx context.Context, m mail.Message) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", mail.ErrDelivery, err)
 	}
-	err = s.converse(ctx, func(Stage) {}, func(c *conversation) error { return c.deliver(msg) })
+	err = s.converse(ctx, func(string) {}, func(c *conversation) error { return c.deliver(msg) })
 	if err != nil {
 		return fmt.Errorf("%w: %w", mail.ErrDelivery, err)
 	}
@@ -117,10 +117,10 @@ func (s *SMTP) Send(ctx context.Context, m mail.Message) error {
 
 // Check implements [mail.Checker]: it connects, encrypts, logs in and finds out whether the server
 // accepts messages from the sender. Its error is a [Failure].
-func (s *SMTP) Check(ctx context.Context) error { return s.check(ctx, func(Stage) {}) }
+func (s *SMTP) Check(ctx context.Context) error { return s.check(ctx, func(string) {}) }
 
 // check is like Check, and calls passed after each stage.
-func (s *SMTP) check(ctx context.Context, passed func(Stage)) error {
+func (s *SMTP) check(ctx context.Context, passed func(string)) error {
 	return s.converse(ctx, passed, func(c *conversation) error { return c.trySender() })
 }
 

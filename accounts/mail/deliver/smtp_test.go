@@ -162,36 +162,36 @@ func TestDiagnoses(t *testing.T) {
 		name                string
 		server              *server // with addr: none is started
 		scheme, user, query string
-		stage               Stage
+		stage               string
 		hint                string // a part of it
 		sendOnly            bool   // Check has nothing to say
 	}{
-		{name: "unknown host", server: withAddr("no..host:587"), scheme: "smtp", stage: StageConnect, hint: "DNS"},
-		{name: "refused", server: withAddr(unused(t)), scheme: "smtp", stage: StageConnect, hint: "nothing listens on port"},
-		{name: "smtp:// to a TLS port that hangs up", server: withAddr(garbage(t, "")), scheme: "smtp", stage: StageGreeting, hint: "needs smtps://"},
-		{name: "smtps:// to a STARTTLS port", server: &server{starttls: true}, scheme: "smtps", stage: StageEncrypt, hint: "use smtp:// (STARTTLS)"},
-		{name: "not SMTP", server: withAddr(garbage(t, "HTTP/1.1 400 Bad Request\r\n")), scheme: "smtp", stage: StageGreeting, hint: "doesn't speak SMTP"},
-		{name: "block list", server: &server{greeting: "554 5.7.1 go away"}, scheme: "smtp", stage: StageGreeting, hint: "block list"},
-		{name: "disliked name", server: &server{answers: map[string]string{"EHLO": "550 who?", "HELO": "550 who?"}}, scheme: "smtp", stage: StageGreeting, hint: "hello=NAME"},
-		{name: "no STARTTLS", server: &server{}, scheme: "smtp", query: "?tls=required", stage: StageEncrypt, hint: "try smtps:// on port 465"},
-		{name: "other name in the certificate", server: &server{implicit: true, names: []string{"mail.example.com"}}, scheme: "smtps", stage: StageEncrypt, hint: "is for mail.example.com, not for 127.0.0.1"},
-		{name: "other name, STARTTLS", server: &server{starttls: true, names: []string{"mail.example.com"}}, scheme: "smtp", query: "?tls=required", stage: StageEncrypt, hint: "is for mail.example.com, not for 127.0.0.1"},
-		{name: "expired certificate", server: &server{implicit: true, expired: true}, scheme: "smtps", stage: StageEncrypt, hint: "has expired"},
-		{name: "self-signed certificate", server: &server{starttls: true}, scheme: "smtp", query: "?tls=required", stage: StageEncrypt, hint: "self-signed"},
-		{name: "wrong password", server: &server{implicit: true, auth: "PLAIN"}, scheme: "smtps", user: "apikey:wrong@", stage: StageLogin, hint: "percent-encoded"},
-		{name: "wrong password, LOGIN", server: &server{starttls: true, auth: "LOGIN"}, scheme: "smtp", user: "apikey:wrong@", query: "?tls=required", stage: StageLogin, hint: "percent-encoded"},
-		{name: "temporary trouble at login", server: &server{implicit: true, auth: "PLAIN", answers: map[string]string{"AUTH": "454 4.7.0 later"}}, scheme: "smtps", user: login, stage: StageLogin, hint: "temporary"},
-		{name: "no login offered", server: &server{implicit: true}, scheme: "smtps", user: login, stage: StageLogin, hint: "submission port"},
-		{name: "no login offered in the clear", server: &server{starttls: true, auth: "PLAIN"}, scheme: "smtp", user: login, stage: StageLogin, hint: "leave tls=none away"},
-		{name: "no known login", server: &server{implicit: true, auth: "GSSAPI"}, scheme: "smtps", user: login, stage: StageLogin, hint: "submission port"},
-		{name: "hangs up at login", server: &server{implicit: true, auth: "PLAIN", answers: map[string]string{"AUTH": ""}}, scheme: "smtps", user: login, stage: StageLogin, hint: "hung up"},
-		{name: "login missing", server: &server{implicit: true, auth: "PLAIN"}, scheme: "smtps", stage: StageSender, hint: "USER:PASSWORD@"},
-		{name: "sender refused", server: &server{answers: map[string]string{"MAIL": "553 5.7.1 not yours"}}, scheme: "smtp", stage: StageSender, hint: "doesn't take mail from " + testFrom},
-		{name: "sender greylisted", server: &server{answers: map[string]string{"MAIL": "451 4.7.1 later"}}, scheme: "smtp", stage: StageSender, hint: "temporary"},
-		{name: "recipient refused", server: &server{answers: map[string]string{"RCPT": "550-5.1.1 no such\r\n550 5.1.1 user"}}, scheme: "smtp", stage: StageRecipient, hint: "mistyped", sendOnly: true},
-		{name: "message refused", server: &server{answers: map[string]string{"DATA": "554 no"}}, scheme: "smtp", stage: StageContent, hint: "spam", sendOnly: true},
-		{name: "message refused at its end", server: &server{answers: map[string]string{".": "554 spam"}}, scheme: "smtp", stage: StageContent, hint: "spam", sendOnly: true},
-		{name: "hangs up at the message", server: &server{answers: map[string]string{"DATA": ""}}, scheme: "smtp", stage: StageContent, hint: "hung up", sendOnly: true},
+		{name: "unknown host", server: withAddr("no..host:587"), scheme: "smtp", stage: stageConnect, hint: "DNS"},
+		{name: "refused", server: withAddr(unused(t)), scheme: "smtp", stage: stageConnect, hint: "nothing listens on port"},
+		{name: "smtp:// to a TLS port that hangs up", server: withAddr(garbage(t, "")), scheme: "smtp", stage: stageGreeting, hint: "needs smtps://"},
+		{name: "smtps:// to a STARTTLS port", server: &server{starttls: true}, scheme: "smtps", stage: stageEncrypt, hint: "use smtp:// (STARTTLS)"},
+		{name: "not SMTP", server: withAddr(garbage(t, "HTTP/1.1 400 Bad Request\r\n")), scheme: "smtp", stage: stageGreeting, hint: "doesn't speak SMTP"},
+		{name: "block list", server: &server{greeting: "554 5.7.1 go away"}, scheme: "smtp", stage: stageGreeting, hint: "block list"},
+		{name: "disliked name", server: &server{answers: map[string]string{"EHLO": "550 who?", "HELO": "550 who?"}}, scheme: "smtp", stage: stageGreeting, hint: "hello=NAME"},
+		{name: "no STARTTLS", server: &server{}, scheme: "smtp", query: "?tls=required", stage: stageEncrypt, hint: "try smtps:// on port 465"},
+		{name: "other name in the certificate", server: &server{implicit: true, names: []string{"mail.example.com"}}, scheme: "smtps", stage: stageEncrypt, hint: "is for mail.example.com, not for 127.0.0.1"},
+		{name: "other name, STARTTLS", server: &server{starttls: true, names: []string{"mail.example.com"}}, scheme: "smtp", query: "?tls=required", stage: stageEncrypt, hint: "is for mail.example.com, not for 127.0.0.1"},
+		{name: "expired certificate", server: &server{implicit: true, expired: true}, scheme: "smtps", stage: stageEncrypt, hint: "has expired"},
+		{name: "self-signed certificate", server: &server{starttls: true}, scheme: "smtp", query: "?tls=required", stage: stageEncrypt, hint: "self-signed"},
+		{name: "wrong password", server: &server{implicit: true, auth: "PLAIN"}, scheme: "smtps", user: "apikey:wrong@", stage: stageLogin, hint: "percent-encoded"},
+		{name: "wrong password, LOGIN", server: &server{starttls: true, auth: "LOGIN"}, scheme: "smtp", user: "apikey:wrong@", query: "?tls=required", stage: stageLogin, hint: "percent-encoded"},
+		{name: "temporary trouble at login", server: &server{implicit: true, auth: "PLAIN", answers: map[string]string{"AUTH": "454 4.7.0 later"}}, scheme: "smtps", user: login, stage: stageLogin, hint: "temporary"},
+		{name: "no login offered", server: &server{implicit: true}, scheme: "smtps", user: login, stage: stageLogin, hint: "submission port"},
+		{name: "no login offered in the clear", server: &server{starttls: true, auth: "PLAIN"}, scheme: "smtp", user: login, stage: stageLogin, hint: "leave tls=none away"},
+		{name: "no known login", server: &server{implicit: true, auth: "GSSAPI"}, scheme: "smtps", user: login, stage: stageLogin, hint: "submission port"},
+		{name: "hangs up at login", server: &server{implicit: true, auth: "PLAIN", answers: map[string]string{"AUTH": ""}}, scheme: "smtps", user: login, stage: stageLogin, hint: "hung up"},
+		{name: "login missing", server: &server{implicit: true, auth: "PLAIN"}, scheme: "smtps", stage: stageSender, hint: "USER:PASSWORD@"},
+		{name: "sender refused", server: &server{answers: map[string]string{"MAIL": "553 5.7.1 not yours"}}, scheme: "smtp", stage: stageSender, hint: "doesn't take mail from " + testFrom},
+		{name: "sender greylisted", server: &server{answers: map[string]string{"MAIL": "451 4.7.1 later"}}, scheme: "smtp", stage: stageSender, hint: "temporary"},
+		{name: "recipient refused", server: &server{answers: map[string]string{"RCPT": "550-5.1.1 no such\r\n550 5.1.1 user"}}, scheme: "smtp", stage: stageRecipient, hint: "mistyped", sendOnly: true},
+		{name: "message refused", server: &server{answers: map[string]string{"DATA": "554 no"}}, scheme: "smtp", stage: stageContent, hint: "spam", sendOnly: true},
+		{name: "message refused at its end", server: &server{answers: map[string]string{".": "554 spam"}}, scheme: "smtp", stage: stageContent, hint: "spam", sendOnly: true},
+		{name: "hangs up at the message", server: &server{answers: map[string]string{"DATA": ""}}, scheme: "smtp", stage: stageContent, hint: "hung up", sendOnly: true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -223,7 +223,7 @@ func TestDiagnoses(t *testing.T) {
 	}
 }
 
-func checkFailure(t *testing.T, err error, stage Stage, hint string) {
+func checkFailure(t *testing.T, err error, stage string, hint string) {
 	t.Helper()
 	var f *Failure
 	if !errors.As(err, &f) {
@@ -281,17 +281,17 @@ func TestDiagnosesOfSilence(t *testing.T) {
 		name        string
 		server      *server
 		scheme      string
-		after, then Stage // the time is over once the first is passed
+		after, then string // the time is over once the first is passed
 		hint        string
 	}{
-		{"smtp:// to a TLS port", &server{implicit: true}, "smtp", StageConnect, StageGreeting, "needs smtps://"},
-		{"smtps:// to a port that is silent", &server{greeting: "hang"}, "smtps", StageConnect, StageEncrypt, "stopped answering"},
-		{"silent after the greeting", &server{answers: map[string]string{"MAIL": "hang"}}, "smtp", StageGreeting, StageSender, "stopped answering"},
+		{"smtp:// to a TLS port", &server{implicit: true}, "smtp", stageConnect, stageGreeting, "needs smtps://"},
+		{"smtps:// to a port that is silent", &server{greeting: "hang"}, "smtps", stageConnect, stageEncrypt, "stopped answering"},
+		{"silent after the greeting", &server{answers: map[string]string{"MAIL": "hang"}}, "smtp", stageGreeting, stageSender, "stopped answering"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			ctx := deadline{t.Context(), make(chan struct{})}
 			m := c.server.start(t).mailer(t, c.scheme, "", "")
-			err := m.check(ctx, func(s Stage) {
+			err := m.check(ctx, func(s string) {
 				if s == c.after {
 					close(ctx.passed)
 				}
@@ -316,13 +316,13 @@ func TestSMTPEndsWithTheContext(t *testing.T) {
 	m := s.mailer(t, "smtp", "", "")
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	err := m.check(ctx, func(passed Stage) {
-		if passed == StageGreeting {
+	err := m.check(ctx, func(passed string) {
+		if passed == stageGreeting {
 			cancel()
 		}
 	})
 	var f *Failure
-	if !errors.Is(err, context.Canceled) || !errors.As(err, &f) || f.Stage != StageSender || f.Hint != "" {
+	if !errors.Is(err, context.Canceled) || !errors.As(err, &f) || f.Stage != stageSender || f.Hint != "" {
 		t.Errorf("%v", err)
 	}
 	if err := m.Send(ctx, testMessage); !errors.Is(err, context.Canceled) || !errors.Is(err, mail.ErrDelivery) {

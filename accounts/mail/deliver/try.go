@@ -31,7 +31,7 @@ func Try(ctx context.Context, m mail.Mailer, to string, w io.Writer) error {
 func tryCheck(ctx context.Context, m mail.Mailer, w io.Writer) error {
 	switch m := m.(type) {
 	case *SMTP:
-		return m.check(ctx, func(passed Stage) { fmt.Fprintf(w, "ok     %s\n", passed) })
+		return m.check(ctx, func(passed string) { fmt.Fprintf(w, "ok     %s\n", passed) })
 	case mail.Checker:
 		return m.Check(ctx)
 	}

@@ -106,6 +106,9 @@ func (tx *Tx) set(bucket, key string, v []byte) {
 	o.Set(key, v)
 }
 
+// Owner implements [storage.Tx].
+func (tx *Tx) Owner(table string) string { return tx.tables[table].Owner }
+
 // Get implements [storage.Tx].
 func (tx *Tx) Get(table, key string) ([]byte, error) {
 	if err := tx.ready(); err != nil {
