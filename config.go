@@ -253,9 +253,9 @@ type Mail struct {
 	// MuteNotices lists the kinds of [mail.Notices] that aren't sent, such as
 	// [mail.AppPasswordCreated].
 	MuteNotices []mail.Kind
-	// AddressPolicy decides which well-formed e-mail addresses accounts may have. Default
+	// EmailPolicy decides which well-formed e-mail addresses accounts may have. Default
 	// [accounts.DefaultEmailPolicy], which refuses known disposable ones.
-	AddressPolicy accounts.EmailPolicy
+	EmailPolicy accounts.EmailPolicy
 }
 
 // Limits configures how many requests a client may make.

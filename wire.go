@@ -186,7 +186,7 @@ func (w *wiring) accounts(ctx context.Context) error {
 		Keys:              keyStore,
 		Passwords:         hasher,
 		PasswordPolicy:    w.cfg.Passwords.Policy,
-		EmailPolicy:       w.cfg.Mail.AddressPolicy,
+		EmailPolicy:       w.cfg.Mail.EmailPolicy,
 		Mailer:            w.cfg.Mail.Mailer,
 		Templates:         w.cfg.templates,
 		MailPages:         w.cfg.Mail.Pages,

@@ -70,7 +70,7 @@ type Config struct {
 	// lost answer or by two tabs that refresh at once. Default 2 hours.
 	Grace time.Duration
 
-	// Now tells the time. Default [time.Now].
+	// Now returns the time. Default [time.Now].
 	Now func() time.Time
 	// Rand is the source of randomness. Default [rand.Reader].
 	Rand io.Reader

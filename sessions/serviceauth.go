@@ -98,7 +98,7 @@ type ServiceVerifier struct {
 	// RequireID refuses tokens without a jti, which [Service.UseServiceToken] needs. It should be set
 	// for methods that change something.
 	RequireID bool
-	// Now tells the time. Default [time.Now].
+	// Now returns the time. Default [time.Now].
 	Now func() time.Time
 }
 

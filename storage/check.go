@@ -188,7 +188,7 @@ func (c *checker) document(rec Record) error {
 	return nil
 }
 
-// leads checks that a look-up found the same document as the scan.
+// leads checks that a lookup found the same document as the scan.
 func (c *checker) leads(rec Record, got []byte, err error, by string) error {
 	switch {
 	case err != nil:

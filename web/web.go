@@ -46,7 +46,7 @@ type Config struct {
 	TrustedProxies []netip.Prefix
 	// Logger receives the causes of internal errors. Nil: nothing is logged.
 	Logger *slog.Logger
-	// Now tells the time. Nil: [time.Now].
+	// Now returns the time. Nil: [time.Now].
 	Now func() time.Time
 }
 

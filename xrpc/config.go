@@ -66,7 +66,7 @@ type Config struct {
 	// Logger receives a line for each request, and the causes of internal errors. Nil: nothing is
 	// logged.
 	Logger *slog.Logger
-	// Now tells the time. Nil: [time.Now].
+	// Now returns the time. Nil: [time.Now].
 	Now func() time.Time
 }
 

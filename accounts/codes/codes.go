@@ -83,7 +83,7 @@ type Config struct {
 	Secret []byte
 	// Lifetime is how long a code is good for. Default 15 minutes.
 	Lifetime time.Duration
-	// Now tells the time. Default [time.Now].
+	// Now returns the time. Default [time.Now].
 	Now func() time.Time
 	// Rand is the source of randomness. Default [rand.Reader].
 	Rand io.Reader

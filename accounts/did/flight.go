@@ -10,7 +10,7 @@ import (
 )
 
 // merge makes a lookup, or waits for one with the same key that is under way. The lookup has a
-// time-out of its own, and goes on if its first caller's context ends, since others may wait for
+// timeout of its own, and goes on if its first caller's context ends, since others may wait for
 // the result. Each caller waits as long as its own context allows.
 func merge[T any](
 	ctx context.Context, flights *singleflight.Group, key string, timeout time.Duration, look func(context.Context) (T, error),

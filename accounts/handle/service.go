@@ -54,7 +54,7 @@ type Config struct {
 	// HoldAfterDeletion is how long the handle of a deleted account is held for its DID. Default: it
 	// is free at once, and so are the handles that were held for the account.
 	HoldAfterDeletion time.Duration
-	// Now tells the time. Default [time.Now].
+	// Now returns the time. Default [time.Now].
 	Now func() time.Time
 }
 

@@ -126,7 +126,7 @@ func (q *Queue) Send(ctx context.Context, m Message) error {
 // waiting already, or the queue is closed. It never blocks. The job finds out whether there is a
 // message to send, makes it and passes it to [Queue.Send], so that the time that the caller takes
 // doesn't depend on it. The kind selects the line and is logged. The context of the job ends after
-// twice the time-out of a delivery, and when the queue gives up. If the message can't be delivered,
+// twice the timeout of a delivery, and when the queue gives up. If the message can't be delivered,
 // the job has to log that.
 func (q *Queue) Do(kind Kind, job func(ctx context.Context)) bool {
 	line := lineWithoutCode

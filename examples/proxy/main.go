@@ -65,7 +65,7 @@ func run(ctx context.Context, addr, file, appView string, cfg gatehouse.Config) 
 		Handler:           handler,
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       30 * time.Second,
-		WriteTimeout:      timeout + 30*time.Second, // so that the proxy can answer after its own time-out
+		WriteTimeout:      timeout + 30*time.Second, // so that the proxy can answer after its own timeout
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    32 << 10,
 	}

@@ -76,7 +76,7 @@ func TestEveryFlagIsAVariableAndSetsAField(t *testing.T) {
 	unset := map[string]bool{}
 	unsetFields(reflect.ValueOf(cfg), "", unset)
 	for _, code := range []string{
-		"SignUp.Check", "SignIn.Ways", "SignIn.Factors", "SignIn.NoAccountPasswords", "Handles.Resolver", "DIDs.Resolver", "Handles.Policy", "Passwords.Policy", "Mail.AddressPolicy", "RepoStatus", "Hooks", "Fallback", "LeaveToFallback", "NoMaintenance", "Now", "Rand",
+		"SignUp.Check", "SignIn.Ways", "SignIn.Factors", "SignIn.NoAccountPasswords", "Handles.Resolver", "DIDs.Resolver", "Handles.Policy", "Passwords.Policy", "Mail.EmailPolicy", "RepoStatus", "Hooks", "Fallback", "LeaveToFallback", "NoMaintenance", "Now", "Rand",
 	} {
 		if !unset[code] {
 			t.Errorf("Config.%s is set", code)

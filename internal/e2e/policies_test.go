@@ -73,7 +73,7 @@ func (p *policies) config(c *gatehouse.Config) {
 	c.Passwords.Policy = func(ctx context.Context, password string, o accounts.PasswordOwner) error {
 		return p.ask(ctx, "password", fmt.Sprintf("%s %s %s %q", password, o.Handle, o.Email, o.DID))
 	}
-	c.Mail.AddressPolicy = func(ctx context.Context, address string) error { return p.ask(ctx, "email", address) }
+	c.Mail.EmailPolicy = func(ctx context.Context, address string) error { return p.ask(ctx, "email", address) }
 }
 
 // governed is a call that a policy decides about.
@@ -253,7 +253,7 @@ func TestAPolicyReplacesTheDefault(t *testing.T) {
 			}
 			return handle.DefaultPolicy(ctx, c)
 		}
-		c.Mail.AddressPolicy = func(ctx context.Context, address string) error {
+		c.Mail.EmailPolicy = func(ctx context.Context, address string) error {
 			if strings.HasSuffix(address, "@mailinator.com") {
 				return nil
 			}

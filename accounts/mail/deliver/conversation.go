@@ -39,7 +39,7 @@ type conversation struct {
 }
 
 // converse connects, logs in, calls do and ends the connection. It returns when ctx ends or the
-// mailer's time-out is reached. Errors are of type [Failure].
+// mailer's timeout is reached. Errors are of type [Failure].
 func (s *SMTP) converse(ctx context.Context, passed func(string), do func(*conversation) error) error {
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
