@@ -2,9 +2,8 @@ package accounts
 
 import (
 	"context"
-	"net/url"
-	"strconv"
-	"strings"
+	"fmt"
+	"runtime/debug"
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
 
@@ -18,8 +17,8 @@ import (
 // text. Other errors are answered as those of an [EmailPolicy] are.
 //
 // It is called outside transactions, may use the network, and must return when ctx ends. It is
-// called concurrently. It must not log the password; if its error contains the password, the text
-// of the error isn't logged.
+// called concurrently. It must not log the password; if its error, or the value with which it
+// panics, contains the password, the text isn't logged.
 type PasswordPolicy func(ctx context.Context, password string, owner PasswordOwner) error
 
 // PasswordOwner is the account that a new password is for.
@@ -53,26 +52,18 @@ type EmailPolicy func(ctx context.Context, address string) error
 func Refuse(kind error, text string) error { return refusal.New(kind, text) }
 
 // askPasswordPolicy calls the PasswordPolicy of the [Config], if there is one.
-func (s *Service) askPasswordPolicy(ctx context.Context, password string, owner PasswordOwner) error {
+// A panic of the policy becomes an error, since its value may contain the password.
+func (s *Service) askPasswordPolicy(ctx context.Context, password string, owner PasswordOwner) (err error) {
 	if s.cfg.PasswordPolicy == nil {
 		return nil
 	}
-	err := s.cfg.PasswordPolicy(ctx, password, owner)
-	if err != nil && quotes(err.Error(), password) {
-		return &quotingError{err}
-	}
-	return err
-}
-
-// quotes reports whether a text contains a password, as it is or as errors of Go's library write
-// it: quoted, or escaped in a URL.
-func quotes(text, password string) bool {
-	for _, written := range []string{password, strings.Trim(strconv.Quote(password), `"`), url.QueryEscape(password), url.PathEscape(password)} {
-		if strings.Contains(text, written) {
-			return true
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("accounts: the password policy panicked: %v\n%s", p, debug.Stack())
 		}
-	}
-	return false
+		err = refusal.HideSecret(err, "accounts: the password policy", password)
+	}()
+	return s.cfg.PasswordPolicy(ctx, password, owner)
 }
 
 // askPasswordPolicyFor is askPasswordPolicy for an account that exists.
@@ -86,13 +77,3 @@ func (s *Service) askPasswordPolicyFor(ctx context.Context, password string, id 
 	}
 	return s.askPasswordPolicy(ctx, password, PasswordOwner{Handle: a.Handle, Email: a.Email, DID: a.DID})
 }
-
-// quotingError hides the text of an error that contains a password, which must not get into a log.
-type quotingError struct{ err error }
-
-func (*quotingError) Error() string {
-	return "accounts: the password policy failed (its error contains the password)"
-}
-
-// Unwrap returns the error itself, which keeps its kind and its text for clients.
-func (e *quotingError) Unwrap() error { return e.err }

@@ -271,6 +271,7 @@ const wayTimeout = 30 * time.Second
 
 // ask has a way check an attempt. The guess has been charged before a way of the embedding program
 // is asked, and such a way can neither panic nor hang beyond the context.
+// If its error contains the password, the text of the error isn't logged.
 func (s *Service) ask(ctx context.Context, w Way, a Attempt) (*Proof, error) {
 	if _, ok := w.(charging); ok {
 		return w.Prove(ctx, a)
@@ -297,7 +298,7 @@ func (s *Service) ask(ctx context.Context, w Way, a Attempt) (*Proof, error) {
 	}()
 	select {
 	case got := <-answers:
-		return got.proof, got.err
+		return got.proof, refusal.HideSecret(got.err, fmt.Sprintf("signin: the way %q", w.Name()), a.Password)
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}

@@ -18,7 +18,7 @@ type Way interface {
 	// Prove checks a secret. If the attempt isn't for this way, or its secret is wrong, it returns
 	// [accounts.ErrBadCredentials], and the next way is tried. Any other error ends the attempt, such
 	// as that of a directory that doesn't answer: clients are answered 500, or by the error's own kind
-	// if xrpc knows it.
+	// if xrpc knows it. The error is logged, unless its text contains the password.
 	//
 	// The guess has been charged when Prove is called, outside of transactions. Prove has 30 seconds,
 	// and what it returns after the context has ended is dropped. A way decides nothing else:

@@ -176,6 +176,26 @@ func TestAWayThatMisbehaves(t *testing.T) {
 	}
 }
 
+// TestAnErrorOfAWayDoesNotShowThePassword, whether the way returns it or panics.
+func TestAnErrorOfAWayDoesNotShowThePassword(t *testing.T) {
+	down := errors.New("down")
+	for name, prove := range map[string]func(signin.Attempt) error{
+		"returns": func(a signin.Attempt) error { return fmt.Errorf("bind with %q: %w", a.Password, down) },
+		"panics":  func(a signin.Attempt) error { panic(a.Password) },
+	} {
+		w := &way{name: "ldap", prove: func(_ context.Context, a signin.Attempt) (*signin.Proof, error) { return nil, prove(a) }}
+		s := domaintest.New(t, with(w))
+		s.SignUp("alice")
+		_, err := s.SignIn.SignIn(ctx, try("alice.test", "a \"b\" c"))
+		if err == nil || err.Error() != `signin: the way "ldap" failed (its error contains the password)` {
+			t.Errorf("%s: %v", name, err)
+		}
+		if name == "returns" && !errors.Is(err, down) {
+			t.Errorf("%v isn't of the kind that the way returned", err)
+		}
+	}
+}
+
 // TestAWayThatHangs holds nobody beyond the end of the context, and what it returns then is
 // dropped.
 func TestAWayThatHangs(t *testing.T) {
