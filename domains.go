@@ -52,9 +52,7 @@ func (s *Server) purgeLimits(ctx context.Context) error {
 func Collections() []storage.Definer {
 	var all []storage.Definer
 	for _, d := range domains {
-		if d.tables != nil {
-			all = append(all, d.tables()...)
-		}
+		all = append(all, d.tables()...)
 	}
 	return all
 }

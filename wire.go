@@ -16,7 +16,6 @@ import (
 	"github.com/gatehouse-at/gatehouse/accounts/ratelimit"
 	"github.com/gatehouse-at/gatehouse/apppasswords"
 	"github.com/gatehouse-at/gatehouse/audit"
-	"github.com/gatehouse-at/gatehouse/internal/k256"
 	"github.com/gatehouse-at/gatehouse/internal/password"
 	"github.com/gatehouse-at/gatehouse/internal/secrets"
 	"github.com/gatehouse-at/gatehouse/invites"
@@ -124,13 +123,7 @@ func (w *wiring) rotationKey(ctx context.Context) (did.Signer, error) {
 	if w.cfg.DIDs.RotationKey != nil {
 		return w.cfg.DIDs.RotationKey, nil
 	}
-	raw, err := secrets.Load(ctx, w.store, "plc-rotation-key", func() ([]byte, error) {
-		key, err := k256.Generate(w.cfg.Rand)
-		if err != nil {
-			return nil, err
-		}
-		return key.Bytes(), nil
-	})
+	raw, err := secrets.Load(ctx, w.store, "plc-rotation-key", secrets.K256(w.cfg.Rand))
 	if err != nil {
 		return nil, err
 	}

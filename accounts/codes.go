@@ -37,6 +37,22 @@ func (s *Service) sendCode(ctx context.Context, a *Account, purpose codes.Purpos
 	return s.send(ctx, a.DID, m)
 }
 
+// redeem uses up a code of an account, and runs fn with the account's record in the same
+// transaction. If fn returns an error, the code stays valid. A wrong code is counted, although the
+// transaction refuses it.
+func (s *Service) redeem(ctx context.Context, did syntax.DID, purpose codes.Purpose, code codes.Code, fn func(storage.Tx, *record) error) error {
+	return s.decide(ctx, func(tx storage.Tx) (refusal, err error) {
+		if refusal, err := s.cfg.Codes.Redeem(tx, did, purpose, code); refusal != nil || err != nil {
+			return refusal, err
+		}
+		r, err := get(tx, did)
+		if err != nil {
+			return nil, err
+		}
+		return nil, fn(tx, r)
+	})
+}
+
 // codeMessage issues a code for an account, and returns the message that carries it. The account is
 // read in the transaction that issues the code: an address that was replaced meanwhile must not
 // receive a valid code.

@@ -38,21 +38,14 @@ func (s *Service) Delete(ctx context.Context, did syntax.DID, typedCode string, 
 	if err != nil {
 		return err
 	}
-	return s.decide(ctx, func(tx storage.Tx) (refusal, err error) {
-		if refusal, err := s.cfg.Codes.Redeem(tx, did, codes.DeleteAccount, code); refusal != nil || err != nil {
-			return refusal, err
-		}
-		r, err := get(tx, did)
-		if err != nil {
-			return nil, err
-		}
+	return s.redeem(ctx, did, codes.DeleteAccount, code, func(tx storage.Tx, r *record) error {
 		if err := check(tx); err != nil {
-			return nil, err
+			return err
 		}
 		if r.Takedown != nil {
-			return nil, errTakenDown
+			return errTakenDown
 		}
-		return nil, s.remove(ctx, tx, r)
+		return s.remove(ctx, tx, r)
 	})
 }
 

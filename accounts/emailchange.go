@@ -71,20 +71,13 @@ func (e *Emails) Confirm(ctx context.Context, did syntax.DID, email, typedCode s
 	if err != nil {
 		return err
 	}
-	return s.decide(ctx, func(tx storage.Tx) (refusal, err error) {
-		if refusal, err := s.cfg.Codes.Redeem(tx, did, codes.ConfirmEmail, code); refusal != nil || err != nil {
-			return refusal, err
-		}
-		r, err := get(tx, did)
-		if err != nil {
-			return nil, err
-		}
+	return s.redeem(ctx, did, codes.ConfirmEmail, code, func(tx storage.Tx, r *record) error {
 		if r.Email != email { // changed meanwhile
-			return nil, errWrongEmail
+			return errWrongEmail
 		}
 		before, now := r.Account, s.now()
 		r.EmailConfirmedAt = &now
-		return nil, s.changed(ctx, tx, EmailChanged, &before, r)
+		return s.changed(ctx, tx, EmailChanged, &before, r)
 	})
 }
 
@@ -201,17 +194,10 @@ func (s *Service) updateWithCode(ctx context.Context, did syntax.DID, u EmailUpd
 	if err != nil {
 		return c, err
 	}
-	err = s.decide(ctx, func(tx storage.Tx) (refusal, err error) {
-		if refusal, err := s.cfg.Codes.Redeem(tx, did, codes.UpdateEmail, code); refusal != nil || err != nil {
-			return refusal, err
-		}
-		r, err := get(tx, did)
-		if err != nil {
-			return nil, err
-		}
+	err = s.redeem(ctx, did, codes.UpdateEmail, code, func(tx storage.Tx, r *record) (err error) {
 		vouched := r.EmailConfirmedAt != nil && !s.unvouched(&r.Account)
 		c, err = s.setEmail(ctx, tx, r, u.Address, u.Factor, vouched)
-		return nil, err
+		return err
 	})
 	return c, err
 }

@@ -139,16 +139,9 @@ func (i *Identity) SignPLCOperation(ctx context.Context, id syntax.DID, typedCod
 		return nil, directoryError(err)
 	}
 	var after *Account
-	err = s.decide(ctx, func(tx storage.Tx) (refusal, err error) {
-		if refusal, err := s.cfg.Codes.Redeem(tx, id, codes.SignPLCOperation, code); refusal != nil || err != nil {
-			return refusal, err
-		}
-		r, err := get(tx, id)
-		if err != nil {
-			return nil, err
-		}
+	err = s.redeem(ctx, id, codes.SignPLCOperation, code, func(_ storage.Tx, r *record) error {
 		after = &r.Account
-		return nil, s.mayChangeDID(after)
+		return s.mayChangeDID(after)
 	})
 	if err != nil {
 		return nil, err

@@ -335,14 +335,7 @@ func (s *Service) insist(ctx context.Context, g saga, c *didChange) error {
 
 // undo ends a change that hasn't been published.
 func (s *Service) undo(ctx context.Context, g saga, c *didChange) error {
-	return s.update(ctx, func(tx storage.Tx) error {
-		stored, err := reload(tx, c)
-		switch {
-		case errors.Is(err, storage.ErrNotFound), errors.Is(err, errBusy):
-			return nil
-		case err != nil:
-			return err
-		}
+	return s.updateChange(ctx, c, func(tx storage.Tx, stored *didChange) error {
 		if _, err := g.undo(tx, stored, false); err != nil {
 			return err
 		}
@@ -352,6 +345,15 @@ func (s *Service) undo(ctx context.Context, g saga, c *didChange) error {
 
 // leave ends the work of this process on a change, which is left to recoverChanges.
 func (s *Service) leave(ctx context.Context, c *didChange) error {
+	return s.updateChange(ctx, c, func(tx storage.Tx, stored *didChange) error {
+		stored.Until = s.now()
+		return didChanges.Put(tx, stored)
+	})
+}
+
+// updateChange runs fn in a transaction with a change as it is stored. If the change has ended, or
+// another has taken its place, there is nothing to do.
+func (s *Service) updateChange(ctx context.Context, c *didChange, fn func(storage.Tx, *didChange) error) error {
 	return s.update(ctx, func(tx storage.Tx) error {
 		stored, err := reload(tx, c)
 		switch {
@@ -360,8 +362,7 @@ func (s *Service) leave(ctx context.Context, c *didChange) error {
 		case err != nil:
 			return err
 		}
-		stored.Until = s.now()
-		return didChanges.Put(tx, stored)
+		return fn(tx, stored)
 	})
 }
 

@@ -11,7 +11,6 @@ import (
 	"github.com/gatehouse-at/gatehouse/accounts/did"
 	"github.com/gatehouse-at/gatehouse/accounts/keys"
 	"github.com/gatehouse-at/gatehouse/apppasswords"
-	"github.com/gatehouse-at/gatehouse/internal/k256"
 	"github.com/gatehouse-at/gatehouse/internal/password"
 	"github.com/gatehouse-at/gatehouse/internal/secrets"
 	"github.com/gatehouse-at/gatehouse/invites"
@@ -120,13 +119,7 @@ func (s *Services) secret(ctx context.Context, name string) ([]byte, error) {
 
 // rotationKey returns the rotation key of DIDs, which is generated once and kept in the store.
 func (s *Services) rotationKey(ctx context.Context) (did.Signer, error) {
-	raw, err := secrets.Load(ctx, s.Store, "plc-rotation-key", func() ([]byte, error) {
-		key, err := k256.Generate(s.cfg.Rand)
-		if err != nil {
-			return nil, err
-		}
-		return key.Bytes(), nil
-	})
+	raw, err := secrets.Load(ctx, s.Store, "plc-rotation-key", secrets.K256(s.cfg.Rand))
 	if err != nil {
 		return nil, err
 	}

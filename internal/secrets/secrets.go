@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/gatehouse-at/gatehouse/internal/k256"
 	"github.com/gatehouse-at/gatehouse/storage"
 )
 
@@ -58,5 +59,16 @@ func Random(rand io.Reader, n int) func() ([]byte, error) {
 		b := make([]byte, n)
 		_, err := io.ReadFull(rand, b)
 		return b, err
+	}
+}
+
+// K256 returns a generate function for [Load] that makes a private K-256 key from rand.
+func K256(rand io.Reader) func() ([]byte, error) {
+	return func() ([]byte, error) {
+		key, err := k256.Generate(rand)
+		if err != nil {
+			return nil, err
+		}
+		return key.Bytes(), nil
 	}
 }
