@@ -75,11 +75,15 @@ func (s *Store) Define(ctx context.Context, tables ...storage.Table) error {
 	if err != nil {
 		return err
 	}
+	changed := old.tables.Changes(defs)
+	if len(changed) == 0 {
+		return nil
+	}
 	next := &state{tables: defs, buckets: maps.Clone(old.buckets)}
 	if next.buckets == nil {
 		next.buckets = map[string]*btree.Map[string, []byte]{}
 	}
-	for _, t := range defs {
+	for _, t := range changed {
 		for _, b := range kv.Buckets(t) {
 			if next.buckets[b] == nil {
 				next.buckets[b] = new(btree.Map[string, []byte])

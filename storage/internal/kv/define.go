@@ -2,6 +2,7 @@ package kv
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -13,9 +14,9 @@ type Tables map[string]storage.Table
 
 // Define returns the definitions with more tables, indexes and owners added.
 func (ts Tables) Define(more ...storage.Table) (Tables, error) {
-	out := Tables{}
-	for name, t := range ts {
-		out[name] = t
+	out := maps.Clone(ts)
+	if out == nil {
+		out = Tables{}
 	}
 	for _, t := range more {
 		if err := storage.ValidTable(t); err != nil {
