@@ -9,6 +9,7 @@ import (
 	"github.com/gatehouse-at/gatehouse/accounts/ratelimit"
 	"github.com/gatehouse-at/gatehouse/apppasswords"
 	"github.com/gatehouse-at/gatehouse/audit"
+	"github.com/gatehouse-at/gatehouse/internal/once"
 	"github.com/gatehouse-at/gatehouse/internal/secrets"
 	"github.com/gatehouse-at/gatehouse/invites"
 	"github.com/gatehouse-at/gatehouse/sessions"
@@ -40,9 +41,12 @@ var domains = []domain{
 	{"DIDs", did.Tables, nil, nil},
 	{"the audit log", audit.Tables, nil, nil},
 	{"secrets", secrets.Tables, nil, nil},
+	{"what is used once", once.Tables, nil, func(s *Server) round { return s.purgeUsed }},
 	{"leases", storage.LeaseTables, nil, nil},
 	{"rate limits", ratelimit.Tables, nil, func(s *Server) round { return s.purgeLimits }},
 }
+
+func (s *Server) purgeUsed(ctx context.Context) error { return once.Purge(ctx, s.store, s.cfg.Now()) }
 
 func (s *Server) purgeLimits(ctx context.Context) error {
 	return ratelimit.Purge(ctx, s.store, s.cfg.Now())

@@ -16,6 +16,7 @@ import (
 	"github.com/gatehouse-at/gatehouse/accounts/ratelimit"
 	"github.com/gatehouse-at/gatehouse/apppasswords"
 	"github.com/gatehouse-at/gatehouse/audit"
+	"github.com/gatehouse-at/gatehouse/internal/once"
 	"github.com/gatehouse-at/gatehouse/internal/password"
 	"github.com/gatehouse-at/gatehouse/internal/secrets"
 	"github.com/gatehouse-at/gatehouse/invites"
@@ -61,7 +62,7 @@ func (s *Server) wire(ctx context.Context) error {
 }
 
 func (w *wiring) storage(ctx context.Context) (err error) {
-	if err := storage.Define(ctx, w.store, slices.Concat(secrets.Tables(), ratelimit.Tables())...); err != nil {
+	if err := storage.Define(ctx, w.store, slices.Concat(secrets.Tables(), ratelimit.Tables(), once.Tables())...); err != nil {
 		return err
 	}
 	if w.leases, err = storage.NewLeases(ctx, w.store, w.cfg.Now); err != nil {
