@@ -11,7 +11,8 @@ import (
 	"github.com/bluesky-social/indigo/atproto/identity"
 	"github.com/bluesky-social/indigo/atproto/syntax"
 	"github.com/bluesky-social/indigo/util/ssrf"
-	"golang.org/x/sync/singleflight"
+
+	"github.com/gatehouse-at/gatehouse/internal/lookup"
 )
 
 // Network resolves handles by DNS and HTTPS, and did:web by HTTPS. It connects to public addresses
@@ -22,7 +23,7 @@ import (
 // most 64 lookups of different handles are under way; further ones wait for their turn.
 type Network struct {
 	base    *identity.BaseDirectory
-	flights singleflight.Group // of handles
+	flights lookup.Group // of handles
 	slots   slots
 }
 
@@ -69,7 +70,7 @@ func (l limited) RoundTrip(r *http.Request) (*http.Response, error) {
 // specification). Errors: [ErrNotFound], [ErrUnavailable].
 func (n *Network) ResolveHandle(ctx context.Context, h syntax.Handle) (syntax.DID, error) {
 	h = h.Normalize()
-	return merge(ctx, &n.flights, h.String(), handleTimeout, func(ctx context.Context) (syntax.DID, error) {
+	return lookup.Do(ctx, &n.flights, h.String(), handleTimeout, gaveUp, func(ctx context.Context) (syntax.DID, error) {
 		if err := n.slots.take(ctx); err != nil {
 			return "", err
 		}

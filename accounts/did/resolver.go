@@ -13,7 +13,8 @@ import (
 
 	"github.com/bluesky-social/indigo/atproto/identity"
 	"github.com/bluesky-social/indigo/atproto/syntax"
-	"golang.org/x/sync/singleflight"
+
+	"github.com/gatehouse-at/gatehouse/internal/lookup"
 )
 
 // Resolver finds the documents of DIDs and caches them in a bounded amount of memory. Its methods
@@ -26,7 +27,7 @@ import (
 // caller's context and goes on if that context ends.
 type Resolver struct {
 	cfg                ResolverConfig
-	flights            singleflight.Group
+	flights            lookup.Group
 	directory, foreign slots
 
 	mu        sync.Mutex
@@ -170,7 +171,7 @@ func (r *Resolver) recall(id syntax.DID) *answer {
 
 // ask looks a DID up and caches the result. It returns an error only if the caller's context ends.
 func (r *Resolver) ask(ctx context.Context, id syntax.DID) (*answer, error) {
-	return merge(ctx, &r.flights, id.String(), r.cfg.Timeout, func(ctx context.Context) (*answer, error) {
+	return lookup.Do(ctx, &r.flights, id.String(), r.cfg.Timeout, gaveUp, func(ctx context.Context) (*answer, error) {
 		// Another lookup of the DID may have ended after the caller found nothing in the cache.
 		if a := r.recall(id); a != nil {
 			return a, nil
