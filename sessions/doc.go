@@ -11,6 +11,17 @@
 // HTTP API, and each route that an embedding program protects, names the [Permission] that it
 // needs.
 //
-// Tokens are JWTs that existing clients and services understand (typ "at+jwt" and "refresh+jwt"),
-// signed with HS256 or ES256K. Refresh tokens are stored only as hashes.
+// The tokens of most sessions are JWTs that existing clients and services understand (typ "at+jwt"
+// and "refresh+jwt"), signed with HS256 or ES256K, and good for whoever has them.
+//
+// The session of an OAuth client ([Client]) has access tokens that are bound to a key: they are
+// good only with a proof of the key, which package
+// [github.com/gatehouse-at/gatehouse/sessions/dpop] verifies. They are signed with ES256, so that
+// other servers can verify them too, live for minutes, and end when the session is refreshed. Its
+// refresh tokens are opaque. It has an absolute end.
+//
+// The session of a browser, on which somebody has signed in to the server's own pages, has no
+// tokens.
+//
+// Refresh tokens are stored only as hashes.
 package sessions

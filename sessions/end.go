@@ -31,18 +31,49 @@ func (s *Service) End(ctx context.Context, refreshJWT string) error {
 
 // Revoke ends one session of an account, which is named by its ID. Error: [ErrNotFound].
 func (s *Service) Revoke(ctx context.Context, did syntax.DID, session string) error {
-	return s.store.Update(ctx, func(tx storage.Tx) error {
-		r, err := table.Get(tx, session)
-		switch {
-		case errors.Is(err, storage.ErrNotFound):
-			return ErrNotFound
-		case err != nil:
-			return err
-		case r.DID != did:
-			return ErrNotFound
-		}
-		return table.Delete(tx, session)
-	})
+	return s.store.Update(ctx, func(tx storage.Tx) error { return s.RevokeTx(tx, did, session) })
+}
+
+// RevokeTx is [Service.Revoke] inside a transaction.
+func (s *Service) RevokeTx(tx storage.Tx, did syntax.DID, session string) error {
+	r, err := table.Get(tx, session)
+	switch {
+	case errors.Is(err, storage.ErrNotFound):
+		return ErrNotFound
+	case err != nil:
+		return err
+	case r.DID != did:
+		return ErrNotFound
+	}
+	return table.Delete(tx, session)
+}
+
+// EndByCodeTx ends the session that was opened for an authorization code, which is given by its
+// hash, inside a transaction, and reports whether there was one. It is for a code that is used
+// again, which is then taken for stolen (source: RFC 6749, section 4.1.2).
+func EndByCodeTx(tx storage.Tx, code string) (ended bool, err error) {
+	if code == "" {
+		return false, nil
+	}
+	n, err := table.DeleteAll(tx, storage.Exactly("code", code))
+	return n > 0, err
+}
+
+// EndOfClient ends the sessions of an account that an OAuth client has.
+func (s *Service) EndOfClient(ctx context.Context, did syntax.DID, clientID string) error {
+	return s.store.Update(ctx, func(tx storage.Tx) error { return EndOfClientTx(tx, did, clientID) })
+}
+
+// EndOfClientTx is [Service.EndOfClient] inside a transaction.
+func EndOfClientTx(tx storage.Tx, did syntax.DID, clientID string) error {
+	_, err := table.DeleteAll(tx, storage.Under("client", clientKey(clientID), did.String()))
+	return err
+}
+
+// EndClient ends the sessions of all accounts that an OAuth client has, such as one that is refused
+// from now on. It does so in several transactions: if it returns an error, some may have ended.
+func (s *Service) EndClient(ctx context.Context, clientID string) error {
+	return table.Purge(ctx, s.store, storage.Under("client", clientKey(clientID)))
 }
 
 // EndAll ends all sessions of an account.

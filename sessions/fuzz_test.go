@@ -89,3 +89,37 @@ func FuzzServiceToken(f *testing.F) {
 		}
 	})
 }
+
+// FuzzOAuthToken gives anything for the token of an OAuth client, with a proof that is made for it,
+// and for a refresh token. What others make up is refused, and ends no session.
+func FuzzOAuthToken(f *testing.F) {
+	o := newOAuth(f)
+	tokens := o.SignUp("alice")
+	k := o.open(tokens.Account.DID)
+	f.Add(k.AccessToken)
+	f.Add(k.RefreshToken)
+	f.Add(tokens.AccessJWT)
+	f.Add("")
+	f.Add("a.b.c")
+	f.Add("ref-" + k.Session.ID + ".x.y")
+	f.Add("eyJhbGciOiJFUzI1NiIsInR5cCI6ImF0K2p3dCJ9.eyJpc3MiOiJodHRwOi8vcGRzLnRlc3QifQ.AA")
+	f.Fuzz(func(t *testing.T, token string) {
+		_, err := o.Sessions.Verify(ctx, o.client.Request(o.Sessions, "GET", resource, token, o.Now()))
+		if (err == nil) != (token == k.AccessToken) || err != nil && !errors.Is(err, sessions.ErrInvalidToken) && !errors.Is(err, sessions.ErrBoundToken) {
+			t.Errorf("Verify(%q): %v", token, err)
+		}
+		_, err = o.find(token)
+		if (err == nil) != (token == k.AccessToken || token == k.RefreshToken) || err != nil && !errors.Is(err, sessions.ErrNotFound) {
+			t.Errorf("FindOAuthTx(%q): %v", token, err)
+		}
+		if token == k.RefreshToken {
+			return
+		}
+		if _, err := o.refresh(token); !errors.Is(err, sessions.ErrInvalidToken) {
+			t.Errorf("RefreshOAuthTx(%q): %v", token, err)
+		}
+		if _, err := o.find(k.RefreshToken); err != nil {
+			t.Errorf("%q ends a session: %v", token, err)
+		}
+	})
+}

@@ -204,7 +204,7 @@ func TestVerifyAsksForEveryPermission(t *testing.T) {
 		"what the owner has":            {sessions.Bearer(k.AccessJWT), []sessions.Permission{sessions.ChangeHandle, sessions.ManageAccount}, true},
 		"what nobody has":               {sessions.Bearer(k.AccessJWT), []sessions.Permission{"nothing"}, false},
 		"of a refresh token":            {sessions.Bearer(k.RefreshJWT), nil, false},
-		"with the scheme of bound ones": {sessions.Request{Scheme: sessions.SchemeDPoP, Token: k.AccessJWT, Method: "GET", URL: "https://pds.test/", Proof: "x"}, nil, false},
+		"with the scheme of bound ones": {sessions.Request{Scheme: sessions.SchemeDPoP, Token: k.AccessJWT, Method: "GET", URL: "https://pds.test/", Proofs: []string{"x"}}, nil, false},
 		"with another scheme":           {sessions.Request{Scheme: "Basic", Token: k.AccessJWT}, nil, false},
 		"without a scheme":              {sessions.Request{Token: k.AccessJWT}, nil, false},
 	} {

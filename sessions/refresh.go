@@ -27,10 +27,10 @@ func (t *RefreshToken) Refresh(ctx context.Context) (*Tokens, error) {
 	var a *accounts.Account
 	var r *record
 	err := storage.Decide(ctx, s.store, func(tx storage.Tx) (refusal, err error) {
-		if a, r, err = s.load(tx, did, session); err != nil {
+		if a, r, err = s.loadBearer(tx, did, session); err != nil {
 			return nil, err
 		}
-		return s.rotate(tx, r, s.hash(id), s.hash(s.successor(id)))
+		return s.rotate(tx, r, id)
 	})
 	if err != nil {
 		s.cfg.Logger.InfoContext(ctx, "refresh refused", "did", did, "session", session, "reason", err.Error())
@@ -44,10 +44,19 @@ func (s *Service) Refresh(ctx context.Context, refreshJWT string) (*Tokens, erro
 	return s.ParseRefresh(refreshJWT).Refresh(ctx)
 }
 
+// loadBearer is load for a session of bearer tokens.
+func (s *Service) loadBearer(tx storage.Tx, did syntax.DID, session string) (*accounts.Account, *record, error) {
+	a, r, err := s.load(tx, did, session)
+	if err == nil && r.kind() != kindBearer {
+		return nil, nil, errRevoked
+	}
+	return a, r, err
+}
+
 // load reads the account and the session of a token, and returns an error if the token isn't good
-// any more.
-func (s *Service) load(tx storage.Tx, did syntax.DID, session string) (*accounts.Account, *record, error) {
-	if err := storage.Prefetch(tx, accounts.Ref(did), table.Ref(session)); err != nil {
+// any more. What else the transaction is about to read may be read at once.
+func (s *Service) load(tx storage.Tx, did syntax.DID, session string, more ...storage.Ref) (*accounts.Account, *record, error) {
+	if err := storage.Prefetch(tx, append(more, accounts.Ref(did), table.Ref(session))...); err != nil {
 		return nil, nil, err
 	}
 	a, err := accounts.GetTx(tx, did)
@@ -73,16 +82,31 @@ func (s *Service) load(tx storage.Tx, did syntax.DID, session string) (*accounts
 
 // rotate notes that a refresh token was used and which one takes its place. A token that is used
 // again after its grace period is refused, and its session ends.
-func (s *Service) rotate(tx storage.Tx, r *record, used, next string) (refusal, err error) {
-	now := s.now()
-	if used != r.Refresh {
-		for _, old := range r.Replaced {
-			if old.Refresh == used && now.Before(old.Until) {
-				return nil, nil // its successor has been noted
-			}
-		}
-		return errReused, table.Delete(tx, r.ID)
+func (s *Service) rotate(tx storage.Tx, r *record, id string) (refusal, err error) {
+	used := s.hash(id)
+	switch {
+	case used == r.Refresh:
+		s.replace(r, used, s.successor(id), s.cfg.Grace, s.cfg.RefreshLifetime)
+		return nil, table.Put(tx, r)
+	case inGrace(r, used, s.now()):
+		return nil, nil // its successor has been noted
 	}
+	return errReused, table.Delete(tx, r.ID)
+}
+
+// inGrace reports whether a refresh token was used and is in its grace period.
+func inGrace(r *record, used string, now time.Time) bool {
+	for _, old := range r.Replaced {
+		if old.Refresh == used && now.Before(old.Until) {
+			return true
+		}
+	}
+	return false
+}
+
+// replace puts the next refresh token of a session in the place of one that is used.
+func (s *Service) replace(r *record, used, nextID string, grace, lifetime time.Duration) {
+	now := s.now()
 	kept := r.Replaced[:0]
 	for _, old := range r.Replaced {
 		if now.Before(old.Until) {
@@ -92,9 +116,11 @@ func (s *Service) rotate(tx storage.Tx, r *record, used, next string) (refusal, 
 	if len(kept) >= maxReplaced {
 		kept = kept[1:]
 	}
-	r.Replaced = append(kept, replaced{used, earlier(r.ExpiresAt, now.Add(s.cfg.Grace))})
-	r.Refresh, r.LastUsedAt, r.ExpiresAt = next, now, now.Add(s.cfg.RefreshLifetime)
-	return nil, table.Put(tx, r)
+	r.Replaced = append(kept, replaced{used, earlier(r.ExpiresAt, now.Add(grace))})
+	r.Refresh, r.LastUsedAt, r.ExpiresAt = s.hash(nextID), now, now.Add(lifetime)
+	if !r.EndsAt.IsZero() {
+		r.ExpiresAt = earlier(r.ExpiresAt, r.EndsAt)
+	}
 }
 
 func earlier(a, b time.Time) time.Time {

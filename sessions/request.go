@@ -5,7 +5,7 @@ const (
 	// SchemeBearer is the scheme of tokens that are good for whoever has them (source: RFC 6750).
 	SchemeBearer = "Bearer"
 	// SchemeDPoP is the scheme of tokens that are bound to a key, with a proof that the client has the
-	// key (source: RFC 9449). This server issues no such tokens, so the scheme is refused.
+	// key (source: RFC 9449): those of OAuth sessions.
 	SchemeDPoP = "DPoP"
 )
 
@@ -18,8 +18,8 @@ type Request struct {
 	// Method is the HTTP method, and URL is the URL without its query, as the client knows it. A proof
 	// is valid only for these two.
 	Method, URL string
-	// Proof is the DPoP header.
-	Proof string
+	// Proofs are the DPoP headers. One is wanted with [SchemeDPoP].
+	Proofs []string
 }
 
 // Bearer returns a request with a bearer token.

@@ -7,12 +7,14 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
 	"github.com/google/uuid"
 
 	"github.com/gatehouse-at/gatehouse/accounts"
+	"github.com/gatehouse-at/gatehouse/internal/once"
 	"github.com/gatehouse-at/gatehouse/internal/refusal"
 	"github.com/gatehouse-at/gatehouse/internal/token"
 	"github.com/gatehouse-at/gatehouse/storage"
@@ -35,6 +37,21 @@ var (
 	// ErrAccountDeactivated is returned when the account is deactivated and the request needs an
 	// active one. Clients are answered 401 AccountDeactivated.
 	ErrAccountDeactivated = errors.New("sessions: account deactivated")
+	// ErrBoundToken is returned when an access token that is bound to a key isn't good: it is another
+	// issuer's, another server's or another key's, it has expired, or its session has ended. Clients
+	// are answered 401 invalid_token (source: RFC 6750, section 3.1).
+	ErrBoundToken = errors.New("sessions: invalid token of an OAuth session")
+	// ErrScopeMissing is returned when an OAuth session lacks a permission. The message names the
+	// scope that has it. Clients are answered 403 ScopeMissingError.
+	ErrScopeMissing = errors.New("sessions: the OAuth scope lacks a permission")
+	// ErrNotForOAuth is returned when an OAuth session asks for what no such session may do. Clients
+	// are answered 403 Forbidden.
+	ErrNotForOAuth = errors.New("sessions: not for OAuth sessions")
+	// ErrUnknownKey is what a [KeySource] returns when the issuer has no such key.
+	ErrUnknownKey = errors.New("sessions: the issuer has no such key")
+	// ErrIssuer is returned when the keys of another authorization server can't be had. Clients are
+	// answered 503 ServiceUnavailable.
+	ErrIssuer = errors.New("sessions: the keys of the issuer can't be had")
 	// ErrNotFound is returned when the account has no such session. No method of the HTTP API returns
 	// it.
 	ErrNotFound = errors.New("sessions: session not found")
@@ -70,6 +87,9 @@ type Config struct {
 	// lost answer or by two tabs that refresh at once. Default 2 hours.
 	Grace time.Duration
 
+	// OAuth configures the sessions of OAuth clients. Default: there are none.
+	OAuth OAuthConfig
+
 	// Now returns the time. Default [time.Now].
 	Now func() time.Time
 	// Rand is the source of randomness. Default [rand.Reader].
@@ -86,6 +106,7 @@ type Service struct {
 	cfg      Config
 	signer   *signer
 	scopes   map[Scope]Permissions
+	oauth    *oauth // nil if there are no OAuth sessions
 }
 
 // New returns a service on a store, whose tables it defines.
@@ -121,10 +142,14 @@ func New(ctx context.Context, store storage.Store, a *accounts.Service, cfg Conf
 	if len(cfg.ServiceAuth.Protected) == 0 {
 		return nil, errors.New("sessions: Config.ServiceAuth.Protected is required")
 	}
-	if err := storage.Define(ctx, store, Tables()...); err != nil {
+	oauth, err := newOAuth(cfg)
+	if err != nil {
+		return nil, err
+	}
+	if err := storage.Define(ctx, store, slices.Concat(Tables(), once.Tables())...); err != nil {
 		return nil, fmt.Errorf("sessions: %w", err)
 	}
-	return &Service{store: store, accounts: a, cfg: cfg, signer: signer, scopes: scopes(cfg)}, nil
+	return &Service{store: store, accounts: a, cfg: cfg, signer: signer, scopes: scopes(cfg), oauth: oauth}, nil
 }
 
 // Tables are the collections of this package.
@@ -133,15 +158,25 @@ func Tables() []storage.Definer { return []storage.Definer{table, usedTokens} }
 // ServiceDID returns the audience of the tokens.
 func (s *Service) ServiceDID() string { return s.cfg.ServiceDID }
 
-// Follow is the [accounts.Hook] of this package. It ends the sessions of an account that is deleted
-// or taken down, or whose password changes.
+// Follow is the [accounts.Hook] of this package. It ends the sessions of an account after a change
+// that [Ends] them.
 func Follow(_ context.Context, tx storage.Tx, c accounts.Change) error {
-	switch {
-	case c.Kind == accounts.Deleted, c.Kind == accounts.PasswordChanged, c.Kind == accounts.CredentialsRevoked,
-		c.Kind == accounts.StatusChanged && c.Account.Takedown != nil:
-		return endAllTx(tx, c.Account.DID)
+	if !Ends(c) {
+		return nil
 	}
-	return nil
+	return endAllTx(tx, c.Account.DID)
+}
+
+// Ends reports whether a change of an account ends its sessions: if the account is deleted or taken
+// down, or its password changes.
+func Ends(c accounts.Change) bool {
+	switch c.Kind {
+	case accounts.Deleted, accounts.PasswordChanged, accounts.CredentialsRevoked:
+		return true
+	case accounts.StatusChanged:
+		return c.Account.Takedown != nil
+	}
+	return false
 }
 
 // Tokens are the tokens that a login or a refresh gives to a client.
@@ -203,36 +238,6 @@ func (s *Service) OpenLeaving(tx storage.Tx, did syntax.DID) (*Tokens, error) {
 	}
 	t.Session = nil
 	return t, nil
-}
-
-// The most sessions that an account has of each app password, and of all other ways to open one.
-const (
-	maxSessions    = 200
-	maxAppSessions = 100
-)
-
-// makeRoom ends the oldest of the sessions that were opened like a new one, if there are as many as
-// there may be.
-func makeRoom(tx storage.Tx, r *record) error {
-	most := maxSessions
-	if r.AppPassword != "" {
-		most = maxAppSessions
-	}
-	like := storage.Exactly("app_password", openedBy(r.DID, r.AppPassword))
-	like.Limit = most
-	n, oldest := 0, ""
-	for old, err := range table.Scan(tx, like) { // by their IDs, which are ordered by time
-		if err != nil {
-			return err
-		}
-		if n++; oldest == "" {
-			oldest = old.ID
-		}
-	}
-	if n < most {
-		return nil
-	}
-	return table.Delete(tx, oldest)
 }
 
 // Start is [Service.Open] in a transaction of its own. Errors: [accounts.ErrNotFound],

@@ -35,11 +35,23 @@ type ServiceTokenParams struct {
 	// Audience is the DID of the service that is called. It may have the id of a service in the DID's
 	// document (did#id).
 	Audience string
+	// Service is the id of the service in the DID's document that is called, if the Audience doesn't
+	// have it, such as "bsky_appview". An OAuth session needs a permission for that service, although
+	// the token names the DID alone, as most services expect.
+	Service string
 	// Method is the NSID of the method that the token is for. Empty: any method.
 	Method string
 	// Expires is when the token expires: at most in an hour, or in a minute if Method is empty. Zero:
 	// in a minute.
 	Expires time.Time
+}
+
+// audience returns the service that is called, as scopes name it.
+func (p ServiceTokenParams) audience() string {
+	if p.Service == "" || strings.Contains(p.Audience, "#") {
+		return p.Audience
+	}
+	return p.Audience + "#" + p.Service
 }
 
 // ServiceAuthRules say for which methods a session gets no service token. NSIDs are compared
@@ -99,15 +111,23 @@ func errProtected(method string) error {
 // ServiceToken returns a token that proves to another service that the account calls it, signed
 // with the account's key. Nobody gets a token for signing up on this server, where the account is:
 // it would outlive the account, and let whoever keeps it take over the DID. Errors:
-// [ErrInvalidRequest], [ErrInvalidToken], [ErrBadExpiration] (source:
-// com.atproto.server.getServiceAuth).
+// [ErrInvalidRequest], [ErrInvalidToken], [ErrBadExpiration], and [ErrScopeMissing] for an OAuth
+// session that may not call the method of the audience (source: com.atproto.server.getServiceAuth).
 func (s *Service) ServiceToken(ctx context.Context, auth *Auth, p ServiceTokenParams) (string, error) {
 	if !validAudience(p.Audience) {
 		return "", refusal.New(ErrInvalidRequest, "aud must be a valid atproto DID or did#serviceId reference")
 	}
-	may := s.Permissions(auth.Scope)
-	allowed := may.Allow(RPC(cmp.Or(p.Method, "*"), p.Audience))
+	may := auth.permissions
+	if auth.service == nil { // no session asks
+		may = s.Permissions(auth.Scope)
+	}
+	need := RPC(cmp.Or(p.Method, "*"), p.audience())
+	allowed := may.Allow(need)
 	switch {
+	case auth.Client != nil && s.cfg.ServiceAuth.protects(p.Method):
+		return "", errProtected(p.Method)
+	case auth.Client != nil && !allowed:
+		return "", missing(need)
 	case !allowed && !may.Allow(UseAccount): // the account is taken down
 		return "", errScope
 	case sameMethod(p.Method, methodCreateAccount) && sameService(p.Audience, s.cfg.ServiceDID):

@@ -225,7 +225,7 @@ func (t *RefreshToken) Session(ctx context.Context) (*Auth, error) {
 	var auth *Auth
 	err := t.service.store.View(ctx, func(tx storage.Tx) error {
 		auth = nil
-		a, r, err := t.service.load(tx, t.parsed.did(), t.parsed.claims.Session)
+		a, r, err := t.service.loadBearer(tx, t.parsed.did(), t.parsed.claims.Session)
 		switch {
 		case errors.Is(err, ErrExpiredToken), errors.Is(err, ErrAccountNotFound), errors.Is(err, ErrAccountTakedown):
 			return nil

@@ -14,9 +14,12 @@ import (
 // Auth is what an access token proves: who calls, and what they may do.
 type Auth struct {
 	Account *accounts.Account
-	// Session is nil with [ScopeTakendown].
+	// Session is nil with [ScopeTakendown], and with an access token of another authorization server.
 	Session *Session
-	Scope   Scope
+	// Scope is that of the access token.
+	Scope Scope
+	// Client is the OAuth client that calls, if one does.
+	Client *Client
 
 	permissions Permissions
 	service     *Service // nil for an Auth that no service has verified
@@ -28,17 +31,33 @@ var errScheme = refusal.New(ErrInvalidToken, "Unexpected authorization type")
 
 // Verify checks the access token of a request, and that it has some permissions; with none given,
 // [UseAccount]. The session and the account are read each time, so that a session that has ended is
-// refused at once. Errors: [ErrInvalidToken], also of a token that lacks a permission,
-// [ErrExpiredToken], [ErrAccountNotFound], [ErrAccountTakedown].
+// refused at once. Errors of a bearer token: [ErrInvalidToken], also of one that lacks a
+// permission, [ErrExpiredToken], [ErrAccountNotFound], [ErrAccountTakedown].
+//
+// With [SchemeDPoP] the token is that of an OAuth session, and the request has to have a proof that
+// was made for it and wasn't used before. Errors: [dpop.ErrProof], [dpop.ErrNonce],
+// [ErrInvalidToken] for a token that is malformed, [ErrBoundToken], [ErrAccountTakedown],
+// [ErrScopeMissing] and [ErrNotForOAuth] of one that lacks a permission, and [ErrIssuer].
 func (s *Service) Verify(ctx context.Context, r Request, permissions ...Permission) (*Auth, error) {
-	if r.Scheme != SchemeBearer {
-		return nil, errScheme
-	}
 	if len(permissions) == 0 {
 		permissions = []Permission{UseAccount}
 	}
-	t := s.signer.parse(typeAccess, r.Token)
+	switch r.Scheme {
+	case SchemeBearer:
+		return s.verifyBearer(ctx, r.Token, permissions)
+	case SchemeDPoP:
+		return s.verifyBound(ctx, r, permissions)
+	}
+	return nil, errScheme
+}
+
+// verifyBearer is [Service.Verify] of a bearer token.
+func (s *Service) verifyBearer(ctx context.Context, raw string, permissions []Permission) (*Auth, error) {
+	t := s.signer.parse(typeAccess, raw)
 	if err := t.fresh(); err != nil {
+		if looksBound(raw) { // which is good for nobody without a proof
+			return nil, errMalformed
+		}
 		return nil, err
 	}
 	auth := &Auth{Scope: t.claims.Scope, permissions: s.Permissions(t.claims.Scope), service: s}
@@ -51,7 +70,7 @@ func (s *Service) Verify(ctx context.Context, r Request, permissions ...Permissi
 			auth.Account, err = s.leaving(tx, t.did(), auth.stamp)
 			return err
 		}
-		a, r, err := s.load(tx, t.did(), t.claims.Session)
+		a, r, err := s.loadBearer(tx, t.did(), t.claims.Session)
 		if err == nil {
 			auth.Account, auth.Session = a, &r.Session
 		}
@@ -97,12 +116,21 @@ func (s *Service) leaving(tx storage.Tx, did syntax.DID, stamp string) (*account
 // to xrpc are. Errors: those of [Service.Verify] or [Service.VerifyActive], whichever
 // returned the Auth.
 func (s *Service) AliveTx(tx storage.Tx, a *Auth) error {
-	if a.Session == nil {
-		_, err := s.leaving(tx, a.Account.DID, a.stamp)
+	var now *accounts.Account
+	var err error
+	switch {
+	case a.Session != nil:
+		now, _, err = s.load(tx, a.Account.DID, a.Session.ID)
+	case a.Client != nil:
+		now, err = s.loadRemote(tx, a.Account.DID)
+	default:
+		_, err = s.leaving(tx, a.Account.DID, a.stamp)
 		return err
 	}
-	now, _, err := s.load(tx, a.Account.DID, a.Session.ID)
-	if err == nil && a.active && now.DeactivatedAt != nil {
+	switch {
+	case err != nil && a.Client != nil:
+		return dead(err)
+	case err == nil && a.active && now.DeactivatedAt != nil:
 		return errDeactivated
 	}
 	return err
@@ -111,11 +139,18 @@ func (s *Service) AliveTx(tx storage.Tx, a *Auth) error {
 // Allows reports whether the caller has a permission.
 func (a *Auth) Allows(p Permission) bool { return a.permissions.Allow(p) }
 
-// Require returns an [ErrInvalidToken] if the caller lacks one of some permissions. It is for what
-// only some of the callers of a method may ask for.
+// Require returns an error if the caller lacks one of some permissions: an [ErrInvalidToken], or,
+// of an OAuth session, an [ErrScopeMissing] or [ErrNotForOAuth]. It is for what only some of the
+// callers of a method may ask for.
 func (a *Auth) Require(permissions ...Permission) error {
-	if !a.permissions.Allow(permissions...) {
-		return errScope
+	for _, p := range permissions {
+		switch {
+		case a.permissions.Allow(p):
+		case a.Client != nil:
+			return missing(p)
+		default:
+			return errScope
+		}
 	}
 	return nil
 }

@@ -24,7 +24,7 @@ func (s *Server) fail(w http.ResponseWriter, c *call, err error) int {
 		}
 	}
 	if e.Status == http.StatusUnauthorized {
-		w.Header()["Www-Authenticate"] = c.challenge()
+		w.Header()["Www-Authenticate"] = c.challenge(e)
 	}
 	body, _ := json.Marshal(map[string]string{"error": e.Name, "message": refusal.Clean(e.Message)})
 	s.write(w, c, e.Status, body)

@@ -6,7 +6,9 @@ import (
 	"strings"
 
 	"github.com/gatehouse-at/gatehouse/accounts"
+	"github.com/gatehouse-at/gatehouse/internal/refusal"
 	"github.com/gatehouse-at/gatehouse/sessions"
+	"github.com/gatehouse-at/gatehouse/sessions/dpop"
 )
 
 // auth finds out who makes a call, and refuses callers that may not make it. It is a [bySession] if
@@ -62,6 +64,12 @@ func authorization(r *http.Request) (scheme, credentials string, err error) {
 	return "", "", &Error{http.StatusBadRequest, "InvalidToken", "Unsupported authorization type: " + scheme}
 }
 
+// isDPoP reports whether a request uses the scheme of OAuth clients.
+func isDPoP(r *http.Request) bool {
+	scheme, _, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	return strings.EqualFold(scheme, sessions.SchemeDPoP)
+}
+
 // Challenges in the WWW-Authenticate header of a 401: a token of a session or a service, an admin's
 // password, or either (sources: RFC 9110, section 11.6.1; RFC 7617; RFC 6750).
 var (
@@ -70,12 +78,47 @@ var (
 	eitherChallenge = append(basicChallenge[:1:1], bearerChallenge...)
 )
 
-func (c *call) challenge() []string {
-	if c.challenges == nil {
-		return bearerChallenge
+// challenge returns the challenges of a 401 with an error.
+func (c *call) challenge(e *Error) []string {
+	switch {
+	case c.challenges != nil:
+		return c.challenges
+	case c.dpop == dpopUsed:
+		return []string{dpopChallenge(e)}
+	case c.dpop == dpopOffered:
+		return append(bearerChallenge[:1:1], dpopChallenge(nil))
 	}
-	return c.challenges
+	return bearerChallenge
 }
+
+// How a call to something that takes access tokens has to do with OAuth.
+type dpopUse int
+
+const (
+	dpopOff     dpopUse = iota // no OAuth clients are served
+	dpopOffered                // it has no credentials, and might have those of an OAuth client
+	dpopUsed                   // an OAuth client makes it
+)
+
+// dpopErrors are the errors that an OAuth client has to find in the challenge (sources: RFC 9449,
+// sections 7.1 and 9; RFC 6750, section 3.1). To a client, an account that is taken down is a token
+// that is good no longer.
+var dpopErrors = map[string]string{
+	"use_dpop_nonce": "use_dpop_nonce", "invalid_dpop_proof": "invalid_dpop_proof", "invalid_token": "invalid_token",
+	"AccountTakedown": "invalid_token",
+}
+
+// dpopChallenge returns the challenge to an OAuth client, with the error that it has made, if any.
+func dpopChallenge(e *Error) string {
+	challenge := `DPoP algs="` + strings.Join(dpop.Algorithms(), " ") + `"`
+	if e == nil || dpopErrors[e.Name] == "" {
+		return challenge
+	}
+	return challenge + `, error="` + dpopErrors[e.Name] + `", error_description="` + quotable.Replace(refusal.Clean(e.Message)) + `"`
+}
+
+// quotable replaces what may not be in an error_description (source: RFC 6750, section 3).
+var quotable = strings.NewReplacer(`"`, "'", `\`, "/")
 
 // private marks an answer as one that depends on who asks.
 func private(c *call) {
@@ -98,6 +141,14 @@ func (s *Server) verifiedBy(verify verifyFunc, permissions []sessions.Permission
 	find := func(c *call) (caller, error) {
 		private(c)
 		scheme, raw, err := authorization(c.Request)
+		if s.nonce() != "" {
+			switch {
+			case isDPoP(c.Request):
+				c.dpop = dpopUsed
+			case scheme == schemeNone:
+				c.dpop = dpopOffered
+			}
+		}
 		switch {
 		case err != nil:
 			return caller{}, err
@@ -110,11 +161,28 @@ func (s *Server) verifiedBy(verify verifyFunc, permissions []sessions.Permission
 	return bySession{find, permissions}
 }
 
+// nonce returns the nonce of DPoP proofs, or "" if no OAuth clients are served.
+func (s *Server) nonce() string {
+	if s.cfg.Sessions == nil { // in tests of the machinery
+		return ""
+	}
+	return s.cfg.Sessions.Nonce()
+}
+
+// offerNonce gives an OAuth client the nonce for its next proof (source: RFC 9449, section 8.2).
+func (s *Server) offerNonce(c *call) {
+	if isDPoP(c.Request) {
+		if nonce := s.nonce(); nonce != "" {
+			c.header.Set("DPoP-Nonce", nonce)
+		}
+	}
+}
+
 // request returns the part of a call that identifies the caller. Its URL is the one that clients
 // use for this server.
 func (s *Server) request(c *call, scheme, token string) sessions.Request {
 	return sessions.Request{
-		Scheme: scheme, Token: token, Method: c.Method, URL: s.cfg.Accounts.PublicURL() + c.URL.EscapedPath(), Proof: c.Header.Get("DPoP"),
+		Scheme: scheme, Token: token, Method: c.Method, URL: s.cfg.Accounts.PublicURL() + c.URL.EscapedPath(), Proofs: c.Header.Values("DPoP"),
 	}
 }
 

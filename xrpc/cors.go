@@ -3,7 +3,7 @@ package xrpc
 import "net/http"
 
 // exposedHeaders are the response headers that scripts of other origins may read.
-const exposedHeaders = "RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, RateLimit-Policy, Retry-After, WWW-Authenticate, X-Request-Id"
+const exposedHeaders = "RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, RateLimit-Policy, Retry-After, WWW-Authenticate, DPoP-Nonce, X-Request-Id"
 
 // allowOrigins lets scripts of all origins read a response. Since there are no cookies, they can do
 // no more than any other client.

@@ -14,6 +14,7 @@ import (
 	"github.com/gatehouse-at/gatehouse/apppasswords"
 	"github.com/gatehouse-at/gatehouse/invites"
 	"github.com/gatehouse-at/gatehouse/sessions"
+	"github.com/gatehouse-at/gatehouse/sessions/dpop"
 	"github.com/gatehouse-at/gatehouse/signin"
 	"github.com/gatehouse-at/gatehouse/storage"
 )
@@ -66,6 +67,12 @@ var errorTable = []struct {
 	{accounts.ErrHandleNotFound, http.StatusBadRequest, "HandleNotFound", "Unable to resolve handle"},
 	{codes.ErrInvalid, http.StatusBadRequest, "InvalidToken", "Token is invalid"},
 	{codes.ErrExpired, http.StatusBadRequest, "ExpiredToken", "Token is expired"},
+	{dpop.ErrNonce, http.StatusUnauthorized, "use_dpop_nonce", "Resource server requires nonce in DPoP proof"},
+	{dpop.ErrProof, http.StatusUnauthorized, "invalid_dpop_proof", "Invalid DPoP proof"},
+	{sessions.ErrBoundToken, http.StatusUnauthorized, "invalid_token", "Token could not be verified"},
+	{sessions.ErrScopeMissing, http.StatusForbidden, "ScopeMissingError", "Missing required scope"},
+	{sessions.ErrNotForOAuth, http.StatusForbidden, "Forbidden", "OAuth credentials are not supported for this endpoint"},
+	{sessions.ErrIssuer, http.StatusServiceUnavailable, "ServiceUnavailable", "The authorization server can't be reached for the moment"},
 	{sessions.ErrInvalidToken, http.StatusBadRequest, "InvalidToken", "Token could not be verified"},
 	{sessions.ErrExpiredToken, http.StatusBadRequest, "ExpiredToken", "Token has expired"},
 	{sessions.ErrBadExpiration, http.StatusBadRequest, "BadExpiration", "Bad expiration"},

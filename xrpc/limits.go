@@ -6,14 +6,16 @@ import (
 )
 
 // payer returns the key to which a call is charged: the client's address, or a valid session. All
-// sessions of the account password have one key, and those of each app password another, so that a
-// program with an app password can't use up the owner's limits.
+// sessions of the account password have one key, and those of each app password and of each OAuth
+// client another, so that no program can use up the owner's limits.
 func (c *call) payer() string {
 	if c.session == nil {
 		return c.client.Address
 	}
 	did := string(c.session.Account.DID)
 	switch session := c.session.Session; {
+	case c.session.Client != nil:
+		return did + " oauth " + c.session.Client.ID
 	case session == nil:
 		return did + " leaving"
 	case session.AppPassword != "":
@@ -32,8 +34,12 @@ func (s *Server) charge(c *call, m *method) error {
 }
 
 // share returns the key to which a call is charged under the limit of its method. It is that of
-// payer, except that all app passwords of an account have one key, however many there are.
+// payer, except that all app passwords of an account have one key, and all OAuth clients another,
+// however many there are.
 func (c *call) share() string {
+	if c.session != nil && c.session.Client != nil {
+		return string(c.session.Account.DID) + " oauths"
+	}
 	if c.session != nil && c.session.Session != nil && c.session.Session.AppPassword != "" {
 		return string(c.session.Account.DID) + " apps"
 	}

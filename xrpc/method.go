@@ -61,8 +61,9 @@ type call struct {
 	caller
 	limits httplimit.Headers
 	id     string
-	// challenges are sent with a 401. Nil: bearerChallenge.
+	// challenges are sent with a 401. Nil: those of what takes access tokens.
 	challenges []string
+	dpop       dpopUse
 }
 
 // requestID returns the ID of the call in logs, which the client receives if the call fails.

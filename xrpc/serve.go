@@ -98,6 +98,7 @@ func (s *Server) serve(w http.ResponseWriter, c *call, m *method, below bool) (s
 			status = s.fail(w, c, fmt.Errorf("panic: %v\n%s", p, debug.Stack()))
 		}
 	}()
+	s.offerNonce(c)
 	out, err := s.answer(c, m, below)
 	if err != nil {
 		return s.fail(w, c, err)

@@ -22,6 +22,7 @@ import (
 	"github.com/gatehouse-at/gatehouse"
 	"github.com/gatehouse-at/gatehouse/accounts/ratelimit"
 	"github.com/gatehouse-at/gatehouse/sessions"
+	"github.com/gatehouse-at/gatehouse/xrpc"
 )
 
 const (
@@ -33,7 +34,8 @@ const (
 	maxOfOne    = 20               // requests of one account at the same time
 )
 
-// budget limits the requests of an account, and separately those of each of its app passwords.
+// budget limits the requests of an account, and separately those of each of its app passwords and
+// OAuth clients.
 var budget = ratelimit.Window{Points: 3000, Per: 5 * time.Minute}
 
 // The headers that are passed on, which are the same as in the reference server. All others are
@@ -122,7 +124,7 @@ func (p *proxy) pass(w http.ResponseWriter, r *http.Request, nsid syntax.NSID, t
 	ctx, cancel := context.WithTimeout(r.Context(), p.timeout)
 	defer cancel()
 	auth := gatehouse.Auth(ctx)
-	if err := p.meter.Charge(ctx, "proxy "+auth.Account.DID.String()+" "+auth.Session.AppPassword, budget); err != nil {
+	if err := p.meter.Charge(ctx, "proxy "+payer(auth), budget); err != nil {
 		return err
 	}
 	if !p.turns.take(auth.Account.DID) {
@@ -175,6 +177,18 @@ func (p *proxy) pass(w http.ResponseWriter, r *http.Request, nsid syntax.NSID, t
 	return nil
 }
 
+// payer returns the key of the budget to which a request is charged.
+func payer(auth *sessions.Auth) string {
+	id := auth.Account.DID.String()
+	switch {
+	case auth.Client != nil:
+		return id + " oauth " + auth.Client.ID
+	case auth.Session != nil:
+		return id + " " + auth.Session.AppPassword
+	}
+	return id
+}
+
 // request returns the request that is sent to the service.
 func (p *proxy) request(ctx context.Context, r *http.Request, nsid syntax.NSID, to service, auth *sessions.Auth) (*http.Request, error) {
 	if r.ContentLength > maxRequest {
@@ -185,10 +199,17 @@ func (p *proxy) request(ctx context.Context, r *http.Request, nsid syntax.NSID, 
 		return nil, err
 	}
 	// The token is valid for this method of this service, and for a minute. ServiceToken refuses
-	// methods that manage an account, and those that the session of an app password may not call.
-	token, err := p.srv.Sessions.ServiceToken(ctx, auth, sessions.ServiceTokenParams{Audience: to.did.String(), Method: nsid.String()})
-	if errors.Is(err, sessions.ErrInvalidRequest) {
+	// methods that manage an account, and those that the session of an app password may not call. An
+	// OAuth client needs a permission for the method of this service.
+	token, err := p.srv.Sessions.ServiceToken(ctx, auth, sessions.ServiceTokenParams{
+		Audience: to.did.String(), Service: to.id, Method: nsid.String(),
+	})
+	switch {
+	case errors.Is(err, sessions.ErrInvalidRequest):
 		return nil, &failure{http.StatusBadRequest, "InvalidToken", "Bad token method"}
+	case errors.Is(err, sessions.ErrScopeMissing):
+		e := xrpc.ErrorOf(err)
+		return nil, &failure{e.Status, e.Name, e.Message}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("making a service token: %w", err)
@@ -279,6 +300,9 @@ func refuse(w http.ResponseWriter, err error) {
 	case errors.Is(err, sessions.ErrExpiredToken), errors.Is(err, sessions.ErrAccountTakedown), errors.Is(err, sessions.ErrAccountNotFound):
 		// The session has ended after RequireAuth checked it.
 		f = &failure{http.StatusBadRequest, "ExpiredToken", "Token has been revoked"}
+	case errors.Is(err, sessions.ErrBoundToken): // the same of an OAuth client
+		f = &failure{http.StatusUnauthorized, "invalid_token", "Token has been revoked"}
+		w.Header().Set("WWW-Authenticate", `DPoP error="invalid_token"`)
 	case errors.As(err, &tooLarge):
 		f = &failure{http.StatusRequestEntityTooLarge, "PayloadTooLarge", "request entity too large"}
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &slow) && slow.Timeout():

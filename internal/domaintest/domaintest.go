@@ -21,6 +21,7 @@ import (
 	"github.com/gatehouse-at/gatehouse/accounts/mail"
 	"github.com/gatehouse-at/gatehouse/accounts/ratelimit"
 	"github.com/gatehouse-at/gatehouse/apppasswords"
+	"github.com/gatehouse-at/gatehouse/internal/once"
 	"github.com/gatehouse-at/gatehouse/internal/secrets"
 	"github.com/gatehouse-at/gatehouse/invites"
 	"github.com/gatehouse-at/gatehouse/sessions"
@@ -146,12 +147,14 @@ func (s *Services) start(change []func(*Config)) {
 
 // tables returns the collections of the services.
 func tables() []storage.Definer {
-	return slices.Concat(accounts.Tables(), handle.Tables(), sessions.Tables(), apppasswords.Tables(), invites.Tables(), did.Tables(), secrets.Tables())
+	return slices.Concat(accounts.Tables(), handle.Tables(), sessions.Tables(), apppasswords.Tables(), invites.Tables(), did.Tables(), secrets.Tables(), once.Tables())
 }
 
 // Maintain does one round of background work.
 func (s *Services) Maintain(ctx context.Context) error {
-	return errors.Join(s.Accounts.Maintain(ctx), s.Accounts.Handles().Maintain(ctx), s.Sessions.Maintain(ctx))
+	return errors.Join(
+		s.Accounts.Maintain(ctx), s.Accounts.Handles().Maintain(ctx), s.Sessions.Maintain(ctx), once.Purge(ctx, s.Store, s.cfg.Now()),
+	)
 }
 
 // AddHook adds a hook, which is called for later changes of accounts.
