@@ -26,6 +26,7 @@ import (
 	"github.com/gatehouse-at/gatehouse/invites"
 	"github.com/gatehouse-at/gatehouse/sessions"
 	"github.com/gatehouse-at/gatehouse/signin"
+	"github.com/gatehouse-at/gatehouse/signin/device"
 	"github.com/gatehouse-at/gatehouse/storage"
 	"github.com/gatehouse-at/gatehouse/storage/memory"
 )
@@ -66,6 +67,7 @@ type Services struct {
 	SignIn       *signin.Service
 	Invites      *invites.Service
 	AppPasswords *apppasswords.Service
+	Devices      *device.Service
 	Directory    *did.Local // nil if the test configures another
 
 	Store storage.Store
@@ -147,13 +149,13 @@ func (s *Services) start(change []func(*Config)) {
 
 // tables returns the collections of the services.
 func tables() []storage.Definer {
-	return slices.Concat(accounts.Tables(), handle.Tables(), sessions.Tables(), apppasswords.Tables(), invites.Tables(), did.Tables(), secrets.Tables(), once.Tables())
+	return slices.Concat(accounts.Tables(), handle.Tables(), sessions.Tables(), device.Tables(), apppasswords.Tables(), invites.Tables(), did.Tables(), secrets.Tables(), once.Tables())
 }
 
 // Maintain does one round of background work.
 func (s *Services) Maintain(ctx context.Context) error {
 	return errors.Join(
-		s.Accounts.Maintain(ctx), s.Accounts.Handles().Maintain(ctx), s.Sessions.Maintain(ctx), once.Purge(ctx, s.Store, s.cfg.Now()),
+		s.Accounts.Maintain(ctx), s.Accounts.Handles().Maintain(ctx), s.Sessions.Maintain(ctx), s.Devices.Maintain(ctx), once.Purge(ctx, s.Store, s.cfg.Now()),
 	)
 }
 

@@ -16,6 +16,7 @@ import (
 	"github.com/gatehouse-at/gatehouse/invites"
 	"github.com/gatehouse-at/gatehouse/sessions"
 	"github.com/gatehouse-at/gatehouse/signin"
+	"github.com/gatehouse-at/gatehouse/signin/device"
 	"github.com/gatehouse-at/gatehouse/storage"
 )
 
@@ -54,6 +55,13 @@ func (s *Services) wire(ctx context.Context) error {
 	s.SignIn, err = signin.New(store, s.Accounts, s.Sessions, signin.Config{
 		Ways: ways, Factors: append(slices.Clip(cfg.Factors), signin.EmailCode(s.Accounts)), Limits: cfg.Accounts.Limits,
 	})
+	if err != nil {
+		return err
+	}
+	if secret, err = s.secret(ctx, "devices"); err != nil {
+		return err
+	}
+	s.Devices, err = device.New(ctx, store, s.Sessions, s.SignIn, device.Config{Secret: secret, Now: cfg.Now, Rand: cfg.Rand})
 	return err
 }
 
