@@ -24,6 +24,8 @@ import (
 	"github.com/gatehouse-at/gatehouse/internal/once"
 	"github.com/gatehouse-at/gatehouse/internal/secrets"
 	"github.com/gatehouse-at/gatehouse/invites"
+	"github.com/gatehouse-at/gatehouse/oauth"
+	"github.com/gatehouse-at/gatehouse/oauth/scope"
 	"github.com/gatehouse-at/gatehouse/sessions"
 	"github.com/gatehouse-at/gatehouse/signin"
 	"github.com/gatehouse-at/gatehouse/signin/device"
@@ -47,6 +49,11 @@ type Config struct {
 	// Factors are second factors beside mailed codes.
 	Factors []signin.Factor
 
+	// OAuth makes the services an authorization server.
+	OAuth bool
+	// TrustedClients and RefusedClients are client IDs of OAuth.
+	TrustedClients, RefusedClients []string
+
 	// Directory keeps did:plc. Default: a local one in the store.
 	Directory did.Directory
 	// Web makes the DIDs of new accounts did:web.
@@ -65,10 +72,15 @@ type Services struct {
 	Accounts     *accounts.Service
 	Sessions     *sessions.Service
 	SignIn       *signin.Service
+	Devices      *device.Service
 	Invites      *invites.Service
 	AppPasswords *apppasswords.Service
-	Devices      *device.Service
-	Directory    *did.Local // nil if the test configures another
+	OAuth        *oauth.Service // nil unless the test configures it
+	Directory    *did.Local     // nil if the test configures another
+
+	// Documents are those of OAuth clients, and PermissionSets those that the network has.
+	Documents      *Documents
+	PermissionSets *PermissionSets
 
 	Store storage.Store
 	Mail  *mail.Memory
@@ -92,6 +104,7 @@ func New(t testing.TB, change ...func(*Config)) *Services {
 	t.Helper()
 	s := &Services{
 		Store: interposed{memory.New()}, Mail: mail.NewMemory(), t: t,
+		Documents: &Documents{}, PermissionSets: &PermissionSets{},
 		clock: &clock{now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)},
 	}
 	t.Cleanup(func() {
@@ -126,7 +139,7 @@ var serviceAuth = sessions.ServiceAuthRules{
 // has added to s.
 func (s *Services) Another(change ...func(*Config)) *Services {
 	s.t.Helper()
-	other := &Services{Store: s.Store, Mail: s.Mail, t: s.t, cfg: s.cfg, clock: s.clock}
+	other := &Services{Store: s.Store, Mail: s.Mail, Documents: s.Documents, PermissionSets: s.PermissionSets, t: s.t, cfg: s.cfg, clock: s.clock}
 	other.start(change)
 	return other
 }
@@ -149,7 +162,10 @@ func (s *Services) start(change []func(*Config)) {
 
 // tables returns the collections of the services.
 func tables() []storage.Definer {
-	return slices.Concat(accounts.Tables(), handle.Tables(), sessions.Tables(), device.Tables(), apppasswords.Tables(), invites.Tables(), did.Tables(), secrets.Tables(), once.Tables())
+	return slices.Concat(
+		accounts.Tables(), handle.Tables(), sessions.Tables(), device.Tables(), apppasswords.Tables(), invites.Tables(), did.Tables(), secrets.Tables(), once.Tables(),
+		oauth.Tables(), scope.Tables(),
+	)
 }
 
 // Maintain does one round of background work.

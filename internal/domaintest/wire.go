@@ -14,6 +14,7 @@ import (
 	"github.com/gatehouse-at/gatehouse/internal/password"
 	"github.com/gatehouse-at/gatehouse/internal/secrets"
 	"github.com/gatehouse-at/gatehouse/invites"
+	"github.com/gatehouse-at/gatehouse/oauth"
 	"github.com/gatehouse-at/gatehouse/sessions"
 	"github.com/gatehouse-at/gatehouse/signin"
 	"github.com/gatehouse-at/gatehouse/signin/device"
@@ -24,7 +25,7 @@ import (
 // the store.
 func (s *Services) wire(ctx context.Context) error {
 	cfg, store := s.cfg, storage.Conditional(s.Store)
-	if err := storage.Define(ctx, s.Store, secrets.Tables()...); err != nil {
+	if err := storage.Define(ctx, s.Store, slices.Concat(secrets.Tables(), oauth.Tables())...); err != nil {
 		return err
 	}
 	cfg.Invites.Now, cfg.Invites.Rand = cfg.Now, cfg.Rand
@@ -62,13 +63,19 @@ func (s *Services) wire(ctx context.Context) error {
 		return err
 	}
 	s.Devices, err = device.New(ctx, store, s.Sessions, s.SignIn, device.Config{Secret: secret, Now: cfg.Now, Rand: cfg.Rand})
-	return err
+	if err != nil {
+		return err
+	}
+	if !s.cfg.OAuth {
+		return nil
+	}
+	return s.wireOAuth(ctx, store)
 }
 
 // wireAccounts makes the service of accounts, which calls others as its gate and its hooks.
 func (s *Services) wireAccounts(ctx context.Context, store storage.Store, cfg accounts.Config) error {
 	cfg.Now, cfg.Rand, cfg.Gate = s.cfg.Now, s.cfg.Rand, s.Invites
-	cfg.Hooks = append([]accounts.Hook{sessions.Follow, apppasswords.Follow, invites.Follow}, cfg.Hooks...)
+	cfg.Hooks = append([]accounts.Hook{sessions.Follow, oauth.Follow, apppasswords.Follow, invites.Follow}, cfg.Hooks...)
 	cfg.Hooks = append(cfg.Hooks, s.hook)
 	secret, err := s.secret(ctx, "email-codes")
 	if err != nil {
@@ -115,6 +122,11 @@ func (s *Services) wireSessions(ctx context.Context, store storage.Store, cfg se
 	cfg.Keys = []sessions.Key{{Secret: secret}}
 	if cfg.Secret, err = s.secret(ctx, "refresh-tokens"); err != nil {
 		return err
+	}
+	if s.cfg.OAuth {
+		if cfg.OAuth, err = s.oauthSessions(ctx); err != nil {
+			return err
+		}
 	}
 	s.Sessions, err = sessions.New(ctx, store, s.Accounts, cfg)
 	return err
