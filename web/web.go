@@ -3,6 +3,7 @@ package web
 import (
 	"encoding/json"
 	"errors"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/netip"
@@ -18,6 +19,7 @@ import (
 	"github.com/gatehouse-at/gatehouse/internal/handlehost"
 	"github.com/gatehouse-at/gatehouse/internal/httplimit"
 	"github.com/gatehouse-at/gatehouse/internal/refusal"
+	"github.com/gatehouse-at/gatehouse/oauth"
 )
 
 // ErrorFunc returns what a client is answered for an error: the HTTP status, the name of the error
@@ -44,10 +46,14 @@ type Config struct {
 	Limiter ratelimit.Limiter
 	// TrustedProxies are the networks of proxies whose X-Forwarded-For headers are believed.
 	TrustedProxies []netip.Prefix
+	// OAuth configures the authorization server and its pages.
+	OAuth OAuthConfig
 	// Logger receives the causes of internal errors. Nil: nothing is logged.
 	Logger *slog.Logger
 	// Now returns the time. Nil: [time.Now].
 	Now func() time.Time
+	// Rand is the source of randomness. Nil: [crypto/rand.Reader].
+	Rand io.Reader
 }
 
 // Server has the handlers. Those that serve nothing for accounts refuse requests at the names of
@@ -58,11 +64,16 @@ type Server struct {
 	clients *clientip.Finder
 	guard   handlehost.Guard
 	home    http.Handler
+	// oauth is nil without an authorization server, and resource if no access tokens of OAuth are
+	// taken.
+	oauth    *oauthFace
+	resource *oauth.ResourceMetadata
 
 	wellKnown wellKnown
 }
 
-// New returns a Server. It returns an error if Config.Accounts or Config.Errors is missing.
+// New returns a Server. It returns an error if Config.Accounts or Config.Errors is missing, or if
+// something is wrong with Config.OAuth.
 func New(cfg Config) (*Server, error) {
 	if cfg.Accounts == nil || cfg.Errors == nil {
 		return nil, errors.New("web: Config.Accounts and Config.Errors are required")
@@ -80,13 +91,20 @@ func New(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Server{
+	s := &Server{
 		cfg:     cfg,
 		meter:   ratelimit.Meter{Limiter: cfg.Limiter, Logger: cfg.Logger},
 		clients: clientip.NewFinder(cfg.TrustedProxies, nil), // the methods' handler warns
 		guard:   handlehost.Guard{Accounts: cfg.Accounts, Redirect: cfg.HandleHostRedirect},
 		home:    home,
-	}, nil
+	}
+	if s.oauth, err = s.newOAuthFace(cfg.OAuth); err != nil {
+		return nil, err
+	}
+	if s.resource = cfg.OAuth.Resource; s.resource == nil && s.oauth != nil {
+		s.resource = s.oauth.service.ResourceMetadata()
+	}
+	return s, nil
 }
 
 // Home serves the home page.

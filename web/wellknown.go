@@ -60,6 +60,7 @@ func (s *Server) WellKnown() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET "+atprotoDIDPath, s.atprotoDID)
 	mux.HandleFunc("GET "+didDocumentPath, s.didDocument)
+	s.handleMetadata(mux)
 	return s.hostGuard(mux, mux)
 }
 
