@@ -30,8 +30,10 @@ type settings struct {
 	serviceDID string
 	publicHost string   // the host name of PublicURL, without a port
 	hostnames  []string // all host names of the server, without ports
-	password   password.Config
-	templates  *mail.Templates
+	// oauthIssuer is the authorization server: this one, another, or "" if OAuth is off.
+	oauthIssuer string
+	password    password.Config
+	templates   *mail.Templates
 
 	mistakes []error
 }
@@ -48,6 +50,7 @@ func (cfg Config) settings() (*settings, error) {
 	s.checkDIDs()
 	s.checkKeys()
 	s.checkPasswords()
+	s.checkOAuth()
 	s.checkMail()
 	s.checkLimits()
 	s.checkDescription()

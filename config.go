@@ -18,6 +18,9 @@ import (
 	"github.com/gatehouse-at/gatehouse/accounts/keys"
 	"github.com/gatehouse-at/gatehouse/accounts/mail"
 	"github.com/gatehouse-at/gatehouse/accounts/ratelimit"
+	"github.com/gatehouse-at/gatehouse/oauth"
+	"github.com/gatehouse-at/gatehouse/oauth/client"
+	"github.com/gatehouse-at/gatehouse/oauth/scope"
 	"github.com/gatehouse-at/gatehouse/sessions"
 	"github.com/gatehouse-at/gatehouse/signin"
 	"github.com/gatehouse-at/gatehouse/xrpc"
@@ -57,6 +60,8 @@ type Config struct {
 	DIDs      DIDs
 	Keys      Keys
 	Passwords Passwords
+	OAuth     OAuth
+	Pages     Pages
 	Mail      Mail
 	Limits    Limits
 
@@ -210,10 +215,61 @@ type Keys struct {
 	// Tokens sign and verify access and refresh tokens. The first key signs and all keys verify, so
 	// that they can be rotated without ending sessions. Default: one key for HS256.
 	Tokens []sessions.Key
+	// OAuth are the keys that sign access tokens of OAuth sessions, whose public parts are served at
+	// /oauth/jwks. The first key signs and all keys are published. To rotate them, put a new one
+	// first, and remove the old one after an hour. Default: one key.
+	OAuth []sessions.OAuthKey
 	// Accounts keeps the signing keys of accounts, and may be backed by a hardware module or a key
 	// management service. Default: encrypted in the store, under a secret that is in the store too;
 	// see [keys.NewSealed] for a secret of your own.
 	Accounts keys.Store
+}
+
+// OAuth configures how applications get access to accounts without knowing their passwords. By
+// default the server is its own authorization server, at the origin of PublicURL. If that is
+// neither https nor on a loopback address, OAuth is off, since no client would accept it.
+type OAuth struct {
+	// Issuer is the URL of another authorization server that has the accounts' passwords, such as an
+	// entryway. This server then issues no tokens by OAuth and has no pages for it, and takes those of
+	// the other one. Default: this server is its own.
+	Issuer string
+	// Resources are the DIDs of further servers that take the tokens of this one, which is their
+	// entryway. They verify tokens with the keys at /oauth/jwks, and ask it nothing: a session that
+	// has ended is refused there only when its access token expires, after 30 minutes at most.
+	Resources []string
+	// TrustedClients are the client IDs (URLs of metadata documents) of applications that the operator
+	// vouches for, such as its own: their names are shown as true, and owners are asked for their
+	// consent once, as they are for applications that authenticate with a key.
+	TrustedClients []string
+	// RefusedClients are the client IDs of applications that get nothing, or host names, which stand
+	// for all applications of a host and of hosts below it. Tokens that an application was given
+	// before are refused too, for as long as it is in the list; Server.OAuth.EndClient ends its
+	// sessions for good.
+	RefusedClients []string
+	// Introspectors are the names and passwords of the operator's own services that may ask
+	// /oauth/introspect about tokens. A password has at least 16 characters. Default: none.
+	Introspectors map[string]string
+	// Paths are where the endpoints and the page for consent are. Default [oauth.DefaultPaths], which
+	// are those of other servers of the network.
+	Paths oauth.Paths
+	// Documents fetches the metadata documents and keys of clients, and those of the Issuer. Default:
+	// by HTTPS, connecting to public addresses only; if PublicURL is on a loopback address, by HTTP
+	// from there too.
+	Documents client.Fetcher
+	// PermissionSets resolves the permission sets that applications ask for by name ("include:").
+	// Default: by DNS and HTTPS, connecting to public addresses only; none if Hostname is local.
+	PermissionSets scope.SetResolver
+}
+
+// Pages configures the pages on which people sign in and consent. All of it is optional.
+type Pages struct {
+	// Templates replaces templates of pages, Assets style sheets and images, and Texts adds languages
+	// or replaces texts; see package web/pages.
+	Templates, Assets, Texts fs.FS
+	// AccountPath is the path below which the pages of an account are. Default "/account".
+	AccountPath string
+	// AssetPath is the path below which style sheets and images are. Default "/oauth/assets".
+	AssetPath string
 }
 
 // Passwords configures the passwords of accounts.

@@ -22,6 +22,8 @@ import (
 	"github.com/gatehouse-at/gatehouse/accounts/keys"
 	"github.com/gatehouse-at/gatehouse/accounts/mail"
 	"github.com/gatehouse-at/gatehouse/accounts/ratelimit"
+	"github.com/gatehouse-at/gatehouse/oauth/client"
+	"github.com/gatehouse-at/gatehouse/oauth/scope"
 	"github.com/gatehouse-at/gatehouse/sessions"
 	"github.com/gatehouse-at/gatehouse/signin"
 	"github.com/gatehouse-at/gatehouse/storage"
@@ -141,6 +143,19 @@ func TestMistakesNameTheField(t *testing.T) {
 		{"Description.PrivacyPolicyURL", func(c *gatehouse.Config) { c.Description.PrivacyPolicyURL = "/privacy" }, "is not of the form"},
 		{"Description.TermsOfServiceURL", func(c *gatehouse.Config) { c.Description.TermsOfServiceURL = "javascript:alert(1)" }, "is not of the form"},
 		{"Description.BlobUploadLimit", func(c *gatehouse.Config) { c.Description.BlobUploadLimit = -1 }, "must not be negative"},
+		{"OAuth.Issuer", func(c *gatehouse.Config) { c.OAuth.Issuer = "http://entryway.example.com" }, "must begin with https://"},
+		{"OAuth.Issuer", func(c *gatehouse.Config) { c.OAuth.Issuer = "https://entryway.example.com/" }, "more than a scheme, a host and a port"},
+		{"OAuth.Issuer", func(c *gatehouse.Config) { c.OAuth.Issuer = "entryway" }, "is not a URL"},
+		{"OAuth.Issuer", func(c *gatehouse.Config) {
+			c.PublicURL, c.OAuth.Issuer = "https://pds.example.com", "https://pds.example.com"
+		}, "is this server's own PublicURL"},
+		{"OAuth.Resources", func(c *gatehouse.Config) { c.OAuth.Resources = []string{"https://pds.example.com"} }, "is not a DID"},
+		{"OAuth.TrustedClients", func(c *gatehouse.Config) { c.OAuth.TrustedClients = []string{"app.example.com"} }, "is not the URL of a client's metadata document"},
+		{"OAuth.Introspectors", func(c *gatehouse.Config) {
+			c.OAuth.Introspectors = map[string]string{"feeds:one": "a long enough password"}
+		}, "must not be empty or contain a colon"},
+		{"OAuth.Introspectors", func(c *gatehouse.Config) { c.OAuth.Introspectors = map[string]string{"feeds": "short"} }, "at least 16 characters"},
+		{"Keys.OAuth", func(c *gatehouse.Config) { c.Keys.OAuth = []sessions.OAuthKey{{ID: "one"}} }, "is not a P-256 key"},
 		{"Hooks", func(c *gatehouse.Config) { c.Hooks = make([]accounts.Hook, 1) }, "element 0 is nil"},
 		{"LeaveToFallback", func(c *gatehouse.Config) { c.LeaveToFallback = []string{"com.atproto.sync.listRepos"} }, "requires Fallback"},
 		{"LeaveToFallback", func(c *gatehouse.Config) {
@@ -190,14 +205,17 @@ func TestAllMistakesAreReportedAtOnce(t *testing.T) {
 // which the Config has one field, and no second one that says the same as text.
 func TestEachChoiceHasOneField(t *testing.T) {
 	want := map[reflect.Type]string{
-		reflect.TypeFor[xrpc.AdminAuth]():    "Admins",
-		reflect.TypeFor[did.Directory]():     "DIDs.Directory",
-		reflect.TypeFor[did.Signer]():        "DIDs.RotationKey",
-		reflect.TypeFor[handle.Resolver]():   "Handles.Resolver",
-		reflect.TypeFor[[]sessions.Key]():    "Keys.Tokens",
-		reflect.TypeFor[keys.Store]():        "Keys.Accounts",
-		reflect.TypeFor[mail.Mailer]():       "Mail.Mailer",
-		reflect.TypeFor[ratelimit.Limiter](): "Limits.Limiter",
+		reflect.TypeFor[xrpc.AdminAuth]():      "Admins",
+		reflect.TypeFor[did.Directory]():       "DIDs.Directory",
+		reflect.TypeFor[did.Signer]():          "DIDs.RotationKey",
+		reflect.TypeFor[handle.Resolver]():     "Handles.Resolver",
+		reflect.TypeFor[[]sessions.Key]():      "Keys.Tokens",
+		reflect.TypeFor[keys.Store]():          "Keys.Accounts",
+		reflect.TypeFor[[]sessions.OAuthKey](): "Keys.OAuth",
+		reflect.TypeFor[client.Fetcher]():      "OAuth.Documents",
+		reflect.TypeFor[scope.SetResolver]():   "OAuth.PermissionSets",
+		reflect.TypeFor[mail.Mailer]():         "Mail.Mailer",
+		reflect.TypeFor[ratelimit.Limiter]():   "Limits.Limiter",
 	}
 	fields := map[reflect.Type][]string{}
 	for path, field := range fieldsOf(reflect.TypeFor[gatehouse.Config](), "") {
@@ -219,6 +237,7 @@ func TestEachChoiceHasOneField(t *testing.T) {
 func TestEveryFieldOfTheConfigIsUsed(t *testing.T) {
 	derived := map[string]string{
 		"ExtraHostnames":    "hostnames",
+		"OAuth.Issuer":      "oauthIssuer",
 		"Mail.Templates":    "templates",
 		"Passwords.Memory":  "password",
 		"Passwords.Time":    "password",
@@ -227,7 +246,7 @@ func TestEveryFieldOfTheConfigIsUsed(t *testing.T) {
 		"Passwords.Queue":   "password",
 	}
 	used := map[string]bool{}
-	for _, name := range []string{"wire.go", "gatehouse.go", "maintain.go"} {
+	for _, name := range []string{"wire.go", "oauth.go", "gatehouse.go", "maintain.go"} {
 		file, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)
 		if err != nil {
 			t.Fatal(err)

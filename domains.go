@@ -12,7 +12,10 @@ import (
 	"github.com/gatehouse-at/gatehouse/internal/once"
 	"github.com/gatehouse-at/gatehouse/internal/secrets"
 	"github.com/gatehouse-at/gatehouse/invites"
+	"github.com/gatehouse-at/gatehouse/oauth"
+	"github.com/gatehouse-at/gatehouse/oauth/scope"
 	"github.com/gatehouse-at/gatehouse/sessions"
+	"github.com/gatehouse-at/gatehouse/signin/device"
 	"github.com/gatehouse-at/gatehouse/storage"
 )
 
@@ -36,20 +39,30 @@ var domains = []domain{
 	{"accounts", accounts.Tables, nil, func(s *Server) round { return s.Accounts.Maintain }},
 	{"handles", handle.Tables, nil, func(s *Server) round { return s.Accounts.Handles().Maintain }},
 	{"sessions", sessions.Tables, sessions.Follow, func(s *Server) round { return s.Sessions.Maintain }},
+	{"browsers", device.Tables, nil, func(s *Server) round { return s.Devices.Maintain }},
+	{"OAuth", oauth.Tables, oauth.Follow, func(s *Server) round { return s.maintainOAuth }},
+	{"permission sets", scope.Tables, nil, nil},
 	{"app passwords", apppasswords.Tables, apppasswords.Follow, nil},
 	{"invites", invites.Tables, invites.Follow, nil},
 	{"DIDs", did.Tables, nil, nil},
 	{"the audit log", audit.Tables, nil, nil},
 	{"secrets", secrets.Tables, nil, nil},
-	{"what is used once", once.Tables, nil, func(s *Server) round { return s.purgeUsed }},
 	{"leases", storage.LeaseTables, nil, nil},
+	{"what is used once", once.Tables, nil, func(s *Server) round { return s.purgeUsed }},
 	{"rate limits", ratelimit.Tables, nil, func(s *Server) round { return s.purgeLimits }},
+}
+
+func (s *Server) purgeLimits(ctx context.Context) error {
+	return ratelimit.Purge(ctx, s.store, s.cfg.Now())
 }
 
 func (s *Server) purgeUsed(ctx context.Context) error { return once.Purge(ctx, s.store, s.cfg.Now()) }
 
-func (s *Server) purgeLimits(ctx context.Context) error {
-	return ratelimit.Purge(ctx, s.store, s.cfg.Now())
+func (s *Server) maintainOAuth(ctx context.Context) error {
+	if s.OAuth == nil {
+		return nil
+	}
+	return s.OAuth.Maintain(ctx)
 }
 
 // Collections returns all collections of Gatehouse, for [storage.Check].

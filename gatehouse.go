@@ -12,8 +12,10 @@ import (
 	"github.com/gatehouse-at/gatehouse/apppasswords"
 	"github.com/gatehouse-at/gatehouse/audit"
 	"github.com/gatehouse-at/gatehouse/invites"
+	"github.com/gatehouse-at/gatehouse/oauth"
 	"github.com/gatehouse-at/gatehouse/sessions"
 	"github.com/gatehouse-at/gatehouse/signin"
+	"github.com/gatehouse-at/gatehouse/signin/device"
 	"github.com/gatehouse-at/gatehouse/storage"
 	"github.com/gatehouse-at/gatehouse/web"
 	"github.com/gatehouse-at/gatehouse/xrpc"
@@ -31,6 +33,11 @@ type Server struct {
 	SignIn *signin.Service
 	// Sessions verifies, refreshes, lists and ends sessions.
 	Sessions *sessions.Service
+	// Devices are the browsers on which accounts are signed in.
+	Devices *device.Service
+	// OAuth gives applications access to accounts. It is nil if another server does that (see
+	// [OAuth]), or OAuth is off.
+	OAuth *oauth.Service
 	// AppPasswords creates, lists and revokes app passwords.
 	AppPasswords *apppasswords.Service
 	// Invites creates, lists and disables invite codes.

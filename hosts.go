@@ -2,9 +2,11 @@ package gatehouse
 
 import (
 	"net/http"
+	"slices"
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
 
+	"github.com/gatehouse-at/gatehouse/oauth"
 	"github.com/gatehouse-at/gatehouse/web"
 )
 
@@ -12,7 +14,9 @@ import (
 // its own:
 //
 //   - /xrpc/: the methods
-//   - /.well-known/: the DIDs of handles, and DID documents; see [Server.WellKnown]
+//   - /.well-known/: the DIDs of handles, DID documents, and the metadata of OAuth; see
+//     [Server.WellKnown]
+//   - /oauth/ and /account/: OAuth and its pages; see [Server.Pages]
 //   - /tls-check: for proxies that get certificates on demand; see [Server.TLSCheck]
 //   - /plc/: the local DID directory, if there is one; see [Server.PLCDirectory]. It is served at
 //     /{did} too, since the npm package @atproto/identity drops the path of its plcUrl
@@ -25,6 +29,10 @@ func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/xrpc/", s)
 	mux.Handle("/.well-known/", s.WellKnown())
+	pages := s.Pages()
+	for _, path := range s.pagePaths() {
+		mux.Handle(path, pages)
+	}
 	mux.Handle("/tls-check", s.TLSCheck())
 	mux.Handle("/robots.txt", web.Robots())
 	mux.Handle("/{$}", s.Home())
@@ -68,3 +76,29 @@ func (s *Server) TLSCheck() http.Handler { return s.web.TLSCheck() }
 // links and the contact address of describeServer and, with Description.ShowVersion of the
 // [Config], the version of Gatehouse.
 func (s *Server) Home() http.Handler { return s.web.Home() }
+
+// Pages serves OAuth and the pages on which people sign in and consent: the endpoints below
+// /oauth/, and the pages of an account below /account/. Mount it at the root of PublicURL, at the
+// paths below which it is to serve:
+//
+//	mux.Handle("/oauth/", srv.Pages())
+//	mux.Handle("/account/", srv.Pages())
+//
+// Where OAuth is off, or another server issues the tokens, it serves nothing.
+func (s *Server) Pages() http.Handler { return s.web.OAuth() }
+
+// pagePaths are the patterns of what [Server.Pages] serves.
+func (s *Server) pagePaths() []string {
+	paths := []string{"/oauth/", "/account/"}
+	if p := s.cfg.Pages.AccountPath; p != "" {
+		paths[1] = p + "/"
+	}
+	if p := s.cfg.Pages.AssetPath; p != "" {
+		paths = append(paths, p+"/")
+	}
+	if p := s.cfg.OAuth.Paths; p != (oauth.Paths{}) {
+		paths = append(paths, p.Authorize, p.PAR, p.Token, p.Revoke, p.Introspect, p.JWKS)
+	}
+	slices.Sort(paths)
+	return slices.DeleteFunc(slices.Compact(paths), func(p string) bool { return p == "" }) // an endpoint that there isn't
+}

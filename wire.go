@@ -16,7 +16,6 @@ import (
 	"github.com/gatehouse-at/gatehouse/accounts/ratelimit"
 	"github.com/gatehouse-at/gatehouse/apppasswords"
 	"github.com/gatehouse-at/gatehouse/audit"
-	"github.com/gatehouse-at/gatehouse/internal/once"
 	"github.com/gatehouse-at/gatehouse/internal/password"
 	"github.com/gatehouse-at/gatehouse/internal/secrets"
 	"github.com/gatehouse-at/gatehouse/invites"
@@ -36,6 +35,8 @@ type wiring struct {
 	limiter   ratelimit.Limiter
 	limits    ratelimit.Meter // of the limiter, for the domain packages
 	registrar *did.Registrar
+
+	authorizing authorizing
 }
 
 // wire makes the services in the order in which they depend on each other. The functions follow in
@@ -50,6 +51,8 @@ func (s *Server) wire(ctx context.Context) error {
 		w.appPasswords,
 		w.sessions,
 		w.signIn,
+		w.devices,
+		w.oauth,
 		w.audit,
 		w.xrpc,
 		w.web,
@@ -62,7 +65,9 @@ func (s *Server) wire(ctx context.Context) error {
 }
 
 func (w *wiring) storage(ctx context.Context) (err error) {
-	if err := storage.Define(ctx, w.store, slices.Concat(secrets.Tables(), ratelimit.Tables(), once.Tables())...); err != nil {
+	// All tables at once, which is one change of the store. The services, which define their own, find
+	// them there.
+	if err := storage.Define(ctx, w.store, Collections()...); err != nil {
 		return err
 	}
 	if w.leases, err = storage.NewLeases(ctx, w.store, w.cfg.Now); err != nil {
@@ -243,12 +248,17 @@ func (w *wiring) sessions(ctx context.Context) error {
 		}
 		tokenKeys = []sessions.Key{{Secret: secret}}
 	}
+	oauth, err := w.oauthSessions(ctx)
+	if err != nil {
+		return err
+	}
 	w.Sessions, err = sessions.New(ctx, w.guarded, w.Accounts, sessions.Config{
 		ServiceDID:           w.cfg.serviceDID,
 		Keys:                 tokenKeys,
 		Secret:               refreshSecret,
 		ServiceAuth:          xrpc.ServiceAuthRules(),
 		EmailForAppPasswords: w.cfg.EmailForAppPasswords,
+		OAuth:                oauth,
 		Now:                  w.cfg.Now,
 		Rand:                 w.cfg.Rand,
 		Logger:               w.cfg.Logger,
@@ -309,7 +319,11 @@ func (w *wiring) xrpc(context.Context) (err error) {
 	return err
 }
 
-func (w *wiring) web(context.Context) (err error) {
+func (w *wiring) web(ctx context.Context) error {
+	oauth, err := w.pages(ctx)
+	if err != nil {
+		return err
+	}
 	home := web.Home{
 		ServiceName:       w.cfg.ServiceName,
 		ServiceDID:        w.cfg.serviceDID,
@@ -333,8 +347,10 @@ func (w *wiring) web(context.Context) (err error) {
 		},
 		Limiter:        w.limiter,
 		TrustedProxies: w.cfg.Limits.TrustedProxies,
+		OAuth:          oauth,
 		Logger:         w.cfg.Logger,
 		Now:            w.cfg.Now,
+		Rand:           w.cfg.Rand,
 	})
 	return err
 }

@@ -40,6 +40,7 @@ type Server struct {
 
 	t      testing.TB
 	server *httptest.Server
+	faults faults
 }
 
 // Option configures a test server.
@@ -106,7 +107,7 @@ func NewServer(t testing.TB, opts ...Option) *Server {
 		t.Fatalf("gatehousetest: %v", err)
 	}
 	s.Gatehouse = srv
-	s.server.Config.Handler = o.wrap(srv.Handler())
+	s.server.Config.Handler = s.faults.wrap(s, o.wrap(srv.Handler()))
 	s.server.Start()
 	t.Cleanup(s.Close)
 	return s
@@ -130,13 +131,16 @@ type Account struct {
 	AccessJWT, RefreshJWT string
 }
 
-// CreateAccount creates an account with the password "password" and the e-mail address
+// Password is the password of the accounts that [Server.CreateAccount] creates.
+const Password = "password"
+
+// CreateAccount creates an account with the password [Password] and the e-mail address
 // LABEL@example.com, where LABEL is the first label of the handle. It works in all modes of
 // sign-up, and with reserved handles.
 func (s *Server) CreateAccount(handle string) *Account {
 	s.t.Helper()
 	label, _, _ := strings.Cut(handle, ".")
-	a := &Account{Handle: handle, Email: label + "@example.com", Password: "password"}
+	a := &Account{Handle: handle, Email: label + "@example.com", Password: Password}
 	tokens, err := s.Gatehouse.SignIn.SignUp(context.Background(), accounts.CreateParams{
 		Handle: a.Handle, Email: a.Email, Password: a.Password, AllowReserved: true, Admit: true,
 	})

@@ -94,6 +94,8 @@ func newApp(ctx context.Context, store storage.Store, publicURL string) (http.Ha
 	mux := http.NewServeMux()
 	mux.Handle("/xrpc/", srv)
 	mux.Handle("/.well-known/", srv.WellKnown())
+	mux.Handle("/oauth/", srv.Pages()) // applications get access here, without passwords
+	mux.Handle("/account/", srv.Pages())
 	mux.Handle("/plc/", http.StripPrefix("/plc", srv.PLCDirectory())) // where a local server keeps DIDs
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintln(w, "Anybody may see this page.")

@@ -26,7 +26,9 @@ func main() {
 	}
 	mux := http.NewServeMux()
 	mux.Handle("/xrpc/", srv)                    // com.atproto.server.* and more
-	mux.Handle("/.well-known/", srv.WellKnown()) // handles, and did:web on your domains
+	mux.Handle("/.well-known/", srv.WellKnown()) // handles, did:web on your domains, OAuth metadata
+	mux.Handle("/oauth/", srv.Pages())           // OAuth: sign-in, consent, tokens
+	mux.Handle("/account/", srv.Pages())         // the applications that have access
 	mux.Handle("/me", srv.RequireAuth()(http.HandlerFunc(me)))
 	server := &http.Server{
 		Addr: "127.0.0.1:2583", Handler: srv.HandleHosts(mux),

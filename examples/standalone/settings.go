@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -69,6 +70,15 @@ type Settings struct {
 	PasswordThreads   uint8  `default:"1" help:"Threads of a password hash (default ${default})." placeholder:"NUMBER"`
 	PasswordWorkers   int    `help:"Password hashes that are computed at the same time. Default: one less than the number of processors." placeholder:"NUMBER"`
 	PasswordQueue     int    `help:"Passwords that may wait to be hashed; beyond that, requests are answered 503. Default: 64 for each worker." placeholder:"NUMBER"`
+
+	OAuthIssuer         string            `name:"oauth-issuer" help:"URL of another authorization server that has the accounts' passwords, such as an entryway. Default: this server is its own." placeholder:"URL"`
+	OAuthResources      []string          `name:"oauth-resources" help:"DIDs of further servers that take the OAuth tokens of this one." placeholder:"DID,…"`
+	OAuthTrustedClients []string          `name:"oauth-trusted-clients" help:"Client IDs of applications that you vouch for, which owners are asked about once." placeholder:"URL,…"`
+	OAuthRefusedClients []string          `name:"oauth-refused-clients" help:"Client IDs or host names of applications that get no access." placeholder:"URL,…"`
+	OAuthIntrospectors  map[string]string `name:"oauth-introspectors" help:"Services of yours that may ask about OAuth tokens, with passwords of 16 characters or more." placeholder:"NAME=PASSWORD;…"`
+	PageTemplates       string            `help:"Directory of templates that replace those of the pages for signing in." placeholder:"DIR"`
+	PageAssets          string            `help:"Directory of style sheets and images that replace those of the pages." placeholder:"DIR"`
+	PageTexts           string            `help:"Directory of texts of the pages, by language, such as de.json." placeholder:"DIR"`
 
 	Mail          string               `help:"How e-mails are delivered: dir:PATH, smtp://USER:PASSWORD@HOST:PORT, smtps://…, or log. Default: dir:DATA/mail." placeholder:"SPEC"`
 	MailFrom      string               `help:"Sender of e-mails. Default: noreply@HOSTNAME." placeholder:"ADDRESS"`
@@ -250,6 +260,13 @@ func (s *Settings) config(ctx context.Context, store storage.Store, mailer mail.
 			Workers:   s.PasswordWorkers,
 			Queue:     s.PasswordQueue,
 		},
+		OAuth: gatehouse.OAuth{
+			Issuer:         s.OAuthIssuer,
+			Resources:      s.OAuthResources,
+			TrustedClients: s.OAuthTrustedClients,
+			RefusedClients: s.OAuthRefusedClients,
+			Introspectors:  s.OAuthIntrospectors,
+		},
 		Mail: gatehouse.Mail{
 			Mailer:      mailer,
 			Timeout:     s.MailTimeout,
@@ -286,11 +303,22 @@ func (s *Settings) config(ctx context.Context, store storage.Store, mailer mail.
 	if cfg.Limits.TrustedProxies, err = s.trustedProxies(); err != nil {
 		return cfg, err
 	}
-	if s.MailTemplates != "" {
-		if _, err := os.ReadDir(s.MailTemplates); err != nil {
-			return cfg, fmt.Errorf("-mail-templates: %w", err)
+	for _, dir := range []struct {
+		flag, path string
+		field      *fs.FS
+	}{
+		{"-mail-templates", s.MailTemplates, &cfg.Mail.Templates},
+		{"-page-templates", s.PageTemplates, &cfg.Pages.Templates},
+		{"-page-assets", s.PageAssets, &cfg.Pages.Assets},
+		{"-page-texts", s.PageTexts, &cfg.Pages.Texts},
+	} {
+		if dir.path == "" {
+			continue
 		}
-		cfg.Mail.Templates = os.DirFS(s.MailTemplates)
+		if _, err := os.ReadDir(dir.path); err != nil {
+			return cfg, fmt.Errorf("%s: %w", dir.flag, err)
+		}
+		*dir.field = os.DirFS(dir.path)
 	}
 	return cfg, nil
 }

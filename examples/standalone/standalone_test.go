@@ -34,6 +34,9 @@ var values = map[string]string{
 	"rate-limits": "off", "trusted-proxies": "10.0.0.0/8,::1", "contact-email": "c@d.test", "privacy-policy-url": "https://p.test",
 	"terms-of-service-url": "https://t.test", "blob-upload-limit": "7", "log-format": "json",
 	"extra-hostnames": "a.pds.test,b.pds.test", "handle-host-redirect": "https://r.test/{handle}", "show-version": "true",
+	"oauth-issuer": "https://entryway.test", "oauth-resources": "did:web:a.test,did:web:b.test", "oauth-trusted-clients": "https://app.test/client.json",
+	"oauth-refused-clients": "evil.test", "oauth-introspectors": "feeds=a long password indeed",
+	"page-templates": ".", "page-assets": ".", "page-texts": ".",
 }
 
 func TestEveryFlagIsAVariableAndSetsAField(t *testing.T) {
@@ -76,7 +79,7 @@ func TestEveryFlagIsAVariableAndSetsAField(t *testing.T) {
 	unset := map[string]bool{}
 	unsetFields(reflect.ValueOf(cfg), "", unset)
 	for _, code := range []string{
-		"SignUp.Check", "SignIn.Ways", "SignIn.Factors", "SignIn.NoAccountPasswords", "Handles.Resolver", "DIDs.Resolver", "Handles.Policy", "Passwords.Policy", "Mail.EmailPolicy", "RepoStatus", "Hooks", "Fallback", "LeaveToFallback", "NoMaintenance", "Now", "Rand",
+		"SignUp.Check", "SignIn.Ways", "SignIn.Factors", "SignIn.NoAccountPasswords", "Handles.Resolver", "DIDs.Resolver", "Handles.Policy", "Passwords.Policy", "Mail.EmailPolicy", "RepoStatus", "Hooks", "Fallback", "LeaveToFallback", "NoMaintenance", "Now", "Rand", "Keys.OAuth", "OAuth.Paths", "Pages.AccountPath", "Pages.AssetPath", "OAuth.Documents", "OAuth.PermissionSets",
 	} {
 		if !unset[code] {
 			t.Errorf("Config.%s is set", code)
