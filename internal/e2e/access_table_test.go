@@ -34,15 +34,28 @@ const (
 	adminBasic       = "admin password"
 	wrongBasic       = "wrong admin password"
 	junkToken        = "malformed token"
+	oauthAll         = "OAuth session with every scope"
+	oauthLeast       = "OAuth session with no scope but atproto"
+	oauthDead        = "OAuth session that has ended"
+	oauthStolen      = "OAuth token with a proof of another key"
+	oauthBearer      = "OAuth token without a proof"
 )
 
 var allKinds = []string{
 	noToken, fullToken, appToken, privilegedToken, takendownToken, expiredToken, revokedToken, refreshToken, expiredRefresh,
 	revokedRefresh, ownService, strangersService, labelersService, modService, modLabeler, adminBasic, wrongBasic, junkToken,
+	oauthAll, oauthLeast, oauthDead, oauthStolen, oauthBearer,
 }
 
-// passed stands for the answer in a row's field then, which permitted callers get.
-const passed = "passed"
+// dpopKinds are the kinds that come with the DPoP scheme.
+var dpopKinds = []string{oauthAll, oauthLeast, oauthDead, oauthStolen}
+
+// passed stands for the answer in a row's field then, which permitted callers get, and byOAuth for
+// that of oauthTable, which depends on the scope.
+const (
+	passed  = "passed"
+	byOAuth = "by scope"
+)
 
 // answers maps each kind of credentials to the expected answer: passed, or a prefix of the status,
 // error name and message.
@@ -73,7 +86,11 @@ func sessionOf(kinds ...string) answers {
 		but("400 ExpiredToken Token has expired", expiredToken).
 		but("400 ExpiredToken Token has been revoked", revokedToken).
 		but("400 InvalidToken Unexpected authorization type", adminBasic, wrongBasic).
-		but(passed, append(kinds, fullToken)...)
+		but("400 InvalidToken Malformed token", oauthBearer).
+		but("401 invalid_token Token has been revoked", oauthDead).
+		but("401 invalid_token The token is bound to another key than that of the DPoP proof", oauthStolen).
+		but(passed, append(kinds, fullToken)...).
+		but(byOAuth, oauthAll, oauthLeast)
 }
 
 // The answers of each class of access. classOf maps the words of docs/methods.md to these classes.
@@ -92,19 +109,19 @@ var classes = map[string]answers{
 		but("400 ExpiredToken Token has been revoked", revokedToken).
 		but(passed, adminBasic),
 	"moderator": everyKind("401 BadJwt poorly formatted jwt").
-		but("401 AuthenticationRequired Authentication Required", noToken, wrongBasic).
+		but("401 AuthenticationRequired Authentication Required", append(dpopKinds, noToken, wrongBasic)...).
 		but("401 UntrustedIss Untrusted issuer", ownService, strangersService, labelersService).
 		but(passed, adminBasic, modService, modLabeler),
 	// A labeler's key may not sign for the account with the same DID.
 	"newcomer": everyKind("401 BadJwt poorly formatted jwt").
-		but("401 AuthenticationRequired Invalid authorization header", adminBasic, wrongBasic).
+		but("401 AuthenticationRequired Invalid authorization header", append(dpopKinds, adminBasic, wrongBasic)...).
 		but("401 UntrustedIss Untrusted issuer", labelersService, modLabeler).
 		but("401 BadJwtSignature "+heldHere, ownService).
 		but(passed, noToken, strangersService, modService),
 }
 
 var refreshAnswers = everyKind("400 InvalidToken Token could not be verified").
-	but("401 AuthMissing Authentication Required", noToken, adminBasic, wrongBasic).
+	but("401 AuthMissing Authentication Required", append(dpopKinds, noToken, adminBasic, wrongBasic)...).
 	but("400 ExpiredToken Token has expired", expiredRefresh).
 	but("400 ExpiredToken Token has been revoked", revokedRefresh).
 	but(passed, refreshToken)
@@ -198,6 +215,7 @@ type wallet struct {
 	expired, old        string // expired access and refresh tokens
 	revoked, ended      string // access and refresh tokens of a revoked session
 	stranger, moderator *outsider
+	oauth               map[string]*oauthSession
 }
 
 func (s *api) wallet(stranger, moderator *outsider) *wallet {
@@ -214,6 +232,7 @@ func (s *api) wallet(stranger, moderator *outsider) *wallet {
 	w.app, w.privileged = app["accessJwt"].(string), privileged["accessJwt"].(string)
 	s.takeDown(w.carol.DID, "case 1")
 	w.leaving = s.leave(w.carol).text("accessJwt")
+	w.oauth = s.oauthSessionsOf(w.alice)
 	return w
 }
 
@@ -260,7 +279,20 @@ func (w *wallet) authorization(kind, method string) string {
 	case wrongBasic:
 		return "Basic " + base64.StdEncoding.EncodeToString([]byte("admin:wrong password"))
 	}
+	if o := w.oauth[kind]; o != nil {
+		return o.scheme + " " + o.access
+	}
 	return bearer("junk")
+}
+
+// do calls a method with credentials of a kind.
+func (w *wallet) do(kind, method string, input object) *answer {
+	w.s.t.Helper()
+	nsid, req := w.s.request(w.authorization(kind, method), method, input)
+	if o := w.oauth[kind]; o != nil && o.scheme == "DPoP" {
+		o.prove(req)
+	}
+	return w.s.send(nsid, req)
 }
 
 // with returns a copy of an input in which ALICE is replaced by alice's DID.
@@ -307,6 +339,9 @@ func TestEveryMethodWithEveryCredential(t *testing.T) {
 			row := accessTable[method]
 			for _, kind := range allKinds {
 				want := classes[row.class][kind]
+				if want == byOAuth {
+					want = oauthAnswer(method, kind == oauthAll)
+				}
 				if want == passed {
 					want = row.then
 				}
@@ -314,7 +349,7 @@ func TestEveryMethodWithEveryCredential(t *testing.T) {
 				if kind == ownService && method == "server.createAccount" { // this refusal needs a complete input
 					input["did"], input["password"] = w.alice.DID, "password"
 				}
-				if got := told(s.do(w.authorization(kind, method), method, input)); !strings.HasPrefix(got, want) {
+				if got := told(w.do(kind, method, input)); !strings.HasPrefix(got, want) {
 					t.Errorf("%s with %s: got %s, want %s", method, kind, got, want)
 				}
 			}

@@ -218,7 +218,8 @@ func TestTokens(t *testing.T) {
 		}
 		get("Digest abc").refused(400, "InvalidToken", "Unsupported authorization type: Digest")
 		get("Basic YTpi").refused(400, "InvalidToken", "Unexpected authorization type")
-		get("DPoP abc").refused(400, "InvalidToken", "Unexpected authorization type")
+		get("DPoP abc").refused(401, "invalid_token", "Malformed token")
+		get("DPoP a.b.c").refused(401, "invalid_dpop_proof", "DPoP proof required")
 		for name, bad := range map[string]string{
 			"garbage":         "garbage",
 			"changed":         alice.AccessJWT[:len(alice.AccessJWT)-4] + "AAAA",

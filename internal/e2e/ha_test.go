@@ -117,6 +117,7 @@ func TestFailOver(t *testing.T) {
 	store := openPostgres(t, c.url)
 	t.Cleanup(func() { store.Close() })
 	s := newAPI(t, withStore(store))
+	apps := s.refreshing(4)
 
 	type account struct{ handle, did, refresh string }
 	var mu sync.Mutex
@@ -162,6 +163,13 @@ func TestFailOver(t *testing.T) {
 			}
 		}()
 	}
+	for _, g := range apps {
+		writers.Add(1)
+		go func() {
+			defer writers.Done()
+			g.refreshUntil(stop)
+		}()
+	}
 	enough := func() bool { mu.Lock(); defer mu.Unlock(); return len(acknowledged) >= 100 }
 	for began := time.Now(); !enough(); time.Sleep(10 * time.Millisecond) {
 		if time.Since(began) > 5*patience {
@@ -189,4 +197,53 @@ func TestFailOver(t *testing.T) {
 		}
 	}
 	t.Logf("checked %d acknowledged sign-ups", len(acknowledged))
+	for _, g := range apps {
+		g.stillGood()
+	}
+}
+
+// refreshing returns applications that have been granted access.
+func (s *api) refreshing(n int) []*grantee {
+	s.t.Helper()
+	var all []*grantee
+	for range n {
+		owner, a := s.someone(), s.public("atproto")
+		p := a.push()
+		g := &grantee{app: a, p: p, code: a.browser().authorize(a.page(p), owner.Handle, owner.Password).Get("code")}
+		g.last = a.exchange(g.code, p).tokens().refresh
+		all = append(all, g)
+	}
+	return all
+}
+
+// refreshUntil refreshes again and again, as the store fails over.
+func (g *grantee) refreshUntil(stop chan struct{}) {
+	for {
+		select {
+		case <-stop:
+			return
+		case <-time.After(20 * time.Millisecond):
+		}
+		g.asked = true
+		out := g.app.refresh(g.last)
+		switch {
+		case out.status == http.StatusOK:
+			g.asked, g.last = false, out.tokens().refresh
+		case out.status != http.StatusServiceUnavailable && out.status != http.StatusBadGateway:
+			g.app.t.Errorf("refresh: %d %s", out.status, out.body)
+		}
+	}
+}
+
+// stillGood checks that the latest refresh token that the application was given is good, and that
+// its code is not.
+func (g *grantee) stillGood() {
+	g.app.t.Helper()
+	next := g.app.refresh(g.last).tokens()
+	if again := g.app.refresh(g.last).tokens(); again.refresh != next.refresh {
+		g.app.t.Error("one refresh token has two successors")
+	}
+	g.app.session(next.access).ok()
+	g.app.exchange(g.code, g.p).refused(400, "invalid_grant")
+	g.app.session(next.access).refused(401, "invalid_token")
 }

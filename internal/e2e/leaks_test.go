@@ -6,9 +6,11 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -261,6 +263,91 @@ func TestEveryWrongLoginCostsTheSame(t *testing.T) {
 			cost(50)
 		})
 	}
+}
+
+// TestOAuthSecretsStaySecret checks that nothing of what applications and browsers prove themselves
+// with is in the store or in the log, whether it was good or not.
+func TestOAuthSecretsStaySecret(t *testing.T) {
+	t.Parallel()
+	for _, b := range backends {
+		t.Run(b.name, func(t *testing.T) {
+			var log logbook
+			s := newAPI(t, withStore(b.open(t)), config(func(c *gatehouse.Config) {
+				c.Logger = slog.New(slog.NewJSONHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+			}))
+			alice, spy := s.someone(), &secrets{}
+			look := func() {
+				t.Helper()
+				spy.in(t, "the log", log.String())
+				spy.in(t, "the store", s.everything())
+			}
+			for _, a := range []*oauthApp{s.public(appScope), s.confidential(appScope)} {
+				a.spy = spy
+				p := a.push()
+				look()
+				b := a.browser()
+				page := b.open(a.page(p))
+				page = b.submit(page, "sign-in", url.Values{"identifier": {alice.Handle}, "password": {"a wrong password"}})
+				page = b.submit(page, "sign-in", url.Values{"identifier": {alice.Handle}, "password": {alice.Password}, "remember": {"1"}})
+				code := b.agree(page).Get("code")
+				look()
+				k := a.exchange(code, p).tokens()
+				a.session(k.access).ok()
+				a.xrpc(a.issuer, k.access, http.MethodPost, "identity.updateHandle", "", jsonOf(t, object{"handle": "x.test"})...).
+					refused(403, "ScopeMissingError")
+				next := a.refresh(k.refresh).tokens()
+				look()
+				// What is refused is in no log either.
+				a.session(k.access).refused(401, "invalid_token")
+				a.session(next.refresh).refused(401, "invalid_token", "Malformed token")
+				s.do(bearer(next.access), "server.getSession", nil).refused(400, "InvalidToken")
+				s.do(bearer(next.refresh), "server.refreshSession", nil).refused(400, "InvalidToken")
+				a.refresh(next.refresh+"x").refused(400, "invalid_grant")
+				b.open(a.page(p)).notFound(t)
+				s.Clock.Advance(3 * time.Minute)
+				a.refresh(k.refresh).refused(400, "invalid_grant") // which ends the session
+				a.refresh(next.refresh).refused(400, "invalid_grant")
+				p = a.push()
+				fresh := b.agree(b.open(a.page(p)))
+				a.exchange(fresh.Get("code"), pushed{p.uri, strings.Repeat("wrong", 10)}).refused(400, "invalid_grant")
+				a.exchange(fresh.Get("code"), p).refused(400, "invalid_grant")
+				a.post("/oauth/revoke", url.Values{"token": {next.access}}).ok()
+				look()
+			}
+			s.maintain()
+			look()
+			for _, what := range []string{"proof", "client_assertion", "request_uri", "cookie", "code", "code_verifier", "access_token", "refresh_token", "password", "csrf"} {
+				if spy.count(what) < 2 {
+					t.Errorf("the test knows no %s", what)
+				}
+			}
+			if !strings.Contains(log.String(), "refresh refused") {
+				t.Error("the log says nothing of what was refused")
+			}
+		})
+	}
+}
+
+// everything returns all that is in the store.
+func (s *api) everything() string {
+	s.t.Helper()
+	var all strings.Builder
+	err := s.Store.View(s.t.Context(), func(tx storage.Tx) error {
+		all.Reset()
+		for _, c := range gatehouse.Collections() {
+			for r, err := range tx.Scan(c.Table().Name, storage.Range{Entries: true}) {
+				if err != nil {
+					return err
+				}
+				fmt.Fprintln(&all, r.Key, string(r.Value), r.Entries)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return all.String()
 }
 
 // serveWith starts a server with a password hasher and a clock, and returns its URL.

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"slices"
 	"strconv"
@@ -70,9 +71,12 @@ type parkedRequest struct {
 
 // park sends the headers of a call and waits until the server reads the body. For a method without
 // input the body is chunked and empty, and its end is held back.
-func (s *api) park(l *lot, variant, who, method string, input object) *parkedRequest {
+func (s *api) park(l *lot, variant, who, method string, input object, prove ...func(*http.Request)) *parkedRequest {
 	s.t.Helper()
 	nsid, req := s.request(who, method, input)
+	for _, add := range prove {
+		add(req)
+	}
 	conn, err := net.Dial("tcp", strings.TrimPrefix(s.URL, "http://"))
 	if err != nil {
 		s.t.Fatal(err)
@@ -87,6 +91,9 @@ func (s *api) park(l *lot, variant, who, method string, input object) *parkedReq
 	}
 	head := fmt.Sprintf("%s %s HTTP/1.1\r\nHost: localhost\r\nAuthorization: %s\r\nConnection: close\r\n%s: yes\r\n",
 		req.Method, req.URL.RequestURI(), who, parkedHeader)
+	if proof := req.Header.Get("DPoP"); proof != "" {
+		head += "DPoP: " + proof + "\r\n"
+	}
 	rest := emptyChunk
 	switch {
 	case len(body) > 0 && variant == byLength:
@@ -351,6 +358,76 @@ func TestDelayedBodiesDoNotOutliveTheirAuthorization(t *testing.T) {
 			cases[i].run(t, s, l)
 		}
 	}, withHandler(l.around))
+}
+
+// TestDelayedBodiesOfApplications is TestDelayedBodiesDoNotOutliveTheirAuthorization for the
+// methods that applications may call.
+func TestDelayedBodiesOfApplications(t *testing.T) {
+	t.Parallel()
+	l := newLot()
+	s := newAPI(t, withHandler(l.around))
+	revoked := func(name string, end func(o *oauthSession, a *gatehousetest.Account)) oauthEnding {
+		return oauthEnding{name, end, "invalid_token", "Token has been revoked"}
+	}
+	all := []oauthEnding{
+		{name: "nothing"},
+		revoked("its revocation", func(o *oauthSession, _ *gatehousetest.Account) {
+			o.app.post("/oauth/revoke", url.Values{"token": {o.refresh}}).ok()
+		}),
+		revoked("a refresh", func(o *oauthSession, _ *gatehousetest.Account) { o.app.refresh(o.refresh).ok() }),
+		revoked("the end of the application", func(o *oauthSession, a *gatehousetest.Account) {
+			if err := s.Gatehouse.OAuth.EndApplication(t.Context(), syntax.DID(a.DID), o.app.id); err != nil {
+				t.Error(err)
+			}
+		}),
+	}
+	for _, e := range endings[1:] { // all but a log-out
+		then := revoked(e.name, func(_ *oauthSession, a *gatehousetest.Account) { e.end(s, a) })
+		if e.error == "AccountTakedown" {
+			then.error, then.message = e.error, e.message
+		}
+		all = append(all, then)
+	}
+	turn := 0
+	for _, method := range slices.Sorted(maps.Keys(parked)) {
+		if strings.HasPrefix(oauthTable[method], "403 ") || method == "server.refreshSession" {
+			continue
+		}
+		for _, e := range all {
+			alice := s.someone()
+			o := s.grant(alice, everyScope)
+			o.app.session(o.access).ok()
+			var input object
+			if prepare := parked[method]; prepare != nil {
+				input = prepare(s, alice)
+			}
+			if method == "server.getServiceAuth" {
+				input["aud"] = "did:web:x.test%23y"
+			}
+			request := s.park(l, []string{byLength, byChunks, byExpect}[turn%3], o.scheme+" "+o.access, method, input, o.prove)
+			if turn++; e.end == nil {
+				request.release().ok()
+				continue
+			}
+			e.end(o, alice)
+			before := s.stateOf(alice)
+			got := request.release()
+			if got.status != http.StatusUnauthorized || got.object["error"] != e.error || got.object["message"] != e.message {
+				t.Errorf("%s and %s: %d %s, want 401 %s %q", method, e.name, got.status, got.body, e.error, e.message)
+			}
+			if after := s.stateOf(alice); after != before {
+				t.Errorf("%s and %s: the account changed from\n%s\nto\n%s", method, e.name, before, after)
+			}
+		}
+	}
+}
+
+// oauthEnding is a way to end what an application has been granted, and the error that it gets
+// then.
+type oauthEnding struct {
+	name           string
+	end            func(o *oauthSession, a *gatehousetest.Account)
+	error, message string
 }
 
 // TestEveryWayToDelayABody holds the body of each method back in each variant.
