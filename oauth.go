@@ -143,7 +143,7 @@ func (w *wiring) oauth(ctx context.Context) error {
 			return err
 		}
 	}
-	sets, err := scope.NewSets(ctx, w.guarded, scope.SetsConfig{Resolver: resolver, Now: w.cfg.Now})
+	sets, err := scope.NewSets(ctx, w.guarded, scope.SetsConfig{Resolver: resolver, Now: w.cfg.Now, Logger: w.cfg.Logger})
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"sync"
 
 	"github.com/bluesky-social/indigo/atproto/syntax"
@@ -78,7 +79,9 @@ func (s *Services) wireOAuth(ctx context.Context, store storage.Store) error {
 	if err != nil {
 		return err
 	}
-	sets, err := scope.NewSets(ctx, store, scope.SetsConfig{Resolver: s.PermissionSets, Now: s.cfg.Now})
+	sets, err := scope.NewSets(ctx, store, scope.SetsConfig{
+		Resolver: s.PermissionSets, Now: s.cfg.Now, Logger: slog.New(slog.DiscardHandler),
+	})
 	if err != nil {
 		return err
 	}
