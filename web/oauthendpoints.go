@@ -39,18 +39,8 @@ func (s *Server) endpoint(path string, success int, do call) http.HandlerFunc {
 		h := w.Header()
 		allowOrigins(h)
 		h.Set("DPoP-Nonce", s.oauth.service.Nonce())
-		if r.Method != http.MethodPost {
-			h.Set("Allow", "POST, OPTIONS")
-			writeOAuthError(w, http.StatusMethodNotAllowed, codeInvalidRequest, "this endpoint takes POST")
-			return
-		}
-		if err := s.charge(w, r, ""); err != nil {
-			s.failEndpoint(w, r, err)
-			return
-		}
-		params, err := readParams(r)
-		if err != nil {
-			s.failEndpoint(w, r, err)
+		params, ok := s.takeParams(w, r, "POST, OPTIONS")
+		if !ok {
 			return
 		}
 		c := oauth.Call{Method: r.Method, URL: s.oauth.origin + path, Proofs: r.Header.Values("DPoP")}
@@ -64,6 +54,26 @@ func (s *Server) endpoint(path string, success int, do call) http.HandlerFunc {
 	}
 }
 
+// takeParams returns the parameters of a call to an endpoint, which is charged to the address before
+// they are read. If it returns false, the call has been answered; allow is what a 405 allows.
+func (s *Server) takeParams(w http.ResponseWriter, r *http.Request, allow string) (url.Values, bool) {
+	if r.Method != http.MethodPost {
+		w.Header().Set("Allow", allow)
+		writeOAuthError(w, http.StatusMethodNotAllowed, codeInvalidRequest, "this endpoint takes POST")
+		return nil, false
+	}
+	err := s.charge(w, r, "")
+	var params url.Values
+	if err == nil {
+		params, err = readParams(r)
+	}
+	if err != nil {
+		s.failEndpoint(w, r, err)
+		return nil, false
+	}
+	return params, true
+}
+
 const basicChallenge = `Basic realm="introspection", charset="UTF-8"`
 
 // introspectFailures is how often an address may give a wrong name or password of a service before
@@ -73,18 +83,8 @@ var introspectFailures = []ratelimit.Window{{Points: 10, Per: 5 * time.Minute}}
 // introspect serves the introspection endpoint (RFC 7662), which services of the operator call with
 // a name and a password.
 func (s *Server) introspect(w http.ResponseWriter, r *http.Request) {
-	if r.Method != http.MethodPost {
-		w.Header().Set("Allow", http.MethodPost)
-		writeOAuthError(w, http.StatusMethodNotAllowed, codeInvalidRequest, "this endpoint takes POST")
-		return
-	}
-	if err := s.charge(w, r, ""); err != nil {
-		s.failEndpoint(w, r, err)
-		return
-	}
-	params, err := readParams(r)
-	if err != nil {
-		s.failEndpoint(w, r, err)
+	params, ok := s.takeParams(w, r, http.MethodPost)
+	if !ok {
 		return
 	}
 	name, secret, ok := r.BasicAuth()
