@@ -16,6 +16,7 @@ import (
 	"github.com/bluesky-social/indigo/atproto/syntax"
 
 	"github.com/gatehouse-at/gatehouse/internal/fetch"
+	"github.com/gatehouse-at/gatehouse/internal/hostname"
 	"github.com/gatehouse-at/gatehouse/internal/lexiconset"
 	"github.com/gatehouse-at/gatehouse/internal/refusal"
 	"github.com/gatehouse-at/gatehouse/internal/secrets"
@@ -57,12 +58,12 @@ func (w *wiring) oauthSessions(ctx context.Context) (sessions.OAuthConfig, error
 	o.nonces = dpop.NewNonces(nonces)
 	if o.fetch = w.cfg.OAuth.Documents; o.fetch == nil {
 		o.fetch = fetch.New(fetch.Config{
-			UserAgent: "gatehouse/" + Version + " (" + w.cfg.Hostname + ")", AllowLoopback: oauth.IsLoopback(w.cfg.publicHost),
+			UserAgent: "gatehouse/" + Version + " (" + w.cfg.Hostname + ")", AllowLoopback: hostname.IsLoopback(w.cfg.publicHost),
 		})
 	}
 	o.clients, err = client.New(client.Config{
 		Fetcher: o.fetch, Issuer: o.issuer, Trusted: w.cfg.OAuth.TrustedClients, Refused: w.cfg.OAuth.RefusedClients,
-		AllowLoopback: oauth.IsLoopback(w.cfg.publicHost), Now: w.cfg.Now,
+		AllowLoopback: hostname.IsLoopback(w.cfg.publicHost), Now: w.cfg.Now,
 	})
 	if err != nil {
 		return sessions.OAuthConfig{}, err

@@ -163,7 +163,7 @@ func CheckIssuer(issuer string) error {
 	switch {
 	case err != nil || u.Host == "" || u.Opaque != "":
 		return fmt.Errorf("oauth: the issuer %q is not a URL", issuer)
-	case u.Scheme != "https" && (u.Scheme != "http" || !IsLoopback(u.Hostname())):
+	case u.Scheme != "https" && (u.Scheme != "http" || !isLoopback(u.Hostname())):
 		return errors.New("oauth: the issuer must begin with https://, or with http:// on a loopback address")
 	case issuer != u.Scheme+"://"+u.Host:
 		return fmt.Errorf("oauth: the issuer %q has more than a scheme, a host and a port", issuer)
@@ -173,8 +173,8 @@ func CheckIssuer(issuer string) error {
 	return nil
 }
 
-// IsLoopback reports whether a host is "localhost" or a loopback address.
-func IsLoopback(host string) bool {
+// isLoopback reports whether a host is "localhost" or a loopback address.
+func isLoopback(host string) bool {
 	ip, err := netip.ParseAddr(host)
 	return host == "localhost" || err == nil && ip.IsLoopback()
 }
