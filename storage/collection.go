@@ -104,10 +104,10 @@ func (c *Collection[T]) Table() Table {
 	return t
 }
 
-// Ref refers to the document of a key, for [Prefetch].
+// Ref refers to the document of a key, for [Prefetch] and [ViewOf].
 func (c *Collection[T]) Ref(key string) Ref { return Ref{Table: c.name, Value: key} }
 
-// RefBy refers to the document that has a value in a unique index, for [Prefetch].
+// RefBy refers to the document that has a value in a unique index, for [Prefetch] and [ViewOf].
 func (c *Collection[T]) RefBy(index, value string) Ref {
 	return Ref{Table: c.name, Index: index, Value: value}
 }
@@ -183,6 +183,19 @@ func (c *Collection[T]) Scan(tx Tx, r Range) iter.Seq2[*T, error] {
 				t, err = c.decode(rec.Value)
 			}
 			if !yield(t, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// Keys yields the keys of the documents of a range, in order, without reading the documents: see
+// [Range.KeysOnly].
+func (c *Collection[T]) Keys(tx Tx, r Range) iter.Seq2[string, error] {
+	r.KeysOnly = true
+	return func(yield func(string, error) bool) {
+		for rec, err := range c.records(tx, r) {
+			if !yield(rec.Key, err) || err != nil {
 				return
 			}
 		}

@@ -35,6 +35,11 @@ type conditionalSingle struct{ conditional }
 // SingleProcess implements [SingleProcess].
 func (conditionalSingle) SingleProcess() {}
 
+// ViewOf implements [RefViewer].
+func (c conditional) ViewOf(ctx context.Context, refs []Ref, fn func(Tx) error) error {
+	return viewOf(ctx, c.Store, refs, fn)
+}
+
 // Update implements [Store].
 func (c conditional) Update(ctx context.Context, fn func(Tx) error) error {
 	check, _ := ctx.Value(preconditionKey{}).(func(Tx) error)

@@ -219,6 +219,10 @@ type Range struct {
 	Limit int
 	// Entries asks for [Record.Entries], at some cost in some backends.
 	Entries bool
+	// KeysOnly asks for records without [Record.Value], which is cheaper: the documents are not
+	// read, and an Update that only scanned keys doesn't depend on what else is in the documents.
+	// Together with Entries it is an [ErrInvalid].
+	KeysOnly bool
 }
 
 // Exactly returns the range of the documents that have exactly this value in an index.
@@ -239,7 +243,7 @@ func Under(index string, parts ...string) Range {
 // Record is one document of a scan.
 type Record struct {
 	Key   string
-	Value []byte
+	Value []byte // nil if the Range asked for keys only
 	// Cursor resumes a scan after this record: see [Range.After].
 	Cursor string
 	// Entries are all index entries of the document, sorted by index, then by value, if the Range
@@ -247,8 +251,8 @@ type Record struct {
 	Entries []Entry
 }
 
-// Ref refers to a document for [Prefetch]: by its key if Index is empty, otherwise by its value in
-// a unique index.
+// Ref refers to a document for [Prefetch] and [ViewOf]: by its key if Index is empty, otherwise by
+// its value in a unique index.
 type Ref struct {
 	Table, Index, Value string
 }
@@ -276,6 +280,14 @@ func Join(parts ...string) string { return strings.Join(parts, " ") }
 
 // TimeKey formats a time as a key that sorts by time: UTC, RFC 3339 with exactly three decimals.
 func TimeKey(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z") }
+
+// ValidRange checks what a [Range] asks for, and returns an [ErrInvalid] if it contradicts itself.
+func ValidRange(r Range) error {
+	if r.KeysOnly && r.Entries {
+		return fmt.Errorf("%w: a scan for keys only has no index entries", ErrInvalid)
+	}
+	return nil
+}
 
 // ValidKey checks a key or an index value, and returns an [ErrInvalid] if it breaks the rules.
 func ValidKey(key string) error {

@@ -94,6 +94,9 @@ func (tx *transaction) newScan(name string, r storage.Range) (*scan, error) {
 	if err := tx.ready(); err != nil {
 		return nil, err
 	}
+	if err := storage.ValidRange(r); err != nil {
+		return nil, err
+	}
 	t, err := tx.tables.table(name)
 	if err != nil {
 		return nil, err
@@ -190,7 +193,10 @@ func (sc *scan) rowsOf(doc *storage.Document) (rows []row) {
 	if doc == nil {
 		return nil
 	}
-	r := row{position: position{key: doc.Key}, doc: doc.Value}
+	r := row{position: position{key: doc.Key}}
+	if !sc.r.KeysOnly {
+		r.doc = doc.Value
+	}
 	if sc.r.Entries {
 		r.entries = doc.Entries
 	}
@@ -285,7 +291,10 @@ func (sc *scan) fetch(n int) ([]row, error) {
 		multi := make([][]string, len(sc.table.multi))
 		for rows.Next() {
 			var r row
-			dest := []any{&r.value, &r.key, &r.doc}
+			dest := []any{&r.value, &r.key}
+			if !sc.r.KeysOnly {
+				dest = append(dest, &r.doc)
+			}
 			if sc.r.Entries {
 				for i := range single {
 					dest = append(dest, &single[i])
@@ -326,14 +335,17 @@ func (t *table) entries(single []*string, multi [][]string) (es []storage.Entry)
 
 // query returns the statement that reads the next n rows.
 func (sc *scan) query(n int) (sql string, args []any) {
-	value, from, by := `''`, sc.table.id+" t", `t."key"`
+	value, from, by, key := `''`, sc.table.id+" t", `t."key"`, `t."key"`
 	order := []string{by}
 	if ix := sc.index; ix != nil {
 		value, from, by = ix.value, ix.from, ix.value
-		order = []string{by, `t."key"`}
 		if ix.Multi {
-			order[1] = `m."key"`
+			key = `m."key"`
 		}
+		if ix.Multi && sc.r.KeysOnly {
+			from = ix.side + " m"
+		}
+		order = []string{by, key}
 		if ix.Unique { // no two rows have the same value
 			order = order[:1]
 		}
@@ -369,7 +381,10 @@ func (sc *scan) query(n int) (sql string, args []any) {
 	if len(where) == 0 && sc.index != nil {
 		where = append(where, by+" IS NOT NULL")
 	}
-	sql = "SELECT " + value + ", t.\"key\", t.\"doc\""
+	sql = "SELECT " + value + ", " + key
+	if !sc.r.KeysOnly {
+		sql += `, t."doc"`
+	}
 	if sc.r.Entries {
 		for _, ix := range sc.table.single {
 			sql += ", " + ix.value

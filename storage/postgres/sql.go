@@ -35,6 +35,7 @@ type index struct {
 	storage.Index
 	value string // the expression for its value
 	from  string // the tables of its entries and the documents
+	side  string // the table of its entries, for a Multi index
 	get   string // by value; for a unique index
 	clear string // deletes the entries of a key, for a Multi index
 	fill  string
@@ -67,6 +68,7 @@ func (s *Store) compileTable(def storage.Table) *table {
 		t.indexes[d.Name] = ix
 		if d.Multi {
 			side := s.in(name(def.Name, d.Name))
+			ix.side = side
 			ix.value, ix.from = `m."value"`, side+` m JOIN `+t.id+` t ON t."key" = m."key"`
 			ix.clear = `DELETE FROM ` + side + ` WHERE "key" = $1`
 			ix.fill = `INSERT INTO ` + side + ` ("value", "key") SELECT v, $1::text FROM unnest($2::text[]) AS u(v)`

@@ -39,6 +39,16 @@ func TestRoundTrips(t *testing.T) {
 	}{
 		{"a View of nothing", 0, func() error { return s.View(ctx, func(storage.Tx) error { return nil }) }},
 		{"a View of two documents", 2, func() error { return s.View(ctx, both) }},
+		{"a View of two documents that it declares", 1, func() error {
+			return storage.ViewOf(ctx, s, []storage.Ref{items.Ref(one.ID), items.RefBy("owner", two.Owner)}, func(tx storage.Tx) error {
+				_, err1 := items.Get(tx, one.ID)
+				_, err2 := items.GetBy(tx, "owner", two.Owner)
+				return errors.Join(err1, err2)
+			})
+		}},
+		{"a View that declares nothing", 0, func() error {
+			return storage.ViewOf(ctx, s, nil, func(storage.Tx) error { return nil })
+		}},
 		{"an Update that does nothing", 0, func() error { return s.Update(ctx, func(storage.Tx) error { return nil }) }},
 		{"an Update that only writes", 1, func() error {
 			return s.Update(ctx, func(tx storage.Tx) error {

@@ -152,11 +152,17 @@ func (tx *transaction) commit() error {
 	return tx.exchange(tx.pending, true)
 }
 
-// end releases the connection. If the transaction wasn't committed, it is rolled back in the
-// background.
+// end ends the transaction, and releases its connection.
 func (tx *transaction) end() {
 	tx.ended = true
+	tx.release()
+}
+
+// release releases the connection. If the transaction wasn't committed, it is rolled back in the
+// background.
+func (tx *transaction) release() {
 	conn := tx.conn
+	tx.conn = nil
 	if conn == nil {
 		return
 	}
@@ -254,7 +260,7 @@ func (tx *transaction) Prefetch(refs ...storage.Ref) error {
 	if err := tx.ready(); err != nil {
 		return err
 	}
-	return tx.fetch(refs)
+	return tx.fetch(refs, false)
 }
 
 // find returns what the database holds for a reference. It remembers it, since that doesn't change
@@ -263,14 +269,15 @@ func (tx *transaction) find(ref storage.Ref) (found, error) {
 	if f, ok := tx.read[ref]; ok {
 		return f, nil
 	}
-	if err := tx.fetch([]storage.Ref{ref}); err != nil {
+	if err := tx.fetch([]storage.Ref{ref}, false); err != nil {
 		return found{}, err
 	}
 	return tx.read[ref], nil
 }
 
-// fetch reads documents at once. It skips references that are invalid or known already.
-func (tx *transaction) fetch(refs []storage.Ref) error {
+// fetch reads documents at once, and commits in the same exchange if commit is set. It skips
+// references that are invalid or known already.
+func (tx *transaction) fetch(refs []storage.Ref, commit bool) error {
 	var statements []*statement
 	got := map[storage.Ref]found{}
 	for _, ref := range refs {
@@ -295,7 +302,7 @@ func (tx *transaction) fetch(refs []storage.Ref) error {
 	if len(statements) == 0 {
 		return nil
 	}
-	if err := tx.exchange(statements, false); err != nil {
+	if err := tx.exchange(statements, commit); err != nil {
 		return err
 	}
 	for ref, f := range got {

@@ -41,6 +41,19 @@ func (s *Store) View(ctx context.Context, fn func(storage.Tx) error) error {
 	return tx.doom
 }
 
+// ViewOf implements [storage.RefViewer]. It reads everything in one exchange, and releases the
+// connection before it runs fn.
+func (s *Store) ViewOf(ctx context.Context, refs []storage.Ref, fn func(storage.Tx) error) error {
+	return s.View(ctx, func(tx storage.Tx) error {
+		own := tx.(*transaction)
+		if err := own.fetch(refs, true); err != nil {
+			return err
+		}
+		own.release()
+		return fn(tx)
+	})
+}
+
 // Update implements [storage.Store].
 func (s *Store) Update(ctx context.Context, fn func(storage.Tx) error) error {
 	id, err := s.nested.Enter()

@@ -266,13 +266,18 @@ func (tx *Tx) Scan(table string, r storage.Range) iter.Seq2[storage.Record, erro
 			rec := storage.Record{Key: pos, Cursor: Cursor(r.Index, pos)}
 			if r.Index != "" {
 				rec.Key = pos[strings.IndexByte(pos, 0)+1:]
+			}
+			if r.Index != "" && !r.KeysOnly {
 				var ok bool
 				if stored, ok = docs(rec.Key); !ok {
 					yield(storage.Record{}, fmt.Errorf("storage: index %s of table %s leads to a document that does not exist", r.Index, table))
 					return
 				}
 			}
-			if rec.Value, err = value(stored); err == nil && r.Entries {
+			if !r.KeysOnly {
+				rec.Value, err = value(stored)
+			}
+			if err == nil && r.Entries {
 				rec.Entries, err = entriesOf(stored)
 			}
 			if !yield(rec, err) || err != nil {
@@ -306,6 +311,9 @@ func (tx *Tx) frozen(table string) func(key string) ([]byte, bool) {
 // which are empty for no bound.
 func (tx *Tx) bounds(table string, r storage.Range) (bucket, from, to string, err error) {
 	if err = tx.ready(); err != nil {
+		return
+	}
+	if err = storage.ValidRange(r); err != nil {
 		return
 	}
 	if _, err = tx.tables.table(table); err != nil {
