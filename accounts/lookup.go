@@ -25,6 +25,20 @@ func GetTx(tx storage.Tx, did syntax.DID) (*Account, error) {
 	return &r.Account, nil
 }
 
+// cachedAccounts is the most accounts that are kept as they were decoded.
+const cachedAccounts = 10_000
+
+// ReadTx is [GetTx] for callers that read accounts often, such as once in each request. It reads
+// the account in the store, but decodes it only if it has changed since. What the account refers to
+// by pointers is shared, and must not be modified.
+func (s *Service) ReadTx(tx storage.Tx, did syntax.DID) (*Account, error) {
+	r, err := visible(s.known.Get(tx, did.String()))
+	if err != nil {
+		return nil, err
+	}
+	return &r.Account, nil
+}
+
 // Find returns the account of a handle, a DID or an e-mail address, in any spelling that
 // [NormalizeIdentifier] understands, or [ErrNotFound].
 func (s *Service) Find(ctx context.Context, identifier string) (*Account, error) {

@@ -146,6 +146,7 @@ type Service struct {
 	process string
 	alone   bool
 
+	known     *storage.Cache[record] // for [Service.ReadTx]
 	handles   *handle.Service
 	queue     *mail.Queue
 	reminding sync.Map      // DIDs of accounts whose owners are being reminded of a deletion
@@ -225,7 +226,7 @@ func New(ctx context.Context, store storage.Store, cfg Config) (*Service, error)
 	if err != nil {
 		return nil, fmt.Errorf("accounts: %w", err)
 	}
-	s := &Service{store: store, cfg: cfg, handles: handles}
+	s := &Service{store: store, cfg: cfg, known: storage.NewCache(accountsTable, cachedAccounts), handles: handles}
 	_, s.alone = store.(storage.SingleProcess)
 	if s.process, err = token.Base32(cfg.Rand, 16); err != nil {
 		return nil, fmt.Errorf("accounts: %w", err)

@@ -129,8 +129,8 @@ type oauth struct {
 	proofs *seen
 }
 
-// The most scopes whose permissions are remembered, and the most access tokens. Those of more than
-// maxCached bytes aren't, which few are: clients could fill the memory with them.
+// The most scopes whose permissions are remembered, and the most tokens of each kind. Those of more
+// than maxCached bytes aren't, which few are: clients could fill the memory with them.
 const (
 	cachedScopes = 500
 	cachedTokens = 5000

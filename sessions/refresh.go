@@ -53,13 +53,16 @@ func (s *Service) loadBearer(tx storage.Tx, did syntax.DID, session string) (*ac
 	return a, r, err
 }
 
+// cachedSessions is the most sessions that are kept as they were decoded.
+const cachedSessions = 10_000
+
 // load reads the account and the session of a token, and returns an error if the token isn't good
 // any more. What else the transaction is about to read may be read at once.
 func (s *Service) load(tx storage.Tx, did syntax.DID, session string, more ...storage.Ref) (*accounts.Account, *record, error) {
 	if err := storage.Prefetch(tx, append(more, accounts.Ref(did), table.Ref(session))...); err != nil {
 		return nil, nil, err
 	}
-	a, err := accounts.GetTx(tx, did)
+	a, err := s.accounts.ReadTx(tx, did)
 	switch {
 	case errors.Is(err, accounts.ErrNotFound):
 		return nil, nil, errAccountGone
@@ -68,7 +71,7 @@ func (s *Service) load(tx storage.Tx, did syntax.DID, session string, more ...st
 	case a.Takedown != nil:
 		return nil, nil, errTakedown
 	}
-	r, err := table.Get(tx, session)
+	r, err := s.known.Get(tx, session)
 	switch {
 	case errors.Is(err, storage.ErrNotFound):
 		return nil, nil, errRevoked

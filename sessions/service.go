@@ -105,6 +105,7 @@ type Service struct {
 	accounts *accounts.Service
 	cfg      Config
 	signer   *signer
+	known    *storage.Cache[record]
 	scopes   map[Scope]Permissions
 	oauth    *oauth // nil if there are no OAuth sessions
 }
@@ -149,7 +150,10 @@ func New(ctx context.Context, store storage.Store, a *accounts.Service, cfg Conf
 	if err := storage.Define(ctx, store, slices.Concat(Tables(), once.Tables())...); err != nil {
 		return nil, fmt.Errorf("sessions: %w", err)
 	}
-	return &Service{store: store, accounts: a, cfg: cfg, signer: signer, scopes: scopes(cfg), oauth: oauth}, nil
+	return &Service{
+		store: store, accounts: a, cfg: cfg, signer: signer, known: storage.NewCache(table, cachedSessions),
+		scopes: scopes(cfg), oauth: oauth,
+	}, nil
 }
 
 // Tables are the collections of this package.

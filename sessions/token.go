@@ -2,6 +2,7 @@ package sessions
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	_ "github.com/bluesky-social/indigo/atproto/auth" // registers ES256K with the JWT library
 	"github.com/bluesky-social/indigo/atproto/syntax"
 	"github.com/golang-jwt/jwt/v5"
+	lru "github.com/hashicorp/golang-lru/v2"
 
 	"github.com/gatehouse-at/gatehouse/internal/refusal"
 	"github.com/gatehouse-at/gatehouse/storage"
@@ -72,6 +74,14 @@ type signer struct {
 	// expired token.
 	parser    *jwt.Parser
 	validator *jwt.Validator
+	// verified are tokens whose signatures were verified, by their SHA-256 hashes.
+	verified *lru.Cache[[32]byte, *verifiedToken]
+}
+
+// verifiedToken is a token whose signature was verified. It isn't changed.
+type verifiedToken struct {
+	typ    string
+	claims claims
 }
 
 // CheckKeys returns an error if [New] would refuse the keys of a [Config].
@@ -98,8 +108,12 @@ func newSigner(keys []Key, audience string, now func() time.Time) (*signer, erro
 	if err := CheckKeys(keys); err != nil {
 		return nil, err
 	}
+	verified, err := lru.New[[32]byte, *verifiedToken](cachedTokens)
+	if err != nil {
+		return nil, fmt.Errorf("sessions: %w", err)
+	}
 	return &signer{
-		keys: keys, audience: audience, now: now,
+		keys: keys, audience: audience, now: now, verified: verified,
 		parser:    jwt.NewParser(jwt.WithValidMethods([]string{"HS256", "ES256K"}), jwt.WithoutClaimsValidation()),
 		validator: jwt.NewValidator(jwt.WithExpirationRequired(), jwt.WithTimeFunc(now)),
 	}, nil
@@ -163,18 +177,42 @@ type parsed struct {
 	bad     error // why it is refused, expired or not
 }
 
+// verify checks the signature of a token. A token whose signature was good is remembered, since the
+// keys stay the same.
+func (s *signer) verify(raw string) (*verifiedToken, error) {
+	if len(raw) > maxCached {
+		return s.verifyAnew(raw)
+	}
+	sum := sha256.Sum256([]byte(raw))
+	if t, ok := s.verified.Get(sum); ok {
+		return t, nil
+	}
+	t, err := s.verifyAnew(raw)
+	if err == nil {
+		s.verified.Add(sum, t)
+	}
+	return t, err
+}
+
+func (s *signer) verifyAnew(raw string) (*verifiedToken, error) {
+	var v verifiedToken
+	t, err := s.parser.ParseWithClaims(raw, &v.claims, s.find)
+	if err != nil {
+		return nil, errUnverified
+	}
+	v.typ, _ = t.Header["typ"].(string)
+	return &v, nil
+}
+
 // parse checks the signature of a token of a type and all its claims except for the scope. If the
 // token is bad, the result has no claims.
 func (s *signer) parse(typ, raw string) parsed {
-	var p parsed
-	t, err := s.parser.ParseWithClaims(raw, &p.claims, s.find)
-	if err != nil {
+	v, err := s.verify(raw)
+	if err != nil || !strings.EqualFold(v.typ, typ) {
 		return parsed{bad: errUnverified}
 	}
-	if got, _ := t.Header["typ"].(string); !strings.EqualFold(got, typ) {
-		return parsed{bad: errUnverified}
-	}
-	if err := s.validator.Validate(&p.claims); err != nil {
+	p := parsed{claims: v.claims}
+	if err := s.validator.Validate(&v.claims); err != nil {
 		if p.expired = errors.Is(err, jwt.ErrTokenExpired); !p.expired {
 			return parsed{bad: errUnverified}
 		}

@@ -114,17 +114,22 @@ func (c *Collection[T]) RefBy(index, value string) Ref {
 
 // Get returns the document of a key, or [ErrNotFound].
 func (c *Collection[T]) Get(tx Tx, key string) (*T, error) {
+	doc, err := c.read(tx, key)
+	if err != nil {
+		return nil, err
+	}
+	return c.decode(doc)
+}
+
+// read returns the encoded document of a key, or [ErrNotFound].
+func (c *Collection[T]) read(tx Tx, key string) ([]byte, error) {
 	if err := c.owned(tx); err != nil {
 		return nil, err
 	}
 	if ValidKey(key) != nil {
 		return nil, ErrNotFound
 	}
-	doc, err := tx.Get(c.name, key)
-	if err != nil {
-		return nil, err
-	}
-	return c.decode(doc)
+	return tx.Get(c.name, key)
 }
 
 // GetBy returns the document that has a value in a unique index, or [ErrNotFound].

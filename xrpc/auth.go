@@ -141,7 +141,7 @@ func (s *Server) verifiedBy(verify verifyFunc, permissions []sessions.Permission
 	find := func(c *call) (caller, error) {
 		private(c)
 		scheme, raw, err := authorization(c.Request)
-		if s.nonce() != "" {
+		if s.takesDPoP() {
 			switch {
 			case isDPoP(c.Request):
 				c.dpop = dpopUsed
@@ -161,20 +161,15 @@ func (s *Server) verifiedBy(verify verifyFunc, permissions []sessions.Permission
 	return bySession{find, permissions}
 }
 
-// nonce returns the nonce of DPoP proofs, or "" if no OAuth clients are served.
-func (s *Server) nonce() string {
-	if s.cfg.Sessions == nil { // in tests of the machinery
-		return ""
-	}
-	return s.cfg.Sessions.Nonce()
+// takesDPoP reports whether OAuth clients are served.
+func (s *Server) takesDPoP() bool {
+	return s.cfg.Sessions != nil && s.cfg.Sessions.Nonces() != nil // nil in tests of the machinery
 }
 
 // offerNonce gives an OAuth client the nonce for its next proof (source: RFC 9449, section 8.2).
 func (s *Server) offerNonce(c *call) {
-	if isDPoP(c.Request) {
-		if nonce := s.nonce(); nonce != "" {
-			c.header.Set("DPoP-Nonce", nonce)
-		}
+	if isDPoP(c.Request) && s.takesDPoP() {
+		c.header.Set("DPoP-Nonce", s.cfg.Sessions.Nonce())
 	}
 }
 
