@@ -36,12 +36,12 @@ func (i *Identity) Document(ctx context.Context, a *Account) json.RawMessage {
 	if doc := i.HostedDocument(a); doc != nil || s.cfg.Resolver == nil {
 		return doc
 	}
-	doc, err := s.cfg.Resolver.Resolve(ctx, a.DID)
+	doc, ident, err := s.cfg.Resolver.Document(ctx, a.DID)
 	if err != nil {
 		s.cfg.Logger.WarnContext(ctx, "DID document not resolved", "did", a.DID, "error", err)
 		return nil
 	}
-	if ident, err := s.cfg.Resolver.Identity(ctx, a.DID); err != nil || !s.isHere(ident.PDSEndpoint()) {
+	if ident == nil || !s.isHere(ident.PDSEndpoint()) {
 		return nil
 	}
 	return doc
@@ -143,7 +143,7 @@ func (s *Service) isHere(endpoint string) bool {
 // hostedWeb reports whether a DID is a did:web on one of the server's handle domains, whose
 // document the server itself serves.
 func (s *Service) hostedWeb(id syntax.DID) bool {
-	return id.Method() == "web" && s.handles.Hosted(syntax.Handle(id.Identifier()))
+	return strings.HasPrefix(string(id), "did:web:") && s.handles.Hosted(syntax.Handle(id.Identifier()))
 }
 
 // foreign reports whether somebody else serves the document of a DID, so that only its owner can

@@ -105,15 +105,17 @@ func (s *Service) List(ctx context.Context, did syntax.DID) ([]*Session, error) 
 			if err != nil {
 				return err
 			}
-			all = append(all, &r.Session)
+			if s.now().Before(r.ExpiresAt) { // or it is yet to be removed
+				all = append(all, &r.Session)
+			}
 		}
 		return nil
 	})
 	return all, err
 }
 
-// Maintain deletes the sessions that have expired, and the records of used service tokens that have
-// expired. Call it periodically.
+// Maintain deletes the sessions that have expired, at the end of the day on which they did, and the
+// records of used service tokens that have expired. Call it periodically.
 func (s *Service) Maintain(ctx context.Context) error {
 	expired := func(before time.Time) storage.Range {
 		return storage.Range{Index: "expires", To: storage.TimeKey(before)}

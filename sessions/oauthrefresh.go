@@ -49,17 +49,15 @@ func (s *Service) RefreshOAuthTx(tx storage.Tx, refreshToken, key, narrow, expan
 	}
 	used, current := s.hash(id), s.successor(id)
 	switch fresh := used == r.Refresh; {
-	case !fresh && !inGrace(r, used, s.now()):
+	case !fresh && !s.inGrace(r, id):
 		return nil, errReused, table.Delete(tx, r.ID)
 	case !token.Equal(r.Client.Key, key):
 		return nil, errRefreshKey, nil
 	case fresh:
-		s.replace(r, used, current, s.oauth.cfg.Grace, r.RefreshLifetime)
+		s.replace(r, current, s.oauth.cfg.Grace, r.RefreshLifetime)
 		r.Access = s.accessID(current)
 	default:
-		if current, ok = s.latest(r, current); !ok {
-			return nil, errRevoked, nil
-		}
+		current, _ = s.latest(r, id)
 		if expanded == "" || string(r.Scope) == expanded {
 			return s.issue(a, r, current, narrow), nil, nil // nothing to write
 		}
@@ -87,16 +85,4 @@ func (s *Service) loadOAuth(tx storage.Tx, session string) (a *accounts.Account,
 		return nil, nil, err, nil
 	}
 	return a, r, nil, err
-}
-
-// latest follows the line of refresh tokens from one that was replaced to the one that is now the
-// session's.
-func (s *Service) latest(r *record, id string) (string, bool) {
-	for range maxReplaced {
-		if s.hash(id) == r.Refresh {
-			return id, true
-		}
-		id = s.successor(id)
-	}
-	return "", false
 }

@@ -285,8 +285,7 @@ func (s *Service) ReusedTx(tx storage.Tx, t *OAuthToken) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	used := s.hash(t.refresh)
-	return t.access == nil && used != r.Refresh && !inGrace(r, used, s.now()), nil
+	return t.access == nil && s.hash(t.refresh) != r.Refresh && !s.inGrace(r, t.refresh), nil
 }
 
 // findOAuth returns the session of a token.

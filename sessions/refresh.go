@@ -11,9 +11,6 @@ import (
 	"github.com/gatehouse-at/gatehouse/storage"
 )
 
-// maxReplaced bounds the refresh tokens of one session that are in their grace period.
-const maxReplaced = 200
-
 // Refresh exchanges the token for new tokens. The old token works on for the grace period, in which
 // everybody who uses it gets the same successor. When it is used after that it is taken for stolen,
 // and the session ends. Errors: [ErrInvalidToken], [ErrExpiredToken], [ErrAccountNotFound],
@@ -89,37 +86,37 @@ func (s *Service) rotate(tx storage.Tx, r *record, id string) (refusal, err erro
 	used := s.hash(id)
 	switch {
 	case used == r.Refresh:
-		s.replace(r, used, s.successor(id), s.cfg.Grace, s.cfg.RefreshLifetime)
+		s.replace(r, s.successor(id), s.cfg.Grace, s.cfg.RefreshLifetime)
 		return nil, table.Put(tx, r)
-	case inGrace(r, used, s.now()):
+	case s.inGrace(r, id):
 		return nil, nil // its successor has been noted
 	}
 	return errReused, table.Delete(tx, r.ID)
 }
 
-// inGrace reports whether a refresh token was used and is in its grace period.
-func inGrace(r *record, used string, now time.Time) bool {
-	for _, old := range r.Replaced {
-		if old.Refresh == used && now.Before(old.Until) {
-			return true
+// inGrace reports whether a refresh token, which isn't the session's present one, was used and is in
+// its grace period.
+func (s *Service) inGrace(r *record, id string) bool {
+	_, ok := s.latest(r, id)
+	return ok
+}
+
+// latest follows the line of refresh tokens from one that was used and is in its grace period to
+// the one that is now the session's.
+func (s *Service) latest(r *record, id string) (string, bool) {
+	now := s.now()
+	for i := len(r.Replaced) - 1; i >= 0 && now.Before(r.Replaced[i]); i-- {
+		if id = s.successor(id); s.hash(id) == r.Refresh {
+			return id, true
 		}
 	}
-	return false
+	return "", false
 }
 
 // replace puts the next refresh token of a session in the place of one that is used.
-func (s *Service) replace(r *record, used, nextID string, grace, lifetime time.Duration) {
+func (s *Service) replace(r *record, nextID string, grace, lifetime time.Duration) {
 	now := s.now()
-	kept := r.Replaced[:0]
-	for _, old := range r.Replaced {
-		if now.Before(old.Until) {
-			kept = append(kept, old)
-		}
-	}
-	if len(kept) >= maxReplaced {
-		kept = kept[1:]
-	}
-	r.Replaced = append(kept, replaced{used, earlier(r.ExpiresAt, now.Add(grace))})
+	r.Replaced = r.Replaced.with(now, earlier(r.ExpiresAt, now.Add(grace)))
 	r.Refresh, r.LastUsedAt, r.ExpiresAt = s.hash(nextID), now, now.Add(lifetime)
 	if !r.EndsAt.IsZero() {
 		r.ExpiresAt = earlier(r.ExpiresAt, r.EndsAt)

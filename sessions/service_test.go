@@ -351,3 +351,45 @@ func TestTokensForLeavingOutliveAnotherReference(t *testing.T) {
 		}
 	}
 }
+
+// TestRememberedTokens verifies tokens again whose signatures were verified before: everything else
+// about them is checked anew.
+func TestRememberedTokens(t *testing.T) {
+	f := domaintest.New(t)
+	tokens := f.SignUp("alice")
+	for range 2 {
+		if _, err := f.Sessions.Verify(ctx, sessions.Bearer(tokens.AccessJWT)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := f.Sessions.Verify(ctx, sessions.Bearer(tokens.RefreshJWT)); !errors.Is(err, sessions.ErrInvalidToken) {
+			t.Errorf("a refresh token as an access token: %v", err)
+		}
+		if _, err := f.Sessions.Refresh(ctx, tokens.AccessJWT); !errors.Is(err, sessions.ErrInvalidToken) {
+			t.Errorf("an access token as a refresh token: %v", err)
+		}
+		forged := tokens.AccessJWT[:len(tokens.AccessJWT)-4] + "AAAA"
+		if _, err := f.Sessions.Verify(ctx, sessions.Bearer(forged)); !errors.Is(err, sessions.ErrInvalidToken) {
+			t.Errorf("another signature: %v", err)
+		}
+		if _, err := f.Sessions.Verify(ctx, sessions.Bearer(tokens.AccessJWT), "no-permission"); !errors.Is(err, sessions.ErrInvalidToken) {
+			t.Errorf("for a permission that nobody has: %v", err)
+		}
+	}
+	f.Advance(3 * time.Hour)
+	if _, err := f.Sessions.Verify(ctx, sessions.Bearer(tokens.AccessJWT)); !errors.Is(err, sessions.ErrExpiredToken) {
+		t.Errorf("after it has expired: %v", err)
+	}
+	next, err := f.Sessions.Refresh(ctx, tokens.RefreshJWT)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.Sessions.Verify(ctx, sessions.Bearer(next.AccessJWT)); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Sessions.End(ctx, next.RefreshJWT); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.Sessions.Verify(ctx, sessions.Bearer(next.AccessJWT)); !errors.Is(err, sessions.ErrExpiredToken) {
+		t.Errorf("after its session has ended: %v", err)
+	}
+}

@@ -47,8 +47,8 @@ type record struct {
 	Session
 	// Refresh is the hash of the refresh token's id.
 	Refresh string `json:"refresh"`
-	// Replaced are refresh tokens that were used and are in their grace period.
-	Replaced []replaced `json:"replaced,omitempty"`
+	// Replaced says until when the refresh tokens before the present one may be used again.
+	Replaced graces `json:"replaced,omitempty"`
 	// Access is the ID of the access tokens of an OAuth session that are good.
 	Access string `json:"access,omitempty"`
 	// Code is the hash of the code that an OAuth session was opened for.
@@ -76,12 +76,6 @@ func (r *record) kind() kind {
 	return kindBearer
 }
 
-// replaced is a refresh token in its grace period.
-type replaced struct {
-	Refresh string    `json:"refresh"`
-	Until   time.Time `json:"until"`
-}
-
 var table = storage.NewCollection("sessions",
 	func(r *record) string { return r.ID },
 	storage.Ordered("account", func(r *record) string {
@@ -106,8 +100,15 @@ var table = storage.NewCollection("sessions",
 		return storage.Join(clientKey(r.Client.ID), r.DID.String(), storage.TimeKey(r.CreatedAt))
 	}),
 	storage.Ordered("code", func(r *record) string { return r.Code }),
-	storage.Ordered("expires", func(r *record) string { return storage.TimeKey(r.ExpiresAt) }),
+	storage.Ordered("expires", func(r *record) string { return storage.TimeKey(nextDay(r.ExpiresAt)) }),
 ).OwnedBy(storage.OwnerGatehouse)
+
+// nextDay returns when the day of a time ends, in UTC. Sessions are removed by the day on which they
+// have expired, so that few refreshes change the index.
+func nextDay(t time.Time) time.Time {
+	const day = 24 * time.Hour
+	return t.UTC().Truncate(day).Add(day)
+}
 
 // openedBy is the key of all sessions of an account that were opened with an app password, or, if
 // its name is empty, in any other way.

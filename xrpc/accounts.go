@@ -10,7 +10,7 @@ import (
 	"github.com/gatehouse-at/gatehouse/storage"
 )
 
-func (s *Server) createAccount(c *call, in *atproto.ServerCreateAccount_Input) (*atproto.ServerCreateAccount_Output, error) {
+func (s *Server) createAccount(c *call, in *atproto.ServerCreateAccount_Input) (*withDocument[atproto.ServerCreateAccount_Output], error) {
 	switch {
 	case in.PlcOp != nil:
 		return nil, invalid(`Unsupported input: "plcOp"`)
@@ -38,13 +38,13 @@ func (s *Server) createAccount(c *call, in *atproto.ServerCreateAccount_Input) (
 		return nil, err
 	}
 	c.subject = t.Account.DID // for the log
-	return &atproto.ServerCreateAccount_Output{
+	out := atproto.ServerCreateAccount_Output{
 		AccessJwt:  t.AccessJWT,
 		RefreshJwt: t.RefreshJWT,
 		Handle:     t.Account.Handle.String(),
 		Did:        t.Account.DID.String(),
-		DidDoc:     s.didDoc(c, t.Account),
-	}, nil
+	}
+	return documented(s, c, t.Account, out), nil
 }
 
 func (s *Server) requestAccountDelete(c *call, _ *nothing) (*nothing, error) {
@@ -63,12 +63,28 @@ func (s *Server) resetPassword(c *call, in *atproto.ServerResetPassword_Input) (
 	return nil, s.cfg.Accounts.ResetPassword(c.Context(), accounts.ResetParams{Code: in.Token, Password: in.Password})
 }
 
-// didDoc returns the DID document of an account for an output, or nil if it isn't known.
-func (s *Server) didDoc(c *call, a *accounts.Account) *any {
-	doc := s.cfg.Accounts.Identity().Document(c.Context(), a)
-	if doc == nil {
-		return nil
+// withDocument is an output with a property "didDoc" for the DID document of an account, which is
+// JSON already and isn't encoded once more. It is nil if the document isn't known.
+type withDocument[Out any] struct {
+	out Out // an object that isn't empty
+	doc json.RawMessage
+}
+
+// documented adds the DID document of an account to an output.
+func documented[Out any](s *Server, c *call, a *accounts.Account, out Out) *withDocument[Out] {
+	return &withDocument[Out]{out, s.cfg.Accounts.Identity().Document(c.Context(), a)}
+}
+
+// encode implements [encoder].
+func (o *withDocument[Out]) encode() ([]byte, error) {
+	out, err := json.Marshal(&o.out)
+	if err != nil || o.doc == nil {
+		return out, err
 	}
-	var v any = json.RawMessage(doc)
-	return &v
+	const property = `,"didDoc":`
+	body := make([]byte, 0, len(out)+len(property)+len(o.doc))
+	body = append(body, out[:len(out)-1]...)
+	body = append(body, property...)
+	body = append(body, o.doc...)
+	return append(body, '}'), nil
 }

@@ -122,7 +122,11 @@ var quotable = strings.NewReplacer(`"`, "'", `\`, "/")
 
 // private marks an answer as one that depends on who asks.
 func private(c *call) {
-	c.header.Set("Cache-Control", "private")
+	c.header["Cache-Control"] = cachedPrivate
+	if c.header["Vary"] == nil {
+		c.header["Vary"] = byCredentials
+		return
+	}
 	c.header.Add("Vary", "Authorization")
 }
 

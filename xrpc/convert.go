@@ -10,13 +10,24 @@ func value[T any](p *T) (v T) {
 	return v
 }
 
+var yes, no = true, false
+
+// boolean returns a pointer to a boolean, which must not be written to.
+func boolean(b bool) *bool {
+	if b {
+		return &yes
+	}
+	return &no
+}
+
 // pointer returns a pointer to a value, or nil for the zero value.
 func pointer[T comparable](v T) *T {
 	var zero T
 	if v == zero {
 		return nil
 	}
-	return &v
+	p := v // a parameter would be allocated in any case
+	return &p
 }
 
 // datetime formats a time in the lexicons' format datetime.

@@ -183,12 +183,12 @@ func (s *Server) unknown(c *call, below bool) error {
 
 // checkVerb returns an error if the verb of a call isn't the one that is wanted, or HEAD for GET.
 func checkVerb(c *call, want string) error {
+	if c.Method == want || want == http.MethodGet && c.Method == http.MethodHead {
+		return nil
+	}
 	allow := want + ", OPTIONS"
 	if want == http.MethodGet {
 		allow = "GET, HEAD, OPTIONS"
-	}
-	if c.Method == want || want == http.MethodGet && c.Method == http.MethodHead {
-		return nil
 	}
 	c.header.Set("Allow", allow)
 	return &Error{Status: http.StatusMethodNotAllowed, Message: fmt.Sprintf("Incorrect HTTP method (%.20s) expected %s", c.Method, want)}

@@ -10,7 +10,7 @@ import (
 	"github.com/gatehouse-at/gatehouse/signin"
 )
 
-func (s *Server) createSession(c *call, in *atproto.ServerCreateSession_Input) (*atproto.ServerCreateSession_Output, error) {
+func (s *Server) createSession(c *call, in *atproto.ServerCreateSession_Input) (*withDocument[atproto.ServerCreateSession_Output], error) {
 	t, err := s.cfg.SignIn.SignIn(c.Context(), signin.Attempt{
 		Identifier:     in.Identifier,
 		Password:       in.Password,
@@ -21,31 +21,32 @@ func (s *Server) createSession(c *call, in *atproto.ServerCreateSession_Input) (
 		return nil, err
 	}
 	c.subject = t.Account.DID // for the log
-	info := s.sessionInfo(c, t.Account, t.Permissions.Allow(sessions.ReadEmail))
-	return &atproto.ServerCreateSession_Output{
+	info := sessionInfo(t.Account, t.Permissions.Allow(sessions.ReadEmail))
+	return documented(s, c, t.Account, atproto.ServerCreateSession_Output{
 		AccessJwt: t.AccessJWT, RefreshJwt: t.RefreshJWT,
-		Did: info.Did, DidDoc: info.DidDoc, Handle: info.Handle,
+		Did: info.Did, Handle: info.Handle,
 		Email: info.Email, EmailConfirmed: info.EmailConfirmed, EmailAuthFactor: info.EmailAuthFactor,
 		Active: info.Active, Status: info.Status,
-	}, nil
+	}), nil
 }
 
-func (s *Server) getSession(c *call, _ *nothing) (*atproto.ServerGetSession_Output, error) {
-	return s.sessionInfo(c, c.session.Account, c.session.Allows(sessions.ReadEmail)), nil
+func (s *Server) getSession(c *call, _ *nothing) (*withDocument[atproto.ServerGetSession_Output], error) {
+	a := c.session.Account
+	return documented(s, c, a, sessionInfo(a, c.session.Allows(sessions.ReadEmail))), nil
 }
 
-func (s *Server) refreshSession(c *call, _ *nothing) (*atproto.ServerRefreshSession_Output, error) {
+func (s *Server) refreshSession(c *call, _ *nothing) (*withDocument[atproto.ServerRefreshSession_Output], error) {
 	t, err := c.refresh.Refresh(c.Context())
 	if err != nil {
 		return nil, err
 	}
-	info := s.sessionInfo(c, t.Account, t.Permissions.Allow(sessions.ReadEmail))
-	return &atproto.ServerRefreshSession_Output{
+	info := sessionInfo(t.Account, t.Permissions.Allow(sessions.ReadEmail))
+	return documented(s, c, t.Account, atproto.ServerRefreshSession_Output{
 		AccessJwt: t.AccessJWT, RefreshJwt: t.RefreshJWT,
-		Did: info.Did, DidDoc: info.DidDoc, Handle: info.Handle,
+		Did: info.Did, Handle: info.Handle,
 		Email: info.Email, EmailConfirmed: info.EmailConfirmed, EmailAuthFactor: info.EmailAuthFactor,
 		Active: info.Active, Status: info.Status,
-	}, nil
+	}), nil
 }
 
 func (s *Server) deleteSession(c *call, _ *nothing) (*nothing, error) {
@@ -53,15 +54,15 @@ func (s *Server) deleteSession(c *call, _ *nothing) (*nothing, error) {
 }
 
 // sessionInfo returns what a session shows of its account, with the e-mail address or without it.
-func (s *Server) sessionInfo(c *call, a *accounts.Account, email bool) *atproto.ServerGetSession_Output {
-	active := a.Active()
-	out := &atproto.ServerGetSession_Output{
-		Did: a.DID.String(), Handle: a.Handle.String(), DidDoc: s.didDoc(c, a),
-		Active: &active, Status: pointer(string(a.Status())),
+func sessionInfo(a *accounts.Account, email bool) atproto.ServerGetSession_Output {
+	out := atproto.ServerGetSession_Output{
+		Did: a.DID.String(), Handle: a.Handle.String(), Active: boolean(a.Active()), Status: pointer(string(a.Status())),
 	}
 	if email {
-		confirmed, factor := a.EmailConfirmedAt != nil, a.EmailAuthFactor
-		out.Email, out.EmailConfirmed, out.EmailAuthFactor = pointer(a.Email), &confirmed, &factor
+		if a.Email != "" {
+			out.Email = &a.Email
+		}
+		out.EmailConfirmed, out.EmailAuthFactor = boolean(a.EmailConfirmedAt != nil), boolean(a.EmailAuthFactor)
 	}
 	return out
 }

@@ -122,7 +122,7 @@ func TestALargeDocumentIsNotCached(t *testing.T) {
 		asked[id]++
 		doc := `{"id":"` + id.String() + `"}`
 		if id == "did:web:large.example.com" {
-			doc += strings.Repeat(" ", 16<<10)
+			doc = strings.Replace(doc, "{", `{"alsoKnownAs":["`+strings.Repeat("x", 16<<10)+`"],`, 1)
 		}
 		return json.RawMessage(doc), nil
 	}})

@@ -121,7 +121,8 @@ func NewResolver(cfg ResolverConfig) (*Resolver, error) {
 	}, nil
 }
 
-// Resolve returns the document of a DID as JSON, which must not be modified. Errors: [ErrNotFound],
+// Resolve returns the document of a DID as JSON without superfluous space, which must not be
+// modified. Errors: [ErrNotFound],
 // [ErrTombstoned], [ErrUnavailable].
 func (r *Resolver) Resolve(ctx context.Context, id syntax.DID) (json.RawMessage, error) {
 	a, err := r.resolve(ctx, id)
@@ -129,6 +130,17 @@ func (r *Resolver) Resolve(ctx context.Context, id syntax.DID) (json.RawMessage,
 		return nil, err
 	}
 	return a.doc, nil
+}
+
+// Document returns both the document of a DID, as [Resolver.Resolve] does, and its parsed form, as
+// [Resolver.Identity] does, of the same moment. The parsed form is nil if the document isn't of the
+// atproto form.
+func (r *Resolver) Document(ctx context.Context, id syntax.DID) (json.RawMessage, *identity.Identity, error) {
+	a, err := r.resolve(ctx, id)
+	if err != nil {
+		return nil, nil, err
+	}
+	return a.doc, a.ident, nil
 }
 
 // Identity returns the parsed document of a DID, which must not be modified. The errors are those
@@ -370,7 +382,7 @@ func (r *Resolver) Renew(id syntax.DID) bool {
 // newAnswer parses a document. It copies everything that it keeps, so that the cost in memory is
 // known and no larger string stays in memory because a part of it is used.
 func newAnswer(doc json.RawMessage) *answer {
-	a := &answer{doc: bytes.Clone(doc)}
+	a := &answer{doc: compact(doc)}
 	a.cost = cap(a.doc)
 	var parsed identity.DIDDocument
 	if json.Unmarshal(doc, &parsed) != nil {
@@ -398,6 +410,15 @@ func newAnswer(doc json.RawMessage) *answer {
 	}
 	a.ident = &ident
 	return a
+}
+
+// compact returns a copy of JSON as [json.Marshal] would write it within other JSON, so that it can
+// become a part of an answer as it is.
+func compact(doc json.RawMessage) json.RawMessage {
+	if c, err := json.Marshal(doc); err == nil {
+		return c
+	}
+	return bytes.Clone(doc)
 }
 
 // The approximate sizes of Go's own structures in bytes.

@@ -48,6 +48,12 @@ func TestResolver(t *testing.T) {
 	if doc, err := r.Resolve(ctx, "did:web:example.com"); err != nil || string(doc) != `{"id":"did:web:example.com"}` {
 		t.Errorf("a foreign DID: %s, %v", doc, err)
 	}
+	answer = "{ \"id\": \"did:web:example.com\",\n\t\"alsoKnownAs\": [\"at://<a>\"] }\n"
+	r.Forget("did:web:example.com")
+	doc, ident, err := r.Document(ctx, "did:web:example.com")
+	if err != nil || string(doc) != `{"id":"did:web:example.com","alsoKnownAs":["at://\u003ca\u003e"]}` || ident.DID != "did:web:example.com" {
+		t.Errorf("a document with superfluous space: %s, %v, %v", doc, ident, err)
+	}
 	for _, other := range []string{``, `<html>`, `null`, `[]`, `{"id":"did:web:example.org"}`, `{"id":1}`, `{"id":"did:web:example.com"}}`} {
 		answer = other
 		r.Forget("did:web:example.com")
