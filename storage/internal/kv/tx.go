@@ -186,15 +186,17 @@ func (tx *Tx) put(table string, doc storage.Document, insert bool) error {
 	if doc, err = Check(t, doc); err != nil {
 		return err
 	}
+	var had []storage.Entry
 	if old, ok := tx.get(table, doc.Key); ok {
 		if insert {
 			return &storage.ConflictError{Table: table}
 		}
-		if err := tx.unindex(table, doc.Key, old); err != nil {
+		if had, err = entriesOf(old); err != nil {
 			return err
 		}
 	}
-	for _, e := range doc.Entries {
+	tx.unindex(table, doc.Key, without(had, doc.Entries))
+	for _, e := range without(doc.Entries, had) {
 		bucket := indexBucket(table, e.Index)
 		if indexOf(t, e.Index).Unique {
 			if _, taken := tx.holder(bucket, e.Value); taken {
@@ -207,15 +209,25 @@ func (tx *Tx) put(table string, doc storage.Document, insert bool) error {
 	return nil
 }
 
-func (tx *Tx) unindex(table, key string, stored []byte) error {
-	entries, err := entriesOf(stored)
-	if err != nil {
-		return err
+// without returns the entries that aren't among others. Both are sorted. Entries that a document
+// keeps are not written again, which would cost a page of the file for each of them.
+func without(entries, others []storage.Entry) []storage.Entry {
+	var rest []storage.Entry
+	for _, e := range entries {
+		for len(others) > 0 && compareEntries(others[0], e) < 0 {
+			others = others[1:]
+		}
+		if len(others) == 0 || others[0] != e {
+			rest = append(rest, e)
+		}
 	}
+	return rest
+}
+
+func (tx *Tx) unindex(table, key string, entries []storage.Entry) {
 	for _, e := range entries {
 		tx.set(indexBucket(table, e.Index), e.Value+"\x00"+key, nil)
 	}
-	return nil
 }
 
 // Delete implements [storage.Tx].
@@ -241,9 +253,11 @@ func (tx *Tx) delete(table, key string) error {
 	if !ok {
 		return nil
 	}
-	if err := tx.unindex(table, key, old); err != nil {
+	had, err := entriesOf(old)
+	if err != nil {
 		return err
 	}
+	tx.unindex(table, key, had)
 	tx.set(table, key, nil)
 	return nil
 }
