@@ -46,15 +46,19 @@ func (s *Service) verifyBound(ctx context.Context, r Request, permissions []Perm
 		return nil, errProofUsed
 	}
 	check := func(tx storage.Tx) (err error) {
-		if auth.Account, auth.Session, auth.Client, err = s.loadBound(tx, b, proofRef(proof)); err != nil {
+		if auth.Account, auth.Session, auth.Client, err = s.loadBound(tx, b); err != nil {
 			return err
 		}
 		return auth.Require(permissions...)
 	}
+	read := refs(b.did, b.session)
 	if safe(r.Method) {
-		err = s.store.View(ctx, check)
+		err = storage.ViewOf(ctx, s.store, read, check)
 	} else { // which writes anyway, so that the proof holds for all processes
 		err = s.store.Update(ctx, func(tx storage.Tx) error {
+			if err := storage.Prefetch(tx, append(read, proofRef(proof))...); err != nil {
+				return err
+			}
 			if err := check(tx); err != nil {
 				return err
 			}
@@ -88,12 +92,13 @@ func (s *Service) UseProofTx(tx storage.Tx, p *dpop.Proof) error {
 }
 
 // loadBound reads the account of an access token, and its session unless that is another server's.
-func (s *Service) loadBound(tx storage.Tx, b *boundToken, more ...storage.Ref) (*accounts.Account, *Session, *Client, error) {
+// The transaction knows in advance what it reads: see refs.
+func (s *Service) loadBound(tx storage.Tx, b *boundToken) (*accounts.Account, *Session, *Client, error) {
 	if s.oauth.cfg.Remote != nil {
 		a, err := s.loadRemote(tx, b.did)
 		return a, nil, &Client{ID: b.client, Key: b.key, Scope: b.scope}, err
 	}
-	a, r, err := s.load(tx, b.did, b.session, more...)
+	a, r, err := s.loadPrefetched(tx, b.did, b.session)
 	switch {
 	case err != nil:
 		return nil, nil, nil, dead(err)

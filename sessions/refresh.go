@@ -24,6 +24,9 @@ func (t *RefreshToken) Refresh(ctx context.Context) (*Tokens, error) {
 	var a *accounts.Account
 	var r *record
 	err := storage.Decide(ctx, s.store, func(tx storage.Tx) (refusal, err error) {
+		if err := storage.Prefetch(tx, refs(did, session)...); err != nil {
+			return nil, err
+		}
 		if a, r, err = s.loadBearer(tx, did, session); err != nil {
 			return nil, err
 		}
@@ -41,9 +44,9 @@ func (s *Service) Refresh(ctx context.Context, refreshJWT string) (*Tokens, erro
 	return s.ParseRefresh(refreshJWT).Refresh(ctx)
 }
 
-// loadBearer is load for a session of bearer tokens.
+// loadBearer is loadPrefetched for a session of bearer tokens.
 func (s *Service) loadBearer(tx storage.Tx, did syntax.DID, session string) (*accounts.Account, *record, error) {
-	a, r, err := s.load(tx, did, session)
+	a, r, err := s.loadPrefetched(tx, did, session)
 	if err == nil && r.kind() != kindBearer {
 		return nil, nil, errRevoked
 	}
@@ -54,11 +57,16 @@ func (s *Service) loadBearer(tx storage.Tx, did syntax.DID, session string) (*ac
 const cachedSessions = 10_000
 
 // load reads the account and the session of a token, and returns an error if the token isn't good
-// any more. What else the transaction is about to read may be read at once.
-func (s *Service) load(tx storage.Tx, did syntax.DID, session string, more ...storage.Ref) (*accounts.Account, *record, error) {
-	if err := storage.Prefetch(tx, append(more, accounts.Ref(did), table.Ref(session))...); err != nil {
+// any more.
+func (s *Service) load(tx storage.Tx, did syntax.DID, session string) (*accounts.Account, *record, error) {
+	if err := storage.Prefetch(tx, refs(did, session)...); err != nil {
 		return nil, nil, err
 	}
+	return s.loadPrefetched(tx, did, session)
+}
+
+// loadPrefetched is load for a transaction that knows in advance what it reads: see refs.
+func (s *Service) loadPrefetched(tx storage.Tx, did syntax.DID, session string) (*accounts.Account, *record, error) {
 	a, err := s.accounts.ReadTx(tx, did)
 	switch {
 	case errors.Is(err, accounts.ErrNotFound):
@@ -78,6 +86,11 @@ func (s *Service) load(tx storage.Tx, did syntax.DID, session string, more ...st
 		return nil, nil, errRevoked
 	}
 	return a, r, nil
+}
+
+// refs refers to what load reads.
+func refs(did syntax.DID, session string) []storage.Ref {
+	return []storage.Ref{accounts.Ref(did), table.Ref(session)}
 }
 
 // rotate notes that a refresh token was used and which one takes its place. A token that is used

@@ -41,12 +41,12 @@ func makeRoom(tx storage.Tx, r *record) error {
 	for _, room := range rooms(r) {
 		room.in.Limit = room.most
 		n, oldest := 0, ""
-		for old, err := range table.Scan(tx, room.in) { // by time, or by their IDs, which are ordered by time
+		for id, err := range table.Keys(tx, room.in) { // by time, or by their IDs, which are ordered by time
 			if err != nil {
 				return err
 			}
 			if n++; oldest == "" {
-				oldest = old.ID
+				oldest = id
 			}
 		}
 		if n < room.most {

@@ -261,9 +261,10 @@ func (t *RefreshToken) Session(ctx context.Context) (*Auth, error) {
 		return nil, nil
 	}
 	var auth *Auth
-	err := t.service.store.View(ctx, func(tx storage.Tx) error {
+	did, session := t.parsed.did(), t.parsed.claims.Session
+	err := storage.ViewOf(ctx, t.service.store, refs(did, session), func(tx storage.Tx) error {
 		auth = nil
-		a, r, err := t.service.loadBearer(tx, t.parsed.did(), t.parsed.claims.Session)
+		a, r, err := t.service.loadBearer(tx, did, session)
 		switch {
 		case errors.Is(err, ErrExpiredToken), errors.Is(err, ErrAccountNotFound), errors.Is(err, ErrAccountTakedown):
 			return nil

@@ -64,7 +64,8 @@ func (s *Service) verifyBearer(ctx context.Context, raw string, permissions []Pe
 	if err := auth.Require(permissions...); err != nil {
 		return nil, err
 	}
-	err := s.store.View(ctx, func(tx storage.Tx) (err error) {
+	read := refs(t.did(), t.claims.Session)
+	err := storage.ViewOf(ctx, s.store, read, func(tx storage.Tx) (err error) {
 		if auth.Scope == ScopeTakendown {
 			auth.stamp = t.claims.Session
 			auth.Account, err = s.leaving(tx, t.did(), auth.stamp)
