@@ -10,7 +10,9 @@ import (
 
 // Cursor returns the cursor of a position in a scan: a key, or "value NUL key" in an index.
 func Cursor(index, pos string) string {
-	return base64.RawURLEncoding.EncodeToString([]byte(index + ":" + pos))
+	var plain, encoded [256]byte // one for each record of a scan: they stay on the stack
+	text := append(append(append(plain[:0], index...), ':'), pos...)
+	return string(base64.RawURLEncoding.AppendEncode(encoded[:0], text))
 }
 
 // Position returns the position of a cursor.
