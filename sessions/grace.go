@@ -3,6 +3,7 @@ package sessions
 import (
 	"encoding/json"
 	"slices"
+	"strconv"
 	"time"
 )
 
@@ -33,11 +34,17 @@ func (g graces) with(now, until time.Time) graces {
 
 // MarshalJSON implements [json.Marshaler].
 func (g graces) MarshalJSON() ([]byte, error) {
-	steps, last := make([]int64, len(g)), int64(0)
-	for i, until := range g {
-		steps[i], last = until.UnixMilli()-last, until.UnixMilli()
+	b, last := make([]byte, 0, 16+8*len(g)), int64(0)
+	for _, until := range g {
+		b = append(b, ',')
+		b = strconv.AppendInt(b, until.UnixMilli()-last, 10)
+		last = until.UnixMilli()
 	}
-	return json.Marshal(steps)
+	if len(b) == 0 {
+		return []byte("[]"), nil
+	}
+	b[0] = '['
+	return append(b, ']'), nil
 }
 
 // UnmarshalJSON implements [json.Unmarshaler]. Earlier versions stored objects with the hash of each

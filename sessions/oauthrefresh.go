@@ -47,14 +47,15 @@ func (s *Service) RefreshOAuthTx(tx storage.Tx, refreshToken, key, narrow, expan
 	if refused != nil || err != nil {
 		return nil, refused, err
 	}
-	used, current := s.hash(id), s.successor(id)
-	switch fresh := used == r.Refresh; {
+	next := s.next(id)
+	current := next.id
+	switch fresh := next.usedHash == r.Refresh; {
 	case !fresh && !s.inGrace(r, id):
 		return nil, errReused, table.Delete(tx, r.ID)
 	case !token.Equal(r.Client.Key, key):
 		return nil, errRefreshKey, nil
 	case fresh:
-		s.replace(r, current, s.oauth.cfg.Grace, r.RefreshLifetime)
+		s.replace(r, next, s.oauth.cfg.Grace, r.RefreshLifetime)
 		r.Access = s.accessID(current)
 	default:
 		current, _ = s.latest(r, id)
@@ -65,7 +66,7 @@ func (s *Service) RefreshOAuthTx(tx storage.Tx, refreshToken, key, narrow, expan
 	if expanded != "" {
 		r.Scope = Scope(expanded)
 	}
-	if err := table.Put(tx, r); err != nil {
+	if err := s.known.Put(tx, r); err != nil {
 		return nil, nil, err
 	}
 	return s.issue(a, r, current, narrow), nil, nil

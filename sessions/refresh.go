@@ -21,6 +21,7 @@ func (t *RefreshToken) Refresh(ctx context.Context) (*Tokens, error) {
 		s.cfg.Logger.InfoContext(ctx, "refresh refused", "reason", err.Error())
 		return nil, err
 	}
+	next := s.next(id)
 	var a *accounts.Account
 	var r *record
 	err := storage.Decide(ctx, s.store, func(tx storage.Tx) (refusal, err error) {
@@ -30,13 +31,13 @@ func (t *RefreshToken) Refresh(ctx context.Context) (*Tokens, error) {
 		if a, r, err = s.loadBearer(tx, did, session); err != nil {
 			return nil, err
 		}
-		return s.rotate(tx, r, id)
+		return s.rotate(tx, r, next)
 	})
 	if err != nil {
 		s.cfg.Logger.InfoContext(ctx, "refresh refused", "did", did, "session", session, "reason", err.Error())
 		return nil, err
 	}
-	return s.tokens(a, r, s.successor(id))
+	return s.tokens(a, r, next.id)
 }
 
 // Refresh is [RefreshToken.Refresh] of a token that hasn't been parsed.
@@ -95,16 +96,25 @@ func refs(did syntax.DID, session string) []storage.Ref {
 
 // rotate notes that a refresh token was used and which one takes its place. A token that is used
 // again after its grace period is refused, and its session ends.
-func (s *Service) rotate(tx storage.Tx, r *record, id string) (refusal, err error) {
-	used := s.hash(id)
+func (s *Service) rotate(tx storage.Tx, r *record, next step) (refusal, err error) {
 	switch {
-	case used == r.Refresh:
-		s.replace(r, s.successor(id), s.cfg.Grace, s.cfg.RefreshLifetime)
-		return nil, table.Put(tx, r)
-	case s.inGrace(r, id):
+	case next.usedHash == r.Refresh:
+		s.replace(r, next, s.cfg.Grace, s.cfg.RefreshLifetime)
+		return nil, s.known.Put(tx, r)
+	case s.inGrace(r, next.used):
 		return nil, nil // its successor has been noted
 	}
 	return errReused, table.Delete(tx, r.ID)
+}
+
+// step is the step from a refresh token to its successor, with their hashes, which are computed
+// before a transaction, since others wait for it.
+type step struct{ used, usedHash, id, hash string }
+
+// next returns the step from a refresh token.
+func (s *Service) next(used string) step {
+	id := s.successor(used)
+	return step{used, s.hash(used), id, s.hash(id)}
 }
 
 // inGrace reports whether a refresh token, which isn't the session's present one, was used and is in
@@ -127,10 +137,10 @@ func (s *Service) latest(r *record, id string) (string, bool) {
 }
 
 // replace puts the next refresh token of a session in the place of one that is used.
-func (s *Service) replace(r *record, nextID string, grace, lifetime time.Duration) {
+func (s *Service) replace(r *record, next step, grace, lifetime time.Duration) {
 	now := s.now()
 	r.Replaced = r.Replaced.with(now, earlier(r.ExpiresAt, now.Add(grace)))
-	r.Refresh, r.LastUsedAt, r.ExpiresAt = s.hash(nextID), now, now.Add(lifetime)
+	r.Refresh, r.LastUsedAt, r.ExpiresAt = next.hash, now, now.Add(lifetime)
 	if !r.EndsAt.IsZero() {
 		r.ExpiresAt = earlier(r.ExpiresAt, r.EndsAt)
 	}

@@ -138,6 +138,9 @@ func (s *signer) sign(typ string, c claims, lifetime time.Duration) (string, err
 	if err != nil {
 		return "", fmt.Errorf("sessions: signing a token: %w", err)
 	}
+	if len(signed) <= maxCached { // it is about to be used
+		s.verified.Add(sha256.Sum256([]byte(signed)), &verifiedToken{typ, c})
+	}
 	return signed, nil
 }
 

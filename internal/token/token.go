@@ -10,6 +10,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 )
 
@@ -49,10 +50,14 @@ func Hash(key []byte, parts ...string) string {
 }
 
 func mac(key []byte, parts []string) []byte {
-	m := hmac.New(sha256.New, key)
+	var short [128]byte
+	text := short[:0]
 	for _, p := range parts {
-		fmt.Fprintf(m, "%d:%s;", len(p), p)
+		text = strconv.AppendInt(text, int64(len(p)), 10)
+		text = append(append(append(text, ':'), p...), ';')
 	}
+	m := hmac.New(sha256.New, key)
+	m.Write(text)
 	return m.Sum(nil)
 }
 
