@@ -2,7 +2,6 @@ package sessions
 
 import (
 	"encoding/json"
-	"slices"
 	"strconv"
 	"time"
 )
@@ -11,37 +10,41 @@ import (
 const maxReplaced = 200
 
 // graces says until when the refresh tokens before the present one of a session may be used again,
-// oldest first. The tokens themselves aren't stored: each is derived from the one before it, so the
-// way from any of them leads to the present one, and the number of steps says which it is.
+// in milliseconds of Unix time, oldest first. The tokens themselves aren't stored: each is derived
+// from the one before it, so the way from any of them leads to the present one, and the number of
+// steps says which it is.
 //
-// It is encoded as milliseconds of Unix time, the first as it is and the others as the difference
-// from the one before, which makes a session that is refreshed very often a short document.
-type graces []time.Time
+// It is encoded as the first time and the differences between the others, which makes the document
+// of a session that is refreshed very often a short one.
+type graces []int64
+
+// over reports whether the time of one of the graces, which is given by its index, is over.
+func (g graces) over(i int, now time.Time) bool { return now.UnixMilli() >= g[i] }
 
 // with returns the graces without those that are over, and with one more, which doesn't end before
 // the others even if the clock was set back. It doesn't change g.
 func (g graces) with(now, until time.Time) graces {
-	if n := len(g); n > 0 && until.Before(g[n-1]) {
-		until = g[n-1]
+	end := until.UnixMilli()
+	if n := len(g); n > 0 {
+		end = max(end, g[n-1])
 	}
-	over := 0
-	for over < len(g) && !now.Before(g[over]) {
-		over++
+	gone := 0
+	for gone < len(g) && g.over(gone, now) {
+		gone++
 	}
-	over = max(over, len(g)-maxReplaced+1)
-	return append(slices.Clone(g[over:]), until)
+	kept := g[max(gone, len(g)-maxReplaced+1):]
+	return append(append(make(graces, 0, len(kept)+1), kept...), end)
 }
 
 // MarshalJSON implements [json.Marshaler].
 func (g graces) MarshalJSON() ([]byte, error) {
-	b, last := make([]byte, 0, 16+8*len(g)), int64(0)
-	for _, until := range g {
-		b = append(b, ',')
-		b = strconv.AppendInt(b, until.UnixMilli()-last, 10)
-		last = until.UnixMilli()
-	}
-	if len(b) == 0 {
+	if len(g) == 0 {
 		return []byte("[]"), nil
+	}
+	b, last := make([]byte, 0, 16+8*len(g)), int64(0)
+	for _, end := range g {
+		b = strconv.AppendInt(append(b, ','), end-last, 10)
+		last = end
 	}
 	b[0] = '['
 	return append(b, ']'), nil
@@ -50,13 +53,11 @@ func (g graces) MarshalJSON() ([]byte, error) {
 // UnmarshalJSON implements [json.Unmarshaler]. Earlier versions stored objects with the hash of each
 // token and its time.
 func (g *graces) UnmarshalJSON(b []byte) error {
-	var steps []int64
-	if json.Unmarshal(b, &steps) == nil {
-		*g = make(graces, len(steps))
+	if json.Unmarshal(b, (*[]int64)(g)) == nil {
 		last := int64(0)
-		for i, step := range steps {
+		for i, step := range *g {
 			last += step
-			(*g)[i] = time.UnixMilli(last).UTC()
+			(*g)[i] = last
 		}
 		return nil
 	}
@@ -68,7 +69,7 @@ func (g *graces) UnmarshalJSON(b []byte) error {
 	}
 	*g = make(graces, len(earlier))
 	for i, e := range earlier {
-		(*g)[i] = e.Until
+		(*g)[i] = e.Until.UnixMilli()
 	}
 	return nil
 }

@@ -128,7 +128,7 @@ func (s *Service) inGrace(r *record, id string) bool {
 // the one that is now the session's.
 func (s *Service) latest(r *record, id string) (string, bool) {
 	now := s.now()
-	for i := len(r.Replaced) - 1; i >= 0 && now.Before(r.Replaced[i]); i-- {
+	for i := len(r.Replaced) - 1; i >= 0 && !r.Replaced.over(i, now); i-- {
 		if id = s.successor(id); s.hash(id) == r.Refresh {
 			return id, true
 		}
