@@ -133,7 +133,7 @@ type oauth struct {
 // than maxCached bytes aren't, which few are: clients could fill the memory with them.
 const (
 	cachedScopes = 500
-	cachedTokens = 5000
+	cachedTokens = 10_000
 	maxCached    = 4 << 10
 )
 
