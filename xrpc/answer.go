@@ -59,6 +59,11 @@ func (s *Server) succeed(w http.ResponseWriter, c *call, out any) int {
 // encoder is implemented by outputs that encode themselves faster than [json.Marshal] would.
 type encoder interface{ encode() ([]byte, error) }
 
+// ready is an output that is encoded already.
+type ready struct{ body []byte }
+
+func (r *ready) encode() ([]byte, error) { return r.body, nil }
+
 func encode(out any) ([]byte, error) {
 	if e, ok := out.(encoder); ok {
 		return e.encode()

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"net/http"
 	"net/netip"
+	"sync"
 	"time"
 
 	"github.com/gatehouse-at/gatehouse/accounts"
@@ -116,6 +117,7 @@ func newServer(cfg Config, table func(*Server) []*method, schemas map[string]*sc
 	s.hosts = handlehost.Guard{Accounts: cfg.Accounts, Redirect: cfg.HandleHostRedirect}
 	s.health = briefly.New[error]()
 	s.admins = newAdminGuard(cfg.Now)
+	s.description = sync.OnceValues(s.describe)
 	for _, m := range table(s) {
 		if s.methods[m.nsid] != nil {
 			return nil, fmt.Errorf("xrpc: %s is in the table twice", m.nsid)

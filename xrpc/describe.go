@@ -1,6 +1,8 @@
 package xrpc
 
 import (
+	"encoding/json"
+
 	"github.com/bluesky-social/indigo/api/atproto"
 
 	"github.com/gatehouse-at/gatehouse/accounts"
@@ -12,7 +14,14 @@ type describeOutput struct {
 	BlobUploadLimit *int64 `json:"blobUploadLimit,omitempty"`
 }
 
-func (s *Server) describeServer(c *call, _ *nothing) (*describeOutput, error) {
+// describeServer answers what is configured, which stays the same and is encoded once.
+func (s *Server) describeServer(*call, *nothing) (*ready, error) {
+	body, err := s.description()
+	return &ready{body}, err
+}
+
+// describe returns the output of describeServer as JSON.
+func (s *Server) describe() ([]byte, error) {
 	d := s.cfg.Description
 	// Clients ask for an invite code first. If sign-up is closed, that keeps people from filling in
 	// a form in vain.
@@ -30,5 +39,5 @@ func (s *Server) describeServer(c *call, _ *nothing) (*describeOutput, error) {
 	if d.BlobUploadLimit > 0 {
 		out.BlobUploadLimit = &d.BlobUploadLimit
 	}
-	return out, nil
+	return json.Marshal(out)
 }

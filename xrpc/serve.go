@@ -28,6 +28,8 @@ type Server struct {
 	hosts   handlehost.Guard
 	admins  *adminGuard
 	health  *briefly.Value[error]
+	// description returns the output of describeServer.
+	description func() ([]byte, error)
 }
 
 const (
