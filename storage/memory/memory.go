@@ -4,6 +4,7 @@ import (
 	"context"
 	"iter"
 	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -28,8 +29,11 @@ type Store struct {
 // state is one version of the store's contents. It is immutable.
 type state struct {
 	tables  kv.Tables
-	buckets map[string]*btree.Map[string, []byte]
+	numbers map[string]int // of the buckets, which differ only after a Define
+	trees   []*tree        // by the number of the bucket; nil if nothing was written to it
 }
+
+type tree = btree.Map[string, []byte]
 
 // New returns an empty store.
 func New() *Store {
@@ -75,23 +79,30 @@ func (s *Store) Define(ctx context.Context, tables ...storage.Table) error {
 	if err != nil {
 		return err
 	}
-	changed := old.tables.Changes(defs)
-	if len(changed) == 0 {
-		return nil
+	if changed := old.tables.Changes(defs); len(changed) > 0 {
+		s.state.Store(old.define(defs, changed))
 	}
-	next := &state{tables: defs, buckets: maps.Clone(old.buckets)}
-	if next.buckets == nil {
-		next.buckets = map[string]*btree.Map[string, []byte]{}
+	return nil
+}
+
+// define returns the state with other definitions, of which some have changed.
+func (st *state) define(defs kv.Tables, changed []storage.Table) *state {
+	n := len(st.numbers)
+	for _, t := range changed {
+		n += 1 + len(t.Indexes)
 	}
+	numbers := make(map[string]int, n)
+	maps.Copy(numbers, st.numbers)
 	for _, t := range changed {
 		for _, b := range kv.Buckets(t) {
-			if next.buckets[b] == nil {
-				next.buckets[b] = new(btree.Map[string, []byte])
+			if _, ok := numbers[b]; !ok {
+				numbers[b] = len(numbers)
 			}
 		}
 	}
-	s.state.Store(next)
-	return nil
+	trees := make([]*tree, len(numbers))
+	copy(trees, st.trees)
+	return &state{tables: defs, numbers: numbers, trees: trees}
 }
 
 // Tables implements [storage.Store].
@@ -168,33 +179,62 @@ func (s *Store) Update(ctx context.Context, fn func(storage.Tx) error) error {
 // with returns the state after a transaction. Trees to which the transaction didn't write are
 // shared.
 func (st *state) with(tx *kv.Tx) *state {
-	next := &state{tables: st.tables, buckets: maps.Clone(st.buckets)}
+	next := &state{tables: st.tables, numbers: st.numbers, trees: slices.Clone(st.trees)}
 	for bucket, writes := range tx.Writes() {
-		tree := st.buckets[bucket].Copy()
+		t := new(tree)
+		if old := st.tree(bucket); old != nil {
+			t = old.Copy()
+		}
 		for k, v := range kv.Ascend(writes, "") {
 			if v == nil {
-				tree.Delete(k)
+				t.Delete(k)
 			} else {
-				tree.Set(k, v)
+				t.Set(k, v)
 			}
 		}
-		next.buckets[bucket] = tree
+		next.trees[st.numbers[bucket]] = t
 	}
 	return next
 }
 
+// tree returns the tree of a bucket, or nil if it is empty.
+func (st *state) tree(bucket string) *tree {
+	n, ok := st.numbers[bucket]
+	if !ok {
+		return nil
+	}
+	return st.trees[n]
+}
+
 // Get implements [kv.Reader].
-func (st *state) Get(bucket, key string) ([]byte, bool) { return st.buckets[bucket].Get(key) }
+func (st *state) Get(bucket, key string) ([]byte, bool) {
+	t := st.tree(bucket)
+	if t == nil {
+		return nil, false
+	}
+	return t.Get(key)
+}
 
 // Ascend implements [kv.Reader].
 func (st *state) Ascend(bucket, from string) iter.Seq2[string, []byte] {
-	return kv.Ascend(st.buckets[bucket], from)
+	t := st.tree(bucket)
+	if t == nil {
+		return nothing
+	}
+	return kv.Ascend(t, from)
 }
 
 // Descend implements [kv.Reader].
 func (st *state) Descend(bucket, before string) iter.Seq2[string, []byte] {
-	return kv.Descend(st.buckets[bucket], before)
+	t := st.tree(bucket)
+	if t == nil {
+		return nothing
+	}
+	return kv.Descend(t, before)
 }
+
+// nothing yields the contents of an empty bucket.
+func nothing(func(string, []byte) bool) {}
 
 // SingleProcess implements [storage.SingleProcess].
 func (s *Store) SingleProcess() {}

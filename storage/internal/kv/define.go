@@ -12,19 +12,23 @@ import (
 // Tables are the definitions of a store's tables by name. They are immutable once in use.
 type Tables map[string]storage.Table
 
-// Define returns the definitions with more tables, indexes and owners added.
+// Define returns the definitions with more tables, indexes and owners added. If all of that is there
+// already, it returns ts itself.
 func (ts Tables) Define(more ...storage.Table) (Tables, error) {
-	out := maps.Clone(ts)
-	if out == nil {
-		out = Tables{}
+	if ts.include(more) {
+		return ts, nil
 	}
+	out := make(Tables, len(ts)+len(more))
+	maps.Copy(out, ts)
 	for _, t := range more {
 		if err := storage.ValidTable(t); err != nil {
 			return nil, err
 		}
 		have, ok := out[t.Name]
 		if !ok {
-			have = storage.Table{Name: t.Name}
+			t.Indexes = slices.Clone(t.Indexes)
+			out[t.Name] = t
+			continue
 		}
 		switch {
 		case have.Owner == "":
@@ -46,24 +50,44 @@ func (ts Tables) Define(more ...storage.Table) (Tables, error) {
 	return out, nil
 }
 
-// Changes returns the definitions that are new in later or differ from those in ts, sorted by name.
-func (ts Tables) Changes(later Tables) []storage.Table {
-	changed := Tables{}
-	for name, t := range later {
-		if have, ok := ts[name]; !ok || have.Owner != t.Owner || len(have.Indexes) != len(t.Indexes) {
-			changed[name] = t
+// include reports whether ts has all of these tables, with their indexes and owners.
+func (ts Tables) include(tables []storage.Table) bool {
+	for _, t := range tables {
+		have, ok := ts[t.Name]
+		if !ok || t.Owner != "" && t.Owner != have.Owner {
+			return false
+		}
+		for _, ix := range t.Indexes {
+			if old := indexOf(have, ix.Name); old == nil || *old != ix {
+				return false
+			}
 		}
 	}
-	return changed.List()
+	return true
 }
 
-// List returns the definitions sorted by name.
+// Changes returns the definitions that are new in later or differ from those in ts, sorted by name.
+func (ts Tables) Changes(later Tables) []storage.Table {
+	var changed []storage.Table
+	for name, t := range later {
+		if have, ok := ts[name]; !ok || have.Owner != t.Owner || len(have.Indexes) != len(t.Indexes) {
+			changed = append(changed, t)
+		}
+	}
+	return sorted(changed)
+}
+
+// List returns the definitions sorted by name. The caller may modify them.
 func (ts Tables) List() []storage.Table {
 	list := make([]storage.Table, 0, len(ts))
 	for _, t := range ts {
 		t.Indexes = slices.Clone(t.Indexes)
 		list = append(list, t)
 	}
+	return sorted(list)
+}
+
+func sorted(list []storage.Table) []storage.Table {
 	slices.SortFunc(list, func(a, b storage.Table) int { return strings.Compare(a.Name, b.Name) })
 	return list
 }
