@@ -2,7 +2,6 @@ package gatehouse
 
 import (
 	"context"
-	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/sha256"
 	"crypto/x509"
@@ -19,7 +18,6 @@ import (
 	"github.com/gatehouse-at/gatehouse/internal/hostname"
 	"github.com/gatehouse-at/gatehouse/internal/lexiconset"
 	"github.com/gatehouse-at/gatehouse/internal/refusal"
-	"github.com/gatehouse-at/gatehouse/internal/secrets"
 	"github.com/gatehouse-at/gatehouse/internal/token"
 	"github.com/gatehouse-at/gatehouse/oauth"
 	"github.com/gatehouse-at/gatehouse/oauth/client"
@@ -33,7 +31,6 @@ import (
 
 // authorizing is what the parts of an authorization server share while they are being made.
 type authorizing struct {
-	secret []byte // of which those of single purposes are derived
 	issuer string // "" if OAuth is off
 	own    bool   // this server is the issuer
 	keys   []sessions.OAuthKey
@@ -50,24 +47,21 @@ func (w *wiring) oauthSessions(ctx context.Context) (sessions.OAuthConfig, error
 		return sessions.OAuthConfig{}, nil
 	}
 	o := &w.authorizing
-	o.issuer, o.own = w.cfg.oauthIssuer, w.cfg.OAuth.Issuer == ""
-	nonces, err := w.oauthSecret(ctx, "nonces")
-	if err != nil {
-		return sessions.OAuthConfig{}, err
-	}
-	o.nonces = dpop.NewNonces(nonces)
+	o.issuer, o.own = w.cfg.oauthIssuer, w.cfg.ownOAuth()
+	o.nonces = dpop.NewNonces(w.oauthSecret("nonces"))
 	if o.fetch = w.cfg.OAuth.Documents; o.fetch == nil {
 		o.fetch = fetch.New(fetch.Config{
 			UserAgent: "gatehouse/" + Version + " (" + w.cfg.Hostname + ")", AllowLoopback: hostname.IsLoopback(w.cfg.publicHost),
 		})
 	}
-	o.clients, err = client.New(client.Config{
+	clients, err := client.New(client.Config{
 		Fetcher: o.fetch, Issuer: o.issuer, Trusted: w.cfg.OAuth.TrustedClients, Refused: w.cfg.OAuth.RefusedClients,
 		AllowLoopback: hostname.IsLoopback(w.cfg.publicHost), Now: w.cfg.Now,
 	})
 	if err != nil {
 		return sessions.OAuthConfig{}, err
 	}
+	o.clients = clients
 	cfg := sessions.OAuthConfig{
 		Issuer: o.issuer, Nonces: o.nonces, Audiences: append([]string{w.cfg.serviceDID}, w.cfg.OAuth.Resources...), Refused: o.clients.Refuses,
 	}
@@ -75,7 +69,7 @@ func (w *wiring) oauthSessions(ctx context.Context) (sessions.OAuthConfig, error
 		cfg.Remote, err = issuer.New(issuer.Config{Issuer: o.issuer, Fetcher: o.fetch, Now: w.cfg.Now})
 		return cfg, err
 	}
-	if o.keys, err = w.oauthKeys(ctx); err != nil {
+	if o.keys, err = w.oauthKeys(); err != nil {
 		return cfg, err
 	}
 	cfg.Keys = o.keys
@@ -83,60 +77,36 @@ func (w *wiring) oauthSessions(ctx context.Context) (sessions.OAuthConfig, error
 }
 
 // oauthSecret returns the secret of a purpose, which is derived from one that is kept in the store.
-func (w *wiring) oauthSecret(ctx context.Context, purpose string) (_ []byte, err error) {
-	o := &w.authorizing
-	if o.secret == nil {
-		if o.secret, err = w.secret(ctx, "oauth"); err != nil {
-			return nil, err
-		}
-	}
-	return []byte(token.Hash(o.secret, purpose)), nil
+func (w *wiring) oauthSecret(purpose string) []byte {
+	return []byte(token.Hash(w.secrets[oauthSecret], purpose))
 }
 
-// oauthKeys returns the configured keys, or one that is generated once and kept in the store.
-func (w *wiring) oauthKeys(ctx context.Context) ([]sessions.OAuthKey, error) {
+// oauthKeys returns the configured keys, or the one in the store.
+func (w *wiring) oauthKeys() ([]sessions.OAuthKey, error) {
 	if len(w.cfg.Keys.OAuth) > 0 {
 		return w.cfg.Keys.OAuth, nil
 	}
-	der, err := secrets.Load(ctx, w.store, "oauth-key", func() ([]byte, error) {
-		key, err := ecdsa.GenerateKey(elliptic.P256(), w.cfg.Rand)
-		if err != nil {
-			return nil, err
-		}
-		return x509.MarshalECPrivateKey(key)
-	})
+	key, err := x509.ParseECPrivateKey(w.secrets[oauthKeySecret])
 	if err != nil {
-		return nil, err
-	}
-	key, err := x509.ParseECPrivateKey(der)
-	if err != nil {
-		return nil, errors.New("the stored key oauth-key is damaged")
+		return nil, errors.New("the stored key " + oauthKeySecret + " is damaged")
 	}
 	id := sha256.Sum256(elliptic.MarshalCompressed(key.Curve, key.X, key.Y))
 	return []sessions.OAuthKey{{ID: hex.EncodeToString(id[:8]), Private: key}}, nil
 }
 
 // devices makes the browsers on which accounts are signed in.
-func (w *wiring) devices(ctx context.Context) error {
-	secret, err := w.oauthSecret(ctx, "devices")
-	if err != nil {
-		return err
-	}
+func (w *wiring) devices(ctx context.Context) (err error) {
 	w.Devices, err = device.New(ctx, w.guarded, w.Sessions, w.SignIn, device.Config{
-		Secret: secret, Now: w.cfg.Now, Rand: w.cfg.Rand, Logger: w.cfg.Logger,
+		Secret: w.oauthSecret("devices"), Now: w.cfg.Now, Rand: w.cfg.Rand, Logger: w.cfg.Logger,
 	})
 	return err
 }
 
 // oauth makes the authorization server, unless OAuth is off or another server is it.
-func (w *wiring) oauth(ctx context.Context) error {
+func (w *wiring) oauth(ctx context.Context) (err error) {
 	o := &w.authorizing
 	if !o.own {
 		return nil
-	}
-	secret, err := w.oauthSecret(ctx, "requests and codes")
-	if err != nil {
-		return err
 	}
 	resolver := w.cfg.OAuth.PermissionSets
 	if resolver == nil {
@@ -153,7 +123,7 @@ func (w *wiring) oauth(ctx context.Context) error {
 		Entryway:      len(w.cfg.OAuth.Resources) > 0,
 		Paths:         w.cfg.OAuth.Paths,
 		Keys:          o.keys,
-		Secret:        secret,
+		Secret:        w.oauthSecret("requests and codes"),
 		Nonces:        o.nonces,
 		Clients:       o.clients,
 		Sets:          sets,
@@ -166,8 +136,8 @@ func (w *wiring) oauth(ctx context.Context) error {
 }
 
 // pages returns what is served of OAuth.
-func (w *wiring) pages(ctx context.Context) (web.OAuthConfig, error) {
-	cfg := web.OAuthConfig{Service: w.OAuth, Devices: w.Devices, Pages: web.Pages{
+func (w *wiring) pages() web.OAuthConfig {
+	cfg := web.OAuthConfig{Service: w.OAuth, Devices: w.Devices, Secret: w.oauthSecret("pages"), Pages: web.Pages{
 		Templates:   w.cfg.Pages.Templates,
 		Assets:      w.cfg.Pages.Assets,
 		Texts:       w.cfg.Pages.Texts,
@@ -177,9 +147,7 @@ func (w *wiring) pages(ctx context.Context) (web.OAuthConfig, error) {
 	if w.authorizing.issuer != "" && w.OAuth == nil {
 		cfg.Resource = oauth.NewResourceMetadata(w.cfg.PublicURL, w.authorizing.issuer)
 	}
-	var err error
-	cfg.Secret, err = w.oauthSecret(ctx, "pages")
-	return cfg, err
+	return cfg
 }
 
 // permissionSets returns a resolver that finds permission sets on the network, or none if this
@@ -208,6 +176,9 @@ func (noSets) Resolve(_ context.Context, nsid syntax.NSID) (json.RawMessage, err
 }
 
 var errNoSets = errors.New("gatehouse: no resolver of permission sets")
+
+// ownOAuth reports whether this server is an authorization server.
+func (s *settings) ownOAuth() bool { return s.oauthIssuer != "" && s.OAuth.Issuer == "" }
 
 // checkOAuth checks the settings of OAuth, and finds out who the issuer is.
 func (s *settings) checkOAuth() {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"slices"
 
-	"github.com/bluesky-social/indigo/atproto/atcrypto"
 	"github.com/google/uuid"
 
 	"github.com/gatehouse-at/gatehouse/accounts"
@@ -16,6 +15,7 @@ import (
 	"github.com/gatehouse-at/gatehouse/accounts/ratelimit"
 	"github.com/gatehouse-at/gatehouse/apppasswords"
 	"github.com/gatehouse-at/gatehouse/audit"
+	"github.com/gatehouse-at/gatehouse/internal/k256"
 	"github.com/gatehouse-at/gatehouse/internal/password"
 	"github.com/gatehouse-at/gatehouse/internal/secrets"
 	"github.com/gatehouse-at/gatehouse/invites"
@@ -34,6 +34,7 @@ type wiring struct {
 	guarded   storage.Store
 	limiter   ratelimit.Limiter
 	limits    ratelimit.Meter // of the limiter, for the domain packages
+	secrets   map[string][]byte
 	registrar *did.Registrar
 
 	authorizing authorizing
@@ -45,6 +46,7 @@ func (s *Server) wire(ctx context.Context) error {
 	w := &wiring{Server: s}
 	for _, step := range []func(context.Context) error{
 		w.storage,
+		w.loadSecrets,
 		w.dids,
 		w.invites,
 		w.accounts,
@@ -86,6 +88,45 @@ func (w *wiring) storage(ctx context.Context) (err error) {
 	return nil
 }
 
+// The names of secrets in the store.
+const (
+	rotationKeySecret  = "plc-rotation-key"
+	signingKeysSecret  = "signing-keys"
+	emailCodesSecret   = "email-codes"
+	appPasswordsSecret = "app-passwords"
+	refreshSecret      = "refresh-tokens"
+	tokenKeySecret     = "jwt"
+	oauthSecret        = "oauth" // of which those of single purposes are derived
+	oauthKeySecret     = "oauth-key"
+)
+
+// loadSecrets loads the secrets that aren't configured. They are generated once and kept in the
+// store, all in one transaction.
+func (w *wiring) loadSecrets(ctx context.Context) (err error) {
+	var wanted []secrets.Wanted
+	want := func(name string, generate func() ([]byte, error)) {
+		wanted = append(wanted, secrets.Wanted{Name: name, Generate: generate})
+	}
+	random := secrets.Random(w.cfg.Rand, 32)
+	for _, name := range []string{emailCodesSecret, appPasswordsSecret, refreshSecret, oauthSecret} {
+		want(name, random)
+	}
+	if w.cfg.Keys.Accounts == nil {
+		want(signingKeysSecret, random)
+	}
+	if len(w.cfg.Keys.Tokens) == 0 {
+		want(tokenKeySecret, random)
+	}
+	if w.cfg.DIDs.RotationKey == nil {
+		want(rotationKeySecret, secrets.K256(w.cfg.Rand))
+	}
+	if w.cfg.ownOAuth() && len(w.cfg.Keys.OAuth) == 0 {
+		want(oauthKeySecret, secrets.P256(w.cfg.Rand))
+	}
+	w.secrets, err = secrets.Load(ctx, w.store, wanted...)
+	return err
+}
+
 func (w *wiring) dids(ctx context.Context) error {
 	directory, err := w.directory(ctx)
 	if err != nil {
@@ -96,7 +137,7 @@ func (w *wiring) dids(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	rotationKey, err := w.rotationKey(ctx)
+	rotationKey, err := w.rotationKey()
 	if err != nil {
 		return err
 	}
@@ -123,19 +164,14 @@ func (w *wiring) directory(ctx context.Context) (did.Directory, error) {
 	})
 }
 
-// rotationKey returns the configured rotation key, or one that is generated once and kept in the
-// store.
-func (w *wiring) rotationKey(ctx context.Context) (did.Signer, error) {
+// rotationKey returns the configured rotation key, or the one in the store.
+func (w *wiring) rotationKey() (did.Signer, error) {
 	if w.cfg.DIDs.RotationKey != nil {
 		return w.cfg.DIDs.RotationKey, nil
 	}
-	raw, err := secrets.Load(ctx, w.store, "plc-rotation-key", secrets.K256(w.cfg.Rand))
+	key, err := k256.Parse(w.secrets[rotationKeySecret])
 	if err != nil {
-		return nil, err
-	}
-	key, err := atcrypto.ParsePrivateBytesK256(raw)
-	if err != nil {
-		return nil, errors.New("the stored key plc-rotation-key is damaged")
+		return nil, errors.New("the stored key " + rotationKeySecret + " is damaged")
 	}
 	return key, nil
 }
@@ -155,7 +191,7 @@ func (w *wiring) invites(ctx context.Context) (err error) {
 }
 
 func (w *wiring) accounts(ctx context.Context) error {
-	keyStore, err := w.keyStore(ctx)
+	keyStore, err := w.keyStore()
 	if err != nil {
 		return err
 	}
@@ -163,11 +199,7 @@ func (w *wiring) accounts(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	codeSecret, err := w.secret(ctx, "email-codes")
-	if err != nil {
-		return err
-	}
-	book, err := codes.New(codes.Config{Secret: codeSecret, Now: w.cfg.Now, Rand: w.cfg.Rand})
+	book, err := codes.New(codes.Config{Secret: w.secrets[emailCodesSecret], Now: w.cfg.Now, Rand: w.cfg.Rand})
 	if err != nil {
 		return err
 	}
@@ -210,24 +242,16 @@ func (w *wiring) accounts(ctx context.Context) error {
 	return err
 }
 
-func (w *wiring) keyStore(ctx context.Context) (keys.Store, error) {
+func (w *wiring) keyStore() (keys.Store, error) {
 	if w.cfg.Keys.Accounts != nil {
 		return w.cfg.Keys.Accounts, nil
 	}
-	secret, err := w.secret(ctx, "signing-keys")
-	if err != nil {
-		return nil, err
-	}
-	return keys.NewSealed(secret, w.cfg.Rand)
+	return keys.NewSealed(w.secrets[signingKeysSecret], w.cfg.Rand)
 }
 
-func (w *wiring) appPasswords(ctx context.Context) error {
-	secret, err := w.secret(ctx, "app-passwords")
-	if err != nil {
-		return err
-	}
+func (w *wiring) appPasswords(ctx context.Context) (err error) {
 	w.AppPasswords, err = apppasswords.New(ctx, w.guarded, w.Accounts, apppasswords.Config{
-		Secret:  secret,
+		Secret:  w.secrets[appPasswordsSecret],
 		Revoked: sessions.EndOpenedBy,
 		Now:     w.cfg.Now,
 		Rand:    w.cfg.Rand,
@@ -236,17 +260,9 @@ func (w *wiring) appPasswords(ctx context.Context) error {
 }
 
 func (w *wiring) sessions(ctx context.Context) error {
-	refreshSecret, err := w.secret(ctx, "refresh-tokens")
-	if err != nil {
-		return err
-	}
 	tokenKeys := w.cfg.Keys.Tokens
 	if len(tokenKeys) == 0 {
-		secret, err := w.secret(ctx, "jwt")
-		if err != nil {
-			return err
-		}
-		tokenKeys = []sessions.Key{{Secret: secret}}
+		tokenKeys = []sessions.Key{{Secret: w.secrets[tokenKeySecret]}}
 	}
 	oauth, err := w.oauthSessions(ctx)
 	if err != nil {
@@ -255,7 +271,7 @@ func (w *wiring) sessions(ctx context.Context) error {
 	w.Sessions, err = sessions.New(ctx, w.guarded, w.Accounts, sessions.Config{
 		ServiceDID:           w.cfg.serviceDID,
 		Keys:                 tokenKeys,
-		Secret:               refreshSecret,
+		Secret:               w.secrets[refreshSecret],
 		ServiceAuth:          xrpc.ServiceAuthRules(),
 		EmailForAppPasswords: w.cfg.EmailForAppPasswords,
 		OAuth:                oauth,
@@ -319,11 +335,7 @@ func (w *wiring) xrpc(context.Context) (err error) {
 	return err
 }
 
-func (w *wiring) web(ctx context.Context) error {
-	oauth, err := w.pages(ctx)
-	if err != nil {
-		return err
-	}
+func (w *wiring) web(context.Context) (err error) {
 	home := web.Home{
 		ServiceName:       w.cfg.ServiceName,
 		ServiceDID:        w.cfg.serviceDID,
@@ -347,15 +359,10 @@ func (w *wiring) web(ctx context.Context) error {
 		},
 		Limiter:        w.limiter,
 		TrustedProxies: w.cfg.Limits.TrustedProxies,
-		OAuth:          oauth,
+		OAuth:          w.pages(),
 		Logger:         w.cfg.Logger,
 		Now:            w.cfg.Now,
 		Rand:           w.cfg.Rand,
 	})
 	return err
-}
-
-// secret returns 32 random bytes that are generated once and kept in the store under a name.
-func (w *wiring) secret(ctx context.Context, name string) ([]byte, error) {
-	return secrets.Load(ctx, w.store, name, secrets.Random(w.cfg.Rand, 32))
 }

@@ -2,8 +2,6 @@ package domaintest
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
 	"crypto/x509"
 	"encoding/json"
 	"fmt"
@@ -37,17 +35,11 @@ func (s *Services) oauthSessions(ctx context.Context) (sessions.OAuthConfig, err
 	if err != nil {
 		return sessions.OAuthConfig{}, err
 	}
-	der, err := secrets.Load(ctx, s.Store, "oauth-key", func() ([]byte, error) {
-		key, err := ecdsa.GenerateKey(elliptic.P256(), s.cfg.Rand)
-		if err != nil {
-			return nil, err
-		}
-		return x509.MarshalECPrivateKey(key)
-	})
+	loaded, err := secrets.Load(ctx, s.Store, secrets.Wanted{Name: "oauth-key", Generate: secrets.P256(s.cfg.Rand)})
 	if err != nil {
 		return sessions.OAuthConfig{}, err
 	}
-	key, err := x509.ParseECPrivateKey(der)
+	key, err := x509.ParseECPrivateKey(loaded["oauth-key"])
 	if err != nil {
 		return sessions.OAuthConfig{}, err
 	}

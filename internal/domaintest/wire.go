@@ -4,13 +4,12 @@ import (
 	"context"
 	"slices"
 
-	"github.com/bluesky-social/indigo/atproto/atcrypto"
-
 	"github.com/gatehouse-at/gatehouse/accounts"
 	"github.com/gatehouse-at/gatehouse/accounts/codes"
 	"github.com/gatehouse-at/gatehouse/accounts/did"
 	"github.com/gatehouse-at/gatehouse/accounts/keys"
 	"github.com/gatehouse-at/gatehouse/apppasswords"
+	"github.com/gatehouse-at/gatehouse/internal/k256"
 	"github.com/gatehouse-at/gatehouse/internal/password"
 	"github.com/gatehouse-at/gatehouse/internal/secrets"
 	"github.com/gatehouse-at/gatehouse/invites"
@@ -134,14 +133,16 @@ func (s *Services) wireSessions(ctx context.Context, store storage.Store, cfg se
 
 // secret returns 32 random bytes that are generated once and kept in the store under a name.
 func (s *Services) secret(ctx context.Context, name string) ([]byte, error) {
-	return secrets.Load(ctx, s.Store, name, secrets.Random(s.cfg.Rand, 32))
+	loaded, err := secrets.Load(ctx, s.Store, secrets.Wanted{Name: name, Generate: secrets.Random(s.cfg.Rand, 32)})
+	return loaded[name], err
 }
 
 // rotationKey returns the rotation key of DIDs, which is generated once and kept in the store.
 func (s *Services) rotationKey(ctx context.Context) (did.Signer, error) {
-	raw, err := secrets.Load(ctx, s.Store, "plc-rotation-key", secrets.K256(s.cfg.Rand))
+	const name = "plc-rotation-key"
+	loaded, err := secrets.Load(ctx, s.Store, secrets.Wanted{Name: name, Generate: secrets.K256(s.cfg.Rand)})
 	if err != nil {
 		return nil, err
 	}
-	return atcrypto.ParsePrivateBytesK256(raw)
+	return k256.Parse(loaded[name])
 }
