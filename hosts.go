@@ -4,8 +4,6 @@ import (
 	"net/http"
 	"slices"
 
-	"github.com/bluesky-social/indigo/atproto/syntax"
-
 	"github.com/gatehouse-at/gatehouse/oauth"
 	"github.com/gatehouse-at/gatehouse/web"
 )
@@ -26,30 +24,14 @@ import (
 // It is guarded by [Server.HandleHosts]. A program with routes of its own mounts the handlers that
 // it needs on its own mux, and guards that with HandleHosts.
 func (s *Server) Handler() http.Handler {
-	mux := http.NewServeMux()
-	mux.Handle("/xrpc/", s)
-	mux.Handle("/.well-known/", s.WellKnown())
-	pages := s.Pages()
-	for _, path := range s.pagePaths() {
-		mux.Handle(path, pages)
+	m := &mounted{
+		xrpc: s, wellKnown: s.WellKnown(), pages: s.Pages(), tlsCheck: s.TLSCheck(), robots: web.Robots(), home: s.Home(), plc: s.PLCDirectory(),
+		routes: defaultRoutes(),
 	}
-	mux.Handle("/tls-check", s.TLSCheck())
-	mux.Handle("/robots.txt", web.Robots())
-	mux.Handle("/{$}", s.Home())
-	plc := s.PLCDirectory()
-	if plc != nil {
-		mux.Handle("/plc/", http.StripPrefix("/plc", plc))
+	if paths := s.pagePaths(); !slices.Equal(paths, defaultPagePaths) {
+		m.routes = newRoutes(paths)
 	}
-	// This pattern also keeps the mux from redirecting /xrpc to /xrpc/.
-	mux.HandleFunc("/{name}", func(w http.ResponseWriter, r *http.Request) {
-		_, err := syntax.ParseDID(r.PathValue("name"))
-		if plc == nil || err != nil || r.Method != http.MethodGet && r.Method != http.MethodHead {
-			http.NotFound(w, r)
-			return
-		}
-		plc.ServeHTTP(w, r)
-	})
-	return s.HandleHosts(mux)
+	return s.HandleHosts(m)
 }
 
 // HandleHosts wraps the handler of a whole program. At the host names of accounts, such as
@@ -87,8 +69,13 @@ func (s *Server) Home() http.Handler { return s.web.Home() }
 // Where OAuth is off, or another server issues the tokens, it serves nothing.
 func (s *Server) Pages() http.Handler { return s.web.OAuth() }
 
-// pagePaths are the patterns of what [Server.Pages] serves.
+var defaultPagePaths = []string{"/account/", "/oauth/"}
+
+// pagePaths are the patterns of what [Server.Pages] serves, sorted.
 func (s *Server) pagePaths() []string {
+	if s.cfg.Pages.AccountPath == "" && s.cfg.Pages.AssetPath == "" && s.cfg.OAuth.Paths == (oauth.Paths{}) {
+		return defaultPagePaths
+	}
 	paths := []string{"/oauth/", "/account/"}
 	if p := s.cfg.Pages.AccountPath; p != "" {
 		paths[1] = p + "/"

@@ -172,7 +172,9 @@ func pathsOf(m *oauth.ServerMetadata) (oauth.Paths, error) {
 // /.well-known/, the endpoints below /oauth/, and the pages of an account below /account/. Mount it
 // at the root of the issuer. Everything else is a 404. Without an authorization server only the
 // metadata of the resource is there.
-func (s *Server) OAuth() http.Handler {
+func (s *Server) OAuth() http.Handler { return s.guard.Wrap(s.logged(late(s.oauthMux))) }
+
+func (s *Server) oauthMux() http.Handler {
 	mux := http.NewServeMux()
 	s.handleMetadata(mux)
 	if f := s.oauth; f != nil {
@@ -190,7 +192,7 @@ func (s *Server) OAuth() http.Handler {
 		noPage := func(*visit) error { return errNoPage }
 		mux.HandleFunc("/", s.page(noPage, noPage))
 	}
-	return s.guard.Wrap(s.logged(mux))
+	return mux
 }
 
 // handleMetadata adds the metadata documents to a mux.

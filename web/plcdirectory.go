@@ -22,7 +22,7 @@ func (s *Server) PLCDirectory() http.Handler {
 	if s.cfg.Directory == nil {
 		return nil
 	}
-	directory := PLCDirectory(s.cfg.Directory, s.cfg.Errors)
+	directory := late(func() http.Handler { return PLCDirectory(s.cfg.Directory, s.cfg.Errors) })
 	return s.guard.Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var windows []ratelimit.Window
 		if r.Method == http.MethodPost {

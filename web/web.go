@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/netip"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -130,6 +131,13 @@ func (s *Server) hostGuard(next, wellKnown http.Handler) http.Handler {
 			s.guard.Refuse(w, r)
 		}
 	})
+}
+
+// late returns a handler that is made when it gets its first request. Most servers in tests serve
+// only one thing or two.
+func late(build func() http.Handler) http.Handler {
+	handler := sync.OnceValue(build)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { handler().ServeHTTP(w, r) })
 }
 
 // charge charges a request to the address of its client: under the limit on all requests together,

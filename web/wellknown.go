@@ -57,11 +57,14 @@ const (
 // the host of the request, and did.json, the DID documents of the server and of accounts with a
 // did:web on its domains.
 func (s *Server) WellKnown() http.Handler {
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET "+atprotoDIDPath, s.atprotoDID)
-	mux.HandleFunc("GET "+didDocumentPath, s.didDocument)
-	s.handleMetadata(mux)
-	return s.hostGuard(mux, mux)
+	handler := late(func() http.Handler {
+		mux := http.NewServeMux()
+		mux.HandleFunc("GET "+atprotoDIDPath, s.atprotoDID)
+		mux.HandleFunc("GET "+didDocumentPath, s.didDocument)
+		s.handleMetadata(mux)
+		return mux
+	})
+	return s.hostGuard(handler, handler)
 }
 
 // atprotoDID serves /.well-known/atproto-did: the DID of the account whose handle is the host of
