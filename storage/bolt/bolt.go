@@ -142,14 +142,14 @@ func (s *Store) Define(ctx context.Context, tables ...storage.Table) error {
 		return ctx.Err()
 	}
 	old := *s.tables.Load()
+	if old.Include(tables) {
+		return nil
+	}
 	defs, err := old.Define(tables...)
 	if err != nil {
 		return err
 	}
 	changed := old.Changes(defs)
-	if len(changed) == 0 {
-		return nil
-	}
 	err = s.inTurn(ctx, func(btx *bbolt.Tx) (outcome, error) {
 		return outcome{dirty: true, broken: writeTables(btx, changed)}, nil
 	})

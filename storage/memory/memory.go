@@ -75,13 +75,14 @@ func (s *Store) Define(ctx context.Context, tables ...storage.Table) error {
 	}
 	defer s.unlock()
 	old := s.state.Load()
+	if old.tables.Include(tables) {
+		return nil
+	}
 	defs, err := old.tables.Define(tables...)
 	if err != nil {
 		return err
 	}
-	if changed := old.tables.Changes(defs); len(changed) > 0 {
-		s.state.Store(old.define(defs, changed))
-	}
+	s.state.Store(old.define(defs, old.tables.Changes(defs)))
 	return nil
 }
 

@@ -12,12 +12,8 @@ import (
 // Tables are the definitions of a store's tables by name. They are immutable once in use.
 type Tables map[string]storage.Table
 
-// Define returns the definitions with more tables, indexes and owners added. If all of that is there
-// already, it returns ts itself.
+// Define returns the definitions with more tables, indexes and owners added.
 func (ts Tables) Define(more ...storage.Table) (Tables, error) {
-	if ts.include(more) {
-		return ts, nil
-	}
 	out := make(Tables, len(ts)+len(more))
 	maps.Copy(out, ts)
 	for _, t := range more {
@@ -50,8 +46,9 @@ func (ts Tables) Define(more ...storage.Table) (Tables, error) {
 	return out, nil
 }
 
-// include reports whether ts has all of these tables, with their indexes and owners.
-func (ts Tables) include(tables []storage.Table) bool {
+// Include reports whether ts has all of these tables, with their indexes and owners, so that Define
+// would change nothing.
+func (ts Tables) Include(tables []storage.Table) bool {
 	for _, t := range tables {
 		have, ok := ts[t.Name]
 		if !ok || t.Owner != "" && t.Owner != have.Owner {
@@ -80,8 +77,17 @@ func (ts Tables) Changes(later Tables) []storage.Table {
 // List returns the definitions sorted by name. The caller may modify them.
 func (ts Tables) List() []storage.Table {
 	list := make([]storage.Table, 0, len(ts))
+	n := 0
 	for _, t := range ts {
-		t.Indexes = slices.Clone(t.Indexes)
+		n += len(t.Indexes)
+	}
+	indexes := make([]storage.Index, 0, n) // of all tables
+	for _, t := range ts {
+		if len(t.Indexes) > 0 {
+			from := len(indexes)
+			indexes = append(indexes, t.Indexes...)
+			t.Indexes = indexes[from:len(indexes):len(indexes)]
+		}
 		list = append(list, t)
 	}
 	return sorted(list)

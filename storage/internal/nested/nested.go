@@ -31,13 +31,15 @@ type shard struct {
 
 // New returns the guard of a store.
 func New() *Guard {
-	// The library reads the ID from the memory of Go's runtime, and a version of Go that it doesn't
-	// know may have moved it.
-	if goid.Get() != slowID() {
+	if !known() {
 		return &Guard{id: slowID}
 	}
 	return &Guard{id: goid.Get}
 }
+
+// known reports whether the library knows this version of Go. It reads the ID from the memory of
+// Go's runtime, and another version may have moved it.
+var known = sync.OnceValue(func() bool { return goid.Get() == slowID() })
 
 // slowID returns the ID of the calling goroutine from its stack trace, which begins with "goroutine
 // 123 [running]". That takes microseconds.
