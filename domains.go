@@ -2,6 +2,7 @@ package gatehouse
 
 import (
 	"context"
+	"sync"
 
 	"github.com/gatehouse-at/gatehouse/accounts"
 	"github.com/gatehouse-at/gatehouse/accounts/did"
@@ -64,6 +65,15 @@ func (s *Server) maintainOAuth(ctx context.Context) error {
 	}
 	return s.OAuth.Maintain(ctx)
 }
+
+// tables declares the tables of all domains.
+var tables = sync.OnceValue(func() []storage.Table {
+	var all []storage.Table
+	for _, c := range Collections() {
+		all = append(all, c.Table())
+	}
+	return all
+})
 
 // Collections returns all collections of Gatehouse, for [storage.Check].
 func Collections() []storage.Definer {

@@ -69,7 +69,7 @@ func (s *Server) wire(ctx context.Context) error {
 func (w *wiring) storage(ctx context.Context) (err error) {
 	// All tables at once, which is one change of the store. The services, which define their own, find
 	// them there.
-	if err := storage.Define(ctx, w.store, Collections()...); err != nil {
+	if err := w.store.Define(ctx, tables()...); err != nil {
 		return err
 	}
 	if w.leases, err = storage.NewLeases(ctx, w.store, w.cfg.Now); err != nil {

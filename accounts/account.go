@@ -102,7 +102,9 @@ type record struct {
 // earlier versions stored that state here: see [Service.adoptSignUps].
 type pending struct{}
 
-var accountsTable = storage.NewCollection("accounts",
+const accountsName = "accounts" // of the table
+
+var accountsTable = storage.NewCollection(accountsName,
 	func(r *record) string { return r.DID.String() },
 	storage.Unique("handle", func(r *record) string { return r.Handle.String() }),
 	storage.Unique("email", func(r *record) string { return r.Email }),

@@ -43,7 +43,7 @@ func (s *Service) adoptSignUps(ctx context.Context) error {
 
 // inviteCodeOf returns the invite code of a sign-up, which that version kept in the account too.
 func inviteCodeOf(tx storage.Tx, id syntax.DID) (string, error) {
-	doc, err := tx.Get(accountsTable.Table().Name, id.String())
+	doc, err := tx.Get(accountsName, id.String())
 	if err != nil {
 		return "", err
 	}
@@ -58,5 +58,5 @@ func inviteCodeOf(tx storage.Tx, id syntax.DID) (string, error) {
 
 // hasPendingIndex reports whether a table is that of accounts, with the index of that version.
 func hasPendingIndex(t storage.Table) bool {
-	return t.Name == accountsTable.Table().Name && slices.ContainsFunc(t.Indexes, func(ix storage.Index) bool { return ix.Name == "pending" })
+	return t.Name == accountsName && slices.ContainsFunc(t.Indexes, func(ix storage.Index) bool { return ix.Name == "pending" })
 }

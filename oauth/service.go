@@ -2,12 +2,14 @@ package oauth
 
 import (
 	"context"
+	"crypto/elliptic"
 	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/gatehouse-at/gatehouse/accounts"
@@ -85,7 +87,7 @@ type Service struct {
 	cfg      Config
 
 	metadata *ServerMetadata
-	jwks     json.RawMessage
+	jwks     func() json.RawMessage // encodes them once
 }
 
 // New returns a service on a store, in which it defines its tables.
@@ -114,13 +116,15 @@ func New(ctx context.Context, store storage.Store, s *sessions.Service, cfg Conf
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	jwks, err := publish(cfg.Keys)
-	if err != nil {
-		return nil, err
+	for _, k := range cfg.Keys {
+		if k.Private == nil || k.Private.Curve != elliptic.P256() {
+			return nil, fmt.Errorf("oauth: key %q has no private key of the curve P-256", k.ID)
+		}
 	}
 	if err := storage.Define(ctx, store, Tables()...); err != nil {
 		return nil, fmt.Errorf("oauth: %w", err)
 	}
+	jwks := sync.OnceValue(func() json.RawMessage { return publish(cfg.Keys) })
 	return &Service{store: store, sessions: s, cfg: cfg, metadata: newMetadata(cfg), jwks: jwks}, nil
 }
 

@@ -9,6 +9,7 @@ import (
 	"html/template"
 	"io"
 	"net/http"
+	"sync"
 )
 
 // Home is what the home page of a server says.
@@ -31,25 +32,34 @@ var homeHTML string
 
 var homeTemplate = template.Must(template.New("home").Parse(homeHTML))
 
-// newHome returns a handler that serves the home page. The page is rendered once, since it is the
-// same for everybody.
-func newHome(h Home) (http.Handler, error) {
-	var page bytes.Buffer
-	if err := homeTemplate.Execute(&page, h); err != nil {
-		return nil, fmt.Errorf("web: the home page: %w", err)
-	}
-	policy := policyFor(styleOf(page.Bytes()))
-	return readOnly(func(w http.ResponseWriter) {
+// newHome returns a handler that serves the home page. The page is rendered when it is asked for the
+// first time, and is the same for everybody.
+func (s *Server) newHome() http.Handler {
+	var policy string
+	render := sync.OnceValues(func() ([]byte, error) {
+		var page bytes.Buffer
+		if err := homeTemplate.Execute(&page, s.cfg.Home); err != nil {
+			return nil, fmt.Errorf("web: the home page: %w", err)
+		}
+		policy = policyFor(styleOf(page.Bytes()))
+		return page.Bytes(), nil
+	})
+	return readOnly(func(w http.ResponseWriter, r *http.Request) {
+		page, err := render()
+		if err != nil {
+			s.fail(w, r, err)
+			return
+		}
 		secure(w.Header(), policy)
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
 		w.Header().Set("Cache-Control", "public, max-age=300")
-		_, _ = w.Write(page.Bytes())
-	}), nil
+		_, _ = w.Write(page)
+	})
 }
 
 // Robots serves robots.txt, which lets crawlers in: what can be read without a token is public.
 func Robots() http.Handler {
-	return readOnly(func(w http.ResponseWriter) {
+	return readOnly(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		w.Header().Set("Cache-Control", "public, max-age=3600")
 		_, _ = io.WriteString(w, "# What this server shows without a login is public: crawl it, within the rate limits.\nUser-agent: *\nAllow: /\n")
@@ -57,14 +67,14 @@ func Robots() http.Handler {
 }
 
 // readOnly answers GET and HEAD, and refuses other methods.
-func readOnly(serve func(http.ResponseWriter)) http.Handler {
+func readOnly(serve http.HandlerFunc) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodGet && r.Method != http.MethodHead {
 			w.Header().Set("Allow", "GET, HEAD")
 			http.Error(w, "Method Not Allowed", http.StatusMethodNotAllowed)
 			return
 		}
-		serve(w)
+		serve(w, r)
 	})
 }
 

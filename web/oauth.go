@@ -92,9 +92,7 @@ func (s *Server) newOAuthFace(cfg OAuthConfig) (*oauthFace, error) {
 	}
 	f.metadata = cfg.Service.Metadata(f.pages.Languages()...)
 	f.origin = f.metadata.Issuer
-	if f.paths, err = pathsOf(f.metadata); err != nil {
-		return nil, fmt.Errorf("web: %w", err)
-	}
+	f.paths = pathsOf(f.metadata)
 	if err := f.checkPaths(assets); err != nil {
 		return nil, fmt.Errorf("web: %w", err)
 	}
@@ -150,22 +148,12 @@ func (f *oauthFace) checkPaths(assets string) error {
 }
 
 // pathsOf returns where the endpoints of an authorization server are below its origin.
-func pathsOf(m *oauth.ServerMetadata) (oauth.Paths, error) {
-	var p oauth.Paths
-	for _, e := range []struct {
-		path *string
-		url  string
-	}{
-		{&p.Authorize, m.AuthorizationEndpoint}, {&p.PAR, m.PushedAuthorizationRequestEndpoint}, {&p.Token, m.TokenEndpoint},
-		{&p.Revoke, m.RevocationEndpoint}, {&p.Introspect, m.IntrospectionEndpoint}, {&p.JWKS, m.JWKSURI},
-	} {
-		u, err := url.Parse(e.url)
-		if err != nil {
-			return p, err
-		}
-		*e.path = u.Path
+func pathsOf(m *oauth.ServerMetadata) oauth.Paths {
+	path := func(url string) string { return strings.TrimPrefix(url, m.Issuer) }
+	return oauth.Paths{
+		Authorize: path(m.AuthorizationEndpoint), PAR: path(m.PushedAuthorizationRequestEndpoint), Token: path(m.TokenEndpoint),
+		Revoke: path(m.RevocationEndpoint), Introspect: path(m.IntrospectionEndpoint), JWKS: path(m.JWKSURI),
 	}
-	return p, nil
 }
 
 // OAuth serves the authorization server and its pages: the two metadata documents below
@@ -212,7 +200,7 @@ func (s *Server) asset(w http.ResponseWriter, r *http.Request) {
 		http.NotFound(w, r)
 		return
 	}
-	readOnly(func(w http.ResponseWriter) {
+	readOnly(func(w http.ResponseWriter, _ *http.Request) {
 		h := w.Header()
 		h.Set("Content-Type", a.ContentType)
 		h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")

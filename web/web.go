@@ -88,17 +88,14 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	home, err := newHome(cfg.Home)
-	if err != nil {
-		return nil, err
-	}
 	s := &Server{
 		cfg:     cfg,
 		meter:   ratelimit.Meter{Limiter: cfg.Limiter, Logger: cfg.Logger},
 		clients: clientip.NewFinder(cfg.TrustedProxies, nil), // the methods' handler warns
 		guard:   handlehost.Guard{Accounts: cfg.Accounts, Redirect: cfg.HandleHostRedirect},
-		home:    home,
 	}
+	s.home = s.newHome()
+	var err error
 	if s.oauth, err = s.newOAuthFace(cfg.OAuth); err != nil {
 		return nil, err
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"net/http"
 	"net/netip"
 	"sync"
@@ -112,13 +111,15 @@ func newServer(cfg Config, table func(*Server) []*method, schemas map[string]*sc
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	s := &Server{cfg: cfg, methods: map[string]*method{}, meter: ratelimit.Meter{Limiter: cfg.Limiter, Logger: cfg.Logger}}
+	s := &Server{cfg: cfg, meter: ratelimit.Meter{Limiter: cfg.Limiter, Logger: cfg.Logger}}
 	s.clients = clientip.NewFinder(cfg.TrustedProxies, cfg.Logger)
 	s.hosts = handlehost.Guard{Accounts: cfg.Accounts, Redirect: cfg.HandleHostRedirect}
 	s.health = briefly.New[error]()
 	s.admins = newAdminGuard(cfg.Now)
 	s.description = sync.OnceValues(s.describe)
-	for _, m := range table(s) {
+	methods := table(s)
+	s.methods = make(map[string]*method, len(methods))
+	for _, m := range methods {
 		if s.methods[m.nsid] != nil {
 			return nil, fmt.Errorf("xrpc: %s is in the table twice", m.nsid)
 		}
@@ -129,12 +130,11 @@ func newServer(cfg Config, table func(*Server) []*method, schemas map[string]*sc
 		m.in = in
 		s.methods[m.nsid] = m
 	}
-	all := maps.Clone(s.methods)
+	if len(cfg.LeaveToFallback) > 0 && cfg.Fallback == nil {
+		return nil, errors.New("xrpc: Config.LeaveToFallback is set, but Fallback isn't")
+	}
 	for _, nsid := range cfg.LeaveToFallback {
-		switch {
-		case cfg.Fallback == nil:
-			return nil, errors.New("xrpc: Config.LeaveToFallback is set, but Fallback isn't")
-		case all[nsid] == nil:
+		if _, served := schemas[nsid]; !served {
 			return nil, fmt.Errorf("xrpc: Config.LeaveToFallback: %q is not a method that is served here", nsid)
 		}
 		delete(s.methods, nsid)
