@@ -2,8 +2,10 @@ package gatehousetest
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -76,13 +78,14 @@ func NewServer(t testing.TB, opts ...Option) *Server {
 	for _, opt := range opts {
 		opt(&o)
 	}
+	closeStore := func() {}
 	if o.store == nil {
 		store := memory.New()
-		t.Cleanup(func() { store.Close() })
+		closeStore = func() { store.Close() }
 		o.store = store
 	}
 	s := &Server{t: t, Store: o.store, Clock: NewClock(), Mail: &Mailbox{t: t, Memory: mail.NewMemory()}}
-	s.server = httptest.NewUnstartedServer(nil)
+	s.server = listen()
 	s.URL = "http://" + s.server.Listener.Addr().String()
 	cfg := gatehouse.Config{
 		Hostname:      "localhost",
@@ -104,13 +107,35 @@ func NewServer(t testing.TB, opts ...Option) *Server {
 	srv, err := gatehouse.New(t.Context(), o.store, cfg)
 	if err != nil {
 		s.server.Listener.Close()
+		closeStore()
 		t.Fatalf("gatehousetest: %v", err)
 	}
 	s.Gatehouse = srv
 	s.server.Config.Handler = s.faults.wrap(s, o.wrap(srv.Handler()))
 	s.server.Start()
-	t.Cleanup(s.Close)
+	t.Cleanup(func() {
+		s.Close()
+		closeStore()
+	})
 	return s
+}
+
+// listen returns a server that listens on loopback and isn't started. It takes what costs
+// httptest.NewUnstartedServer time and is of no use on loopback: multipath TCP, and HTTP/2, which
+// takes TLS.
+func listen() *httptest.Server {
+	if flag.Lookup("httptest.serve") != nil { // says where to listen
+		return httptest.NewUnstartedServer(nil)
+	}
+	var cfg net.ListenConfig
+	cfg.SetMultipathTCP(false)
+	l, err := cfg.Listen(context.Background(), "tcp", "127.0.0.1:0")
+	if err != nil { // there is no IPv4
+		return httptest.NewUnstartedServer(nil)
+	}
+	server := &httptest.Server{Listener: l, Config: &http.Server{Protocols: new(http.Protocols)}}
+	server.Config.Protocols.SetHTTP1(true)
+	return server
 }
 
 // Client returns an HTTP client for the server. It keeps no cookies, and follows redirects.

@@ -2,6 +2,7 @@ package gatehousetest_test
 
 import (
 	"context"
+	"net/http"
 	"testing"
 	"time"
 
@@ -45,6 +46,42 @@ func BenchmarkNewServer(b *testing.B) {
 	for b.Loop() {
 		srv := gatehousetest.NewServer(b)
 		srv.Close()
+	}
+}
+
+// BenchmarkNewServerInUse makes an account, calls a method with its session and fetches what is
+// made when it is asked for the first time, so as to show what a test pays for a server all in all.
+func BenchmarkNewServerInUse(b *testing.B) {
+	b.Run("CreateAccount", func(b *testing.B) {
+		for b.Loop() {
+			srv := gatehousetest.NewServer(b)
+			srv.CreateAccount("alice.test")
+			srv.Close()
+		}
+	})
+	for name, path := range map[string]string{
+		"getSession": "/xrpc/com.atproto.server.getSession", "home": "/", "DID document": "/.well-known/did.json", "JWKS": "/oauth/jwks",
+	} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				srv := gatehousetest.NewServer(b)
+				r, err := http.NewRequest(http.MethodGet, srv.URL+path, nil)
+				if err != nil {
+					b.Fatal(err)
+				}
+				if name == "getSession" {
+					r.Header.Set("Authorization", "Bearer "+srv.CreateAccount("alice.test").AccessJWT)
+				}
+				resp, err := srv.Client().Do(r)
+				if err != nil {
+					b.Fatal(err)
+				}
+				if resp.Body.Close(); resp.StatusCode != http.StatusOK {
+					b.Fatalf("%s: %s", path, resp.Status)
+				}
+				srv.Close()
+			}
+		})
 	}
 }
 
