@@ -15,24 +15,24 @@ import (
 // the rate limits count the calls of a session, and a [byAddress] if they count those of an
 // address.
 type auth interface {
-	authenticate(c *call) (caller, error)
+	authenticate(s *Server, c *call) (caller, error)
 }
 
 // bySession is the auth of methods that take a session's token. A call is charged to the session if
 // that is alive, and otherwise to the address.
 type bySession struct {
-	find func(c *call) (caller, error)
+	find func(s *Server, c *call) (caller, error)
 	// permissions are those that an access token needs. A method that takes a refresh token has none.
 	permissions []sessions.Permission
 }
 
-func (b bySession) authenticate(c *call) (caller, error) { return b.find(c) }
+func (b bySession) authenticate(s *Server, c *call) (caller, error) { return b.find(s, c) }
 
 // byAddress is the auth of all other methods. A call is charged to the address, before anything
 // else is done.
-type byAddress func(c *call) (caller, error)
+type byAddress func(s *Server, c *call) (caller, error)
 
-func (f byAddress) authenticate(c *call) (caller, error) { return f(c) }
+func (f byAddress) authenticate(s *Server, c *call) (caller, error) { return f(s, c) }
 
 var (
 	errAuthMissing  = &Error{http.StatusUnauthorized, "AuthMissing", "Authentication Required"}
@@ -131,18 +131,18 @@ func private(c *call) {
 }
 
 // anyone lets everybody call.
-var anyone = byAddress(func(*call) (caller, error) { return caller{}, nil })
+var anyone = byAddress(func(*Server, *call) (caller, error) { return caller{}, nil })
 
-// verifyFunc verifies the access token of a request.
-type verifyFunc func(context.Context, sessions.Request, ...sessions.Permission) (*sessions.Auth, error)
+// verifyFunc is the method of a [sessions.Service] that verifies the access token of a request.
+type verifyFunc func(*sessions.Service, context.Context, sessions.Request, ...sessions.Permission) (*sessions.Auth, error)
 
 // may asks for an access token with some permissions.
-func (s *Server) may(permissions ...sessions.Permission) bySession {
-	return s.verifiedBy(s.cfg.Sessions.Verify, permissions)
+func may(permissions ...sessions.Permission) bySession {
+	return verifiedBy((*sessions.Service).Verify, permissions)
 }
 
-func (s *Server) verifiedBy(verify verifyFunc, permissions []sessions.Permission) bySession {
-	find := func(c *call) (caller, error) {
+func verifiedBy(verify verifyFunc, permissions []sessions.Permission) bySession {
+	find := func(s *Server, c *call) (caller, error) {
 		private(c)
 		scheme, raw, err := authorization(c.Request)
 		if s.takesDPoP() {
@@ -159,7 +159,7 @@ func (s *Server) verifiedBy(verify verifyFunc, permissions []sessions.Permission
 		case scheme == schemeNone:
 			return caller{}, errAuthMissing
 		}
-		auth, err := verify(c.Context(), s.request(c, scheme, raw), permissions...)
+		auth, err := verify(s.cfg.Sessions, c.Context(), s.request(c, scheme, raw), permissions...)
 		return caller{session: auth}, err
 	}
 	return bySession{find, permissions}

@@ -19,9 +19,9 @@ import (
 //go:embed lexicons.json
 var lexiconsJSON []byte
 
-// tableSchemas returns the schemas of the methods in the table. The lexicons are parsed and
-// compiled once in a process.
-var tableSchemas = sync.OnceValues(func() (map[string]*schema, error) {
+// methods returns the methods in the table by NSID, with the schemas of their inputs. The lexicons
+// are parsed and compiled once in a process.
+var methods = sync.OnceValues(func() (map[string]*method, error) {
 	catalog, err := parseLexicons(lexiconsJSON)
 	if err != nil {
 		return nil, err
@@ -29,19 +29,22 @@ var tableSchemas = sync.OnceValues(func() (map[string]*schema, error) {
 	return compileTable(catalog, declared())
 })
 
-// compileTable returns the schemas of the inputs of methods by NSID, nil for those that have no
-// input. They aren't changed from then on. It returns an error for a row that doesn't fit its
-// lexicon.
-func compileTable(lexicons lexicon.Catalog, table []*method) (map[string]*schema, error) {
-	schemas := map[string]*schema{}
+// compileTable adds the schemas of their inputs to the rows of a table, and returns the rows by NSID.
+// They aren't changed from then on. It returns an error for a row that doesn't fit its lexicon, and
+// for a method that has two.
+func compileTable(lexicons lexicon.Catalog, table []*method) (map[string]*method, error) {
+	all := make(map[string]*method, len(table))
 	for _, m := range table {
-		in, err := compiler{lexicons}.row(m)
-		if err != nil {
+		if all[m.nsid] != nil {
+			return nil, fmt.Errorf("%s: it is in the table twice", m.nsid)
+		}
+		var err error
+		if m.in, err = (compiler{lexicons}).row(m); err != nil {
 			return nil, fmt.Errorf("%s: %w", m.nsid, err)
 		}
-		schemas[m.nsid] = in
+		all[m.nsid] = m
 	}
-	return schemas, nil
+	return all, nil
 }
 
 // parseLexicons parses files that each hold an array of lexicons.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/netip"
 	"sync"
@@ -93,15 +94,15 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Admins == nil {
 		cfg.Admins = Passwords{}
 	}
-	schemas, err := tableSchemas()
+	all, err := methods()
 	if err != nil {
 		return nil, fmt.Errorf("xrpc: the table of methods: %w", err)
 	}
-	return newServer(cfg, (*Server).table, schemas)
+	return newServer(cfg, all)
 }
 
-// newServer returns a Server with any table of methods, and the schemas of their inputs by NSID.
-func newServer(cfg Config, table func(*Server) []*method, schemas map[string]*schema) (*Server, error) {
+// newServer returns a Server with any methods, by NSID.
+func newServer(cfg Config, methods map[string]*method) (*Server, error) {
 	if cfg.Limiter == nil {
 		cfg.Limiter = ratelimit.NewMemory(ratelimit.Config{Now: cfg.Now})
 	}
@@ -111,30 +112,21 @@ func newServer(cfg Config, table func(*Server) []*method, schemas map[string]*sc
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	s := &Server{cfg: cfg, meter: ratelimit.Meter{Limiter: cfg.Limiter, Logger: cfg.Logger}}
+	s := &Server{cfg: cfg, methods: methods, meter: ratelimit.Meter{Limiter: cfg.Limiter, Logger: cfg.Logger}}
 	s.clients = clientip.NewFinder(cfg.TrustedProxies, cfg.Logger)
 	s.hosts = handlehost.Guard{Accounts: cfg.Accounts, Redirect: cfg.HandleHostRedirect}
 	s.health = briefly.New[error]()
 	s.admins = newAdminGuard(cfg.Now)
 	s.description = sync.OnceValues(s.describe)
-	methods := table(s)
-	s.methods = make(map[string]*method, len(methods))
-	for _, m := range methods {
-		if s.methods[m.nsid] != nil {
-			return nil, fmt.Errorf("xrpc: %s is in the table twice", m.nsid)
-		}
-		in, ok := schemas[m.nsid]
-		if !ok {
-			return nil, fmt.Errorf("xrpc: %s has no schema", m.nsid)
-		}
-		m.in = in
-		s.methods[m.nsid] = m
+	if len(cfg.LeaveToFallback) == 0 {
+		return s, nil
 	}
-	if len(cfg.LeaveToFallback) > 0 && cfg.Fallback == nil {
+	if cfg.Fallback == nil {
 		return nil, errors.New("xrpc: Config.LeaveToFallback is set, but Fallback isn't")
 	}
+	s.methods = maps.Clone(methods)
 	for _, nsid := range cfg.LeaveToFallback {
-		if _, served := schemas[nsid]; !served {
+		if methods[nsid] == nil {
 			return nil, fmt.Errorf("xrpc: Config.LeaveToFallback: %q is not a method that is served here", nsid)
 		}
 		delete(s.methods, nsid)

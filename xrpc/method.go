@@ -16,10 +16,10 @@ import (
 // method is one row of the table: what is true of a method beside what its lexicon says. A
 // procedure and a query are declared like this:
 //
-//	procedure("com.atproto.server.createAccount", newcomer, s.createAccount).
+//	procedure("com.atproto.server.createAccount", newcomer, (*Server).createAccount).
 //		typed("handle").
 //		costs(per(100, 5*time.Minute), per(300, day))
-//	query("com.atproto.server.describeServer", anyone, s.describeServer)
+//	query("com.atproto.server.describeServer", anyone, (*Server).describeServer)
 //
 // A handler has the types of its input and output, mostly indigo's, in its signature,
 //
@@ -43,7 +43,7 @@ type method struct {
 	// read reads the body and checks its size and encoding, or checks that there is none.
 	read func(c *call) ([]byte, error)
 	// prepare decodes the input, and returns a function that calls the handler.
-	prepare func(c *call, body []byte) (answer func() (any, error), err error)
+	prepare func(s *Server, c *call, body []byte) (answer func() (any, error), err error)
 	// goType is the type of the input, nil if there is none.
 	goType     reflect.Type
 	typedPaths []string // the properties named in typed
@@ -109,34 +109,34 @@ func (c *call) changes() bool { return c.Method == http.MethodPost }
 type nothing struct{}
 
 // procedure declares a method that changes something. Its input is JSON.
-func procedure[In, Out any](nsid string, auth auth, h func(*call, *In) (*Out, error)) *method {
+func procedure[In, Out any](nsid string, auth auth, h func(*Server, *call, *In) (*Out, error)) *method {
 	m := &method{nsid: nsid, auth: auth, goType: inputType[In](), read: readInput}
 	if m.goType == nil {
 		m.read = noBody
 	}
-	m.prepare = func(c *call, body []byte) (func() (any, error), error) {
+	m.prepare = func(s *Server, c *call, body []byte) (func() (any, error), error) {
 		in := new(In)
 		if m.in != nil {
 			if err := m.in.decode(body, in); err != nil {
 				return nil, err
 			}
 		}
-		return func() (any, error) { return result(h(c, in)) }, nil
+		return func() (any, error) { return result(h(s, c, in)) }, nil
 	}
 	return m
 }
 
 // query declares a method that only reads. Its input is in the query parameters.
-func query[Params, Out any](nsid string, auth auth, h func(*call, *Params) (*Out, error)) *method {
+func query[Params, Out any](nsid string, auth auth, h func(*Server, *call, *Params) (*Out, error)) *method {
 	m := &method{nsid: nsid, auth: auth, query: true, goType: inputType[Params](), read: noBody}
-	m.prepare = func(c *call, _ []byte) (func() (any, error), error) {
+	m.prepare = func(s *Server, c *call, _ []byte) (func() (any, error), error) {
 		in := new(Params)
 		if m.in != nil {
 			if err := m.in.query(c.URL.Query(), in); err != nil {
 				return nil, err
 			}
 		}
-		return func() (any, error) { return result(h(c, in)) }, nil
+		return func() (any, error) { return result(h(s, c, in)) }, nil
 	}
 	return m
 }

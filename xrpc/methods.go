@@ -9,106 +9,106 @@ import (
 	"github.com/gatehouse-at/gatehouse/sessions"
 )
 
-// table returns the methods that are served.
-func (s *Server) table() []*method {
-	refresh := bySession{find: s.refresh}
-	newcomer, admin, moderator := byAddress(s.newcomer), byAddress(s.admin), byAddress(s.moderator)
+// table returns the methods that are served, which are the same for all servers.
+func table() []*method {
+	refresh := bySession{find: (*Server).refresh}
+	newcomer, admin, moderator := byAddress((*Server).newcomer), byAddress((*Server).admin), byAddress((*Server).moderator)
 	return []*method{
 		// com.atproto.server: accounts
-		procedure("com.atproto.server.createAccount", newcomer, s.createAccount).privileged().typed("handle").
+		procedure("com.atproto.server.createAccount", newcomer, (*Server).createAccount).privileged().typed("handle").
 			costs(per(100, 5*time.Minute), per(300, day)),
-		procedure("com.atproto.server.requestAccountDelete", s.may(sessions.ManageAccount), s.requestAccountDelete).protected().
+		procedure("com.atproto.server.requestAccountDelete", may(sessions.ManageAccount), (*Server).requestAccountDelete).protected().
 			costs(per(5, time.Hour), per(15, day)),
-		procedure("com.atproto.server.deleteAccount", anyone, s.deleteAccount).typed("did").
+		procedure("com.atproto.server.deleteAccount", anyone, (*Server).deleteAccount).typed("did").
 			costs(per(50, 5*time.Minute)),
-		procedure("com.atproto.server.requestPasswordReset", anyone, s.requestPasswordReset).
+		procedure("com.atproto.server.requestPasswordReset", anyone, (*Server).requestPasswordReset).
 			costs(per(15, time.Hour), per(50, day)),
-		procedure("com.atproto.server.resetPassword", anyone, s.resetPassword).
+		procedure("com.atproto.server.resetPassword", anyone, (*Server).resetPassword).
 			costs(per(50, 5*time.Minute)),
-		query("com.atproto.server.describeServer", anyone, s.describeServer),
+		query("com.atproto.server.describeServer", anyone, (*Server).describeServer),
 
 		// com.atproto.server: sessions
-		procedure("com.atproto.server.createSession", anyone, s.createSession),
-		query("com.atproto.server.getSession", s.may(sessions.SeeSession), s.getSession).protected(),
-		procedure("com.atproto.server.refreshSession", refresh, s.refreshSession),
-		procedure("com.atproto.server.deleteSession", refresh, s.deleteSession),
+		procedure("com.atproto.server.createSession", anyone, (*Server).createSession),
+		query("com.atproto.server.getSession", may(sessions.SeeSession), (*Server).getSession).protected(),
+		procedure("com.atproto.server.refreshSession", refresh, (*Server).refreshSession),
+		procedure("com.atproto.server.deleteSession", refresh, (*Server).deleteSession),
 
 		// com.atproto.server: app passwords
-		procedure("com.atproto.server.createAppPassword", s.may(sessions.ManageAccount), s.createAppPassword).protected(),
-		query("com.atproto.server.listAppPasswords", s.may(sessions.ManageAccount), s.listAppPasswords).protected(),
-		procedure("com.atproto.server.revokeAppPassword", s.may(sessions.ManageAccount), s.revokeAppPassword).protected(),
+		procedure("com.atproto.server.createAppPassword", may(sessions.ManageAccount), (*Server).createAppPassword).protected(),
+		query("com.atproto.server.listAppPasswords", may(sessions.ManageAccount), (*Server).listAppPasswords).protected(),
+		procedure("com.atproto.server.revokeAppPassword", may(sessions.ManageAccount), (*Server).revokeAppPassword).protected(),
 
 		// com.atproto.server: invite codes
-		procedure("com.atproto.server.createInviteCode", admin, s.createInviteCode).typed("forAccount"),
-		procedure("com.atproto.server.createInviteCodes", admin, s.createInviteCodes).typed("forAccounts"),
-		query("com.atproto.server.getAccountInviteCodes", s.may(sessions.ManageAccount), s.getAccountInviteCodes).protected(),
+		procedure("com.atproto.server.createInviteCode", admin, (*Server).createInviteCode).typed("forAccount"),
+		procedure("com.atproto.server.createInviteCodes", admin, (*Server).createInviteCodes).typed("forAccounts"),
+		query("com.atproto.server.getAccountInviteCodes", may(sessions.ManageAccount), (*Server).getAccountInviteCodes).protected(),
 
 		// com.atproto.server: e-mail
-		procedure("com.atproto.server.requestEmailConfirmation", s.may(sessions.ConfirmEmail), s.requestEmailConfirmation).protected().
+		procedure("com.atproto.server.requestEmailConfirmation", may(sessions.ConfirmEmail), (*Server).requestEmailConfirmation).protected().
 			costs(per(5, time.Hour), per(15, day)),
-		procedure("com.atproto.server.confirmEmail", s.may(sessions.ConfirmEmail), s.confirmEmail).protected(),
-		procedure("com.atproto.server.requestEmailUpdate", s.may(sessions.ChangeEmail), s.requestEmailUpdate).protected().
+		procedure("com.atproto.server.confirmEmail", may(sessions.ConfirmEmail), (*Server).confirmEmail).protected(),
+		procedure("com.atproto.server.requestEmailUpdate", may(sessions.ChangeEmail), (*Server).requestEmailUpdate).protected().
 			costs(per(5, time.Hour), per(15, day)),
-		procedure("com.atproto.server.updateEmail", s.may(sessions.ChangeEmail), s.updateEmail).protected(),
+		procedure("com.atproto.server.updateEmail", may(sessions.ChangeEmail), (*Server).updateEmail).protected(),
 
 		// com.atproto.server: status and migration
-		procedure("com.atproto.server.activateAccount", s.may(sessions.ManageAccount), s.activateAccount).protected().
+		procedure("com.atproto.server.activateAccount", may(sessions.ManageAccount), (*Server).activateAccount).protected().
 			costs(per(50, 5*time.Minute)),
-		procedure("com.atproto.server.deactivateAccount", s.may(sessions.DeactivateAccount), s.deactivateAccount).protected(),
-		query("com.atproto.server.checkAccountStatus", s.may(sessions.UseAccount), s.checkAccountStatus).
+		procedure("com.atproto.server.deactivateAccount", may(sessions.DeactivateAccount), (*Server).deactivateAccount).protected(),
+		query("com.atproto.server.checkAccountStatus", may(sessions.UseAccount), (*Server).checkAccountStatus).
 			costs(per(100, 5*time.Minute)),
-		query("com.atproto.server.getServiceAuth", s.may(sessions.SeeSession), s.getServiceAuth),
-		procedure("com.atproto.server.reserveSigningKey", anyone, s.reserveSigningKey).
+		query("com.atproto.server.getServiceAuth", may(sessions.SeeSession), (*Server).getServiceAuth),
+		procedure("com.atproto.server.reserveSigningKey", anyone, (*Server).reserveSigningKey).
 			costs(per(50, 5*time.Minute), per(100, day)),
 
 		// com.atproto.identity
-		query("com.atproto.identity.resolveHandle", anyone, s.resolveHandle).
+		query("com.atproto.identity.resolveHandle", anyone, (*Server).resolveHandle).
 			costs(per(1500, 5*time.Minute)),
-		procedure("com.atproto.identity.updateHandle", s.may(sessions.ChangeHandle), s.updateHandle).protected().typed("handle").
+		procedure("com.atproto.identity.updateHandle", may(sessions.ChangeHandle), (*Server).updateHandle).protected().typed("handle").
 			costs(per(10, 5*time.Minute), per(50, day)),
-		query("com.atproto.identity.getRecommendedDidCredentials", s.may(sessions.UseAccount), s.getRecommendedDidCredentials),
-		procedure("com.atproto.identity.requestPlcOperationSignature", s.may(sessions.SignIdentity), s.requestPlcOperationSignature).protected().
+		query("com.atproto.identity.getRecommendedDidCredentials", may(sessions.UseAccount), (*Server).getRecommendedDidCredentials),
+		procedure("com.atproto.identity.requestPlcOperationSignature", may(sessions.SignIdentity), (*Server).requestPlcOperationSignature).protected().
 			costs(per(5, time.Hour), per(15, day)),
-		procedure("com.atproto.identity.signPlcOperation", s.may(sessions.SignIdentity), s.signPlcOperation).protected().
+		procedure("com.atproto.identity.signPlcOperation", may(sessions.SignIdentity), (*Server).signPlcOperation).protected().
 			noOthers("Invalid operation"),
-		procedure("com.atproto.identity.submitPlcOperation", s.may(sessions.SubmitIdentity), s.submitPlcOperation).
+		procedure("com.atproto.identity.submitPlcOperation", may(sessions.SubmitIdentity), (*Server).submitPlcOperation).
 			costs(per(50, 5*time.Minute)),
-		query("com.atproto.identity.resolveDid", anyone, s.resolveDid).
+		query("com.atproto.identity.resolveDid", anyone, (*Server).resolveDid).
 			costs(per(1500, 5*time.Minute)),
-		query("com.atproto.identity.resolveIdentity", anyone, s.resolveIdentity).
+		query("com.atproto.identity.resolveIdentity", anyone, (*Server).resolveIdentity).
 			costs(per(1500, 5*time.Minute)),
-		procedure("com.atproto.identity.refreshIdentity", anyone, s.refreshIdentity).
+		procedure("com.atproto.identity.refreshIdentity", anyone, (*Server).refreshIdentity).
 			costs(per(100, 5*time.Minute)),
 
 		// com.atproto.admin: methods that a moderation service may call too
-		query("com.atproto.admin.getAccountInfo", moderator, s.getAccountInfo),
-		query("com.atproto.admin.getAccountInfos", moderator, s.getAccountInfos),
-		query("com.atproto.admin.getInviteCodes", moderator, s.getInviteCodes),
-		procedure("com.atproto.admin.disableInviteCodes", moderator, s.disableInviteCodes),
-		procedure("com.atproto.admin.disableAccountInvites", moderator, s.disableAccountInvites).typed("account"),
-		procedure("com.atproto.admin.enableAccountInvites", moderator, s.enableAccountInvites).typed("account"),
-		query("com.atproto.admin.getSubjectStatus", moderator, s.getSubjectStatus),
-		procedure("com.atproto.admin.updateSubjectStatus", moderator, s.updateSubjectStatus),
-		procedure("com.atproto.admin.sendEmail", moderator, s.sendEmail).protected(),
+		query("com.atproto.admin.getAccountInfo", moderator, (*Server).getAccountInfo),
+		query("com.atproto.admin.getAccountInfos", moderator, (*Server).getAccountInfos),
+		query("com.atproto.admin.getInviteCodes", moderator, (*Server).getInviteCodes),
+		procedure("com.atproto.admin.disableInviteCodes", moderator, (*Server).disableInviteCodes),
+		procedure("com.atproto.admin.disableAccountInvites", moderator, (*Server).disableAccountInvites).typed("account"),
+		procedure("com.atproto.admin.enableAccountInvites", moderator, (*Server).enableAccountInvites).typed("account"),
+		query("com.atproto.admin.getSubjectStatus", moderator, (*Server).getSubjectStatus),
+		procedure("com.atproto.admin.updateSubjectStatus", moderator, (*Server).updateSubjectStatus),
+		procedure("com.atproto.admin.sendEmail", moderator, (*Server).sendEmail).protected(),
 
 		// com.atproto.admin: methods that change credentials or delete accounts
-		query("com.atproto.admin.searchAccounts", admin, s.searchAccounts),
-		procedure("com.atproto.admin.updateAccountEmail", admin, s.updateAccountEmail).typed("account"),
-		procedure("com.atproto.admin.updateAccountHandle", admin, s.updateAccountHandle).typed("did", "handle"),
-		procedure("com.atproto.admin.updateAccountPassword", admin, s.updateAccountPassword).typed("did"),
-		procedure("com.atproto.admin.updateAccountSigningKey", admin, s.updateAccountSigningKey).typed("did"),
-		procedure("com.atproto.admin.deleteAccount", admin, s.adminDeleteAccount).typed("did"),
+		query("com.atproto.admin.searchAccounts", admin, (*Server).searchAccounts),
+		procedure("com.atproto.admin.updateAccountEmail", admin, (*Server).updateAccountEmail).typed("account"),
+		procedure("com.atproto.admin.updateAccountHandle", admin, (*Server).updateAccountHandle).typed("did", "handle"),
+		procedure("com.atproto.admin.updateAccountPassword", admin, (*Server).updateAccountPassword).typed("did"),
+		procedure("com.atproto.admin.updateAccountSigningKey", admin, (*Server).updateAccountSigningKey).typed("did"),
+		procedure("com.atproto.admin.deleteAccount", admin, (*Server).adminDeleteAccount).typed("did"),
 
 		// com.atproto.sync: methods that accounts suffice to answer
-		query("com.atproto.sync.listRepos", anyone, s.listRepos).
+		query("com.atproto.sync.listRepos", anyone, (*Server).listRepos).
 			costs(per(300, 5*time.Minute)),
-		query("com.atproto.sync.getRepoStatus", anyone, s.getRepoStatus),
+		query("com.atproto.sync.getRepoStatus", anyone, (*Server).getRepoStatus),
 
 		// com.atproto.temp
-		query("com.atproto.temp.checkHandleAvailability", anyone, s.checkHandleAvailability).typed("handle"),
-		query("com.atproto.temp.checkSignupQueue", s.may(sessions.UseAccount), s.checkSignupQueue),
-		procedure("com.atproto.temp.addReservedHandle", admin, s.addReservedHandle),
-		procedure("com.atproto.temp.revokeAccountCredentials", admin, s.revokeAccountCredentials).typed("account"),
+		query("com.atproto.temp.checkHandleAvailability", anyone, (*Server).checkHandleAvailability).typed("handle"),
+		query("com.atproto.temp.checkSignupQueue", may(sessions.UseAccount), (*Server).checkSignupQueue),
+		procedure("com.atproto.temp.addReservedHandle", admin, (*Server).addReservedHandle),
+		procedure("com.atproto.temp.revokeAccountCredentials", admin, (*Server).revokeAccountCredentials).typed("account"),
 	}
 }
 
@@ -116,9 +116,8 @@ func (s *Server) table() []*method {
 // get no service token: those of private messages.
 var privilegedElsewhere = []string{"chat.bsky.*"}
 
-// declared returns the rows of the table for what doesn't depend on a Server. They answer no
-// requests.
-var declared = sync.OnceValue(func() []*method { return new(Server).table() })
+// declared is the table. It isn't changed once the schemas have been added.
+var declared = sync.OnceValue(table)
 
 // ServiceAuthRules returns the methods for which sessions get no service tokens, for
 // [sessions.Config.ServiceAuth].

@@ -75,7 +75,7 @@ func TestBothWaysAnswerForEveryMethod(t *testing.T) {
 		t.Fatal(err)
 	}
 	rest := maps.Clone(permissionTable)
-	for _, m := range new(Server).table() {
+	for _, m := range table() {
 		by, ok := m.auth.(bySession)
 		if !ok {
 			continue

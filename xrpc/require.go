@@ -17,13 +17,13 @@ import (
 // exposed to scripts of other origins; letting these in (CORS) is up to the program. A permission
 // that isn't one is a mistake of the program, and panics.
 func (s *Server) RequireAuth(permissions ...sessions.Permission) func(http.Handler) http.Handler {
-	return s.require(s.cfg.Sessions.Verify, permissions)
+	return s.require((*sessions.Service).Verify, permissions)
 }
 
 // RequireActive is RequireAuth for what a deactivated account may not do. Its requests are answered
 // 401 AccountDeactivated.
 func (s *Server) RequireActive(permissions ...sessions.Permission) func(http.Handler) http.Handler {
-	return s.require(s.cfg.Sessions.VerifyActive, permissions)
+	return s.require((*sessions.Service).VerifyActive, permissions)
 }
 
 func (s *Server) require(verify verifyFunc, permissions []sessions.Permission) func(http.Handler) http.Handler {
@@ -32,7 +32,7 @@ func (s *Server) require(verify verifyFunc, permissions []sessions.Permission) f
 			panic("xrpc: " + err.Error())
 		}
 	}
-	auth := s.verifiedBy(verify, permissions)
+	auth := verifiedBy(verify, permissions)
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			c := s.newCall(w, r)
@@ -41,7 +41,7 @@ func (s *Server) require(verify verifyFunc, permissions []sessions.Permission) f
 				c.header.Add("Access-Control-Expose-Headers", "DPoP-Nonce, WWW-Authenticate")
 			}
 			var err error
-			if c.caller, err = auth.authenticate(c); err != nil {
+			if c.caller, err = auth.authenticate(s, c); err != nil {
 				s.fail(w, c, err)
 				return
 			}

@@ -29,7 +29,7 @@ var sampleJSON []byte
 // which they refer.
 var sampleLexicons = sync.OnceValue(func() lexicon.Catalog { return must(parseLexicons(lexiconsJSON, sampleJSON)) })
 
-var sampleSchemas = sync.OnceValue(func() map[string]*schema { return must(compileTable(sampleLexicons(), sampleTable(nil))) })
+var sampleMethods = sync.OnceValue(func() map[string]*method { return must(compileTable(sampleLexicons(), sampleTable())) })
 
 func must[T any](v T, err error) T {
 	if err != nil {
@@ -67,7 +67,7 @@ type sampleParams struct {
 var errSample = errors.New("a cause that clients must not see")
 
 // sampleAuth authenticates the account whose DID is in the Authorization header.
-func sampleAuth(c *call) (caller, error) {
+func sampleAuth(_ *Server, c *call) (caller, error) {
 	private(c)
 	_, raw, err := authorization(c.Request)
 	if err != nil || raw == "" {
@@ -77,8 +77,8 @@ func sampleAuth(c *call) (caller, error) {
 }
 
 // sampleServiceAuth authenticates the service whose DID is in the Authorization header.
-func sampleServiceAuth(c *call) (caller, error) {
-	who, err := sampleAuth(c)
+func sampleServiceAuth(s *Server, c *call) (caller, error) {
+	who, err := sampleAuth(s, c)
 	if err != nil {
 		return caller{}, nil
 	}
@@ -87,34 +87,34 @@ func sampleServiceAuth(c *call) (caller, error) {
 
 // echo returns its input. indigo decodes an unknown member of an open union as an empty union,
 // which it can't encode.
-func echo(_ *call, in *sampleInput) (*sampleInput, error) {
+func echo(_ *Server, _ *call, in *sampleInput) (*sampleInput, error) {
 	if s := in.Subject; s != nil && *s == (atproto.AdminUpdateSubjectStatus_Input_Subject{}) {
 		in.Subject = nil
 	}
 	return in, nil
 }
 
-func sampleTable(*Server) []*method {
+func sampleTable() []*method {
 	return []*method{
 		procedure("com.example.echo", anyone, echo).typed("who", "whose"),
-		procedure("com.example.strict", anyone, func(c *call, in *atproto.ServerResetPassword_Input) (*nothing, error) { return nil, nil }),
-		procedure("com.example.nothing", anyone, func(c *call, _ *nothing) (*nothing, error) { return nil, nil }),
-		query("com.example.search", anyone, func(c *call, in *sampleParams) (*sampleParams, error) { return in, nil }).typed("who"),
-		query("com.example.plain", anyone, func(c *call, _ *nothing) (*map[string]string, error) {
+		procedure("com.example.strict", anyone, func(_ *Server, c *call, in *atproto.ServerResetPassword_Input) (*nothing, error) { return nil, nil }),
+		procedure("com.example.nothing", anyone, func(_ *Server, c *call, _ *nothing) (*nothing, error) { return nil, nil }),
+		query("com.example.search", anyone, func(_ *Server, c *call, in *sampleParams) (*sampleParams, error) { return in, nil }).typed("who"),
+		query("com.example.plain", anyone, func(_ *Server, c *call, _ *nothing) (*map[string]string, error) {
 			return &map[string]string{"hello": "world"}, nil
 		}),
-		query("com.example.large", anyone, func(c *call, _ *nothing) (*map[string]string, error) {
+		query("com.example.large", anyone, func(_ *Server, c *call, _ *nothing) (*map[string]string, error) {
 			return &map[string]string{"hello": strings.Repeat("x", gzipAbove)}, nil
 		}),
-		query("com.example.private", bySession{find: sampleAuth}, func(c *call, _ *nothing) (*map[string]string, error) {
+		query("com.example.private", bySession{find: sampleAuth}, func(_ *Server, c *call, _ *nothing) (*map[string]string, error) {
 			return &map[string]string{"did": string(c.did())}, nil
 		}).costs(per(5, time.Minute)),
-		procedure("com.example.arrive", byAddress(sampleServiceAuth), func(c *call, _ *nothing) (*nothing, error) { return nil, nil }).costs(per(5, time.Minute)),
-		query("com.example.fails", anyone, func(c *call, _ *nothing) (*nothing, error) { return nil, errSample }),
-		query("com.example.panics", anyone, func(c *call, _ *nothing) (*nothing, error) { panic(errSample) }),
-		query("com.example.aborts", anyone, func(c *call, _ *nothing) (*nothing, error) { panic(http.ErrAbortHandler) }),
-		query("com.example.unencodable", anyone, func(c *call, _ *nothing) (*func(), error) { return new(func()), nil }),
-		procedure("com.example.login", anyone, func(c *call, in *sampleLogin) (*nothing, error) { return nil, nil }).
+		procedure("com.example.arrive", byAddress(sampleServiceAuth), func(_ *Server, c *call, _ *nothing) (*nothing, error) { return nil, nil }).costs(per(5, time.Minute)),
+		query("com.example.fails", anyone, func(_ *Server, c *call, _ *nothing) (*nothing, error) { return nil, errSample }),
+		query("com.example.panics", anyone, func(_ *Server, c *call, _ *nothing) (*nothing, error) { panic(errSample) }),
+		query("com.example.aborts", anyone, func(_ *Server, c *call, _ *nothing) (*nothing, error) { panic(http.ErrAbortHandler) }),
+		query("com.example.unencodable", anyone, func(_ *Server, c *call, _ *nothing) (*func(), error) { return new(func()), nil }),
+		procedure("com.example.login", anyone, func(_ *Server, c *call, in *sampleLogin) (*nothing, error) { return nil, nil }).
 			costs(per(3, time.Minute), per(4, time.Hour)),
 	}
 }
@@ -129,7 +129,7 @@ func sampleServer(t testing.TB, configure func(*Config)) *Server {
 	if configure != nil {
 		configure(&cfg)
 	}
-	s, err := newServer(cfg, sampleTable, sampleSchemas())
+	s, err := newServer(cfg, sampleMethods())
 	if err != nil {
 		t.Fatal(err)
 	}

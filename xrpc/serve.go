@@ -127,7 +127,7 @@ func (s *Server) answer(c *call, m *method, below bool) (any, error) {
 		}
 	}
 	body, bodyErr := m.read(c)
-	caller, authErr := m.auth.authenticate(c)
+	caller, authErr := m.auth.authenticate(s, c)
 	if authErr == nil {
 		c.caller = caller
 	}
@@ -147,7 +147,7 @@ func (s *Server) answer(c *call, m *method, below bool) (any, error) {
 		return nil, bodyErr
 	}
 	c.Request = c.WithContext(c.handlerContext())
-	answer, err := m.prepare(c, body)
+	answer, err := m.prepare(s, c, body)
 	if err != nil {
 		return nil, err
 	}

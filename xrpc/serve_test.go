@@ -289,7 +289,7 @@ func TestMethodsAreLeftToTheFallback(t *testing.T) {
 		{LeaveToFallback: []string{"com.example.large"}},
 		{LeaveToFallback: []string{"com.example.Large"}, Fallback: fallback},
 	} {
-		if _, err := newServer(bad, sampleTable, sampleSchemas()); err == nil || !strings.Contains(err.Error(), "Config.LeaveToFallback") {
+		if _, err := newServer(bad, sampleMethods()); err == nil || !strings.Contains(err.Error(), "Config.LeaveToFallback") {
 			t.Errorf("%v: %v", bad.LeaveToFallback, err)
 		}
 	}
