@@ -283,11 +283,15 @@ type Passwords struct {
 	// 19456, 2, 1.
 	Memory, Time uint32
 	Threads      uint8
-	// Workers is how many hashes are computed at the same time. Default: one less than the number
-	// of processors, at least 1.
+	// Workers is how many hashes are computed at the same time. Default: the number of processors,
+	// of which the last hashes only while there have been no other requests for a tenth of a
+	// second, so that these needn't wait for a processor. Other requests are those to the handlers
+	// of the [Server] that hash no password, and all that pass [Server.HandleHosts] or
+	// [Server.RequireAuth]; a program that serves more beside them says how many Workers it can
+	// spare.
 	Workers int
 	// Queue is how many passwords may wait to be hashed. Beyond that, requests are answered 503.
-	// Default: 64 for each worker.
+	// Default: 64 for each worker that hashes at any time.
 	Queue int
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/gatehouse-at/gatehouse/accounts/did"
 	"github.com/gatehouse-at/gatehouse/apppasswords"
 	"github.com/gatehouse-at/gatehouse/audit"
+	"github.com/gatehouse-at/gatehouse/internal/traffic"
 	"github.com/gatehouse-at/gatehouse/invites"
 	"github.com/gatehouse-at/gatehouse/oauth"
 	"github.com/gatehouse-at/gatehouse/sessions"
@@ -54,6 +55,7 @@ type Server struct {
 	cfg     *settings
 	handler *xrpc.Server
 	web     *web.Server
+	traffic *traffic.Meter
 	leases  *storage.Leases
 	process string // names this process as the holder of a lease
 	stop    context.CancelFunc
@@ -72,7 +74,7 @@ func New(ctx context.Context, store storage.Store, cfg Config) (*Server, error) 
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{store: store, cfg: set}
+	s := &Server{store: store, cfg: set, traffic: new(traffic.Meter)}
 	if err := s.wire(ctx); err != nil {
 		return nil, fmt.Errorf("gatehouse: %w", err)
 	}
@@ -92,7 +94,7 @@ func New(ctx context.Context, store storage.Store, cfg Config) (*Server, error) 
 
 // ServeHTTP serves the methods below /xrpc/. To serve them under another prefix, wrap the Server in
 // [http.StripPrefix]. Requests at the host names of accounts are refused: see [Server.HandleHosts].
-func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.traffic.Serve(s.handler, w, r) }
 
 // PLCDirectory serves the local DID directory by the API of the public one (source: the did:plc
 // specification): GET /{did}, /{did}/data, /{did}/log and others, and POST /{did}, which is limited
@@ -114,14 +116,19 @@ func (s *Server) WellKnown() http.Handler { return s.web.WellKnown() }
 //
 //	mux.Handle("GET /me", srv.RequireAuth()(me))
 func (s *Server) RequireAuth(permissions ...sessions.Permission) func(http.Handler) http.Handler {
-	return s.handler.RequireAuth(permissions...)
+	return s.metered(s.handler.RequireAuth(permissions...))
 }
 
 // RequireActive is like RequireAuth, but also refuses deactivated accounts, with 401
 // AccountDeactivated. It is meant for what such an account may not do, like writing to its
 // repository.
 func (s *Server) RequireActive(permissions ...sessions.Permission) func(http.Handler) http.Handler {
-	return s.handler.RequireActive(permissions...)
+	return s.metered(s.handler.RequireActive(permissions...))
+}
+
+// metered returns a middleware whose requests are counted.
+func (s *Server) metered(middleware func(http.Handler) http.Handler) func(http.Handler) http.Handler {
+	return func(next http.Handler) http.Handler { return s.traffic.Wrap(middleware(next)) }
 }
 
 // Auth returns the account and the session of a request that passed [Server.RequireAuth] or

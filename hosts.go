@@ -45,7 +45,9 @@ func (s *Server) Handler() http.Handler {
 // names outside the handle domains are passed to next.
 //
 // Gatehouse's own handlers refuse requests at the names of accounts even without HandleHosts.
-func (s *Server) HandleHosts(next http.Handler) http.Handler { return s.web.HandleHosts(next) }
+func (s *Server) HandleHosts(next http.Handler) http.Handler {
+	return s.traffic.Wrap(s.web.HandleHosts(next))
+}
 
 // TLSCheck tells a proxy that gets certificates on demand, such as Caddy, whether to get one for a
 // host name: GET /tls-check?domain=alice.example.com. It answers 200 for the server's own names and

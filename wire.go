@@ -195,7 +195,9 @@ func (w *wiring) accounts(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	hasher, err := password.New(w.cfg.password)
+	hashing := w.cfg.password
+	hashing.Traffic, hashing.Now = w.traffic, w.cfg.Now
+	hasher, err := password.New(hashing)
 	if err != nil {
 		return err
 	}

@@ -68,8 +68,8 @@ type Settings struct {
 	PasswordMemory    uint32 `default:"19456" help:"Memory of a password hash in KiB (default ${default})." placeholder:"KIB"`
 	PasswordTime      uint32 `default:"2" help:"Passes of a password hash (default ${default})." placeholder:"NUMBER"`
 	PasswordThreads   uint8  `default:"1" help:"Threads of a password hash (default ${default})." placeholder:"NUMBER"`
-	PasswordWorkers   int    `help:"Password hashes that are computed at the same time. Default: one less than the number of processors." placeholder:"NUMBER"`
-	PasswordQueue     int    `help:"Passwords that may wait to be hashed; beyond that, requests are answered 503. Default: 64 for each worker." placeholder:"NUMBER"`
+	PasswordWorkers   int    `help:"Password hashes that are computed at the same time. Default: the number of processors, the last one only while there are no other requests." placeholder:"NUMBER"`
+	PasswordQueue     int    `help:"Passwords that may wait to be hashed; beyond that, requests are answered 503. Default: 64 for each worker that hashes at any time." placeholder:"NUMBER"`
 
 	OAuthIssuer         string            `name:"oauth-issuer" help:"URL of another authorization server that has the accounts' passwords, such as an entryway. Default: this server is its own." placeholder:"URL"`
 	OAuthResources      []string          `name:"oauth-resources" help:"DIDs of further servers that take the OAuth tokens of this one." placeholder:"DID,…"`

@@ -60,7 +60,7 @@ func BenchmarkWrongPassword(b *testing.B) {
 // many callers wait for one.
 func BenchmarkQueue(b *testing.B) {
 	b.Run("alone", func(b *testing.B) {
-		q := newQueue(1, 1)
+		q := newQueue(1, 1, nil)
 		for b.Loop() {
 			if err := q.enter(b.Context(), "192.0.2.1"); err != nil {
 				b.Fatal(err)

@@ -12,7 +12,12 @@
 // Hashing is slow and takes much memory by design. Therefore a [Hasher] computes only a few hashes
 // at a time and lets a bounded number of callers wait, in one line for each network address (that
 // of the client in the context). The lines are served in turn, so that many logins from one address
-// hardly delay those from others.
+// hardly delay those from others. The last processor hashes only while the server does nothing else:
+// all processors hashing, a request that takes microseconds would wait for one for tens of
+// milliseconds.
+//
+// Each hash allocates its memory and leaves it to the garbage collector: x/crypto has no way to reuse
+// it (https://go.dev/issue/36634).
 //
 // Verifying a wrong password takes as long as a login to an account that doesn't exist, whatever
 // form and parameters the stored hash has: if it costs less than the most expensive hash in use,

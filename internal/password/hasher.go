@@ -9,8 +9,10 @@ import (
 	"io"
 	"runtime"
 	"strings"
+	"time"
 
 	"github.com/gatehouse-at/gatehouse/accounts/ratelimit"
+	"github.com/gatehouse-at/gatehouse/internal/traffic"
 )
 
 // ErrUnknownFormat is returned when a stored hash is not of a form that this package knows, or
@@ -39,12 +41,18 @@ type Config struct {
 	// Params are the costs of new hashes. Default [DefaultParams].
 	Params Params
 	// Workers is how many hashes are computed at the same time. Each takes a processor and the
-	// memory of Params. Default: one less than the number of processors, so that many logins at
-	// once leave room for everything else; at least 1.
+	// memory of Params. Default: the number of processors, of which the last is used only while
+	// there are no other requests according to Traffic, so that many logins at once leave room for
+	// everything else.
 	Workers int
 	// Queue is how many callers may wait for a worker. Beyond that, callers of the network address
-	// with the most waiters get an [ErrBusy]. Default: 64 for each worker.
+	// with the most waiters get an [ErrBusy]. Default: 64 for each worker that is always used.
 	Queue int
+	// Traffic counts the requests that hash no password. Nil: the default of Workers is one less
+	// than the number of processors, and at least 1.
+	Traffic *traffic.Meter
+	// Now returns the time. Nil: [time.Now].
+	Now func() time.Time
 	// Rand is the source of salts. Default [rand.Reader].
 	Rand io.Reader
 }
@@ -63,11 +71,20 @@ func New(cfg Config) (*Hasher, error) {
 	if cfg.Params == (Params{}) {
 		cfg.Params = DefaultParams
 	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	always, last := cfg.Workers, (*spare)(nil)
 	if cfg.Workers == 0 {
-		cfg.Workers = max(1, runtime.GOMAXPROCS(0)-1)
+		processors := runtime.GOMAXPROCS(0)
+		always = max(1, processors-1)
+		cfg.Workers = always
+		if cfg.Traffic != nil && processors > 1 {
+			cfg.Workers, last = processors, &spare{others: cfg.Traffic.Others, now: cfg.Now}
+		}
 	}
 	if cfg.Queue == 0 {
-		cfg.Queue = 64 * cfg.Workers
+		cfg.Queue = 64 * always
 	}
 	if cfg.Rand == nil {
 		cfg.Rand = rand.Reader
@@ -84,7 +101,7 @@ func New(cfg Config) (*Hasher, error) {
 	return &Hasher{
 		params: cfg.Params,
 		rand:   cfg.Rand,
-		queue:  newQueue(cfg.Workers, cfg.Queue),
+		queue:  newQueue(cfg.Workers, cfg.Queue, last),
 	}, nil
 }
 
@@ -164,6 +181,7 @@ func parse(encoded string) (verifier, error) {
 
 // enter waits for the caller's turn.
 func (h *Hasher) enter(ctx context.Context) error {
+	traffic.Hashes(ctx)
 	return h.queue.enter(ctx, ratelimit.FromContext(ctx).Address)
 }
 

@@ -17,11 +17,16 @@ var ErrBusy = fmt.Errorf("password: %w to be hashed", ratelimit.ErrBusy)
 // queue is a semaphore with lines of waiters, one for each address. The lines are served in turn,
 // so that an address with many waiters delays each caller of another address by at most one of its
 // own. A caller that leaves hands its slot to the next waiter.
+//
+// With a spare, the last slot is kept free while the server has other things to do. Callers then
+// wait although it is free. They aren't forgotten: another slot is taken, or they would have got it,
+// and whoever leaves that one looks whether the spare slot may be used too.
 type queue struct {
 	limit int // the most waiters
 
 	mu      sync.Mutex
-	free    int // slots that nobody holds; 0 while anybody waits
+	spare   *spare
+	free    int // slots that nobody holds; at most the spare one while anybody waits
 	waiting int
 	lines   map[string]*line // by address, without empty ones
 	turns   []*line          // the same lines in the order in which they are served next
@@ -40,8 +45,9 @@ type waiter struct {
 	outcome chan error
 }
 
-func newQueue(slots, limit int) *queue {
-	return &queue{limit: limit, free: slots, lines: map[string]*line{}}
+// newQueue returns a queue. A nil spare reserves no slot.
+func newQueue(slots, limit int, s *spare) *queue {
+	return &queue{limit: limit, spare: s, free: slots, lines: map[string]*line{}}
 }
 
 // enter waits for a slot, which leave gives back. Errors: [ErrBusy] if too many callers wait, and
@@ -79,7 +85,7 @@ func (q *queue) enter(ctx context.Context, address string) error {
 func (q *queue) join(address string) (*waiter, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.free > 0 {
+	if q.serve() { // nobody waits any longer
 		q.free--
 		return nil, nil
 	}
@@ -121,19 +127,30 @@ func (q *queue) makeRoom(newcomers *line) bool {
 	return true
 }
 
-// leave hands the caller's slot to the next waiter, or frees it.
+// leave gives the caller's slot back.
 func (q *queue) leave() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if len(q.turns) == 0 {
-		q.free++
-		return
+	q.free++
+	q.serve()
+}
+
+// serve hands slots to those who are next, and reports whether one is left.
+func (q *queue) serve() bool {
+	if q.free == 0 {
+		return false
 	}
-	l := q.turns[0]
-	w := l.waiters[0]
-	q.turns = append(slices.Delete(q.turns, 0, 1), l)
-	q.remove(w)
-	w.outcome <- nil
+	for reserved := q.spare.reserved(); q.free > reserved; q.free-- {
+		if len(q.turns) == 0 {
+			return true
+		}
+		l := q.turns[0]
+		w := l.waiters[0]
+		q.turns = append(slices.Delete(q.turns, 0, 1), l)
+		q.remove(w)
+		w.outcome <- nil
+	}
+	return false
 }
 
 // abandon takes a waiter out of its line, and reports whether it did: not if it has an outcome

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"pgregory.net/rapid"
 )
@@ -24,7 +25,7 @@ type desk struct {
 
 // newDesk returns a queue whose one slot is taken.
 func newDesk(t testing.TB, limit int) *desk {
-	d := &desk{t, newQueue(1, limit), nil, map[*waiter]string{}}
+	d := &desk{t, newQueue(1, limit, nil), nil, map[*waiter]string{}}
 	if w, err := d.queue.join("before"); w != nil || err != nil {
 		t.Fatalf("the free slot isn't given: %v, %v", w, err)
 	}
@@ -208,7 +209,7 @@ func TestAWaiterThatGivesUpFreesItsPlace(t *testing.T) {
 func TestConcurrentEventsHaveOneOutcome(t *testing.T) {
 	ended, end := context.WithCancel(t.Context())
 	end()
-	q := newQueue(1, 1)
+	q := newQueue(1, 1, nil)
 	if err := q.enter(ended, "a"); !errors.Is(err, context.Canceled) || q.free != 1 {
 		t.Errorf("the context has ended and a slot is free: %v, %d free", err, q.free)
 	}
@@ -235,12 +236,17 @@ func TestConcurrentEventsHaveOneOutcome(t *testing.T) {
 	})
 }
 
-// TestQueueInvariants lets random callers join, give up and leave, and checks the invariants after
-// each step.
+// TestQueueInvariants lets random callers join, give up and leave, with other requests now and then,
+// and checks the invariants after each step.
 func TestQueueInvariants(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		slots, limit := rapid.IntRange(1, 3).Draw(t, "slots"), rapid.IntRange(1, 8).Draw(t, "limit")
-		q := newQueue(slots, limit)
+		var server fakeServer
+		var last *spare
+		if slots > 1 && rapid.Bool().Draw(t, "spare") {
+			last = server.spare()
+		}
+		q := newQueue(slots, limit, last)
 		addresses := rapid.SampledFrom([]string{"", "a", "b", "c"})
 		working := 0
 		var waiters []*waiter
@@ -278,7 +284,8 @@ func TestQueueInvariants(t *testing.T) {
 		}
 		t.Repeat(map[string]func(*rapid.T){
 			"join": func(t *rapid.T) {
-				full := q.waiting == limit
+				full := q.waiting == limit && (q.free == 0 || last.reserved() > 0)
+				reserved := min(q.free, last.reserved())
 				w, err := q.join(addresses.Draw(t, "address"))
 				switch {
 				case err != nil:
@@ -289,6 +296,9 @@ func TestQueueInvariants(t *testing.T) {
 					working++
 				default:
 					waiters = append(waiters, w)
+				}
+				if q.free < reserved {
+					t.Fatal("the spare slot was given away while there are other requests")
 				}
 				collect()
 			},
@@ -310,7 +320,17 @@ func TestQueueInvariants(t *testing.T) {
 				working--
 				q.leave()
 				collect()
+				switch reserved := last.reserved(); {
+				case q.free < reserved:
+					t.Fatal("the spare slot was given away while there are other requests")
+				case q.waiting > 0 && q.free > reserved:
+					t.Fatal("somebody waits for the spare slot while there are no other requests")
+				}
 			},
+			"time passes": func(t *rapid.T) {
+				server.elapse(time.Duration(rapid.IntRange(1, 300).Draw(t, "ms")) * time.Millisecond)
+			},
+			"another request": func(*rapid.T) { server.request() },
 			"": func(t *rapid.T) {
 				inLines := 0
 				for _, l := range q.turns {
@@ -322,8 +342,8 @@ func TestQueueInvariants(t *testing.T) {
 				switch {
 				case q.free+working != slots:
 					t.Fatalf("%d slots are free and %d taken of %d", q.free, working, slots)
-				case q.free > 0 && q.waiting > 0:
-					t.Fatalf("%d wait and %d slots are free", q.waiting, q.free)
+				case q.free > 0 && q.waiting > 0 && (last == nil || q.free > 1 || working == 0):
+					t.Fatalf("%d wait, %d slots are free, and %d work", q.waiting, q.free, working)
 				case q.waiting != len(waiters), q.waiting != inLines, q.waiting > limit, len(q.lines) != len(q.turns):
 					t.Fatalf("%d wait of at most %d: %d in %d lines; %d know it", q.waiting, limit, inLines, len(q.lines), len(waiters))
 				}
@@ -335,7 +355,7 @@ func TestQueueInvariants(t *testing.T) {
 // TestConcurrentCallersHaveOneOutcome has many concurrent callers, some of which give up.
 func TestConcurrentCallersHaveOneOutcome(t *testing.T) {
 	const slots, limit, callers, rounds = 3, 16, 40, 200
-	q := newQueue(slots, limit)
+	q := newQueue(slots, limit, nil)
 	var working, served, busy, gaveUp atomic.Int64
 	var wg sync.WaitGroup
 	for caller := range callers {
