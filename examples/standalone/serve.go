@@ -26,6 +26,7 @@ type serveCmd struct{}
 func (serveCmd) Run(ctx context.Context, s *Settings) (err error) {
 	logger := s.logger()
 	slog.SetDefault(logger)
+	tuneGC(ctx)
 	listener, err := net.Listen("tcp", s.Addr)
 	if err != nil {
 		return fmt.Errorf("-addr: %w", err)
