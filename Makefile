@@ -1,5 +1,5 @@
 # The commands of the README, by name.
-.PHONY: run short test race lint fuzz bench browser screenshots interop compare vuln ci
+.PHONY: run short test race lint fuzz bench performance browser screenshots interop compare vuln ci
 
 run:            ## run the server on http://127.0.0.1:2583
 	go run ./examples/standalone
@@ -25,6 +25,9 @@ fuzz:           ## fuzz each fuzz test for FUZZTIME: a number of inputs, or a du
 
 bench:          ## run the benchmarks
 	go test ./... -run '^$$' -bench . -benchmem
+
+performance:    ## measure the server beside its limits, and write docs/performance
+	go run ./internal/performance -out docs/performance
 
 browser:        ## test the pages in Chromium (Debian's package chromium)
 	cd internal/browsertest && npm ci --no-audit --no-fund

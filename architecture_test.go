@@ -75,7 +75,7 @@ func TestTheArchitectureAgreesWithTheImports(t *testing.T) {
 		}
 	}
 	for p, list := range imports(t) {
-		if within(p, "examples", "internal/domaintest", "internal/e2e", "internal/interop", "internal/pgcluster", "internal/lexicons") {
+		if within(p, "examples", "internal/domaintest", "internal/e2e", "internal/interop", "internal/pgcluster", "internal/lexicons", "internal/performance") {
 			continue
 		}
 		allowed, ok := may[p]
@@ -147,8 +147,8 @@ func TestImportRules(t *testing.T) {
 	domains := []string{"accounts", "oauth", "signin", "sessions", "invites", "apppasswords", "audit"}
 	backends := []string{"storage/memory", "storage/bolt", "storage/postgres"}
 	only := map[string][]string{
-		"go.etcd.io/bbolt":              {"storage/bolt"},
-		"github.com/jackc/pgx/v5":       {"storage/postgres", "internal/pgcluster"},
+		"go.etcd.io/bbolt":              {"storage/bolt", "internal/performance"},
+		"github.com/jackc/pgx/v5":       {"storage/postgres", "internal/pgcluster", "internal/performance"},
 		"github.com/alecthomas/kong":    {"examples"},
 		"github.com/wneessen/go-mail":   {"accounts/mail/deliver"},
 		"pgregory.net/rapid":            {"storage/storagetest"},
@@ -157,7 +157,7 @@ func TestImportRules(t *testing.T) {
 		"github.com/go-jose/go-jose/v4": {"internal/jws", "internal/jwks", "internal/oauthtest", "oauth"},
 		"github.com/petermattis/goid":   {"storage/internal"},
 		"testing":                       {"storage/storagetest", "gatehousetest", "internal"},
-		module + "/storage/postgres":    {"examples", "internal/e2e"},
+		module + "/storage/postgres":    {"examples", "internal/e2e", "internal/performance"},
 		module + "/internal/domaintest": {},
 	}
 	for p, list := range imports(t) {
