@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"slices"
 	"strconv"
 	"strings"
@@ -102,10 +103,10 @@ type script struct {
 
 // load drives scripts, each on a connection of its own, for a time. Connecting and preparing for
 // about n requests each isn't counted.
-func load(addr string, scripts []*script, n int, d time.Duration, meter func(run func())) (measured, error) {
-	clients := make([]*client, len(scripts))
+func load(connect connector, addr string, scripts []*script, n int, d time.Duration, meter func(run func())) (measured, error) {
+	clients := make([]client, len(scripts))
 	for i := range scripts {
-		c, err := dial(addr)
+		c, err := connect(addr)
 		if err != nil {
 			return measured{}, err
 		}
@@ -125,18 +126,20 @@ func load(addr string, scripts []*script, n int, d time.Duration, meter func(run
 	}
 	var m measured
 	meter(func() {
-		m = drive(len(scripts), d, func(i int) error { return clients[i].do(scripts[i]) })
+		m = drive(len(scripts), d, func(i int) error { return do(clients[i], scripts[i]) })
 	})
 	return m, nil
 }
 
-// client sends requests on one connection that is kept open. It does as little as it can, since it
-// shares the machine with the server.
-type client struct {
-	net.Conn
-	in     *bufio.Reader
-	answer answer
+// client sends requests on one connection that is kept open.
+type client interface {
+	// ask sends a request. The answer is valid until the next call.
+	ask(request []byte) (*answer, error)
+	io.Closer
 }
+
+// connector returns a new client of a server.
+type connector func(addr string) (client, error)
 
 // answer is what a client reads of a response.
 type answer struct {
@@ -146,21 +149,13 @@ type answer struct {
 	content []byte
 }
 
-func dial(addr string) (*client, error) {
-	c, err := net.Dial("tcp", addr)
-	if err != nil {
-		return nil, err
-	}
-	return &client{Conn: c, in: bufio.NewReaderSize(c, 16<<10)}, nil
-}
-
 // do sends the next request of a script, and gives it the answer.
-func (c *client) do(s *script) error {
+func do(c client, s *script) error {
 	a, err := c.ask(s.next())
 	switch {
 	case err != nil:
 		return err
-	case a.status != 200:
+	case a.status != http.StatusOK:
 		body, _ := a.body()
 		return fmt.Errorf("status %d: %s", a.status, body)
 	case s.took == nil:
@@ -169,13 +164,28 @@ func (c *client) do(s *script) error {
 	return s.took(a)
 }
 
-// ask sends a request. The answer is valid until the next call.
-func (c *client) ask(request []byte) (*answer, error) {
+// lean is a client that does as little as it can, since it shares the machine with the server.
+type lean struct {
+	net.Conn
+	in     *bufio.Reader
+	nonce  string // the last one
+	answer answer
+}
+
+func dial(addr string) (client, error) {
+	c, err := net.Dial("tcp", addr)
+	if err != nil {
+		return nil, err
+	}
+	return &lean{Conn: c, in: bufio.NewReaderSize(c, 16<<10)}, nil
+}
+
+func (c *lean) ask(request []byte) (*answer, error) {
 	if _, err := c.Write(request); err != nil {
 		return nil, err
 	}
 	a := &c.answer
-	*a = answer{content: a.content[:0], nonce: a.nonce}
+	*a = answer{content: a.content[:0]}
 	line, err := c.line()
 	if err != nil {
 		return nil, err
@@ -208,8 +218,11 @@ func (c *client) ask(request []byte) (*answer, error) {
 				a.zipped = string(value) == "gzip"
 			}
 		case len("DPoP-Nonce"):
-			if bytes.EqualFold(name, []byte("DPoP-Nonce")) && string(value) != a.nonce {
-				a.nonce = string(value)
+			if bytes.EqualFold(name, []byte("DPoP-Nonce")) {
+				if string(value) != c.nonce { // it seldom changes
+					c.nonce = string(value)
+				}
+				a.nonce = c.nonce
 			}
 		}
 	}
@@ -220,13 +233,13 @@ func (c *client) ask(request []byte) (*answer, error) {
 }
 
 // line reads a line of a header, which is valid until the next read.
-func (c *client) line() ([]byte, error) {
+func (c *lean) line() ([]byte, error) {
 	line, err := c.in.ReadSlice('\n')
 	return bytes.TrimRight(line, "\r\n"), err
 }
 
 // read appends n bytes to the content of the answer.
-func (c *client) read(n int) error {
+func (c *lean) read(n int) error {
 	have := len(c.answer.content)
 	c.answer.content = slices.Grow(c.answer.content, n)[:have+n]
 	_, err := io.ReadFull(c.in, c.answer.content[have:])
@@ -234,7 +247,7 @@ func (c *client) read(n int) error {
 }
 
 // chunks reads a body of the chunked transfer coding.
-func (c *client) chunks() error {
+func (c *lean) chunks() error {
 	for {
 		line, err := c.line()
 		if err != nil {
@@ -251,6 +264,38 @@ func (c *client) chunks() error {
 			return err
 		}
 	}
+}
+
+// usual is a client as programs in Go use them, which costs several times as much as a lean one.
+type usual struct {
+	transport http.Transport
+	addr      string
+	answer    answer
+}
+
+func dialUsual(addr string) (client, error) {
+	return &usual{transport: http.Transport{DisableCompression: true}, addr: addr}, nil
+}
+
+func (u *usual) ask(request []byte) (*answer, error) {
+	r, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(request)))
+	if err != nil {
+		return nil, err
+	}
+	r.RequestURI, r.URL.Scheme, r.URL.Host = "", "http", u.addr
+	resp, err := u.transport.RoundTrip(r)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	content, err := io.ReadAll(resp.Body)
+	u.answer = answer{resp.StatusCode, resp.Header.Get("DPoP-Nonce"), resp.Header.Get("Content-Encoding") == "gzip", content}
+	return &u.answer, err
+}
+
+func (u *usual) Close() error {
+	u.transport.CloseIdleConnections()
+	return nil
 }
 
 var unzips = sync.Pool{New: func() any { return new(gzip.Reader) }}

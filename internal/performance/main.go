@@ -7,6 +7,16 @@
 // commits the same bytes to the disk, and a loop of password hashes. It loads each of them in turn, in
 // rounds, and prints how fast each is, and how fast Gatehouse is in comparison with its limit.
 // docs/performance.md says how to read that.
+//
+// Commands measure single things:
+//
+//	storm       reading while others log in with passwords
+//	contention  transactions that get into each other's way in PostgreSQL
+//	start       starting a server in a test
+//
+// Each has its flags, as in:
+//
+//	go run ./internal/performance storm -help
 package main
 
 import (
@@ -36,6 +46,8 @@ type settings struct {
 	Sessions         int           `json:"sessions"` // of each account
 	HashMemory       uint32        `json:"hashMemory,omitempty"`
 	HashTime         uint32        `json:"hashTime,omitempty"`
+	NetHTTP          bool          `json:"netHTTP,omitempty"`
+	Reference        string        `json:"-"` // the directory of the reference server
 	Out              string        `json:"-"`
 }
 
@@ -47,7 +59,10 @@ var defaults = settings{
 
 // commands are what the program can do, by name.
 var commands = map[string]func(ctx context.Context, args []string, out, log io.Writer) error{
-	"": measure,
+	"":           measure,
+	"storm":      storm,
+	"contention": contention,
+	"start":      starts,
 }
 
 func main() {
@@ -83,7 +98,9 @@ func measure(ctx context.Context, args []string, out, log io.Writer) error {
 	flags.IntVar(&s.Rounds, "rounds", s.Rounds, "number of rounds, of which medians are taken")
 	flags.DurationVar(&s.Time, "time", s.Time, "time of one measurement")
 	flags.IntVar(&s.Accounts, "accounts", s.Accounts, "accounts of each server")
+	flags.StringVar(&s.Reference, "reference", "", "`directory` of the reference server, as make compare has built it, to measure it too")
 	flags.StringVar(&s.Out, "out", "", "`directory` to write performance.json and performance.svg to")
+	flags.BoolVar(&s.NetHTTP, "nethttp", false, "clients of net/http, which cost several times as much as those of this program")
 	flags.Var(list[int]{&s.Clients, strconv.Atoi}, "clients", "numbers of clients")
 	flags.Var(list[string]{&s.Stores, oneOf("memory", "bolt", "postgres")}, "stores", "stores to measure")
 	flags.Var(list[string]{&s.Work, oneOf(names()...)}, "work", "workloads: "+strings.Join(names(), ", ")+" (default all)")
@@ -93,6 +110,9 @@ func measure(ctx context.Context, args []string, out, log io.Writer) error {
 	}
 	if flags.NArg() > 0 {
 		return fmt.Errorf("unexpected argument %q", flags.Arg(0))
+	}
+	if s.Rounds < 1 || slices.Min(s.Clients) < 1 {
+		return errors.New("-rounds and -clients are at least 1")
 	}
 	if *quick {
 		given := s

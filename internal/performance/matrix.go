@@ -47,7 +47,7 @@ func limitOf(work, store string) string {
 	switch store {
 	case "postgres":
 		return limitPgxRefresh
-	case "bolt":
+	case "bolt", "reference":
 		return limitCommit
 	}
 	return limitEmpty // nothing waits for a disk
@@ -55,14 +55,13 @@ func limitOf(work, store string) string {
 
 // matrix measures all workloads on all stores beside their limits.
 type matrix struct {
+	*lab
 	settings
-	log     io.Writer
-	key     *oauthtest.Key
-	dir     string
-	close   []func() error
-	targets []*target
-	cells   []*cell
-	report  *report
+	key      *oauthtest.Key
+	targets  []*target
+	cells    []*cell
+	report   *report
+	postgres string // the URL of the server of PostgreSQL
 }
 
 // cell is one thing that is measured in each round, at each number of clients.
@@ -75,16 +74,12 @@ type cell struct {
 
 // runMatrix is the program without a command.
 func runMatrix(ctx context.Context, s settings, log io.Writer) (r *report, err error) {
-	m := &matrix{settings: s, log: log, key: oauthtest.NewKey(), report: newReport(s)}
-	if m.dir, err = os.MkdirTemp("", "gatehouse-performance-"); err != nil {
+	l, err := newLab(log, s.HashMemory, s.HashTime)
+	if err != nil {
 		return nil, err
 	}
-	defer func() {
-		for _, c := range slices.Backward(m.close) {
-			err = errors.Join(err, c())
-		}
-		err = errors.Join(err, os.RemoveAll(m.dir))
-	}()
+	defer func() { err = errors.Join(err, l.close()) }()
+	m := &matrix{lab: l, settings: s, key: oauthtest.NewKey(), report: newReport(s)}
 	if err := m.startTargets(ctx); err != nil {
 		return nil, err
 	}
@@ -93,8 +88,8 @@ func runMatrix(ctx context.Context, s settings, log io.Writer) (r *report, err e
 	}
 	for _, t := range m.targets {
 		for _, w := range workloads {
-			if m.wants(w.name) {
-				m.cells = append(m.cells, httpCell(w, t))
+			if m.wants(w.name) && (w.everywhere || t.store != "reference") {
+				m.cells = append(m.cells, m.httpCell(w, t))
 			}
 		}
 	}
@@ -120,6 +115,9 @@ func (m *matrix) round(ctx context.Context, round, clients int) error {
 	for _, c := range order {
 		if err := ctx.Err(); err != nil {
 			return err
+		}
+		if c.store == "reference" && clients != slices.Max(m.Clients) {
+			continue
 		}
 		r, err := c.measure(round, clients, m.Time)
 		if err != nil {
@@ -178,7 +176,7 @@ func (r *run) limit(rates map[string]float64) {
 }
 
 // httpCell returns the cell of a workload on a server.
-func httpCell(w workload, t *target) *cell {
+func (s settings) httpCell(w workload, t *target) *cell {
 	c := &cell{work: w.name, store: t.store, pid: t.cmd.Process.Pid, lastOps: map[int]int{}}
 	c.run = func(clients int, d time.Duration, meter func(run func())) (measured, error) {
 		scripts := make([]*script, clients)
@@ -187,7 +185,7 @@ func httpCell(w workload, t *target) *cell {
 		}
 		// What is prepared should last for a round like the last one, and some more.
 		n := c.lastOps[clients]*5/4 + int(5000*d.Seconds())/clients
-		m, err := load(t.Addr, scripts, n/max(1, min(clients, n))+1, d, meter)
+		m, err := load(s.connector(), t.Addr, scripts, n/max(1, min(clients, n))+1, d, meter)
 		c.lastOps[clients] = m.Ops
 		return m, err
 	}
@@ -202,7 +200,7 @@ func (m *matrix) limitCell(name string, p *process, request []byte) {
 		for i := range scripts {
 			scripts[i] = &script{next: func() []byte { return request }}
 		}
-		return load(p.Addr, scripts, 0, d, meter)
+		return load(m.connector(), p.Addr, scripts, 0, d, meter)
 	}
 	m.cells = append(m.cells, c)
 }
@@ -217,41 +215,27 @@ func (m *matrix) loopCell(name string, p *process, op string) {
 	m.cells = append(m.cells, c)
 }
 
-// start starts a server process, which is stopped at the end, with a directory of its own.
-func (m *matrix) start(s spec) (*process, error) {
-	s.HashMemory, s.HashTime = m.HashMemory, m.HashTime
-	s.Dir = filepath.Join(m.dir, fmt.Sprint(s.Kind, len(m.close)))
-	if err := os.Mkdir(s.Dir, 0o700); err != nil {
-		return nil, err
-	}
-	p, err := start(s)
-	if err == nil {
-		m.close = append(m.close, p.stop)
-	}
-	return p, err
-}
-
 // startTargets starts the servers that are measured.
 func (m *matrix) startTargets(ctx context.Context) error {
-	for i, store := range m.Stores {
+	for _, store := range m.Stores {
 		spec := spec{
 			Kind: "gatehouse", Store: store, Accounts: m.Accounts, PasswordAccounts: m.PasswordAccounts,
 			Sessions: m.Sessions, Key: m.key.Thumbprint(),
 		}
 		if store == "postgres" {
-			url, err := m.startPostgres(ctx)
+			server, err := pgcluster.Launch()
 			if errors.Is(err, pgcluster.ErrNoBinaries) {
 				fmt.Fprintln(m.log, "left out: postgres, since", err)
-				m.Stores = slices.Delete(slices.Clone(m.Stores), i, i+1)
-				return m.startTargets(ctx)
+				continue
 			}
 			if err != nil {
 				return err
 			}
-			spec.Store = url
-		}
-		if slices.ContainsFunc(m.targets, func(t *target) bool { return t.store == store }) {
-			continue
+			m.closing = append(m.closing, server.Remove)
+			m.postgres, spec.Store = server.URL(), server.URL()
+			if m.report.Versions["PostgreSQL"], err = postgresVersion(ctx, m.postgres); err != nil {
+				return err
+			}
 		}
 		begun := time.Now()
 		p, err := m.start(spec)
@@ -261,22 +245,16 @@ func (m *matrix) startTargets(ctx context.Context) error {
 		m.targets = append(m.targets, newTarget(p, store, m.key))
 		fmt.Fprintf(m.log, "Gatehouse on %s has its accounts (%.1f s)\n", store, time.Since(begun).Seconds())
 	}
-	return nil
-}
-
-// startPostgres starts a server of PostgreSQL, once.
-func (m *matrix) startPostgres(ctx context.Context) (string, error) {
-	if m.report.postgres != "" {
-		return m.report.postgres, nil
+	if m.Reference == "" {
+		return nil
 	}
-	server, err := pgcluster.Launch()
+	p, err := startReference(ctx, m.Reference, filepath.Join(m.dir, "reference"), m.PasswordAccounts)
 	if err != nil {
-		return "", err
+		return err
 	}
-	m.close = append(m.close, server.Remove)
-	m.report.postgres = server.URL()
-	m.report.Versions["PostgreSQL"], err = postgresVersion(ctx, server.URL())
-	return server.URL(), err
+	m.closing = append(m.closing, p.stop)
+	m.targets = append(m.targets, newTarget(p, "reference", nil))
+	return nil
 }
 
 // startLimits starts what the servers are compared with.
@@ -329,7 +307,7 @@ func (m *matrix) startLimits() error {
 		m.limitCell(limitHashHTTP, p, request("POST", "localhost", "/hash", nil))
 	}
 	if needed[limitPgxRead] || needed[limitPgxRefresh] {
-		if p, err = start(spec{Kind: "pgx", Store: m.report.postgres}); err != nil {
+		if p, err = start(spec{Kind: "pgx", Store: m.postgres}); err != nil {
 			return err
 		}
 		m.loopCell(limitPgxRead, p, "read")
@@ -364,6 +342,14 @@ func (m *matrix) record(paths ...string) (map[string]recorded, error) {
 		answers[path] = recorded{resp.Header, body}
 	}
 	return answers, nil
+}
+
+// connector returns how clients connect.
+func (s settings) connector() connector {
+	if s.NetHTTP {
+		return dialUsual
+	}
+	return dial
 }
 
 // wants reports whether a workload was asked for.

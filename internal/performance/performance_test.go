@@ -98,7 +98,7 @@ func TestFailuresAreReported(t *testing.T) {
 	}
 	defer p.stop()
 	p.Accounts = []*account{{Handle: "nobody.test", Access: "a.b.c"}}
-	r, err := httpCell(workloads[1], newTarget(p, "memory", nil)).measure(0, 1, time.Millisecond)
+	r, err := defaults.httpCell(workloads[1], newTarget(p, "memory", nil)).measure(0, 1, time.Millisecond)
 	if err != nil {
 		t.Fatal(err)
 	}

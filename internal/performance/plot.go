@@ -13,13 +13,14 @@ import (
 // a bar for each, the target as a line across it. It can be read in light and in dark.
 func (r *report) plot() string {
 	most := slices.Max(r.Settings.Clients)
-	groups := map[string][]*row{}
+	groups, measured := map[string][]*row{}, map[string]bool{}
 	for _, x := range r.Rows {
 		if x.Store != "" && x.Clients == most {
 			groups[x.Work] = append(groups[x.Work], x)
+			measured[x.Store] = true
 		}
 	}
-	stores := []string{"memory", "bolt", "postgres"}
+	stores := []string{"memory", "bolt", "postgres", "reference"}
 	const (
 		left, wide, bar, gap = 210, 480, 13, 12
 		top                  = 64
@@ -59,7 +60,10 @@ func (r *report) plot() string {
 	}
 	var legend strings.Builder
 	x := left
-	for _, s := range r.Settings.Stores {
+	for _, s := range stores {
+		if !measured[s] {
+			continue
+		}
 		fmt.Fprintf(&legend, "<rect class=\"%s\" x=\"%d\" y=\"38\" width=\"11\" height=\"11\"/><text x=\"%d\" y=\"48\">%s</text>\n", s, x, x+16, s)
 		x += 95
 	}
@@ -70,10 +74,10 @@ svg { font: 12px system-ui, sans-serif; background: #fff }
 text { fill: #24292f } .name { text-anchor: end } .tick { text-anchor: middle; fill: #6e7781 } .value { font-size: 10px; fill: #6e7781 }
 .title { font-size: 14px; font-weight: 600 }
 .grid { stroke: #d0d7de } .target { stroke: #cf222e; stroke-width: 2.5 }
-.memory { fill: #79b8ff } .bolt { fill: #0969da } .postgres { fill: #8250df }
+.memory { fill: #79b8ff } .bolt { fill: #0969da } .postgres { fill: #8250df } .reference { fill: #9a6700 }
 @media (prefers-color-scheme: dark) {
 svg { background: #0d1117 } text { fill: #e6edf3 } .tick, .value { fill: #8b949e } .grid { stroke: #30363d } .target { stroke: #ff7b72 }
-.memory { fill: #a5d6ff } .bolt { fill: #2f81f7 } .postgres { fill: #a371f7 }
+.memory { fill: #a5d6ff } .bolt { fill: #2f81f7 } .postgres { fill: #a371f7 } .reference { fill: #d29922 }
 }
 </style>
 <text class="title" x="%d" y="22">Rate of each workload in proportion to its limit, %d clients</text>

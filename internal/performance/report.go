@@ -3,7 +3,6 @@ package main
 import (
 	"bufio"
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -24,8 +23,6 @@ type report struct {
 	Settings settings          `json:"settings"`
 	Rows     []*row            `json:"rows"`
 	Runs     []*run            `json:"runs"`
-
-	postgres string // the URL of the server
 }
 
 // machine is what it was measured on.
@@ -66,7 +63,9 @@ type row struct {
 	Limit     string  `json:"limit,omitempty"`
 	Ratio     float64 `json:"ratio,omitempty"`  // to the limit
 	Target    float64 `json:"target,omitempty"` // of the ratio
-	Ops       int     `json:"ops"`              // in all rounds
+	// Reference is the ratio to the rate of the reference server in the same round.
+	Reference float64 `json:"reference,omitempty"`
+	Ops       int     `json:"ops"` // in all rounds
 	Failed    int     `json:"failed"`
 	Error     string  `json:"error,omitempty"`
 }
@@ -74,6 +73,8 @@ type row struct {
 // goal is the ratio that a workload should reach with 32 clients.
 func goal(work, store string) float64 {
 	switch {
+	case store == "reference":
+		return 0
 	case work == "describeServer":
 		return 0.85
 	case work == "getSession" && store == "bolt":
@@ -155,6 +156,13 @@ func (r *report) summarize() {
 		if k.clients == 32 {
 			sum.Target = goal(k.work, k.store)
 		}
+		if other := groups[key{k.work, "reference", k.clients}]; other != nil && k.store != "" && k.store != "reference" {
+			var ratios []float64
+			for i := range min(len(g), len(other)) {
+				ratios = append(ratios, g[i].rate()/other[i].rate())
+			}
+			sum.Reference = median(ratios)
+		}
 		for _, one := range g {
 			sum.Ops += one.Ops
 			sum.Failed += one.Failed
@@ -187,6 +195,9 @@ func (r *report) print(w io.Writer) {
 		}
 		if x.Target > 0 {
 			fmt.Fprintf(w, " (target %.2f)", x.Target)
+		}
+		if x.Reference > 0 {
+			fmt.Fprintf(w, "; %.2f × the reference", x.Reference)
 		}
 		if x.Failed > 0 {
 			fmt.Fprintf(w, "; %d FAILED: %s", x.Failed, x.Error)
@@ -222,14 +233,7 @@ func (r *report) failed() error {
 
 // write writes the report and its plot into a directory.
 func (r *report) write(dir string) error {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return err
-	}
-	b, err := json.MarshalIndent(r, "", " ")
-	if err != nil {
-		return err
-	}
-	if err := os.WriteFile(filepath.Join(dir, "performance.json"), append(b, '\n'), 0o644); err != nil {
+	if err := writeJSON(dir, "performance.json", r); err != nil {
 		return err
 	}
 	return os.WriteFile(filepath.Join(dir, "performance.svg"), []byte(r.plot()), 0o644)

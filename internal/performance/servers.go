@@ -41,6 +41,11 @@ type spec struct {
 	Answers map[string]recorded `json:"answers,omitempty"`
 	// Record is the size of a session as the store has it, which the kind commit writes.
 	Record int `json:"record,omitempty"`
+	// Neighbours and Random are the refresh tokens of a contender, and Number tells its accounts from
+	// those of others.
+	Neighbours []string `json:"neighbours,omitempty"`
+	Random     []string `json:"random,omitempty"`
+	Number     int      `json:"number,omitempty"`
 }
 
 // ready is what a server process says, in a line on its standard output, once it serves.
@@ -65,6 +70,7 @@ var kinds = map[string]func(ctx context.Context, s spec, addr net.Addr) (http.Ha
 	"hash":      rawHash,
 	"pgx":       rawPgx,
 	"gatehouse": serveGatehouse,
+	"contender": contend,
 }
 
 // same serves recorded answers.
@@ -219,3 +225,29 @@ func cpuOf(pid int) time.Duration {
 	system, _ := strconv.Atoi(fields[12])
 	return time.Duration(user+system) * 10 * time.Millisecond
 }
+
+// residentOf returns the resident memory of a process in bytes: now, and at most since it was last reset
+// by resetPeak. It is zero where there is no /proc.
+func residentOf(pid int) (now, peak int64) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0, 0
+	}
+	for line := range strings.Lines(string(b)) {
+		fields := strings.Fields(line)
+		if len(fields) != 3 {
+			continue
+		}
+		kib, _ := strconv.ParseInt(fields[1], 10, 64)
+		switch fields[0] {
+		case "VmRSS:":
+			now = kib << 10
+		case "VmHWM:":
+			peak = kib << 10
+		}
+	}
+	return now, peak
+}
+
+// resetPeak makes the peak of residentOf begin anew.
+func resetPeak(pid int) { _ = os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", pid), []byte("5"), 0) }

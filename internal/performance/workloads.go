@@ -25,7 +25,7 @@ const (
 // target is a server that workloads are for.
 type target struct {
 	*process
-	store   string         // memory, bolt or postgres
+	store   string         // memory, bolt, postgres or reference
 	key     *oauthtest.Key // of the OAuth client
 	created *atomic.Int64  // how many accounts createAccount has created
 	run     string         // tells the accounts of this run from those of others
@@ -41,6 +41,8 @@ type workload struct {
 	// script returns what client i of n sends. What it learns, such as new tokens, stays in the
 	// target.
 	script func(t *target, i, n int) *script
+	// everywhere says that the reference server has it too.
+	everywhere bool
 }
 
 // workloads are all of them, in the order of the report.
@@ -48,24 +50,24 @@ var workloads = []workload{
 	{name: "describeServer", script: func(t *target, _, _ int) *script {
 		r := request("GET", t.Host, describeServer, nil)
 		return &script{next: func() []byte { return r }}
-	}},
-	{name: "getSession", script: getSessions},
+	}, everywhere: true},
+	{name: "getSession", script: getSessions, everywhere: true},
 	{name: "getSession DPoP", script: getSessionsWithProofs},
 	{name: "createSession", script: func(t *target, i, n int) *script {
 		return logIns(t, share(t.PasswordAccounts, i, n), func(a *account) string { return a.Password })
-	}},
+	}, everywhere: true},
 	{name: "createSession app password", script: func(t *target, i, n int) *script {
 		return logIns(t, share(t.Accounts, i, n), func(a *account) string { return a.AppPassword })
 	}},
-	{name: "refreshSession", script: refreshes},
+	{name: "refreshSession", script: refreshes, everywhere: true},
 	{name: "OAuth refresh", script: oauthRefreshes},
-	{name: "createAccount", script: signUps},
+	{name: "createAccount", script: signUps, everywhere: true},
 	{name: "mix", script: mix},
 }
 
 // share returns the part of client i of n.
-func share(all []*account, i, n int) []*account {
-	var part []*account
+func share[T any](all []T, i, n int) []T {
+	var part []T
 	for ; i < len(all); i += n {
 		part = append(part, all[i])
 	}
