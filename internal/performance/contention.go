@@ -135,7 +135,7 @@ func contests(ctx context.Context, l *lab, s settings, url string, workers, most
 	if most > 1 {
 		groups = append(groups, most)
 	}
-	neighbours, random, err := contestants(ctx, url, s, len(groups), 20*workers)
+	neighbours, random, err := contestants(ctx, url, s, len(groups), 5*workers)
 	if err != nil {
 		return nil, err
 	}

@@ -48,6 +48,7 @@ type settings struct {
 	HashTime         uint32        `json:"hashTime,omitempty"`
 	NetHTTP          bool          `json:"netHTTP,omitempty"`
 	Reference        string        `json:"-"` // the directory of the reference server
+	Profiles         string        `json:"-"`
 	Out              string        `json:"-"`
 }
 
@@ -99,6 +100,7 @@ func measure(ctx context.Context, args []string, out, log io.Writer) error {
 	flags.DurationVar(&s.Time, "time", s.Time, "time of one measurement")
 	flags.IntVar(&s.Accounts, "accounts", s.Accounts, "accounts of each server")
 	flags.StringVar(&s.Reference, "reference", "", "`directory` of the reference server, as make compare has built it, to measure it too")
+	flags.StringVar(&s.Profiles, "profiles", "", "`directory` to write profiles of the servers to, which costs some percent of speed")
 	flags.StringVar(&s.Out, "out", "", "`directory` to write performance.json and performance.svg to")
 	flags.BoolVar(&s.NetHTTP, "nethttp", false, "clients of net/http, which cost several times as much as those of this program")
 	flags.Var(list[int]{&s.Clients, strconv.Atoi}, "clients", "numbers of clients")

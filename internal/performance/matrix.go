@@ -185,9 +185,19 @@ func (s settings) httpCell(w workload, t *target) *cell {
 		}
 		// What is prepared should last for a round like the last one, and some more.
 		n := c.lastOps[clients]*5/4 + int(5000*d.Seconds())/clients
-		m, err := load(s.connector(), t.Addr, scripts, n/max(1, min(clients, n))+1, d, meter)
+		profiled := make(chan error, 1)
+		m, err := load(s.connector(), t.Addr, scripts, n/max(1, min(clients, n))+1, d, func(run func()) {
+			if s.Profiles == "" || t.Profiler == "" {
+				profiled <- nil
+				meter(run)
+				return
+			}
+			file := strings.ReplaceAll(fmt.Sprintf("%s-%s-%d.pprof", t.store, w.name, clients), " ", "-")
+			go func() { profiled <- t.profile(filepath.Join(s.Profiles, file), max(1, int(d.Seconds()))) }()
+			meter(run)
+		})
 		c.lastOps[clients] = m.Ops
-		return m, err
+		return m, errors.Join(err, <-profiled)
 	}
 	return c
 }

@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/pprof"
 	"os"
 	"os/exec"
 	"strconv"
@@ -51,6 +52,9 @@ type spec struct {
 // ready is what a server process says, in a line on its standard output, once it serves.
 type ready struct {
 	Addr string `json:"addr"`
+	// Profiler is the address that serves profiles of the process, of as many seconds as they are
+	// asked for.
+	Profiler string `json:"profiler,omitempty"`
 	world
 }
 
@@ -110,11 +114,17 @@ func serve() error {
 	}
 	server := newHTTPServer(handler)
 	go func() { _ = server.Serve(listener) }()
-	if err := json.NewEncoder(os.Stdout).Encode(ready{listener.Addr().String(), w}); err != nil {
+	profiler, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	profiles := newHTTPServer(http.HandlerFunc(pprof.Profile))
+	go func() { _ = profiles.Serve(profiler) }()
+	if err := json.NewEncoder(os.Stdout).Encode(ready{listener.Addr().String(), profiler.Addr().String(), w}); err != nil {
 		return err
 	}
 	_, err = io.Copy(io.Discard, in)
-	err = errors.Join(err, server.Close())
+	err = errors.Join(err, server.Close(), profiles.Close())
 	if closer != nil {
 		err = errors.Join(err, closer.Close())
 	}
@@ -207,6 +217,23 @@ func (p *process) call(path string, input, output any) error {
 		return fmt.Errorf("%s: %s: %s", path, resp.Status, answer)
 	}
 	return json.Unmarshal(answer, output)
+}
+
+// profile writes a profile of the process to a file, of so many seconds.
+func (p *process) profile(path string, seconds int) error {
+	resp, err := http.Get(fmt.Sprintf("http://%s/?seconds=%d", p.Profiler, seconds))
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err == nil && resp.StatusCode != http.StatusOK {
+		err = fmt.Errorf("profile: %s: %s", resp.Status, b)
+	}
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(path, b, 0o644)
 }
 
 // cpuOf returns the processor time that a process has used. It is zero where there is no /proc.
