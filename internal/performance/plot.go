@@ -46,7 +46,11 @@ func (r *report) plot() string {
 		for _, x := range g {
 			fmt.Fprintf(&b, "<rect class=\"%s\" x=\"%d\" y=\"%d\" width=\"%.1f\" height=\"%d\"><title>%s on %s: %.2f of the %s, %.0f a second</title></rect>\n",
 				x.Store, left, y, at(x.Ratio)-left, bar-2, html.EscapeString(w.name), x.Store, x.Ratio, x.Limit, x.Rate)
-			fmt.Fprintf(&b, "<text class=\"value\" x=\"%.1f\" y=\"%d\">%.2f</text>\n", at(max(x.Ratio, x.Target))+6, y+bar-3, x.Ratio)
+			beside := at(x.Ratio)
+			if target := at(x.Target); target > beside-3 && target < beside+32 { // it would be in the way
+				beside = target
+			}
+			fmt.Fprintf(&b, "<text class=\"value\" x=\"%.1f\" y=\"%d\">%.2f</text>\n", beside+6, y+bar-3, x.Ratio)
 			if x.Target > 0 {
 				fmt.Fprintf(&b, "<path class=\"target\" d=\"M%.1f %dv%d\"/>\n", at(x.Target), y-1, bar)
 			}
