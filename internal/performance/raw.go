@@ -6,14 +6,12 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
-	"fmt"
 	"io"
 	mrand "math/rand/v2"
 	"net"
 	"net/http"
 	"path/filepath"
 	"runtime"
-	"strconv"
 	"time"
 
 	"github.com/google/uuid"
@@ -155,39 +153,40 @@ func rawHash(_ context.Context, s spec, _ net.Addr) (http.Handler, world, io.Clo
 }
 
 // rawPgx is the kind pgx: at "/loop", the statements of a refresh or of a read of a session, in
-// transactions at READ COMMITTED, with as many connections as a store of Gatehouse has.
+// transactions at READ COMMITTED, on a copy of the tables of a Gatehouse server with all rows and
+// indexes, with as many connections as a store of Gatehouse has.
 func rawPgx(ctx context.Context, s spec, _ net.Addr) (http.Handler, world, io.Closer, error) {
 	cfg, err := pgxpool.ParseConfig(s.Store)
 	if err != nil {
 		return nil, world{}, nil, err
 	}
 	cfg.MaxConns = 16
-	delete(cfg.ConnConfig.RuntimeParams, "gatehouse_schema")
 	pool, err := pgxpool.NewWithConfig(ctx, cfg)
 	if err != nil {
 		return nil, world{}, nil, err
 	}
-	keys, err := fillRaw(ctx, pool, s.Record)
+	rows, err := copyTables(ctx, pool)
 	if err != nil {
+		pool.Close()
 		return nil, world{}, nil, err
 	}
-	session := rawDocument(s.Record)
 	run := func(change bool) error {
-		key := keys[mrand.IntN(len(keys))]
+		row := rows[mrand.IntN(len(rows))]
 		tx, err := pool.Begin(ctx)
 		if err != nil {
 			return err
 		}
 		defer tx.Rollback(ctx) //nolint:errcheck // it has been committed, or has failed
-		var doc []byte
-		for _, table := range []string{"accounts", "sessions"} {
-			if err := tx.QueryRow(ctx, `SELECT "doc" FROM raw.`+table+` WHERE "key" = $1`, key).Scan(&doc); err != nil {
-				return err
-			}
+		var account, session []byte
+		if err := tx.QueryRow(ctx, `SELECT "doc" FROM raw.accounts WHERE "key" = $1`, row.DID).Scan(&account); err != nil {
+			return err
+		}
+		if err := tx.QueryRow(ctx, `SELECT "doc" FROM raw.sessions WHERE "key" = $1`, row.Session).Scan(&session); err != nil {
+			return err
 		}
 		if change {
 			expires := storage.TimeKey(time.Now().Add(90 * 24 * time.Hour))
-			if _, err := tx.Exec(ctx, `UPDATE raw.sessions SET "doc" = $2, "expires" = $3 WHERE "key" = $1`, key, session, expires); err != nil {
+			if _, err := tx.Exec(ctx, `UPDATE raw.sessions SET "doc" = $2, "expires" = $3 WHERE "key" = $1`, row.Session, session, expires); err != nil {
 				return err
 			}
 		}
@@ -202,47 +201,25 @@ type closer func()
 
 func (c closer) Close() error { c(); return nil }
 
-// fillRaw makes tables like those of Gatehouse, with keys that it returns.
-func fillRaw(ctx context.Context, pool *pgxpool.Pool, record int) ([]string, error) {
-	const rows = 20_000
+// rawRow is a session and its account.
+type rawRow struct{ Session, DID string }
+
+// copyTables copies the accounts and sessions of Gatehouse, and returns the sessions.
+func copyTables(ctx context.Context, pool *pgxpool.Pool) ([]rawRow, error) {
 	_, err := pool.Exec(ctx, `
 		DROP SCHEMA IF EXISTS raw CASCADE;
 		CREATE SCHEMA raw;
-		CREATE TABLE raw.accounts ("key" text COLLATE "C" PRIMARY KEY, "doc" jsonb NOT NULL);
-		CREATE TABLE raw.sessions ("key" text COLLATE "C" PRIMARY KEY, "doc" jsonb NOT NULL, "account" text COLLATE "C", "expires" text COLLATE "C");
-		CREATE INDEX ON raw.sessions ("account");
-		CREATE INDEX ON raw.sessions ("expires")`)
+		CREATE TABLE raw.accounts (LIKE gatehouse.accounts INCLUDING ALL);
+		CREATE TABLE raw.sessions (LIKE gatehouse.sessions INCLUDING ALL);
+		INSERT INTO raw.accounts SELECT * FROM gatehouse.accounts;
+		INSERT INTO raw.sessions SELECT * FROM gatehouse.sessions;
+		ANALYZE raw.accounts, raw.sessions`)
 	if err != nil {
 		return nil, err
 	}
-	keys := make([]string, rows)
-	account, session, expires := rawDocument(900), rawDocument(record), storage.TimeKey(time.Now())
-	for i := range keys {
-		keys[i] = uuid.NewString()
-	}
-	if _, err := pool.CopyFrom(ctx, pgx.Identifier{"raw", "accounts"}, []string{"key", "doc"}, pgx.CopyFromSlice(rows, func(i int) ([]any, error) {
-		return []any{keys[i], account}, nil
-	})); err != nil {
-		return nil, err
-	}
-	if _, err := pool.CopyFrom(ctx, pgx.Identifier{"raw", "sessions"}, []string{"key", "doc", "account", "expires"}, pgx.CopyFromSlice(rows, func(i int) ([]any, error) {
-		return []any{keys[i], session, "did:plc:" + strconv.Itoa(i), expires}, nil
-	})); err != nil {
-		return nil, err
-	}
-	_, err = pool.Exec(ctx, "ANALYZE raw.accounts, raw.sessions")
-	return keys, err
-}
-
-// rawDocument returns a JSON document of about a size.
-func rawDocument(size int) json.RawMessage {
-	doc := map[string]string{}
-	for n := 0; n < cmp.Or(size, 600); n += 64 {
-		doc[fmt.Sprintf("member%02d", n/64)] = rand.Text() + rand.Text()[:20]
-	}
-	b, err := json.Marshal(doc)
+	found, err := pool.Query(ctx, `SELECT "key", "doc"->>'did' FROM raw.sessions`)
 	if err != nil {
-		panic(err) // strings always encode
+		return nil, err
 	}
-	return b
+	return pgx.CollectRows(found, pgx.RowToStructByPos[rawRow])
 }
