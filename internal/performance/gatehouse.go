@@ -119,6 +119,7 @@ func serveGatehouse(ctx context.Context, s spec, addr net.Addr) (http.Handler, w
 	if err != nil {
 		return nil, w, nil, err
 	}
+	tuneGC(ctx)
 	if w.PasswordAccounts, err = signUp(ctx, srv, s.PasswordAccounts, "p", 2); err != nil {
 		return nil, w, nil, err
 	}

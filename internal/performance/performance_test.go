@@ -90,6 +90,22 @@ func TestEverythingIsMeasured(t *testing.T) {
 	}
 }
 
+// TestTheGarbageCollectorIsThatOfTheStandalone: gc.go is a copy of the file there, since an example
+// can't be imported and doesn't use what embedders can't.
+func TestTheGarbageCollectorIsThatOfTheStandalone(t *testing.T) {
+	theirs, err := os.ReadFile("../../examples/standalone/gc.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ours, err := os.ReadFile("gc.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(ours, theirs) {
+		t.Error("gc.go differs: copy examples/standalone/gc.go, and measure what that changes")
+	}
+}
+
 // TestFailuresAreReported loads a server that knows none of the sessions.
 func TestFailuresAreReported(t *testing.T) {
 	p, err := start(spec{Kind: "gatehouse", Store: "memory", Dir: t.TempDir(), HashMemory: 8, HashTime: 1})
