@@ -166,6 +166,13 @@ func (s *Service) maxWork(ctx context.Context) int64 {
 	return s.work.max
 }
 
+// forgetMaxWork has the next login read the work of the costliest hash anew.
+func (s *Service) forgetMaxWork() {
+	s.work.Lock()
+	defer s.work.Unlock()
+	s.work.until = time.Time{}
+}
+
 // raiseMaxWork takes the work of a hash that isn't in the index into account, and returns that of
 // the costliest.
 func (s *Service) raiseMaxWork(work int64) int64 {

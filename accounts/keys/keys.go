@@ -46,7 +46,15 @@ type Store interface {
 	Signer(ctx context.Context, k Key) (Signer, error)
 }
 
-// Sealed is a [Store] that encrypts private keys under one secret (XChaCha20-Poly1305) and binds
+// Importer is implemented by a [Store] that can take over private keys that were made elsewhere, as
+// accounts have that are imported from another server. A Store that can't, such as a hardware module,
+// makes new keys for them.
+type Importer interface {
+	// Import keeps a private key as one that Generate made.
+	Import(ctx context.Context, private atcrypto.PrivateKeyExportable) (Key, error)
+}
+
+// Sealed is a [Store] and an [Importer] that encrypts private keys under one secret (XChaCha20-Poly1305) and binds
 // them to their public keys, so that nobody can sign with a stolen database and without the secret.
 type Sealed struct {
 	aead cipher.AEAD
@@ -75,6 +83,11 @@ func (s *Sealed) Generate(ctx context.Context) (Key, error) {
 	if err != nil {
 		return Key{}, fmt.Errorf("keys: %w", err)
 	}
+	return s.Import(ctx, private)
+}
+
+// Import implements [Importer]. It takes K-256 and P-256 keys.
+func (s *Sealed) Import(_ context.Context, private atcrypto.PrivateKeyExportable) (Key, error) {
 	public, err := private.PublicKey()
 	if err != nil {
 		return Key{}, fmt.Errorf("keys: %w", err)

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/bluesky-social/indigo/atproto/atcrypto"
+
 	"github.com/gatehouse-at/gatehouse/accounts/keys"
 )
 
@@ -42,6 +44,42 @@ func TestSealedKeySignsForItsPublicKey(t *testing.T) {
 	}
 	if err := public.HashAndVerify([]byte("content"), sig); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestImportedKeySignsForItsPublicKey(t *testing.T) {
+	ctx, s := context.Background(), sealed(t)
+	k256, err := atcrypto.GeneratePrivateKeyK256()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p256, err := atcrypto.GeneratePrivateKeyP256()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, private := range []atcrypto.PrivateKeyExportable{k256, p256} {
+		public, err := private.PublicKey()
+		if err != nil {
+			t.Fatal(err)
+		}
+		k, err := s.Import(ctx, private)
+		if err != nil || k.Public != public.DIDKey() {
+			t.Fatalf("%+v, %v; want the public key %s", k, err, public.DIDKey())
+		}
+		if bytes.Contains(k.Sealed, private.Bytes()) || bytes.Contains(k.Sealed, []byte(private.Multibase())) {
+			t.Error("the private key is stored as it is")
+		}
+		signer, err := s.Signer(ctx, k)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sig, err := signer.HashAndSign([]byte("content"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := public.HashAndVerify([]byte("content"), sig); err != nil {
+			t.Error(err)
+		}
 	}
 }
 
