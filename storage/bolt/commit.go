@@ -101,9 +101,15 @@ func (u *update) give(btx *bbolt.Tx) (o outcome, ran bool) {
 	}
 }
 
+// apply writes what an Update has written to the shared transaction.
 func apply(btx *bbolt.Tx, tx *kv.Tx) error {
 	for bucket, writes := range tx.Writes() {
 		b := btx.Bucket([]byte(bucket))
+		if b.FillPercent == bbolt.DefaultFillPercent { // no earlier Update of the batch has changed it
+			if last, _ := b.Cursor().Last(); kv.Appends(writes, string(last)) {
+				pack(b, bucket)
+			}
+		}
 		for k, v := range kv.Ascend(writes, "") {
 			var err error
 			if v == nil {
@@ -117,6 +123,23 @@ func apply(btx *bbolt.Tx, tx *kv.Tx) error {
 		}
 	}
 	return nil
+}
+
+// How full a page is left behind when a bucket grows at its end. An index entry never changes, so its
+// page need have no room. A document may grow a little, as a session does when it is refreshed.
+const (
+	packedEntries   = 0.95
+	packedDocuments = 0.85
+)
+
+// pack has the pages of a bucket filled better that grows at its end, as indexes of times and tables
+// with keys that begin with the time do. By default bbolt leaves the page that it divides half full,
+// which is right for writes in random places, where the other half fills up in time.
+func pack(b *bbolt.Bucket, name string) {
+	b.FillPercent = packedDocuments
+	if kv.IsIndex(name) {
+		b.FillPercent = packedEntries
+	}
 }
 
 // commit serves the queue until the store closes. All callers that arrive while a batch is being

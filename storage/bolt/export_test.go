@@ -19,3 +19,20 @@ func (s *Store) HoldWriter() (release func(), err error) {
 	}
 	return func() { _ = tx.Rollback() }, nil
 }
+
+// Fill returns which part of a bucket's leaf pages is in use.
+func (s *Store) Fill(bucket string) (fill float64) {
+	_ = s.db.View(func(tx *bbolt.Tx) error {
+		stats := tx.Bucket([]byte(bucket)).Stats()
+		fill = float64(stats.LeafInuse) / float64(stats.LeafAlloc)
+		return nil
+	})
+	return fill
+}
+
+// Taken returns how many bytes of the file have ever been used. The file itself grows in steps of
+// 16 MiB.
+func (s *Store) Taken() (size int64) {
+	_ = s.db.View(func(tx *bbolt.Tx) error { size = tx.Size(); return nil })
+	return size
+}

@@ -107,6 +107,10 @@ func Buckets(t storage.Table) []string {
 	return buckets
 }
 
+// IsIndex reports whether the bucket is that of an index. The bucket of a table has its name, in
+// which there is no dot.
+func IsIndex(bucket string) bool { return strings.Contains(bucket, ".") }
+
 func indexBucket(table, index string) string { return table + "." + index }
 
 func (ts Tables) table(name string) (storage.Table, error) {
