@@ -162,10 +162,25 @@ func (tx *Tx) GetBy(table, index, val string) ([]byte, error) {
 	return value(b)
 }
 
-// holder returns the key of the first document with a value in an index.
+// holder returns the key of the document with a value in a unique index. It looks into the overlay
+// and the store one after the other: to merge them as scan does would copy the overlay.
 func (tx *Tx) holder(bucket, val string) (string, bool) {
-	for pos := range tx.scan(bucket, val+"\x00", val+"\x01", false) {
-		return pos[len(val)+1:], true
+	from, to := val+"\x00", val+"\x01"
+	o := tx.written[bucket]
+	if o != nil {
+		for pos, v := range bounded(overlaid{o}, bucket, from, to, false) {
+			if v != nil {
+				return pos[len(from):], true
+			}
+		}
+	}
+	for pos := range bounded(tx.base, bucket, from, to, false) {
+		if o != nil {
+			if _, deleted := o.Get(pos); deleted {
+				continue
+			}
+		}
+		return pos[len(from):], true
 	}
 	return "", false
 }
