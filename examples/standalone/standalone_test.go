@@ -193,6 +193,7 @@ func TestToolsCreateNoStores(t *testing.T) {
 		{"check", "-store", "bolt:" + missing},
 		{"check", "-data", filepath.Join(dir, "typo")},
 		{"copy", "bolt:" + missing, "memory"},
+		{"compact", "-store", "bolt:" + missing},
 	} {
 		if err := run(t.Context(), args); !errors.Is(err, os.ErrNotExist) {
 			t.Errorf("%v: %v", args, err)
@@ -218,9 +219,29 @@ func TestToolsCreateNoStores(t *testing.T) {
 		{"check", "-store", "bolt:" + there},
 		{"copy", "bolt:" + there, "bolt:" + filepath.Join(dir, "copy.db")},
 		{"check", "-store", "bolt:" + filepath.Join(dir, "copy.db")},
+		{"compact", "-store", "bolt:" + there},
+		{"check", "-store", "bolt:" + there},
 	} {
 		if err := run(t.Context(), args); err != nil {
 			t.Errorf("%v: %v", args, err)
+		}
+	}
+}
+
+func TestCompactSaysWhyItCannot(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "there.db")
+	store, err := bolt.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	if err := run(t.Context(), []string{"compact", "-store", "bolt:" + path}); !errors.Is(err, bolt.ErrLocked) || !strings.Contains(err.Error(), "stop the server") {
+		t.Errorf("a file in use: %v", err)
+	}
+	for _, spec := range []string{"memory", "postgres://user:secret@localhost/db"} {
+		err := run(t.Context(), []string{"compact", "-store", spec})
+		if err == nil || !strings.Contains(err.Error(), "bbolt") || strings.Contains(err.Error(), "secret") {
+			t.Errorf("%s: %v", spec, err)
 		}
 	}
 }

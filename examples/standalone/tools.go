@@ -9,6 +9,7 @@ import (
 	"github.com/gatehouse-at/gatehouse"
 	"github.com/gatehouse-at/gatehouse/accounts/mail/deliver"
 	"github.com/gatehouse-at/gatehouse/storage"
+	"github.com/gatehouse-at/gatehouse/storage/bolt"
 )
 
 type mailTestCmd struct {
@@ -47,5 +48,24 @@ func (checkCmd) Run(ctx context.Context, s *Settings) (err error) {
 		return fmt.Errorf("%d problems", len(problems))
 	}
 	fmt.Println("consistent")
+	return nil
+}
+
+type compactCmd struct{}
+
+// Run compacts the configured store.
+func (compactCmd) Run(s *Settings) error {
+	path, isFile := s.file(s.Store)
+	if !isFile {
+		return fmt.Errorf("-store: only a file of bbolt can be compacted, and %q is none", redacted(s.Store))
+	}
+	before, after, err := bolt.Compact(path)
+	if errors.Is(err, bolt.ErrLocked) {
+		return fmt.Errorf("stop the server first: %w", err)
+	}
+	if err != nil {
+		return err
+	}
+	fmt.Printf("%s: %d MiB, before %d MiB\n", path, after>>20, before>>20)
 	return nil
 }

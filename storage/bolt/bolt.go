@@ -14,10 +14,8 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"go.etcd.io/bbolt"
-	bbolterrors "go.etcd.io/bbolt/errors"
 
 	"github.com/gatehouse-at/gatehouse/storage"
 	"github.com/gatehouse-at/gatehouse/storage/internal/kv"
@@ -51,16 +49,9 @@ func Open(path string) (*Store, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, fmt.Errorf("bolt: %w", err)
 	}
-	db, err := bbolt.Open(path, 0o600, &bbolt.Options{
-		Timeout:         time.Millisecond,
-		FreelistType:    bbolt.FreelistMapType,
-		InitialMmapSize: reserve(path),
-	})
-	if errors.Is(err, bbolterrors.ErrTimeout) {
-		return nil, fmt.Errorf("%w: %s", ErrLocked, path)
-	}
+	db, err := openFile(path, &bbolt.Options{FreelistType: bbolt.FreelistMapType, InitialMmapSize: reserve(path)})
 	if err != nil {
-		return nil, fmt.Errorf("bolt: opening %s: %w", path, err)
+		return nil, err
 	}
 	s := &Store{
 		db: db, nested: nested.New(), define: make(chan struct{}, 1),

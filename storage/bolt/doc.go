@@ -9,4 +9,7 @@
 //
 // The file is locked while it is open: to other processes, [Open] returns [ErrLocked].
 // [Store.Snapshot] writes a consistent copy of it while it is in use, for a backup.
+//
+// The space of what was deleted is used again, but the file doesn't get smaller. [Compact] replaces a
+// file that isn't in use by one without unused space.
 package bolt

@@ -2,6 +2,13 @@ package bolt
 
 import "go.etcd.io/bbolt"
 
+// Interfere has functions called when a file has been opened and not yet locked, and before a compacted
+// copy takes the place of a file. It returns a function that ends this.
+func Interfere(whenOpened, whenReplacing func()) (end func()) {
+	opened, replacing = whenOpened, whenReplacing
+	return func() { opened, replacing = func() {}, func() {} }
+}
+
 // Commits returns a number that grows by one with each transaction that is written to the file.
 func (s *Store) Commits() (id int) {
 	_ = s.db.View(func(tx *bbolt.Tx) error { id = tx.ID(); return nil })
