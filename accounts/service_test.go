@@ -581,6 +581,26 @@ func TestReservedKeysOfAccountsDoNotKeepOthersFromBeingDeleted(t *testing.T) {
 	if !errors.Is(err, storage.ErrNotFound) {
 		t.Errorf("an unused key: %v", err)
 	}
+	counted := domaintest.Count(s.Store)
+	s.Store = counted
+	again := s.Another()
+	counted.Reset()
+	if err := again.Accounts.Maintain(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if n := counted.Reads("reserved_keys"); n != 0 {
+		t.Errorf("the next round reads %d keys again", n)
+	}
+	s.Advance(91 * 24 * time.Hour)
+	if err := again.Accounts.DeleteNow(ctx, "did:web:a0.example.org"); err != nil {
+		t.Fatal(err)
+	}
+	if err := again.Accounts.Maintain(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if n := records(t, s, "reserved_keys"); n != 500 {
+		t.Errorf("%d keys are left, want those of 500 accounts", n)
+	}
 }
 
 func TestUnusedReservedKeysAreDeletedAfter90Days(t *testing.T) {

@@ -22,8 +22,9 @@ type reservedKey struct {
 	Public string `json:"public"`
 	Sealed []byte `json:"sealed"`
 	// DID is the DID for which the key is reserved; empty for any.
-	DID       syntax.DID `json:"did,omitempty"`
-	CreatedAt time.Time  `json:"createdAt"`
+	DID syntax.DID `json:"did,omitempty"`
+	// CreatedAt is when the key was reserved, or last found to be still of use.
+	CreatedAt time.Time `json:"createdAt"`
 }
 
 var reservedTable = storage.NewCollection("reserved_keys",
@@ -127,7 +128,8 @@ func (s *Service) reserveKey(ctx context.Context, id syntax.DID, then func(tx st
 const keepReservedFor = 90 * 24 * time.Hour
 
 // purgeReservedKeys deletes keys that were reserved more than 90 days ago for accounts that were
-// never created.
+// never created. It reserves those of accounts anew: otherwise each round would read them again, of
+// which there may be as many as accounts.
 func (s *Service) purgeReservedKeys(ctx context.Context) error {
 	old := storage.Range{Index: "created", To: storage.TimeKey(s.now().Add(-keepReservedFor))}
 	return reservedTable.PurgeFunc(ctx, s.store, old, func(tx storage.Tx, k *reservedKey) (remove bool, err error) {
@@ -136,7 +138,11 @@ func (s *Service) purgeReservedKeys(ctx context.Context) error {
 		if errors.Is(err, storage.ErrNotFound) {
 			return true, nil
 		}
-		return false, err
+		if err != nil {
+			return false, err
+		}
+		k.CreatedAt = s.now()
+		return false, reservedTable.Put(tx, k)
 	})
 }
 

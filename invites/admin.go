@@ -62,14 +62,14 @@ func (s *Service) List(ctx context.Context, sort Sort, cursor string, limit int)
 	return p, err
 }
 
-// withUses fills in the uses of a code.
+// withUses fills in the newest uses of a code.
 func withUses(tx storage.Tx, c *Code) error {
 	c.Uses = nil
 	if c.Used == 0 {
 		return nil
 	}
 	newestFirst := storage.Under("code", c.Code)
-	newestFirst.Reverse = true
+	newestFirst.Reverse, newestFirst.Limit = true, maxListedUses
 	for u, err := range uses.Scan(tx, newestFirst) {
 		if err != nil {
 			return err

@@ -2,6 +2,7 @@ package invites_test
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -220,5 +221,58 @@ func TestTheCodesOfAnAccountAreDeletedWithIt(t *testing.T) {
 	}
 	if sum, err := s.Invites.Of(ctx, "did:web:guest"); sum.InvitedBy != nil || err != nil {
 		t.Errorf("the guest was invited by %+v, %v", sum.InvitedBy, err)
+	}
+}
+
+// TestAPopularCodeIsShownWithItsNewestUses: however often a code was used, an answer that contains it
+// reads and shows a bounded number of uses.
+func TestAPopularCodeIsShownWithItsNewestUses(t *testing.T) {
+	s := domaintest.New(t)
+	owner, popular := s.SignUp("alice").Account.DID, ""
+	for _, code := range create(t, s, 12, 1000, owner.String()) {
+		popular = code
+		err := s.Store.Update(ctx, func(tx storage.Tx) error {
+			for i := range 150 {
+				if err := s.Invites.Redeem(tx, code, syntax.DID(fmt.Sprint("did:web:guest", i))); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.Advance(time.Minute)
+	const last = syntax.DID("did:web:last")
+	if err := redeem(s, popular, last); err != nil {
+		t.Fatal(err)
+	}
+	counted := domaintest.Count(s.Store)
+	s.Store = counted
+	inv := s.Another().Invites
+	for name, read := range map[string]func() ([]*invites.Code, error){
+		"the list": func() ([]*invites.Code, error) {
+			p, err := inv.List(ctx, invites.SortUsage, "", 1)
+			return p.Codes, err
+		},
+		"the guest's invitation": func() ([]*invites.Code, error) {
+			sum, err := inv.Of(ctx, last)
+			return []*invites.Code{sum.InvitedBy}, err
+		},
+		"the owner's codes": func() ([]*invites.Code, error) { return inv.ForAccount(ctx, owner, true, false) },
+	} {
+		counted.Reset()
+		codes, err := read()
+		if err != nil {
+			t.Fatal(err)
+		}
+		i := slices.IndexFunc(codes, func(c *invites.Code) bool { return c.Code == popular })
+		if i < 0 || codes[i].Used != 151 || len(codes[i].Uses) == 0 || len(codes[i].Uses) > 100 || codes[i].Uses[0].UsedBy != last {
+			t.Errorf("%s: %+v", name, codes)
+		}
+		if n := counted.Most(); n > 1100 {
+			t.Errorf("%s: %d documents were read, of some 1800", name, n)
+		}
 	}
 }

@@ -33,8 +33,8 @@ type Code struct {
 	CreatedBy string `json:"createdBy"`
 	// CreatedAt is in UTC, to the millisecond.
 	CreatedAt time.Time `json:"createdAt"`
-	// Uses are the uses of the code, newest first. They are stored separately, and filled in when
-	// codes are listed.
+	// Uses are the newest uses of the code, newest first: up to 100, and up to 1000 of all codes of an
+	// account together. They are stored separately, and filled in when codes are listed.
 	Uses []Use `json:"-"`
 }
 

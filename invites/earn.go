@@ -45,7 +45,7 @@ func (s *Service) ForAccount(ctx context.Context, did syntax.DID, includeUsed, c
 	return listed, nil
 }
 
-// ofAccount returns all codes of an account, oldest first, with their uses.
+// ofAccount returns all codes of an account, oldest first, with their newest uses.
 func ofAccount(tx storage.Tx, did syntax.DID) ([]*Code, error) {
 	all, err := codes.All(tx, storage.Under("account", did.String()))
 	if err != nil {
@@ -56,12 +56,12 @@ func ofAccount(tx storage.Tx, did syntax.DID) ([]*Code, error) {
 		byCode[c.Code] = c
 	}
 	newestFirst := storage.Under("owner", did.String())
-	newestFirst.Reverse = true
+	newestFirst.Reverse, newestFirst.Limit = true, maxListedUsesAll
 	for u, err := range uses.Scan(tx, newestFirst) {
 		if err != nil {
 			return nil, err
 		}
-		if c := byCode[u.Code]; c != nil {
+		if c := byCode[u.Code]; c != nil && len(c.Uses) < maxListedUses {
 			c.Uses = append(c.Uses, u.Use)
 		}
 	}

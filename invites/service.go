@@ -43,6 +43,9 @@ const (
 	maxUses    = 1_000_000_000 // of one code
 	maxUnused  = 5             // codes that an account has earned and that are still usable
 	maxAccount = 512           // bytes of a DID that codes are created for
+
+	maxListedUses    = 100   // of a code, which may have been used by a million people
+	maxListedUsesAll = 1_000 // of all codes of an account
 )
 
 // Config configures a [Service]. Hostname is required.

@@ -246,11 +246,11 @@ func (c *Collection[T]) Page(tx Tx, r Range) (page []*T, cursor string, err erro
 // large, use [Collection.Purge].
 func (c *Collection[T]) DeleteAll(tx Tx, r Range) (int, error) {
 	keys := map[string]bool{} // a Multi index can yield a document twice
-	for rec, err := range c.records(tx, r) {
+	for key, err := range c.Keys(tx, r) {
 		if err != nil {
 			return 0, err
 		}
-		keys[rec.Key] = true
+		keys[key] = true
 	}
 	for k := range keys {
 		if err := tx.Delete(c.name, k); err != nil {

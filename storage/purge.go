@@ -9,6 +9,7 @@ const pageSize = 500
 // r.Limit documents, or 500 if that is 0. If Purge returns an error, it may have removed some
 // pages.
 func (c *Collection[T]) Purge(ctx context.Context, s Store, r Range) error {
+	r.KeysOnly = true
 	return c.pages(ctx, s, r, func(tx Tx, rec Record) error { return tx.Delete(c.name, rec.Key) })
 }
 
