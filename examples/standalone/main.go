@@ -29,6 +29,7 @@ type cli struct {
 	MailTest mailTestCmd      `cmd:"" name:"mail-test" help:"Send a test e-mail, and say what is wrong if that fails."`
 	Check    checkCmd         `cmd:"" help:"Check that the database is consistent. If it is bbolt, the server must not be running."`
 	Copy     copyCmd          `cmd:"" help:"Copy everything from one store to another, and verify the copy. Stop the servers first."`
+	Import   importCmd        `cmd:"" help:"Import the accounts of another server, with the hashes of their passwords. On bbolt the server must not be running."`
 	Compact  compactCmd       `cmd:"" help:"Give the space of deleted documents in a bbolt file back to the disk. The server must not be running."`
 	Version  kong.VersionFlag `env:"-" help:"Show the version."`
 }
