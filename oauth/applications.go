@@ -35,7 +35,7 @@ type Application struct {
 
 // Applications returns the applications of an account, last used first.
 func (s *Service) Applications(ctx context.Context, did syntax.DID) ([]*Application, error) {
-	all, err := s.sessions.List(ctx, did)
+	all, err := s.sessions.ListOAuth(ctx, did)
 	if err != nil {
 		return nil, err
 	}
@@ -55,9 +55,6 @@ func (s *Service) Applications(ctx context.Context, did syntax.DID) ([]*Applicat
 	}
 	var apps []*Application
 	for _, session := range all {
-		if session.Client == nil {
-			continue
-		}
 		id := session.Client.ID
 		i := slices.IndexFunc(apps, func(a *Application) bool { return a.ClientID == id })
 		if i < 0 {

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatehouse-at/gatehouse/internal/domaintest"
 	"github.com/gatehouse-at/gatehouse/internal/oauthtest"
 	"github.com/gatehouse-at/gatehouse/oauth"
 	"github.com/gatehouse-at/gatehouse/sessions"
@@ -609,6 +610,18 @@ func TestApplications(t *testing.T) {
 	}
 	if got := all[0]; got.ClientID != b.id || got.Name != "Example App" || got.Host != "app.test" || len(got.Sessions) != 2 || got.Scope.String() != appScope && len(got.Scope) != 4 {
 		t.Errorf("%+v", got)
+	}
+	for range 5 {
+		if _, err := w.Sessions.Start(t.Context(), w.alice, sessions.Grant{Method: "password"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	counted := domaintest.Count(w.Store)
+	w.Store = counted
+	another := w.Another()
+	counted.Reset()
+	if again, err := another.OAuth.Applications(t.Context(), w.alice); err != nil || len(again) != 2 || counted.Reads("sessions") != 3 {
+		t.Errorf("%d applications, %v, of %d sessions; want those of 3", len(again), err, counted.Reads("sessions"))
 	}
 	if err := w.OAuth.EndApplication(t.Context(), w.alice, b.id); err != nil {
 		t.Fatal(err)

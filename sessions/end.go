@@ -94,13 +94,24 @@ func EndOpenedBy(_ context.Context, tx storage.Tx, did syntax.DID, name string) 
 	return err
 }
 
-// List returns the sessions of an account, newest first.
+// List returns the sessions of an account, newest first. There may be thousands, if the account has
+// many app passwords.
 func (s *Service) List(ctx context.Context, did syntax.DID) ([]*Session, error) {
+	return s.list(ctx, storage.Under("account", did.String()))
+}
+
+// ListOAuth returns the sessions of an account that OAuth clients have, newest first, without reading
+// the others.
+func (s *Service) ListOAuth(ctx context.Context, did syntax.DID) ([]*Session, error) {
+	return s.list(ctx, storage.Under("kind", ofKind(did, kindOAuth)))
+}
+
+// list returns the sessions of a range that is ordered by time, newest first.
+func (s *Service) list(ctx context.Context, newest storage.Range) ([]*Session, error) {
+	newest.Reverse = true
 	var all []*Session
 	err := s.store.View(ctx, func(tx storage.Tx) error {
 		all = nil
-		newest := storage.Under("account", did.String())
-		newest.Reverse = true
 		for r, err := range table.Scan(tx, newest) {
 			if err != nil {
 				return err
