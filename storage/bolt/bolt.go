@@ -49,7 +49,9 @@ func Open(path string) (*Store, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, fmt.Errorf("bolt: %w", err)
 	}
-	db, err := openFile(path, &bbolt.Options{FreelistType: bbolt.FreelistMapType, InitialMmapSize: reserve(path)})
+	// Each commit writes the list of free pages. bbolt's other kind of list sorts it for that, which
+	// takes longer than all else once there are some thousands.
+	db, err := openFile(path, &bbolt.Options{FreelistType: bbolt.FreelistArrayType, InitialMmapSize: reserve(path)})
 	if err != nil {
 		return nil, err
 	}
