@@ -12,6 +12,7 @@
 //
 //	storm       reading while others log in with passwords
 //	contention  transactions that get into each other's way in PostgreSQL
+//	scale       a bbolt file of many accounts beside one of a thousand
 //	start       starting a server in a test
 //
 // Each has its flags, as in:
@@ -63,6 +64,7 @@ var commands = map[string]func(ctx context.Context, args []string, out, log io.W
 	"":           measure,
 	"storm":      storm,
 	"contention": contention,
+	"scale":      scale,
 	"start":      starts,
 }
 

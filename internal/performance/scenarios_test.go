@@ -43,6 +43,20 @@ func TestStorm(t *testing.T) {
 	}
 }
 
+func TestScale(t *testing.T) {
+	var sizes []size
+	table := command(t, &sizes, "scale", "-accounts", "300", "-small", "100", "-rounds", "1", "-time", "10ms", "-workers", "2")
+	if len(sizes) != 2 || sizes[0].Accounts != 100 || sizes[1].Accounts != 300 || !strings.Contains(table, "sessions") {
+		t.Fatalf("%+v\n%s", sizes, table)
+	}
+	for _, s := range sizes {
+		if s.Imported <= 0 || s.Opened <= 0 || s.Open <= 0 || s.File <= 0 || s.Tables["accounts"] <= 0 || s.Tables["sessions"] <= 0 ||
+			s.Verify <= 0 || s.GetSession <= 0 || s.LogIn <= 0 || s.Refresh <= 0 {
+			t.Errorf("%+v", s)
+		}
+	}
+}
+
 func TestStarts(t *testing.T) {
 	var s starting
 	if table := command(t, &s, "start"); s.Servers == 0 || s.Each <= 0 || s.Allocations == 0 || !strings.Contains(table, "NewServer") {
