@@ -36,6 +36,8 @@ func backend(url func(t *testing.T) string) storagetest.Backend {
 			}
 			return open(t, urls[s])
 		},
+		Another:    func(t *testing.T, s storage.Store) storage.Store { return open(t, urls[s]) },
+		Concurrent: true,
 	}
 }
 
@@ -44,7 +46,7 @@ func TestContract(t *testing.T) {
 }
 
 // plain returns the URL without the parameter that only this package supports.
-func plain(t *testing.T, u string) string {
+func plain(t testing.TB, u string) string {
 	t.Helper()
 	parsed, err := url.Parse(u)
 	if err != nil {
@@ -56,7 +58,7 @@ func plain(t *testing.T, u string) string {
 	return parsed.String()
 }
 
-func schemaOf(t *testing.T, u string) string {
+func schemaOf(t testing.TB, u string) string {
 	t.Helper()
 	parsed, err := url.Parse(u)
 	if err != nil {

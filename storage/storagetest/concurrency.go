@@ -37,6 +37,19 @@ func noErrors(t *testing.T, errs []error) {
 	}
 }
 
+// refused returns how many of the errors are refusals, and checks that there are no others.
+func refused(t *testing.T, errs []error) (n int) {
+	t.Helper()
+	for _, err := range errs {
+		if errors.Is(err, errRefused) {
+			n++
+		} else if err != nil {
+			t.Error(err)
+		}
+	}
+	return n
+}
+
 type counter struct {
 	N int `json:"n"`
 }
@@ -49,8 +62,13 @@ func readCounter(tx storage.Tx, key string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
+	return counterOf(b)
+}
+
+func counterOf(b []byte) (int, error) {
 	var c counter
-	return c.N, json.Unmarshal(b, &c)
+	err := json.Unmarshal(b, &c)
+	return c.N, err
 }
 
 func writeCounter(tx storage.Tx, key string, n int) error {
@@ -127,16 +145,8 @@ func testWriteSkew(t *testing.T, f *fixture) {
 				return writeCounter(tx, []string{a, b}[i], 0)
 			})
 		})
-		refused := 0
-		for _, err := range errs {
-			if errors.Is(err, errRefused) {
-				refused++
-			} else if err != nil {
-				t.Error(err)
-			}
-		}
-		if refused != 1 {
-			t.Fatalf("%d of 2 were refused, want 1", refused)
+		if n := refused(t, errs); n != 1 {
+			t.Fatalf("%d of 2 were refused, want 1", n)
 		}
 	}
 }
@@ -197,15 +207,7 @@ func testUniquePhantom(t *testing.T, f *fixture) {
 // oneWins checks that exactly one of several callers succeeded and the others were refused.
 func oneWins(t *testing.T, errs []error, what string) {
 	t.Helper()
-	won := 0
-	for _, err := range errs {
-		if err == nil {
-			won++
-		} else if !errors.Is(err, errRefused) {
-			t.Error(err)
-		}
-	}
-	if won != 1 {
+	if won := len(errs) - refused(t, errs); won != 1 {
 		t.Errorf("%d of %d %s, want 1", won, len(errs), what)
 	}
 }

@@ -6,4 +6,7 @@
 //			Open: func(t *testing.T) storage.Store { return mybackend.New() },
 //		})
 //	}
+//
+// A backend that runs Updates at the same time should say so in [Backend.Concurrent]: then the suite
+// runs them in the middle of each other, at the points where one could miss what the other does.
 package storagetest

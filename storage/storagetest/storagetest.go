@@ -19,6 +19,13 @@ type Backend struct {
 	// Reopen closes a store that Open has returned, and opens it again, as a restarted program
 	// does. If it is nil, the suite doesn't test durability.
 	Reopen func(t *testing.T, s storage.Store) storage.Store
+	// Another opens a second store of the same data, as another process does. The suite closes it.
+	// It is nil if only one process at a time can open the data.
+	Another func(t *testing.T, s storage.Store) storage.Store
+	// Concurrent says that an Update can read, write and return while the closure of another waits
+	// that has read the same and not yet written. If it is false, the suite doesn't interleave
+	// Updates, which a backend that runs one after the other would wait for in vain.
+	Concurrent bool
 }
 
 // Run runs the suite. Each part is a subtest with a store of its own.
@@ -79,6 +86,11 @@ func Run(t *testing.T, b Backend) {
 		{"SnapshotIsolation", testSnapshot},
 		{"LostUpdate", testLostUpdate},
 		{"WriteSkew", testWriteSkew},
+		{"Skew", testSkew},
+		{"Cycle", testCycle},
+		{"InterleavedWrites", testInterleavedWrites},
+		{"ManyDocuments", testManyDocuments},
+		{"History", testHistory},
 		{"UniquePhantom", testUniquePhantom},
 		{"ConcurrentIncrements", testIncrements},
 		{"FailuresCostNeighboursNothing", testNeighbours},
