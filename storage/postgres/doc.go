@@ -23,11 +23,33 @@
 //
 // # Transactions
 //
-// An Update is SERIALIZABLE, and a View is REPEATABLE READ READ ONLY. A transaction that conflicts
-// with another is rolled back and run again after a short random pause, up to 40 times. BEGIN is
-// sent with the first read of the closure, and all writes are sent with COMMIT. So an Update that
-// reads once takes two round trips, an Update that only writes takes one, and a View takes one for
-// each read. [storage.Prefetch] sends several reads at once.
+// A View and an Update read a snapshot (REPEATABLE READ READ ONLY). BEGIN is sent with the first
+// read, and an Update keeps its writes until the end. It commits in one exchange, in a transaction
+// of its own (READ COMMITTED): it takes advisory locks of everything that it relies on or
+// changes, checks that what it relies on is as it was in the snapshot, writes, and
+// commits. If something has changed, it is run again, up to 40 times. From then on it takes its
+// locks before it reads, so that it gets its turn however busy a document is.
+//
+// So an Update that reads once takes two round trips, and one that only inserts takes one. One that
+// replaces or deletes documents that it hasn't read looks first which index entries they have, if
+// the table has indexes: read them with [storage.Prefetch] together with something else. A View
+// takes one round trip for each read, and a [storage.ViewOf] takes one.
+//
+// Why that is serializable: for everything that a transaction relies on there is a lock which
+// nobody can hold together with somebody who changes it. When a transaction holds all its locks,
+// nothing that it relies on can change until it has committed; then it checks that nothing has
+// changed before. So it is as if each ran in the moment in which it commits. A transaction that
+// writes nothing is as if it ran in the moment of its snapshot. Since each takes its locks in
+// order, they never wait for each other in a circle.
+//
+// What is locked: a document, by its key, whether it exists or not; a value of a unique index; and
+// all values of an index, or all keys, with the same first part (see [storage.Join]). Such a group
+// is locked shared by everybody who changes what belongs to it, and exclusively by an Update that
+// has scanned a range within it. A scan beyond that locks the table, and so does a transaction that
+// needs more than 64 locks in a table. So scan by [storage.Under] and [storage.Exactly] in an
+// Update: it waits only for those who change or scan the same group. Waiting is all that it costs:
+// a transaction is run again only if a document, a value or a range that it has read has really
+// changed. An Update remembers the keys and the versions of all documents that it has scanned.
 //
 // When a connection is lost before COMMIT is sent, the Update is run again on another connection.
 // When the answer to COMMIT is lost, or says that the commit may not have reached the standby

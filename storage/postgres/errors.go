@@ -16,8 +16,8 @@ type kind int
 
 const (
 	final     kind = iota // report it
-	conflict              // run it once more, then report it: the other document may be newer than the snapshot
-	contended             // run it again after a pause: it conflicted with another transaction
+	contended             // run it again, in its turn: another transaction has changed what it relies on
+	uncovered             // run it again: it has read what it hadn't locked
 	lost                  // run it again on another connection: this one was lost before COMMIT was sent
 	stale                 // run it again with the current definitions: another process has changed them
 )
@@ -51,11 +51,12 @@ func (s *Store) fail(ctx context.Context, err error, unknown bool) *failure {
 		return unavailable(lost)
 	}
 	switch pg.Code {
-	case "40001", "40P01": // serialization failure, deadlock: rolled back, even if COMMIT reports it
+	case changed,
+		"40001", "40P01": // serialization failure, deadlock: rolled back, even if COMMIT reports it
 		return &failure{contended, fmt.Errorf("%w: %w", storage.ErrUnavailable, err)}
 	case "23505":
 		if e := s.tables.Load().conflict(pg); e != nil {
-			return &failure{conflict, e}
+			return &failure{final, e} // the transaction has found all that it relies on unchanged before
 		}
 	case "25006", // read-only: this server is no longer the primary
 		"57P01", "57P02", "57P03", "57P05", // the server is stopping or starting

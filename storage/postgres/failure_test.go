@@ -118,6 +118,12 @@ func TestUnknownOutcomeIsNotRepeated(t *testing.T) {
 		err := s.Update(ctx, func(tx storage.Tx) error {
 			return errors.Join(get(tx, "other"), items.Put(tx, &item{ID: "other"}))
 		})
+		if err == nil {
+			err = s.Update(ctx, func(tx storage.Tx) error { return items.Insert(tx, &item{ID: "another"}) })
+		}
+		if err == nil {
+			err = s.Update(ctx, func(tx storage.Tx) error { return items.Delete(tx, "another") })
+		}
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -135,7 +141,7 @@ func TestUnknownOutcomeIsNotRepeated(t *testing.T) {
 					}
 				}
 				proxy.LoseNextReply()
-				return items.Put(tx, &item{ID: "a"})
+				return items.Insert(tx, &item{ID: "a"})
 			})
 			if !errors.Is(err, storage.ErrUnavailable) || runs != 1 {
 				t.Errorf("Update = %v after %d runs, want ErrUnavailable after one", err, runs)

@@ -22,7 +22,10 @@ type Store struct {
 	pool    *pgxpool.Pool
 	schema  string
 	timeout time.Duration
-	begins  map[bool][]string // the statements that begin an Update (true) or a View
+	begins  map[bool][]string // the statements that begin a commit (true) or a snapshot
+
+	// implicit says that statements that are sent together without BEGIN read one snapshot.
+	implicit bool
 
 	nested *nested.Guard
 	define chan struct{} // holds a token while no Define runs
@@ -141,13 +144,16 @@ func (s *Store) limits(cc *pgx.ConnConfig) {
 	}
 	s.begins = map[bool][]string{
 		false: {"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"},
-		true:  {"BEGIN ISOLATION LEVEL SERIALIZABLE"},
+		true:  {"BEGIN ISOLATION LEVEL READ COMMITTED"},
+	}
+	if s.implicit = cc.DefaultQueryExecMode == pgx.QueryExecModeCacheStatement; s.implicit {
+		cc.RuntimeParams["default_transaction_isolation"] = "repeatable read"
 	}
 	for name, value := range settings {
 		if given, ok := cc.RuntimeParams[name]; ok {
 			value = given
 		}
-		if cc.DefaultQueryExecMode == pgx.QueryExecModeCacheStatement {
+		if s.implicit {
 			cc.RuntimeParams[name] = value
 			continue
 		}

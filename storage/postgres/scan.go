@@ -41,14 +41,19 @@ func (p position) text(byKey bool) string {
 type row struct {
 	position
 	doc     []byte
-	entries []storage.Entry
+	entries []storage.Entry // if the Range asks for them
+
+	// In the rows of the database that an Update reads, the state of the document.
+	version string
+	stored  []storage.Entry
 }
 
 // bounds limit a scan: to values (from, inclusive, and to, exclusive; empty for no bound), and, if
-// set, to the rows after and before a position.
+// set, to the rows after and before a position, and up to the position of the last row, inclusive.
 type bounds struct {
 	from, to      string
 	after, before *position
+	last          *position
 }
 
 // scan is a scan that is being read.
@@ -58,6 +63,7 @@ type scan struct {
 	index  *index // nil for a scan by key
 	r      storage.Range
 	bounds bounds
+	span   *span                        // what has been read, in an Update
 	hidden map[string]*storage.Document // written by the transaction before the scan began
 	own    []row                        // the rows of hidden in the range, in order
 }
@@ -109,6 +115,9 @@ func (tx *transaction) newScan(name string, r storage.Range) (*scan, error) {
 	}
 	if sc.bounds, err = boundsOf(r); err != nil {
 		return nil, err
+	}
+	if tx.writable {
+		sc.span = &span{table: t, index: sc.index, r: r, bounds: sc.bounds}
 	}
 	for _, doc := range sc.hidden {
 		sc.own = append(sc.own, sc.rowsOf(doc)...)
@@ -206,7 +215,7 @@ func (sc *scan) rowsOf(doc *storage.Document) (rows []row) {
 		}
 		return rows
 	}
-	for _, v := range valuesOf(*doc, sc.index.Name) {
+	for _, v := range valuesOf(doc.Entries, sc.index.Name) {
 		r.value = v
 		if sc.bounds.hold(r.position, v) {
 			rows = append(rows, r)
@@ -253,6 +262,10 @@ func (sc *scan) rows() iter.Seq2[row, error] {
 // stored yields the rows of the database in the range.
 func (sc *scan) stored() iter.Seq2[row, error] {
 	return func(yield func(row, error) bool) {
+		if err := sc.begin(); err != nil {
+			yield(row{}, err)
+			return
+		}
 		left := sc.r.Limit
 		for {
 			n := chunk
@@ -265,17 +278,50 @@ func (sc *scan) stored() iter.Seq2[row, error] {
 				return
 			}
 			for _, r := range rows {
+				if err := sc.note(r); err != nil {
+					yield(row{}, err)
+					return
+				}
 				if !yield(r, nil) {
 					return
 				}
 			}
 			if len(rows) < n {
+				if sc.span != nil {
+					sc.span.bounds.last = nil // it has read everything
+				}
 				return
 			}
 			left -= n
 			sc.bounds.resume(rows[n-1].position, sc.r)
 		}
 	}
+}
+
+// begin notes in an Update that it relies on what it reads from now on.
+func (sc *scan) begin() error {
+	if sc.span == nil {
+		return nil
+	}
+	sc.tx.scans = append(sc.tx.scans, sc.span)
+	l, _ := sc.span.lock()
+	return sc.tx.covered(sc.table, l, true)
+}
+
+// note remembers in an Update what a row of the database looked like.
+func (sc *scan) note(r row) error {
+	if sc.span == nil {
+		return nil
+	}
+	sc.span.bounds.last = &r.position
+	sc.span.rows = append(sc.span.rows, sc.span.text(r))
+	if sc.r.KeysOnly {
+		return nil
+	}
+	ref := storage.Ref{Table: sc.table.def.Name, Value: r.key}
+	sc.tx.known[ref] = state{r.version, r.stored}
+	sc.tx.relied[ref] = true
+	return sc.tx.covered(sc.table, sc.table.document(r.key), false)
 }
 
 // fetch reads the next n rows.
@@ -285,121 +331,180 @@ func (sc *scan) fetch(n int) ([]row, error) {
 	}
 	sql, args := sc.query(n)
 	var out []row
-	err := sc.tx.exchange([]*statement{{sql: sql, args: args, rows: func(rows pgx.Rows) error {
+	statements, learn := sc.tx.ask(nil)
+	statements = append(statements, &statement{sql: sql, args: args, rows: func(rows pgx.Rows) error {
 		out = make([]row, 0, n)
-		single := make([]*string, len(sc.table.single))
-		multi := make([][]string, len(sc.table.multi))
+		var r row
+		dest := []any{&r.value, &r.key}
+		if !sc.r.KeysOnly {
+			dest = append(dest, &r.doc)
+		}
+		columns := sc.table.entryColumns()
+		if sc.states() {
+			dest = append(dest, &r.version)
+		}
+		if sc.states() || sc.r.Entries {
+			dest = columns.dest(dest)
+		}
 		for rows.Next() {
-			var r row
-			dest := []any{&r.value, &r.key}
-			if !sc.r.KeysOnly {
-				dest = append(dest, &r.doc)
-			}
-			if sc.r.Entries {
-				for i := range single {
-					dest = append(dest, &single[i])
-				}
-				for i := range multi {
-					dest = append(dest, &multi[i])
-				}
-			}
+			r.doc = nil // not to be overwritten
 			if err := rows.Scan(dest...); err != nil {
 				return err
 			}
+			if sc.states() || sc.r.Entries {
+				r.stored = columns.entries()
+			}
 			if sc.r.Entries {
-				r.entries = sc.table.entries(single, multi)
+				r.entries = r.stored
 			}
 			out = append(out, r)
 		}
 		return rows.Err()
-	}}}, false)
-	return out, err
+	}})
+	if err := sc.tx.exchange(statements, reading); err != nil {
+		return nil, err
+	}
+	learn()
+	return out, nil
 }
 
-func (t *table) entries(single []*string, multi [][]string) (es []storage.Entry) {
-	for i, ix := range t.single {
-		if single[i] != nil {
-			es = append(es, storage.Entry{Index: ix.Name, Value: *single[i]})
-		}
-	}
-	for i, ix := range t.multi {
-		for _, v := range multi[i] {
-			es = append(es, storage.Entry{Index: ix.Name, Value: v})
-		}
-	}
-	slices.SortFunc(es, func(a, b storage.Entry) int {
-		return position{a.Index, a.Value}.compare(position{b.Index, b.Value})
-	})
-	return es
-}
+// states reports whether the scan reads the states of the documents.
+func (sc *scan) states() bool { return sc.span != nil && !sc.r.KeysOnly }
 
 // query returns the statement that reads the next n rows.
 func (sc *scan) query(n int) (sql string, args []any) {
-	value, from, by, key := `''`, sc.table.id+" t", `t."key"`, `t."key"`
-	order := []string{by}
-	if ix := sc.index; ix != nil {
-		value, from, by = ix.value, ix.from, ix.value
-		if ix.Multi {
-			key = `m."key"`
-		}
-		if ix.Multi && sc.r.KeysOnly {
-			from = ix.side + " m"
-		}
-		order = []string{by, key}
-		if ix.Unique { // no two rows have the same value
-			order = order[:1]
-		}
+	e := &expression{}
+	o := orderOf(sc.table, sc.index, sc.r.KeysOnly)
+	sql = "SELECT " + o.value + ", " + o.key
+	if !sc.r.KeysOnly {
+		sql += `, t."doc"`
 	}
-	arg := func(v any) string {
-		args = append(args, v)
-		return "$" + strconv.Itoa(len(args))
+	if sc.states() {
+		sql += ", t.xmin::text"
 	}
+	if sc.states() || sc.r.Entries {
+		sql += sc.table.entries
+	}
+	sql += o.rows(e, sc.bounds, sc.r.Reverse)
+	return sql + " LIMIT " + e.arg(int64(n)), e.args
+}
+
+// order is how the rows of a scan are found and ordered.
+type order struct {
+	from, value, key string
+	by               []string // the columns that order the rows
+}
+
+// orderOf returns the order of an index, or of the keys if it is nil.
+func orderOf(t *table, ix *index, keysOnly bool) order {
+	switch key := `t."key"`; {
+	case ix == nil:
+		return order{from: t.id + " t", value: `''`, key: key, by: []string{key}}
+	case ix.Unique && !ix.Multi: // no two rows have the same value
+		return order{from: ix.from, value: ix.value, key: key, by: []string{ix.value}}
+	case !ix.Multi:
+		return order{from: ix.from, value: ix.value, key: key, by: []string{ix.value, key}}
+	default:
+		o := order{from: ix.from, value: ix.value, key: `m."key"`, by: []string{ix.value, `m."key"`}}
+		if keysOnly {
+			o.from = ix.side + " m"
+		}
+		if ix.Unique {
+			o.by = o.by[:1]
+		}
+		return o
+	}
+}
+
+// rows returns the rest of a statement that reads the rows within bounds, in order.
+func (o order) rows(e *expression, b bounds, reverse bool) string {
+	byKey := o.by[0] == o.key
 	var where []string
 	beyond := func(op string, p *position) {
 		switch {
-		case sc.index == nil:
-			where = append(where, by+" "+op+" "+arg(p.key))
-		case sc.index.Unique:
-			where = append(where, by+" "+op+" "+arg(p.value))
+		case byKey:
+			where = append(where, o.by[0]+" "+op+" "+e.arg(p.key))
+		case len(o.by) == 1:
+			where = append(where, o.by[0]+" "+op+" "+e.arg(p.value))
 		default:
-			where = append(where, fmt.Sprintf("(%s, %s) %s (%s, %s)", by, order[1], op, arg(p.value), arg(p.key)))
+			where = append(where, fmt.Sprintf("(%s, %s) %s (%s, %s)", o.by[0], o.by[1], op, e.arg(p.value), e.arg(p.key)))
 		}
 	}
-	b := sc.bounds
 	switch {
 	case b.after != nil:
 		beyond(">", b.after)
 	case b.from != "":
-		where = append(where, by+" >= "+arg(b.from))
+		where = append(where, o.by[0]+" >= "+e.arg(b.from))
 	}
 	switch {
 	case b.before != nil:
 		beyond("<", b.before)
 	case b.to != "":
-		where = append(where, by+" < "+arg(b.to))
+		where = append(where, o.by[0]+" < "+e.arg(b.to))
 	}
-	if len(where) == 0 && sc.index != nil {
-		where = append(where, by+" IS NOT NULL")
+	direction := ""
+	if reverse {
+		direction = " DESC"
 	}
-	sql = "SELECT " + value + ", " + key
-	if !sc.r.KeysOnly {
-		sql += `, t."doc"`
+	switch {
+	case b.last == nil:
+	case reverse:
+		beyond(">=", b.last)
+	default:
+		beyond("<=", b.last)
 	}
-	if sc.r.Entries {
-		for _, ix := range sc.table.single {
-			sql += ", " + ix.value
-		}
-		for _, ix := range sc.table.multi {
-			sql += ", " + ix.all
-		}
+	if len(where) == 0 && !byKey {
+		where = append(where, o.value+" IS NOT NULL")
 	}
-	sql += " FROM " + from
+	sql := " FROM " + o.from
 	if len(where) > 0 {
 		sql += " WHERE " + strings.Join(where, " AND ")
 	}
-	direction := ""
-	if sc.r.Reverse {
-		direction = " DESC"
+	return sql + " ORDER BY " + strings.Join(o.by, direction+", ") + direction
+}
+
+// span is what an Update has read of a range: all rows within bounds.
+type span struct {
+	table  *table
+	index  *index // nil for a range of keys
+	r      storage.Range
+	bounds bounds
+	rows   []string // see text
+}
+
+// text returns what the transaction relies on in a row: its value, its key, and the version of its
+// document unless it has only read the key.
+func (s *span) text(r row) string {
+	text := strconv.Itoa(len(r.value)) + ":" + r.value + r.key
+	if !s.r.KeysOnly {
+		text += " " + r.version
 	}
-	return sql + " ORDER BY " + strings.Join(order, direction+", ") + direction + " LIMIT " + arg(int64(n)), args
+	return text
+}
+
+// same returns the condition that the range still has the same rows.
+func (s *span) same(e *expression) string {
+	o := orderOf(s.table, s.index, s.r.KeysOnly)
+	text := "octet_length(" + o.value + ")::text || ':' || " + o.value + " || " + o.key
+	if !s.r.KeysOnly {
+		text += " || ' ' || t.xmin::text"
+	}
+	rows := s.rows
+	if rows == nil {
+		rows = []string{}
+	}
+	return "ARRAY(SELECT " + text + o.rows(e, s.bounds, s.r.Reverse) + ") = " + e.arg(rows) + "::text[]"
+}
+
+// lock returns the lock of the granule in which the range lies, if it lies within one, and that of
+// the table otherwise.
+func (s *span) lock() (l lock, within bool) {
+	from, to := s.bounds.from, s.bounds.to
+	// The values from "x y" to "x!", which comes right after "x ", begin with "x ".
+	first, _, several := strings.Cut(from, " ")
+	exactly := from != "" && to == from+"\x01" // as storage.Exactly says it
+	if !exactly && (!several || to == "" || to > first+"!") {
+		return s.table.lock, false
+	}
+	return s.table.granule(s.r.Index, from), true
 }

@@ -15,11 +15,19 @@ import (
 )
 
 // layout is the version of the layout of the schema. Each new version needs a step in migrate.
-const layout = 2
+const layout = 3
 
-// migrate creates or upgrades the schema.
+// versionRow is the row of _meta that holds the version of the definitions. Programs that know only
+// the layouts before 3 look for it in the row oldVersionRow: fence in it makes their Updates fail.
+const (
+	versionRow    = "tables"
+	oldVersionRow = "definitions"
+	fence         = "this schema needs a newer program: layout 3"
+)
+
+// migrate creates or upgrades the schema. It is serializable for the sake of [Store.upgrade].
 func (s *Store) migrate(ctx context.Context) error {
-	return s.exclusively(ctx, func(tx pgx.Tx) error {
+	return s.exclusively(ctx, pgx.Serializable, func(tx pgx.Tx) error {
 		version, err := s.lock(ctx, tx)
 		if isCode(err, "42P01", "3F000") { // no such table, no such schema
 			return errNoSchema
@@ -27,15 +35,11 @@ func (s *Store) migrate(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if version == 1 { // without a version of the definitions
-			version = 2
-			err := run(ctx, tx, []string{
-				"INSERT INTO " + s.in("_meta") + ` (name, value) VALUES ('definitions', '0') ON CONFLICT (name) DO NOTHING`,
-				"UPDATE " + s.in("_meta") + ` SET value = '2' WHERE name = 'layout'`,
-			})
-			if err != nil {
+		if version < layout {
+			if err := s.upgrade(ctx, tx); err != nil {
 				return err
 			}
+			version = layout
 		}
 		if version != layout {
 			return fmt.Errorf("postgres: the schema has version %d, and this program supports version %d", version, layout)
@@ -46,6 +50,36 @@ func (s *Store) migrate(ctx context.Context) error {
 		}
 		return err
 	})
+}
+
+// upgrade upgrades the schema from an earlier layout. Programs that know only that layout don't take
+// the locks on which the isolation of Updates rests now, so they must not write any more. When they
+// begin an Update, the fence stops them. An Update that has begun before is serializable, and has
+// read the row of the fence: since this transaction is serializable too, changes that row, and
+// reads all tables, PostgreSQL lets only one of both commit if that Update writes.
+func (s *Store) upgrade(ctx context.Context, tx pgx.Tx) error {
+	meta := s.in("_meta")
+	err := run(ctx, tx, []string{
+		"INSERT INTO " + meta + " (name, value) SELECT '" + versionRow + "', coalesce((SELECT value FROM " + meta + " WHERE name = '" + oldVersionRow + "'), '0') ON CONFLICT (name) DO NOTHING",
+		"INSERT INTO " + meta + " (name, value) VALUES ('" + oldVersionRow + "', '" + fence + "') ON CONFLICT (name) DO UPDATE SET value = EXCLUDED.value",
+		"UPDATE " + meta + " SET value = '" + strconv.Itoa(layout) + "' WHERE name = 'layout'",
+		"SET LOCAL enable_indexscan = off", // a sequential scan of one row counts as reading the table
+		"SET LOCAL enable_indexonlyscan = off",
+		"SET LOCAL enable_bitmapscan = off",
+	})
+	if err != nil {
+		return err
+	}
+	ts, err := s.load(ctx, tx)
+	if err != nil {
+		return err
+	}
+	for _, t := range ts.byName {
+		if err := run(ctx, tx, []string{"SELECT 1 FROM " + t.id + " LIMIT 1"}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 var errNoSchema = errors.New("postgres: schema does not exist")
@@ -65,7 +99,7 @@ func (s *Store) create(ctx context.Context, tx pgx.Tx) error {
 	statements = append(statements,
 		"CREATE TABLE IF NOT EXISTS "+s.in("_meta")+` (name text PRIMARY KEY, value text NOT NULL)`,
 		"CREATE TABLE IF NOT EXISTS "+s.in("_tables")+` (name text PRIMARY KEY, definition jsonb NOT NULL)`,
-		"INSERT INTO "+s.in("_meta")+` (name, value) VALUES ('layout', '`+strconv.Itoa(layout)+`'), ('definitions', '0') ON CONFLICT (name) DO NOTHING`,
+		"INSERT INTO "+s.in("_meta")+` (name, value) VALUES ('layout', '`+strconv.Itoa(layout)+`'), ('`+versionRow+`', '0') ON CONFLICT (name) DO NOTHING`,
 	)
 	return run(ctx, tx, statements)
 }
@@ -95,11 +129,11 @@ func (s *Store) lock(ctx context.Context, tx pgx.Tx) (version int, err error) {
 
 // exclusively runs a change of the schema in a transaction, and runs it again if it conflicts with
 // others. It creates the schema first if that doesn't exist.
-func (s *Store) exclusively(ctx context.Context, change func(pgx.Tx) error) error {
+func (s *Store) exclusively(ctx context.Context, level pgx.TxIsoLevel, change func(pgx.Tx) error) error {
 	for attempt := 1; ; attempt++ {
-		err := s.inTransaction(ctx, change)
+		err := s.inTransaction(ctx, level, change)
 		if errors.Is(err, errNoSchema) {
-			err = s.inTransaction(ctx, func(tx pgx.Tx) error { return s.create(ctx, tx) })
+			err = s.inTransaction(ctx, pgx.ReadCommitted, func(tx pgx.Tx) error { return s.create(ctx, tx) })
 			if err == nil && attempt < maxAttempts {
 				continue
 			}
@@ -115,7 +149,7 @@ func (s *Store) exclusively(ctx context.Context, change func(pgx.Tx) error) erro
 	}
 }
 
-func (s *Store) inTransaction(ctx context.Context, fn func(pgx.Tx) error) error {
+func (s *Store) inTransaction(ctx context.Context, level pgx.TxIsoLevel, fn func(pgx.Tx) error) error {
 	wait, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
 	conn, err := s.pool.Acquire(wait)
@@ -123,7 +157,7 @@ func (s *Store) inTransaction(ctx context.Context, fn func(pgx.Tx) error) error 
 		return s.fail(ctx, err, false)
 	}
 	defer conn.Release()
-	err = pgx.BeginTxFunc(ctx, conn, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error {
+	err = pgx.BeginTxFunc(ctx, conn, pgx.TxOptions{IsoLevel: level}, func(tx pgx.Tx) error {
 		// Creating an index on a large table may take long. Waiting for a lock must not, since
 		// others queue behind it.
 		if err := run(ctx, tx, []string{"SET LOCAL statement_timeout = 0", "SET LOCAL lock_timeout = " + strconv.FormatInt(s.timeout.Milliseconds(), 10)}); err != nil {
@@ -160,7 +194,7 @@ type querier interface {
 // loadVersion reads the version of the definitions.
 func (s *Store) loadVersion(ctx context.Context, q querier) (int, error) {
 	var text string
-	if err := q.QueryRow(ctx, "SELECT value FROM "+s.in("_meta")+" WHERE name = 'definitions'").Scan(&text); err != nil {
+	if err := q.QueryRow(ctx, "SELECT value FROM "+s.in("_meta")+" WHERE name = '"+versionRow+"'").Scan(&text); err != nil {
 		return 0, err
 	}
 	version, err := strconv.Atoi(text)
@@ -237,7 +271,7 @@ func (s *Store) Define(ctx context.Context, more ...storage.Table) error {
 		return err
 	}
 	var version int
-	err = s.exclusively(ctx, func(tx pgx.Tx) (err error) {
+	err = s.exclusively(ctx, pgx.ReadCommitted, func(tx pgx.Tx) (err error) {
 		if _, err := s.lock(ctx, tx); err != nil {
 			return err
 		}
@@ -266,7 +300,7 @@ func (s *Store) Define(ctx context.Context, more ...storage.Table) error {
 			}
 		}
 		version++
-		_, err = tx.Exec(ctx, "UPDATE "+s.in("_meta")+" SET value = $1 WHERE name = 'definitions'", strconv.Itoa(version))
+		_, err = tx.Exec(ctx, "UPDATE "+s.in("_meta")+" SET value = $1 WHERE name = '"+versionRow+"'", strconv.Itoa(version))
 		return err
 	})
 	if err != nil {
@@ -282,7 +316,7 @@ func (s *Store) build(have, want storage.Table) []string {
 	t := s.in(want.Name)
 	if have.Name == "" {
 		out = append(out, "CREATE TABLE "+t+` ("key" text COLLATE "C" NOT NULL, "doc" jsonb NOT NULL, CONSTRAINT `+
-			quote(name(want.Name, "key"))+` PRIMARY KEY ("key"))`)
+			quote(name(want.Name, "key"))+` PRIMARY KEY ("key")) WITH (fillfactor = 90)`) // room to update a document without its indexes
 	}
 	for _, ix := range want.Indexes[len(have.Indexes):] {
 		n := name(want.Name, ix.Name)

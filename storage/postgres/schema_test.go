@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/gatehouse-at/gatehouse/internal/pgcluster"
 	"github.com/gatehouse-at/gatehouse/storage"
@@ -338,7 +339,7 @@ func TestOlderLayoutIsUpgraded(t *testing.T) {
 	}
 	defer db.Close(ctx)
 	meta := schemaOf(t, u) + "._meta"
-	for _, sql := range []string{"DELETE FROM " + meta + " WHERE name = 'definitions'", "UPDATE " + meta + " SET value = '1' WHERE name = 'layout'"} {
+	for _, sql := range []string{"DELETE FROM " + meta + " WHERE name = 'tables'", "UPDATE " + meta + " SET value = '1' WHERE name = 'layout'"} {
 		if _, err := db.Exec(ctx, sql); err != nil {
 			t.Fatal(err)
 		}
@@ -350,7 +351,95 @@ func TestOlderLayoutIsUpgraded(t *testing.T) {
 		t.Errorf("%v; %v, %v", err, tables, terr)
 	}
 	var layout string
-	if err := db.QueryRow(ctx, "SELECT value FROM "+meta+" WHERE name = 'layout'").Scan(&layout); err != nil || layout != "2" {
+	if err := db.QueryRow(ctx, "SELECT value FROM "+meta+" WHERE name = 'layout'").Scan(&layout); err != nil || layout != "3" {
 		t.Errorf("the layout is %s, %v", layout, err)
+	}
+}
+
+// TestOlderProgramsStopWriting upgrades a schema while a program of the layout before uses it: its
+// Updates are SERIALIZABLE and take no locks.
+func TestOlderProgramsStopWriting(t *testing.T) {
+	ctx, u := context.Background(), pgcluster.URL(t)
+	s := open(t, u)
+	if err := s.Define(ctx, items.Table(), storage.Table{Name: "others"}); err != nil {
+		t.Fatal(err)
+	}
+	err := s.Update(ctx, func(tx storage.Tx) error {
+		for i := range 200 { // enough for PostgreSQL to think of an index
+			if err := items.Insert(tx, itemNo(i)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Close()
+	in := schemaOf(t, u) + "."
+	connect := func() *pgx.Conn {
+		c, err := pgx.Connect(ctx, plain(t, u))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close(ctx) })
+		return c
+	}
+	exec := func(c *pgx.Conn, sql string) error { _, err := c.Exec(ctx, sql); return err }
+	must := func(c *pgx.Conn, sql string) {
+		t.Helper()
+		if err := exec(c, sql); err != nil {
+			t.Fatalf("%s: %v", sql, err)
+		}
+	}
+	admin := connect()
+	must(admin, "UPDATE "+in+"_meta SET name = 'definitions' WHERE name = 'tables'; UPDATE "+in+"_meta SET value = '2' WHERE name = 'layout'")
+	const begin = "BEGIN ISOLATION LEVEL SERIALIZABLE"
+	var version string
+	if err := admin.QueryRow(ctx, "SELECT value FROM "+in+"_meta WHERE name = 'definitions'").Scan(&version); err != nil {
+		t.Fatal(err)
+	}
+	check := "SELECT 1 / count(*) FROM " + in + "_meta WHERE name = 'definitions' AND value = '" + version + "'"
+
+	// Updates that have begun before the upgrade, and have read or not.
+	for _, write := range []string{
+		"UPDATE " + in + "items SET doc = '{}' WHERE key = 'id000001'",
+		"INSERT INTO " + in + "items (key, doc) VALUES ('x', '{}')",
+		"INSERT INTO " + in + "others (key, doc) VALUES ('x', '{}')",
+		"DELETE FROM " + in + "items",
+	} {
+		must(admin, "UPDATE "+in+"_meta SET value = '"+version+"' WHERE name = 'definitions'; UPDATE "+in+"_meta SET value = '2' WHERE name = 'layout'; DELETE FROM "+in+"_meta WHERE name = 'tables'")
+		old := connect()
+		must(old, begin)
+		must(old, check)
+		must(old, "SELECT doc FROM "+in+"items WHERE key = 'id000001'")
+		open(t, u).Close()
+		err = exec(old, write)
+		if err == nil {
+			err = exec(old, "COMMIT")
+		}
+		var pg *pgconn.PgError
+		if !errors.As(err, &pg) || pg.Code != "40001" {
+			t.Errorf("%s by an Update that has begun before the upgrade: %v, want a serialization failure", write, err)
+		}
+	}
+	// Updates that begin later.
+	old := connect()
+	must(old, begin)
+	if err := exec(old, check); err == nil {
+		t.Error("an older program can still begin an Update")
+	}
+	must(old, "ROLLBACK")
+	// It asks for the version then, which it expects to be a number.
+	if err := old.QueryRow(ctx, "SELECT value FROM "+in+"_meta WHERE name = 'definitions'").Scan(&version); err != nil || !strings.Contains(version, "newer program") {
+		t.Errorf("the version for older programs is %q, %v", version, err)
+	}
+	s = open(t, u)
+	defer s.Close()
+	if tables, err := s.Tables(ctx); err != nil || len(tables) != 2 {
+		t.Errorf("Tables = %v, %v", tables, err)
+	}
+	if err := s.Update(ctx, func(tx storage.Tx) error { return items.Put(tx, itemNo(1)) }); err != nil {
+		t.Error(err)
 	}
 }

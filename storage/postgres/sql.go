@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -14,7 +15,7 @@ import (
 type tables struct {
 	defs        kv.Tables
 	version     int    // of the definitions; it grows with each change
-	check       string // the statement that fails as outdated if they have another version now
+	check       string // the expression that fails as outdated if they have another version now
 	byName      map[string]*table
 	constraints map[string]*storage.ConflictError // by name
 }
@@ -23,11 +24,19 @@ type tables struct {
 type table struct {
 	def     storage.Table
 	id      string // the table's identifier in SQL
+	lock    lock   // of the whole table
 	indexes map[string]*index
 	single  []*index // the indexes with a column, in the order of the columns
 	multi   []*index // the indexes with a table of their own
 
-	get, insert, upsert, remove string
+	entries string // the columns of all entries of a document t, each after a comma
+	get     query  // by key
+	version string // the expression for the version of the document of a key; null if there is none
+	insert  string
+	upsert  string
+	replace string // an UPDATE of a document and its columns
+	rewrite string // an UPDATE of a document only
+	remove  string
 }
 
 // index is an index of a table with its statements.
@@ -36,10 +45,17 @@ type index struct {
 	value string // the expression for its value
 	from  string // the tables of its entries and the documents
 	side  string // the table of its entries, for a Multi index
-	get   string // by value; for a unique index
+	get   query  // by value; for a unique index
+	taken string // the expression for whether there is a document with a value
 	clear string // deletes the entries of a key, for a Multi index
 	fill  string
 	all   string // the expression for all values of a document, for a Multi index
+}
+
+// query is a statement that reads one document.
+type query struct {
+	doc   string // the key and the document
+	state string // in addition, the version and the entries
 }
 
 // compile builds the statements of all tables.
@@ -61,36 +77,57 @@ func (s *Store) compile(defs kv.Tables, version int) *tables {
 }
 
 func (s *Store) compileTable(def storage.Table) *table {
-	t := &table{def: def, id: s.in(def.Name), indexes: map[string]*index{}}
-	columns, values, updates := []string{`"key"`, `"doc"`}, []string{"$1", "$2"}, []string{`"doc" = EXCLUDED."doc"`}
+	t := &table{def: def, id: s.in(def.Name), lock: newLock(s.schema, def.Name), indexes: map[string]*index{}}
+	columns, values := []string{`"key"`, `"doc"`}, []string{"$1", "$2"}
+	var sets, updates []string
 	for _, d := range def.Indexes {
 		ix := &index{Index: d}
 		t.indexes[d.Name] = ix
 		if d.Multi {
-			side := s.in(name(def.Name, d.Name))
-			ix.side = side
-			ix.value, ix.from = `m."value"`, side+` m JOIN `+t.id+` t ON t."key" = m."key"`
-			ix.clear = `DELETE FROM ` + side + ` WHERE "key" = $1`
-			ix.fill = `INSERT INTO ` + side + ` ("value", "key") SELECT v, $1::text FROM unnest($2::text[]) AS u(v)`
-			ix.all = `ARRAY(SELECT a."value" FROM ` + side + ` a WHERE a."key" = t."key" ORDER BY a."value")`
+			ix.side = s.in(name(def.Name, d.Name))
+			ix.value, ix.from = `m."value"`, ix.side+` m JOIN `+t.id+` t ON t."key" = m."key"`
+			ix.clear = `DELETE FROM ` + ix.side + ` WHERE "key" = $1`
+			ix.fill = `INSERT INTO ` + ix.side + ` ("value", "key") SELECT v, $1::text FROM unnest($2::text[]) AS u(v)`
+			ix.all = `ARRAY(SELECT a."value" FROM ` + ix.side + ` a WHERE a."key" = t."key" ORDER BY a."value")`
 			t.multi = append(t.multi, ix)
-		} else {
-			col := column(d.Name)
-			ix.value, ix.from = "t."+col, t.id+" t"
-			t.single = append(t.single, ix)
-			columns = append(columns, col)
-			values = append(values, fmt.Sprintf("$%d", len(columns)))
-			updates = append(updates, col+" = EXCLUDED."+col)
+			continue
 		}
-		if d.Unique {
-			ix.get = `SELECT t."key", t."doc" FROM ` + ix.from + ` WHERE ` + ix.value + ` = $1`
+		col := column(d.Name)
+		ix.value, ix.from = "t."+col, t.id+" t"
+		t.single = append(t.single, ix)
+		columns = append(columns, col)
+		values = append(values, fmt.Sprintf("$%d", len(columns)))
+		sets = append(sets, fmt.Sprintf(", %s = $%d", col, len(columns)))
+		updates = append(updates, ", "+col+" = EXCLUDED."+col)
+	}
+	for _, ix := range t.single {
+		t.entries += ", " + ix.value
+	}
+	for _, ix := range t.multi {
+		t.entries += ", " + ix.all
+	}
+	t.get = t.query(t.id+" t", `t."key"`)
+	for _, ix := range t.indexes {
+		if ix.Unique {
+			ix.get = t.query(ix.from, ix.value)
+			ix.taken = `EXISTS (SELECT FROM ` + ix.from + ` WHERE ` + ix.value + ` = %s)`
 		}
 	}
-	t.get = `SELECT "key", "doc" FROM ` + t.id + ` WHERE "key" = $1`
+	t.version = `(SELECT xmin::text FROM ` + t.id + ` WHERE "key" = %s)`
 	t.insert = `INSERT INTO ` + t.id + ` (` + strings.Join(columns, ", ") + `) VALUES (` + strings.Join(values, ", ") + `)`
-	t.upsert = t.insert + ` ON CONFLICT ("key") DO UPDATE SET ` + strings.Join(updates, ", ")
+	t.upsert = t.insert + ` ON CONFLICT ("key") DO UPDATE SET "doc" = EXCLUDED."doc"` + strings.Join(updates, "")
+	t.rewrite = `UPDATE ` + t.id + ` SET "doc" = $2 WHERE "key" = $1`
+	t.replace = `UPDATE ` + t.id + ` SET "doc" = $2` + strings.Join(sets, "") + ` WHERE "key" = $1`
 	t.remove = `DELETE FROM ` + t.id + ` WHERE "key" = $1`
 	return t
+}
+
+func (t *table) query(from, by string) query {
+	rest := ` FROM ` + from + ` WHERE ` + by + ` = $1`
+	return query{
+		doc:   `SELECT t."key", t."doc"` + rest,
+		state: `SELECT t."key", t."doc", t.xmin::text` + t.entries + rest,
+	}
 }
 
 func (ts *tables) table(name string) (*table, error) {
@@ -112,44 +149,49 @@ func (ts *tables) conflict(err *pgconn.PgError) *storage.ConflictError {
 	return ts.constraints[err.ConstraintName]
 }
 
-// write returns the statements that write a document.
-func (t *table) write(doc storage.Document, insert bool) []*statement {
-	args := []any{doc.Key, string(doc.Value)}
-	for _, ix := range t.single {
-		if vs := valuesOf(doc, ix.Name); len(vs) > 0 {
-			args = append(args, vs[0])
-		} else {
-			args = append(args, nil)
-		}
-	}
-	sql := t.upsert
-	if insert {
-		sql = t.insert
-	}
-	out := []*statement{{sql: sql, args: args}}
-	for _, ix := range t.multi {
-		if !insert {
-			out = append(out, &statement{sql: ix.clear, args: []any{doc.Key}})
-		}
-		if vs := valuesOf(doc, ix.Name); len(vs) > 0 {
-			out = append(out, &statement{sql: ix.fill, args: []any{doc.Key, vs}})
-		}
-	}
-	return out
+// entryColumns receives the columns of the entries of documents, row by row.
+type entryColumns struct {
+	t      *table
+	single []*string
+	multi  [][]string
 }
 
-// erase returns the statements that delete a document.
-func (t *table) erase(key string) []*statement {
-	out := []*statement{{sql: t.remove, args: []any{key}}}
-	for _, ix := range t.multi {
-		out = append(out, &statement{sql: ix.clear, args: []any{key}})
-	}
-	return out
+func (t *table) entryColumns() *entryColumns {
+	return &entryColumns{t, make([]*string, len(t.single)), make([][]string, len(t.multi))}
 }
 
-func valuesOf(doc storage.Document, index string) []string {
+// dest appends the destinations of the columns.
+func (c *entryColumns) dest(dest []any) []any {
+	for i := range c.single {
+		dest = append(dest, &c.single[i])
+	}
+	for i := range c.multi {
+		dest = append(dest, &c.multi[i])
+	}
+	return dest
+}
+
+// entries returns the entries of the row that was read last, in the order of [storage.Record].
+func (c *entryColumns) entries() (es []storage.Entry) {
+	for i, ix := range c.t.single {
+		if c.single[i] != nil {
+			es = append(es, storage.Entry{Index: ix.Name, Value: *c.single[i]})
+		}
+	}
+	for i, ix := range c.t.multi {
+		for _, v := range c.multi[i] {
+			es = append(es, storage.Entry{Index: ix.Name, Value: v})
+		}
+	}
+	slices.SortFunc(es, func(a, b storage.Entry) int {
+		return position{a.Index, a.Value}.compare(position{b.Index, b.Value})
+	})
+	return es
+}
+
+func valuesOf(entries []storage.Entry, index string) []string {
 	var vs []string
-	for _, e := range doc.Entries {
+	for _, e := range entries {
 		if e.Index == index {
 			vs = append(vs, e.Value)
 		}

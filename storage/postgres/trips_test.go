@@ -13,7 +13,9 @@ func TestRoundTrips(t *testing.T) {
 	s := open(t, pgcluster.URL(t))
 	defer s.Close()
 	ctx := context.Background()
-	if err := storage.Define(ctx, s, items); err != nil {
+	type note struct{ ID string }
+	notes := storage.NewCollection("notes", func(n *note) string { return n.ID }) // without indexes
+	if err := storage.Define(ctx, s, items, notes); err != nil {
 		t.Fatal(err)
 	}
 	err := s.Update(ctx, func(tx storage.Tx) error {
@@ -22,7 +24,7 @@ func TestRoundTrips(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	one, two := itemNo(1), itemNo(2)
+	one, two, n := itemNo(1), itemNo(2), 2
 	both := func(tx storage.Tx) error {
 		if err := storage.Prefetch(tx, items.Ref(one.ID), items.RefBy("owner", two.Owner)); err != nil {
 			return err
@@ -50,7 +52,13 @@ func TestRoundTrips(t *testing.T) {
 			return storage.ViewOf(ctx, s, nil, func(storage.Tx) error { return nil })
 		}},
 		{"an Update that does nothing", 0, func() error { return s.Update(ctx, func(storage.Tx) error { return nil }) }},
-		{"an Update that only writes", 1, func() error {
+		{"an Update that only inserts", 1, func() error {
+			return s.Update(ctx, func(tx storage.Tx) error {
+				n++
+				return errors.Join(items.Insert(tx, itemNo(n)), notes.Put(tx, &note{"a"}), notes.Delete(tx, "b"))
+			})
+		}},
+		{"an Update that replaces and deletes documents without having read them", 2, func() error {
 			return s.Update(ctx, func(tx storage.Tx) error {
 				return errors.Join(items.Put(tx, one), items.Put(tx, two), items.Delete(tx, "nothing"))
 			})

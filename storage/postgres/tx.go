@@ -13,8 +13,8 @@ import (
 	"github.com/gatehouse-at/gatehouse/storage/internal/kv"
 )
 
-// transaction implements [storage.Tx] and [storage.Prefetcher]. It keeps its writes in an overlay
-// until it commits, and its reads look there first.
+// transaction implements [storage.Tx] and [storage.Prefetcher]. It reads a snapshot, and keeps its
+// writes in an overlay until it commits: its reads look there first.
 type transaction struct {
 	s        *Store
 	ctx      context.Context
@@ -24,16 +24,34 @@ type transaction struct {
 	ended    bool
 	doom     error // of the first write or exchange that failed
 
-	read    map[storage.Ref]found
+	read    map[storage.Ref]found                   // what the snapshot holds
 	written map[string]map[string]*storage.Document // by table and key; nil is a deletion
-	pending []*statement                            // the statements for written, in order
+
+	// The rest is for an Update. held are the locks that it takes before it reads, if it has failed
+	// for what others changed meanwhile: then it doesn't need a snapshot, since nothing that it may
+	// read changes.
+	held heldLocks
+
+	// What it needs to commit:
+	known   map[storage.Ref]state // of the documents of the snapshot that it has met, by key
+	relied  map[storage.Ref]bool  // the keys and values on which what it does may depend
+	scans   []*span               // the ranges on which it may depend
+	pending []*write              // in order
+	unmet   []storage.Ref         // the documents of pending whose states it has to know
+	last    map[storage.Ref]int   // the last of pending for each document
 }
 
-// found is what the database holds for a key or a value of a unique index; doc is nil if it holds
+// found is what the snapshot holds for a key or a value of a unique index; doc is nil if it holds
 // nothing.
 type found struct {
 	key string
 	doc []byte
+}
+
+// state is what the snapshot holds for a key, apart from the document.
+type state struct {
+	version string // changes with each write; empty if there is no document
+	entries []storage.Entry
 }
 
 // statement is one statement of an exchange.
@@ -43,8 +61,12 @@ type statement struct {
 	rows func(pgx.Rows) error // reads the result; nil if there is none
 }
 
-func (s *Store) newTx(ctx context.Context, writable bool) *transaction {
-	return &transaction{s: s, ctx: ctx, tables: s.tables.Load(), writable: writable, read: map[storage.Ref]found{}}
+func (s *Store) newTx(ctx context.Context, writable bool, held heldLocks) *transaction {
+	tx := &transaction{s: s, ctx: ctx, tables: s.tables.Load(), writable: writable, held: held, read: map[storage.Ref]found{}}
+	if writable {
+		tx.known, tx.relied, tx.last = map[storage.Ref]state{}, map[storage.Ref]bool{}, map[storage.Ref]int{}
+	}
+	return tx
 }
 
 // Owner implements [storage.Tx].
@@ -65,12 +87,21 @@ func (tx *transaction) ready() error {
 	return tx.ctx.Err()
 }
 
+// purpose is what an exchange is for.
+type purpose int
+
+const (
+	reading purpose = iota // the snapshot
+	closing                // reading it for the last time, perhaps also for the first
+	writing                // committing, after the snapshot is closed
+)
+
 // exchange sends statements at once and reads all results. The first exchange of a transaction
 // takes a connection and begins; if that connection turns out to be lost, it takes another.
-func (tx *transaction) exchange(statements []*statement, commit bool) error {
+func (tx *transaction) exchange(statements []*statement, to purpose) error {
 	for try := 1; ; try++ {
 		first := tx.conn == nil
-		f := tx.exchangeOnce(statements, commit)
+		f := tx.exchangeOnce(statements, to)
 		if f == nil {
 			return nil
 		}
@@ -84,21 +115,29 @@ func (tx *transaction) exchange(statements []*statement, commit bool) error {
 	}
 }
 
-func (tx *transaction) exchangeOnce(statements []*statement, commit bool) *failure {
+func (tx *transaction) exchangeOnce(statements []*statement, to purpose) *failure {
 	// The server limits the time of each statement; this limits that of the network.
 	ctx, cancel := context.WithTimeout(tx.ctx, 2*tx.s.timeout)
 	defer cancel()
 	batch, answered := new(pgx.Batch), 0
 	command := func(pgconn.CommandTag) error { answered++; return nil }
+	alone := to == closing && tx.conn == nil && tx.s.implicit
+	begins := tx.conn == nil && !alone
 	if tx.conn == nil {
 		if f := tx.connect(); f != nil {
 			return f
 		}
-		for _, sql := range tx.s.begins[tx.writable] {
+	} else if to == writing && tx.held == nil {
+		batch.Queue("COMMIT").Exec(command)
+		begins = true
+	}
+	if begins {
+		for _, sql := range tx.s.begins[to == writing || tx.held != nil] {
 			batch.Queue(sql).Exec(command)
 		}
-		if tx.writable {
-			batch.Queue(tx.tables.check).Exec(command)
+		if tx.held != nil {
+			take := tx.held.statement(takeLocks)
+			batch.Queue(take.sql, take.args...).Exec(command)
 		}
 	}
 	for _, st := range statements {
@@ -113,19 +152,18 @@ func (tx *transaction) exchangeOnce(statements []*statement, commit bool) *failu
 			return err
 		})
 	}
-	durable := commit && len(tx.pending) > 0
 	server := tx.conn.Conn().PgConn()
 	var tag pgconn.CommandTag
-	if commit {
+	if to != reading && !alone {
 		delete(server.CustomData(), warnedKey)
 		batch.Queue("COMMIT").Exec(func(t pgconn.CommandTag) error { tag = t; return nil })
 	}
 	if err := tx.conn.SendBatch(ctx, batch).Close(); err != nil {
 		tx.s.distrust(tx.conn, err)
-		unknown := durable && !pgconn.SafeToRetry(err) && !before(err, answered, batch.Len()-1)
+		unknown := to == writing && !pgconn.SafeToRetry(err) && !before(err, answered, batch.Len()-1)
 		return tx.s.fail(tx.ctx, err, unknown)
 	}
-	if warning, warned := server.CustomData()[warnedKey]; durable && (warned || tag.String() != "COMMIT") {
+	if warning, warned := server.CustomData()[warnedKey]; to == writing && (warned || tag.String() != "COMMIT") {
 		return &failure{final, fmt.Errorf("%w: the answer to COMMIT was %s (%v)", storage.ErrUnavailable, tag, warning)}
 	}
 	return nil
@@ -142,14 +180,6 @@ func (tx *transaction) connect() *failure {
 	}
 	tx.conn = conn
 	return nil
-}
-
-// commit sends the pending writes and commits.
-func (tx *transaction) commit() error {
-	if tx.conn == nil && len(tx.pending) == 0 {
-		return nil
-	}
-	return tx.exchange(tx.pending, true)
 }
 
 // end ends the transaction, and releases its connection.
@@ -260,28 +290,58 @@ func (tx *transaction) Prefetch(refs ...storage.Ref) error {
 	if err := tx.ready(); err != nil {
 		return err
 	}
-	return tx.fetch(refs, false)
+	return tx.fetch(refs, reading)
 }
 
-// find returns what the database holds for a reference. It remembers it, since that doesn't change
-// during the transaction.
+// find returns what the snapshot holds for a reference, and notes that the transaction relies on it.
 func (tx *transaction) find(ref storage.Ref) (found, error) {
-	if f, ok := tx.read[ref]; ok {
+	if _, ok := tx.read[ref]; !ok {
+		if err := tx.fetch([]storage.Ref{ref}, reading); err != nil {
+			return found{}, err
+		}
+	}
+	f := tx.read[ref]
+	if !tx.writable {
 		return f, nil
 	}
-	if err := tx.fetch([]storage.Ref{ref}, false); err != nil {
-		return found{}, err
+	if ref.Index != "" && f.doc != nil { // it has the value as long as it doesn't change
+		ref = storage.Ref{Table: ref.Table, Value: f.key}
 	}
-	return tx.read[ref], nil
+	tx.relied[ref] = true
+	t := tx.tables.byName[ref.Table]
+	return f, tx.covered(t, t.lockOf(ref), false)
 }
 
-// fetch reads documents at once, and commits in the same exchange if commit is set. It skips
-// references that are invalid or known already.
-func (tx *transaction) fetch(refs []storage.Ref, commit bool) error {
-	var statements []*statement
-	got := map[storage.Ref]found{}
-	for _, ref := range refs {
-		sql := tx.query(ref)
+// covered checks that what the transaction has read can't change, if it takes locks before it
+// reads. Otherwise it has to begin again, with more locks.
+func (tx *transaction) covered(t *table, l lock, exclusive bool) error {
+	if tx.held == nil || tx.held.cover(t, l, exclusive) {
+		return nil
+	}
+	tx.doom = &failure{uncovered, fmt.Errorf("%w: more was read than in the attempt before", storage.ErrUnavailable)}
+	return tx.doom
+}
+
+// fetch reads documents at once.
+func (tx *transaction) fetch(refs []storage.Ref, to purpose) error {
+	statements, learn := tx.ask(refs)
+	if len(statements) == 0 {
+		return nil
+	}
+	if err := tx.exchange(statements, to); err != nil {
+		return err
+	}
+	learn()
+	return nil
+}
+
+// ask returns the statements that read documents, and a function that remembers what they have
+// found. It leaves out references that are invalid or known already, and adds the documents that
+// are unmet.
+func (tx *transaction) ask(refs []storage.Ref) (statements []*statement, learn func()) {
+	got, states := map[storage.Ref]found{}, map[storage.Ref]state{}
+	for _, ref := range slices.Concat(refs, tx.unmet) {
+		t, sql := tx.query(ref)
 		_, known := tx.read[ref]
 		_, asked := got[ref]
 		if sql == "" || known || asked {
@@ -290,44 +350,66 @@ func (tx *transaction) fetch(refs []storage.Ref, commit bool) error {
 		got[ref] = found{}
 		statements = append(statements, &statement{sql: sql, args: []any{ref.Value}, rows: func(rows pgx.Rows) error {
 			var f found
+			var st state
+			dest := []any{&f.key, &f.doc}
+			var columns *entryColumns
+			if tx.writable {
+				columns = t.entryColumns()
+				dest = columns.dest(append(dest, &st.version))
+			}
 			for rows.Next() {
-				if err := rows.Scan(&f.key, &f.doc); err != nil {
+				if err := rows.Scan(dest...); err != nil {
 					return err
 				}
+				if tx.writable {
+					st.entries = columns.entries()
+				}
 			}
-			got[ref] = f
+			got[ref], states[ref] = f, st
 			return rows.Err()
 		}})
 	}
-	if len(statements) == 0 {
-		return nil
-	}
-	if err := tx.exchange(statements, commit); err != nil {
-		return err
-	}
-	for ref, f := range got {
-		tx.read[ref] = f
-		if f.doc != nil {
-			tx.read[storage.Ref{Table: ref.Table, Value: f.key}] = f
+	return statements, func() {
+		tx.unmet = nil
+		for ref, f := range got {
+			tx.learn(ref, f, states[ref])
 		}
 	}
-	return nil
 }
 
-// query returns the statement that reads a reference, or an empty string if the reference is
-// invalid.
-func (tx *transaction) query(ref storage.Ref) string {
+// learn remembers what the snapshot holds for a reference.
+func (tx *transaction) learn(ref storage.Ref, f found, st state) {
+	tx.read[ref] = f
+	key := storage.Ref{Table: ref.Table, Value: f.key}
+	if f.doc != nil {
+		tx.read[key] = f
+	}
+	if tx.writable && f.doc != nil {
+		tx.known[key] = st
+	} else if tx.writable && ref.Index == "" {
+		tx.known[ref] = state{}
+	}
+}
+
+// query returns the table of a reference and the statement that reads it, which is empty if the
+// reference is invalid.
+func (tx *transaction) query(ref storage.Ref) (*table, string) {
 	t := tx.tables.byName[ref.Table]
 	if t == nil || storage.ValidKey(ref.Value) != nil {
-		return ""
+		return nil, ""
 	}
-	if ref.Index == "" {
-		return t.get
+	q := t.get
+	if ref.Index != "" {
+		ix := t.indexes[ref.Index]
+		if ix == nil {
+			return nil, ""
+		}
+		q = ix.get
 	}
-	if ix := t.indexes[ref.Index]; ix != nil {
-		return ix.get
+	if tx.writable {
+		return t, q.state
 	}
-	return ""
+	return t, q.doc
 }
 
 // Put implements [storage.Tx].
@@ -346,7 +428,7 @@ func (tx *transaction) Delete(name, key string) error {
 		if err := storage.ValidKey(key); err != nil {
 			return err
 		}
-		tx.note(t, key, nil, t.erase(key))
+		tx.note(&write{table: t, key: key})
 		return nil
 	})
 }
@@ -357,7 +439,7 @@ func (tx *transaction) write(name string, doc storage.Document, insert bool) err
 		if err != nil {
 			return err
 		}
-		tx.note(t, doc.Key, &doc, t.write(doc, insert))
+		tx.note(&write{table: t, key: doc.Key, doc: &doc, insert: insert})
 		return nil
 	})
 }
@@ -376,16 +458,4 @@ func (tx *transaction) change(name string, write func(*table) error) error {
 	}
 	tx.doom = err
 	return err
-}
-
-// note remembers a write for the transaction's reads and its commit.
-func (tx *transaction) note(t *table, key string, doc *storage.Document, statements []*statement) {
-	if tx.written == nil {
-		tx.written = map[string]map[string]*storage.Document{}
-	}
-	if tx.written[t.def.Name] == nil {
-		tx.written[t.def.Name] = map[string]*storage.Document{}
-	}
-	tx.written[t.def.Name][key] = doc
-	tx.pending = append(tx.pending, statements...)
 }

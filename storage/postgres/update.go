@@ -33,7 +33,7 @@ func (s *Store) View(ctx context.Context, fn func(storage.Tx) error) error {
 		return err
 	}
 	defer s.running.Done()
-	tx := s.newTx(ctx, false)
+	tx := s.newTx(ctx, false, nil)
 	defer tx.end()
 	if err := fn(tx); err != nil {
 		return err
@@ -46,7 +46,7 @@ func (s *Store) View(ctx context.Context, fn func(storage.Tx) error) error {
 func (s *Store) ViewOf(ctx context.Context, refs []storage.Ref, fn func(storage.Tx) error) error {
 	return s.View(ctx, func(tx storage.Tx) error {
 		own := tx.(*transaction)
-		if err := own.fetch(refs, true); err != nil {
+		if err := own.fetch(refs, closing); err != nil {
 			return err
 		}
 		own.release()
@@ -66,24 +66,35 @@ func (s *Store) Update(ctx context.Context, fn func(storage.Tx) error) error {
 	}
 	defer s.running.Done()
 	met := map[kind]int{}
+	var held heldLocks
 	for attempt := 1; ; attempt++ {
-		broken, err := s.attempt(ctx, fn)
+		tx := s.newTx(ctx, true, held)
+		broken, err := tx.attempt(fn)
 		if broken == nil {
 			return err
 		}
 		met[broken.kind]++
 		switch {
 		case broken.kind == contended && attempt < maxAttempts:
+			// Others change what it relies on, so it takes its turn.
+			if held == nil {
+				held = heldLocks{}
+			}
+			held.add(tx.changes().locks)
+		case broken.kind == uncovered && met[uncovered]%3 != 0:
+			held.add(tx.changes().locks)
+		case broken.kind == uncovered && attempt < maxAttempts:
+			// It reads something else each time, such as a random key: nothing can be locked before.
+			held = nil
 			if err := pause(ctx, attempt); err != nil {
 				return err
 			}
-		case broken.kind == conflict && met[conflict] == 1 && attempt < maxAttempts:
 		case broken.kind == lost && met[lost] < maxLost:
 		case broken.kind == stale && met[stale] < maxStale:
 			if _, err := s.refresh(ctx); err != nil {
 				return err
 			}
-		case broken.kind == contended:
+		case broken.kind == contended, broken.kind == uncovered:
 			return fmt.Errorf("postgres: gave up after %d attempts: %w", attempt, broken.err)
 		default:
 			return err
@@ -92,10 +103,9 @@ func (s *Store) Update(ctx context.Context, fn func(storage.Tx) error) error {
 	}
 }
 
-// attempt runs fn in one transaction. A failure of the database that another attempt may avoid is
+// attempt runs fn in the transaction. A failure of the database that another attempt may avoid is
 // returned in addition to the error, whatever fn has returned for it.
-func (s *Store) attempt(ctx context.Context, fn func(storage.Tx) error) (*failure, error) {
-	tx := s.newTx(ctx, true)
+func (tx *transaction) attempt(fn func(storage.Tx) error) (*failure, error) {
 	defer tx.end()
 	err := fn(tx)
 	if err == nil {
@@ -123,12 +133,13 @@ func pause(ctx context.Context, attempt int) error {
 	}
 }
 
-// outdated is the code of a division by zero, which only the statement of checkVersion causes.
+// outdated is the code of a division by zero, which only the expression of checkVersion causes.
 const outdated = "22012"
 
-// checkVersion returns a statement that fails as [outdated] if the definitions have another
-// version. It is sent with the first statements of each Update: an Update that doesn't know an
-// index would leave old entries in it.
+// checkVersion returns an expression that fails as [outdated] if the definitions have another
+// version. Every Update evaluates it when it has locked the documents that it writes: an Update
+// that doesn't know an index would leave old entries in it. A process that knows the index may have
+// written such entries only before, so its definitions are committed by then.
 func (s *Store) checkVersion(version int) string {
-	return "SELECT 1 / count(*) FROM " + s.in("_meta") + " WHERE name = 'definitions' AND value = " + quoteText(strconv.Itoa(version))
+	return "1 / (SELECT count(*) FROM " + s.in("_meta") + " WHERE name = '" + versionRow + "' AND value = " + quoteText(strconv.Itoa(version)) + ")"
 }
