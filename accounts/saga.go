@@ -244,6 +244,9 @@ func (s *Service) finish(ctx context.Context, g saga, c *didChange) (*Account, e
 	var a *Account
 	err := s.update(ctx, func(tx storage.Tx) error {
 		a = nil
+		if err := storage.Prefetch(tx, didChanges.Ref(c.key()), accountsTable.Ref(c.DID.String())); err != nil {
+			return err
+		}
 		stored, err := reload(tx, c)
 		if errors.Is(err, storage.ErrNotFound) {
 			a, err = g.finish(ctx, tx, c, false)

@@ -151,8 +151,7 @@ func (s *Service) checkParams(ctx context.Context, p *CreateParams) (*record, er
 // prepare checks the parameters against what is stored, fills in the rest of the record, and
 // returns the change that publishes the DID; nil if nothing is to be published.
 func (s *Service) prepare(ctx context.Context, r *record, p CreateParams) (*didChange, error) {
-	err := s.store.View(ctx, func(tx storage.Tx) error { return s.checkFree(tx, r, p) })
-	if err != nil {
+	if err := s.viewFree(ctx, r, p); err != nil {
 		return nil, err
 	}
 	if err := s.checkProof(ctx, p); err != nil {
@@ -250,6 +249,25 @@ func (s *Service) checkFree(tx storage.Tx, r *record, p CreateParams) error {
 	return nil
 }
 
+// viewFree is checkFree in a View. What a [Gate] reads of a ticket can't be declared.
+func (s *Service) viewFree(ctx context.Context, r *record, p CreateParams) error {
+	refs := s.freeRefs(r)
+	if p.Ticket == "" {
+		return storage.ViewOf(ctx, s.store, refs, func(tx storage.Tx) error { return s.checkFree(tx, r, p) })
+	}
+	return s.store.View(ctx, func(tx storage.Tx) error {
+		if err := storage.Prefetch(tx, refs...); err != nil {
+			return err
+		}
+		return s.checkFree(tx, r, p)
+	})
+}
+
+// freeRefs refers to the documents that checkFree reads, apart from that of the ticket.
+func (s *Service) freeRefs(r *record) []storage.Ref {
+	return append(s.handles.Refs(r.Handle), accountsTable.RefBy("email", r.Email))
+}
+
 // reserve is the first transaction of a sign-up: it makes the checks again, stores the account, and
 // redeems the ticket.
 func (s *Service) reserve(ctx context.Context, tx storage.Tx, r *record, p CreateParams) error {
@@ -257,6 +275,11 @@ func (s *Service) reserve(ctx context.Context, tx storage.Tx, r *record, p Creat
 		if err := p.Guard(tx); err != nil {
 			return err
 		}
+	}
+	refs := append(s.freeRefs(r), accountsTable.Ref(r.DID.String()), formerTable.Ref(r.DID.String()), reservedTable.Ref(r.SigningKey),
+		didChanges.Ref((&didChange{DID: r.DID, Kind: changeSignUp}).key()))
+	if err := storage.Prefetch(tx, refs...); err != nil {
+		return err
 	}
 	if err := s.checkFree(tx, r, p); err != nil {
 		return err

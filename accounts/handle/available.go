@@ -55,7 +55,7 @@ func (s *Service) Available(ctx context.Context, raw string) (Availability, erro
 		}
 		var refs []storage.Ref
 		for _, other := range similar {
-			refs = append(refs, s.refs(other.Handle)...)
+			refs = append(refs, s.Refs(other.Handle)...)
 		}
 		if err := storage.Prefetch(tx, refs...); err != nil {
 			return err

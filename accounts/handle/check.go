@@ -92,7 +92,7 @@ func (s *Service) isOwn(name syntax.Handle) bool {
 // another account has or is about to get, or that is held for another account. Error:
 // [ErrNotAvailable].
 func (s *Service) CheckFree(tx storage.Tx, h syntax.Handle, who Claimant) error {
-	if err := storage.Prefetch(tx, s.refs(h)...); err != nil {
+	if err := storage.Prefetch(tx, s.Refs(h)...); err != nil {
 		return err
 	}
 	if !who.Override {
@@ -134,8 +134,8 @@ func (s *Service) CheckDID(tx storage.Tx, h syntax.Handle) error {
 	return err
 }
 
-// refs names the documents that CheckFree reads.
-func (s *Service) refs(h syntax.Handle) []storage.Ref {
+// Refs refers to the documents that [Service.CheckFree] reads, for [storage.Prefetch].
+func (s *Service) Refs(h syntax.Handle) []storage.Ref {
 	return append(s.accounts.HandleRefs(h), reservedHandles.Ref(h.String()), heldHandles.Ref(h.String()))
 }
 
