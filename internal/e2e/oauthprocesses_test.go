@@ -166,10 +166,8 @@ func letGracePass(t *testing.T, url string) {
 				return err
 			}
 			old, _ := session["replaced"].([]any)
-			for _, o := range old {
-				o.(object)["until"] = time.Now().Add(-time.Second).UTC()
-			}
 			if len(old) > 0 {
+				session["replaced"] = []int64{time.Now().Add(-time.Second).UnixMilli()} // as one that was used long ago has it
 				changed = append(changed, storage.Document{Key: r.Key, Value: jsonOf(t, session), Entries: r.Entries})
 			}
 		}
