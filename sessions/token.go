@@ -74,7 +74,8 @@ type signer struct {
 	// expired token.
 	parser    *jwt.Parser
 	validator *jwt.Validator
-	// verified are tokens whose signatures were verified, by their SHA-256 hashes.
+	// verified are access tokens whose signatures were verified, by their SHA-256 hashes. A refresh
+	// token is hardly used twice.
 	verified *lru.Cache[[32]byte, *verifiedToken]
 }
 
@@ -138,7 +139,7 @@ func (s *signer) sign(typ string, c claims, lifetime time.Duration) (string, err
 	if err != nil {
 		return "", fmt.Errorf("sessions: signing a token: %w", err)
 	}
-	if len(signed) <= maxCached { // it is about to be used
+	if typ == typeAccess && len(signed) <= maxCached { // it is about to be used
 		s.verified.Add(sha256.Sum256([]byte(signed)), &verifiedToken{typ, c})
 	}
 	return signed, nil
@@ -180,8 +181,8 @@ type parsed struct {
 	bad     error // why it is refused, expired or not
 }
 
-// verify checks the signature of a token. A token whose signature was good is remembered, since the
-// keys stay the same.
+// verify checks the signature of a token. An access token whose signature was good is remembered,
+// since the keys stay the same.
 func (s *signer) verify(raw string) (*verifiedToken, error) {
 	if len(raw) > maxCached {
 		return s.verifyAnew(raw)
@@ -191,7 +192,7 @@ func (s *signer) verify(raw string) (*verifiedToken, error) {
 		return t, nil
 	}
 	t, err := s.verifyAnew(raw)
-	if err == nil {
+	if err == nil && t.typ == typeAccess {
 		s.verified.Add(sum, t)
 	}
 	return t, err

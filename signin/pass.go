@@ -57,7 +57,7 @@ func (p *Pass) Use(ctx context.Context, fn func(tx storage.Tx, a *accounts.Accou
 		if err := storage.Prefetch(tx, append(p.proof.prefetch, accounts.Ref(p.DID()))...); err != nil {
 			return nil, err
 		}
-		if now, err = accounts.GetTx(tx, p.DID()); err != nil {
+		if now, err = p.service.accounts.ReadTx(tx, p.DID()); err != nil {
 			return nil, hideAccount(err)
 		}
 		var factors []Factor
