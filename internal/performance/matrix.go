@@ -196,8 +196,11 @@ func (s settings) httpCell(w workload, t *target) *cell {
 			go func() { profiled <- t.profile(filepath.Join(s.Profiles, file), max(1, int(d.Seconds()))) }()
 			meter(run)
 		})
+		if err != nil { // perhaps before anything ran, and was profiled
+			return m, err
+		}
 		c.lastOps[clients] = m.Ops
-		return m, errors.Join(err, <-profiled)
+		return m, <-profiled
 	}
 	return c
 }
