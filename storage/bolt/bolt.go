@@ -297,19 +297,42 @@ func (r reader) Ascend(bucket, from string) iter.Seq2[string, []byte] {
 
 func (r reader) Descend(bucket, before string) iter.Seq2[string, []byte] {
 	return func(yield func(string, []byte) bool) {
-		c := r.tx.Bucket([]byte(bucket)).Cursor()
-		var k, v []byte
-		if before == "" {
-			k, v = c.Last()
-		} else if k, _ = c.Seek([]byte(before)); k == nil {
-			k, v = c.Last()
-		} else {
-			k, v = c.Prev()
-		}
-		for ; k != nil; k, v = c.Prev() {
+		c := backward{Cursor: r.tx.Bucket([]byte(bucket)).Cursor()}
+		for k, v := c.seek(before); k != nil; k, v = c.prev() {
 			if !yield(string(k), bytes.Clone(v)) {
 				return
 			}
 		}
 	}
+}
+
+// backward is a cursor that moves towards the beginning of a bucket. An Update can share a
+// transaction with others that have deleted all keys of a page, which stays until the commit. There,
+// bbolt's own Prev returns nothing, as if it had come to the beginning, and Last may never return.
+type backward struct {
+	*bbolt.Cursor
+	bound []byte // the keys at and behind it are done
+}
+
+// seek returns the last key before another one; the last of all if that is empty.
+func (c *backward) seek(before string) (k, v []byte) {
+	c.bound = []byte(before)
+	if before == "" {
+		c.bound = []byte{0xff} // which is behind all keys, since they are UTF-8
+	}
+	c.Seek(c.bound)
+	return c.prev()
+}
+
+// prev returns the key before the last one that was returned.
+func (c *backward) prev() (k, v []byte) {
+	k, v = c.Prev()
+	if k == nil {
+		first, _ := c.Bucket().Cursor().First() // which passes by empty pages
+		for k == nil && first != nil && bytes.Compare(first, c.bound) < 0 {
+			k, v = c.Prev()
+		}
+	}
+	c.bound = k
+	return k, v
 }

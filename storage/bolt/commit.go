@@ -106,7 +106,9 @@ func apply(btx *bbolt.Tx, tx *kv.Tx) error {
 	for bucket, writes := range tx.Writes() {
 		b := btx.Bucket([]byte(bucket))
 		if b.FillPercent == bbolt.DefaultFillPercent { // no earlier Update of the batch has changed it
-			if last, _ := b.Cursor().Last(); kv.Appends(writes, string(last)) {
+			// If nothing is behind the one in the middle, most of the writes are at the end.
+			middle, _, _ := writes.GetAt(writes.Len() / 2)
+			if k, _ := b.Cursor().Seek([]byte(middle)); k == nil {
 				pack(b, bucket)
 			}
 		}

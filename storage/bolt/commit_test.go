@@ -228,3 +228,54 @@ func TestWaitersWithdraw(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestUpdatesAfterOneThatEmptiesATable writes and scans in a transaction that is shared with an
+// Update which has deleted all documents of a large table.
+func TestUpdatesAfterOneThatEmptiesATable(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := openNotes(t)
+		defer s.Close()
+		const n = 1000
+		id := func(i int) string { return fmt.Sprintf("note %04d", i) }
+		err := s.Update(ctx, func(tx storage.Tx) error {
+			for i := range n {
+				if err := notes.Put(tx, &note{ID: id(i)}); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		before := s.Commits()
+		empty := func(tx storage.Tx) error {
+			_, err := notes.DeleteAll(tx, storage.Range{})
+			return err
+		}
+		var last *note
+		errs := queued(t, s, empty, []func() error{
+			func() error { return s.Update(ctx, put(id(n/2))) },
+			func() error {
+				return s.Update(ctx, func(tx storage.Tx) error {
+					for found, err := range notes.Scan(tx, storage.Range{Reverse: true}) {
+						if err != nil {
+							return err
+						}
+						last = found
+						break
+					}
+					return put("last")(tx)
+				})
+			},
+		})
+		for _, err := range errs {
+			if err != nil {
+				t.Error(err)
+			}
+		}
+		if last == nil || last.ID != id(n/2) || s.Commits() != before+1 {
+			t.Errorf("the last note is %v, after %d commits", last, s.Commits()-before)
+		}
+	})
+}

@@ -65,15 +65,6 @@ func (tx *Tx) Writes() iter.Seq2[string, *btree.Map[string, []byte]] {
 	}
 }
 
-// Appends reports whether most of the writes to a bucket are behind its last key.
-func Appends(writes *btree.Map[string, []byte], last string) bool {
-	n := 0
-	for range Ascend(writes, last+"\x00") {
-		n++
-	}
-	return 2*n >= writes.Len()
-}
-
 func (tx *Tx) ready() error {
 	switch {
 	case tx.closed:
