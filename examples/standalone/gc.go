@@ -14,7 +14,7 @@ const (
 	// second at its default of 100.
 	rarely = 400
 	// muchGarbage is how much garbage there may be at most while less than twice of it is in use.
-	muchGarbage = 40 << 20
+	muchGarbage = 32 << 20
 	// hashing is how much of what is in use may be that of password hashes, 19 MiB each.
 	hashing = 40 << 20
 )

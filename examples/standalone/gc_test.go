@@ -14,10 +14,10 @@ func TestGCPercentFollowsWhatIsInUse(t *testing.T) {
 	}{
 		{0, 400},
 		{4 << 20, 400},
-		{10 << 20, 400},
-		{16 << 20, 250},
-		{45 << 20, 80}, // in a storm of logins on two processors
-		{64 << 20, 60},
+		{10 << 20, 320},
+		{16 << 20, 200},
+		{45 << 20, 70}, // in a storm of logins on two processors
+		{64 << 20, 50},
 		{100 << 20, 60},
 		{400 << 20, 90},
 		{40 << 30, 90},
