@@ -36,12 +36,12 @@ func (i *Identity) Document(ctx context.Context, a *Account) json.RawMessage {
 	if doc := i.HostedDocument(a); doc != nil || s.cfg.Resolver == nil {
 		return doc
 	}
-	doc, ident, err := s.cfg.Resolver.Document(ctx, a.DID)
+	doc, pds, err := s.cfg.Resolver.Document(ctx, a.DID)
 	if err != nil {
 		s.cfg.Logger.WarnContext(ctx, "DID document not resolved", "did", a.DID, "error", err)
 		return nil
 	}
-	if ident == nil || !s.isHere(ident.PDSEndpoint()) {
+	if pds == "" || !s.isHere(pds) {
 		return nil
 	}
 	return doc

@@ -53,7 +53,11 @@ func TestResolverMemory(t *testing.T) {
 			for i := range 40 {
 				host := fmt.Sprintf("did:web:host%d.example.com", i)
 				url := host + strings.Repeat("&", 8*size)
-				if _, err := r.Resolve(context.Background(), syntax.DID(url[:len(host)])); err != nil {
+				id := syntax.DID(url[:len(host)])
+				if _, err := r.Resolve(context.Background(), id); err != nil {
+					t.Fatal(err)
+				}
+				if _, err := r.Identity(context.Background(), id); err != nil { // so that it is in memory too
 					t.Fatal(err)
 				}
 			}

@@ -38,10 +38,13 @@ type Resolver struct {
 
 // answer is the result of a lookup: a document or an error. A cached answer isn't modified.
 type answer struct {
-	doc   json.RawMessage
-	ident *identity.Identity // the parsed document, nil if it isn't of the atproto form
+	doc json.RawMessage
+	// ident returns the parsed document, or nil if that isn't of the atproto form. Most documents are
+	// never asked for it: a parsed one is dozens of objects, which the garbage collector visits.
+	ident func() *identity.Identity
+	pds   string // the endpoint of the account's server in the document, or ""
 	err   error
-	cost  int       // of the document or the error, in bytes
+	cost  int       // of the document, parsed too, or of the error, in bytes
 	asked time.Time // the time of the last lookup, whether or not it succeeded
 	until time.Time // when the answer expires
 	drop  time.Time // when the answer isn't used any longer even if lookups fail
@@ -132,28 +135,28 @@ func (r *Resolver) Resolve(ctx context.Context, id syntax.DID) (json.RawMessage,
 	return a.doc, nil
 }
 
-// Document returns both the document of a DID, as [Resolver.Resolve] does, and its parsed form, as
-// [Resolver.Identity] does, of the same moment. The parsed form is nil if the document isn't of the
-// atproto form.
-func (r *Resolver) Document(ctx context.Context, id syntax.DID) (json.RawMessage, *identity.Identity, error) {
+// Document returns the document of a DID, as [Resolver.Resolve] does, and the endpoint of the
+// account's server that is in it; "" if none is.
+func (r *Resolver) Document(ctx context.Context, id syntax.DID) (doc json.RawMessage, pds string, err error) {
 	a, err := r.resolve(ctx, id)
 	if err != nil {
-		return nil, nil, err
+		return nil, "", err
 	}
-	return a.doc, a.ident, nil
+	return a.doc, a.pds, nil
 }
 
 // Identity returns the parsed document of a DID, which must not be modified. The errors are those
 // of Resolve; a document that isn't of the atproto form is an [ErrNotFound].
 func (r *Resolver) Identity(ctx context.Context, id syntax.DID) (*identity.Identity, error) {
 	a, err := r.resolve(ctx, id)
-	switch {
-	case err != nil:
+	if err != nil {
 		return nil, err
-	case a.ident == nil:
+	}
+	ident := a.ident()
+	if ident == nil {
 		return nil, fmt.Errorf("%w: the document of %s can't be read", ErrNotFound, id)
 	}
-	return a.ident, nil
+	return ident, nil
 }
 
 func (r *Resolver) resolve(ctx context.Context, id syntax.DID) (*answer, error) {
@@ -379,37 +382,51 @@ func (r *Resolver) Renew(id syntax.DID) bool {
 	return false
 }
 
-// newAnswer parses a document. It copies everything that it keeps, so that the cost in memory is
-// known and no larger string stays in memory because a part of it is used.
+// newAnswer makes the answer of a document.
 func newAnswer(doc json.RawMessage) *answer {
-	a := &answer{doc: compact(doc)}
-	a.cost = cap(a.doc)
+	doc = compact(doc)
+	ident, cost := parse(doc)
+	a := &answer{doc: doc, cost: cap(doc) + cost}
+	if ident != nil {
+		a.pds = strings.Clone(ident.PDSEndpoint())
+		a.cost += len(a.pds)
+	}
+	a.ident = sync.OnceValue(func() *identity.Identity {
+		ident, _ := parse(doc)
+		return ident
+	})
+	return a
+}
+
+// parse parses a document, and returns what the result takes in memory. The result is nil if the
+// document isn't of the atproto form. It is a copy of everything that it keeps, so that no larger
+// string stays in memory because a part of it is used.
+func parse(doc json.RawMessage) (ident *identity.Identity, cost int) {
 	var parsed identity.DIDDocument
 	if json.Unmarshal(doc, &parsed) != nil {
-		return a
+		return nil, 0
 	}
 	full := identity.ParseIdentity(&parsed)
 	// The maps that ParseIdentity makes have room for all entries of the document, including those
 	// that it ignores.
-	ident := identity.Identity{
+	ident = &identity.Identity{
 		DID: full.DID, Handle: full.Handle, AlsoKnownAs: append([]string(nil), full.AlsoKnownAs...),
 		Services: make(map[string]identity.ServiceEndpoint, len(full.Services)),
 		Keys:     make(map[string]identity.VerificationMethod, len(full.Keys)),
 	}
-	a.cost += len(full.DID) + cap(ident.AlsoKnownAs)*stringCost + 2*mapCost
+	cost = len(full.DID) + cap(ident.AlsoKnownAs)*stringCost + 2*mapCost
 	for _, aka := range ident.AlsoKnownAs {
-		a.cost += len(aka)
+		cost += len(aka)
 	}
 	for name, s := range full.Services {
 		ident.Services[strings.Clone(name)] = s
-		a.cost += len(name) + len(s.Type) + len(s.URL) + slotCost
+		cost += len(name) + len(s.Type) + len(s.URL) + slotCost
 	}
 	for name, k := range full.Keys {
 		ident.Keys[strings.Clone(name)] = k
-		a.cost += len(name) + len(k.Type) + len(k.PublicKeyMultibase) + slotCost
+		cost += len(name) + len(k.Type) + len(k.PublicKeyMultibase) + slotCost
 	}
-	a.ident = &ident
-	return a
+	return ident, cost
 }
 
 // compact returns a copy of JSON as [json.Marshal] would write it within other JSON, so that it can

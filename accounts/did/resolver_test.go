@@ -50,9 +50,12 @@ func TestResolver(t *testing.T) {
 	}
 	answer = "{ \"id\": \"did:web:example.com\",\n\t\"alsoKnownAs\": [\"at://<a>\"] }\n"
 	r.Forget("did:web:example.com")
-	doc, ident, err := r.Document(ctx, "did:web:example.com")
-	if err != nil || string(doc) != `{"id":"did:web:example.com","alsoKnownAs":["at://\u003ca\u003e"]}` || ident.DID != "did:web:example.com" {
-		t.Errorf("a document with superfluous space: %s, %v, %v", doc, ident, err)
+	doc, pds, err := r.Document(ctx, "did:web:example.com")
+	if err != nil || string(doc) != `{"id":"did:web:example.com","alsoKnownAs":["at://\u003ca\u003e"]}` || pds != "" {
+		t.Errorf("a document with superfluous space: %s, %q, %v", doc, pds, err)
+	}
+	if doc, pds, err := r.Document(ctx, m.DID); err != nil || !strings.Contains(string(doc), "alice3.test") || pds == "" || !strings.Contains(string(doc), `"serviceEndpoint":"`+pds+`"`) {
+		t.Errorf("an account's document: %s, %q, %v", doc, pds, err)
 	}
 	for _, other := range []string{``, `<html>`, `null`, `[]`, `{"id":"did:web:example.org"}`, `{"id":1}`, `{"id":"did:web:example.com"}}`} {
 		answer = other
