@@ -252,25 +252,29 @@ func TestQueueInvariants(t *testing.T) {
 		var waiters []*waiter
 		passed := map[string]map[string]int{} // how often others were served while an address waits
 		collect := func() {
+			var served []string // at once, if the spare slot has become free too
 			waiters = slices.DeleteFunc(waiters, func(w *waiter) bool {
 				select {
 				case err := <-w.outcome:
-					address := w.line.address
-					if err != nil {
-						return true
-					}
-					working++
-					delete(passed, address)
-					for waiting, by := range passed {
-						if by[address]++; by[address] > 1 {
-							t.Fatalf("%q was served %d times while %q waited", address, by[address], waiting)
-						}
+					if err == nil {
+						served = append(served, w.line.address)
 					}
 					return true
 				default:
 					return false
 				}
 			})
+			working += len(served)
+			for _, address := range served {
+				delete(passed, address)
+			}
+			for _, address := range served {
+				for waiting, by := range passed {
+					if by[address]++; by[address] > 1 {
+						t.Fatalf("%q was served %d times while %q waited", address, by[address], waiting)
+					}
+				}
+			}
 			for address := range passed {
 				if q.lines[address] == nil {
 					delete(passed, address)
