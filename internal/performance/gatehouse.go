@@ -75,7 +75,10 @@ func config(s spec, host string) (gatehouse.Config, error) {
 	if err != nil {
 		return gatehouse.Config{}, err
 	}
-	mailer, err := deliver.Open("dir:"+filepath.Join(s.Dir, "mail"), "noreply@localhost.localdomain")
+	var mailer mail.Mailer = mail.NewMemory() // for a server without a directory, which sends nothing
+	if s.Dir != "" {
+		mailer, err = deliver.Open("dir:"+filepath.Join(s.Dir, "mail"), "noreply@localhost.localdomain")
+	}
 	return gatehouse.Config{
 		Hostname:      "localhost",
 		HandleDomains: []string{".test"},
