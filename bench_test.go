@@ -2,6 +2,7 @@ package gatehouse_test
 
 import (
 	"context"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -13,9 +14,7 @@ import (
 	"github.com/bluesky-social/indigo/atproto/syntax"
 
 	"github.com/gatehouse-at/gatehouse"
-	"github.com/gatehouse-at/gatehouse/accounts/ratelimit"
 	"github.com/gatehouse-at/gatehouse/gatehousetest"
-	"github.com/gatehouse-at/gatehouse/sessions"
 	"github.com/gatehouse-at/gatehouse/storage"
 	"github.com/gatehouse-at/gatehouse/storage/bolt"
 	"github.com/gatehouse-at/gatehouse/storage/memory"
@@ -29,9 +28,9 @@ func BenchmarkMethods(b *testing.B) {
 			b.Run("describeServer", func(b *testing.B) { call(b, srv, "GET", "describeServer", "", "") })
 			alice := srv.CreateAccount("alice.test")
 			b.Run("getSession", func(b *testing.B) { call(b, srv, "GET", "getSession", alice.AccessJWT, "") })
-			app, password, err := srv.Gatehouse.AppPasswords.Create(context.Background(), syntax.DID(alice.DID), "bench", false)
+			_, password, err := srv.Gatehouse.AppPasswords.Create(context.Background(), syntax.DID(alice.DID), "bench", false)
 			if err != nil {
-				b.Fatal(app, err)
+				b.Fatal(err)
 			}
 			b.Run("createSession-app", func(b *testing.B) {
 				call(b, srv, "POST", "createSession", "", `{"identifier":"alice.test","password":"`+password+`"}`)
@@ -39,7 +38,7 @@ func BenchmarkMethods(b *testing.B) {
 			b.Run("refreshSession", func(b *testing.B) {
 				tokens := alice.RefreshJWT
 				b.ReportAllocs()
-				for i := 0; b.Loop(); i++ {
+				for b.Loop() {
 					t, err := srv.Gatehouse.Sessions.Refresh(context.Background(), tokens)
 					if err != nil {
 						b.Fatal(err)
@@ -51,6 +50,7 @@ func BenchmarkMethods(b *testing.B) {
 	}
 }
 
+// benchServer returns a server on a store of a kind, with its log on.
 func benchServer(b *testing.B, kind string) *gatehousetest.Server {
 	var store storage.Store = memory.New()
 	if kind == "bolt" {
@@ -62,13 +62,9 @@ func benchServer(b *testing.B, kind string) *gatehousetest.Server {
 	}
 	b.Cleanup(func() { store.Close() })
 	return gatehousetest.NewServer(b, gatehousetest.WithStore(store), gatehousetest.WithConfig(func(c *gatehouse.Config) {
-		c.Logger = slog.New(slog.NewTextHandler(nowhere{}, nil))
+		c.Logger = slog.New(slog.NewTextHandler(io.Discard, nil))
 	}))
 }
-
-type nowhere struct{}
-
-func (nowhere) Write(b []byte) (int, error) { return len(b), nil }
 
 // answer is a ResponseWriter that keeps only the status.
 type answer struct {
@@ -80,6 +76,7 @@ func (a *answer) Header() http.Header         { return a.header }
 func (a *answer) Write(b []byte) (int, error) { return len(b), nil }
 func (a *answer) WriteHeader(status int)      { a.status = status }
 
+// call calls a method again and again.
 func call(b *testing.B, srv *gatehousetest.Server, verb, method, token, body string) {
 	r := httptest.NewRequest(verb, "/xrpc/com.atproto.server."+method, nil)
 	if token != "" {
@@ -106,7 +103,3 @@ func call(b *testing.B, srv *gatehousetest.Server, verb, method, token, body str
 type readCloser struct{ *strings.Reader }
 
 func (readCloser) Close() error { return nil }
-
-var _ = syntax.DID("")
-var _ ratelimit.Off
-var _ sessions.Grant
