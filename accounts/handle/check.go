@@ -103,24 +103,34 @@ func (s *Service) CheckFree(tx storage.Tx, h syntax.Handle, who Claimant) error 
 			return errReserved
 		}
 	}
-	switch owner, err := s.accounts.HandleOwner(tx, h); {
-	case err != nil:
-		return err
-	case owner != "" && (who.New || owner != who.DID):
-		return taken(h)
+	owner := who.DID
+	if who.New { // which is nobody's yet
+		owner = ""
 	}
-	if who.Override {
-		return nil
+	if err := s.checkOwner(tx, h, owner); err != nil || who.Override {
+		return err
 	}
 	// A DID that a new account brings along shows that it is the former owner. One that is made for
 	// the account doesn't, even if it is the same did:web.
-	switch former, err := s.heldFor(tx, h); {
-	case err != nil:
-		return err
-	case former != "" && former != who.DID:
-		return taken(h)
+	return s.checkHold(tx, h, who.DID)
+}
+
+// checkOwner refuses a handle that an account has or is about to get, except for the given one.
+func (s *Service) checkOwner(tx storage.Tx, h syntax.Handle, except syntax.DID) error {
+	owner, err := s.accounts.HandleOwner(tx, h)
+	if err == nil && owner != "" && owner != except {
+		err = taken(h)
 	}
-	return nil
+	return err
+}
+
+// checkHold refuses a handle that is held for an account, except for the given one.
+func (s *Service) checkHold(tx storage.Tx, h syntax.Handle, except syntax.DID) error {
+	former, err := s.heldFor(tx, h)
+	if err == nil && former != "" && former != except {
+		err = taken(h)
+	}
+	return err
 }
 
 // CheckDID refuses a handle for a new account that brings no DID, if the DID that follows from the

@@ -25,19 +25,10 @@ func (s *Service) CheckImported(raw string) (syntax.Handle, error) {
 // here has it or is about to get it, or if it is held for one with another DID. Error:
 // [ErrNotAvailable].
 func (s *Service) CheckImportedFree(tx storage.Tx, h syntax.Handle, id syntax.DID) error {
-	switch owner, err := s.accounts.HandleOwner(tx, h); {
-	case err != nil:
+	if err := s.checkOwner(tx, h, ""); err != nil {
 		return err
-	case owner != "":
-		return taken(h)
 	}
-	switch former, err := s.heldFor(tx, h); {
-	case err != nil:
-		return err
-	case former != "" && former != id:
-		return taken(h)
-	}
-	return nil
+	return s.checkHold(tx, h, id)
 }
 
 // ImportedRefs names the documents that CheckImportedFree reads.
