@@ -43,7 +43,7 @@ func (s *Service) OpenBrowserTx(tx storage.Tx, a *accounts.Account, g Grant, lif
 // transaction. Errors: [ErrExpiredToken] if the session has ended or isn't one of a browser,
 // [ErrAccountTakedown], [ErrAccountNotFound].
 func (s *Service) BrowserTx(tx storage.Tx, id string) (*Session, *accounts.Account, error) {
-	r, err := table.Get(tx, id)
+	r, err := s.known.Get(tx, id)
 	switch {
 	case errors.Is(err, storage.ErrNotFound):
 		return nil, nil, errRevoked

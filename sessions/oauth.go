@@ -123,17 +123,16 @@ type oauth struct {
 	cfg OAuthConfig
 	// permissions are what scopes allow.
 	permissions *lru.Cache[string, Permissions]
-	// verified are access tokens whose signatures were verified, by their SHA-256 hashes.
-	verified *lru.Cache[[32]byte, *boundToken]
+	// verified are access tokens.
+	verified *verified[*boundToken]
 	// proofs are the DPoP proofs that were used in requests that change nothing.
 	proofs *seen
 }
 
-// The most scopes whose permissions are remembered, and the most tokens of each kind. Those of more
-// than maxCached bytes aren't, which few are: clients could fill the memory with them.
+// The most scopes whose permissions are remembered. Scopes and tokens of more than maxCached bytes
+// aren't, which few are: clients could fill the memory with them.
 const (
 	cachedScopes = 500
-	cachedTokens = 10_000
 	maxCached    = 4 << 10
 )
 
@@ -155,9 +154,9 @@ func newOAuth(cfg Config) (*oauth, error) {
 	if err != nil {
 		return nil, fmt.Errorf("sessions: %w", err)
 	}
-	verified, err := lru.New[[32]byte, *boundToken](cachedTokens)
+	verified, err := newVerified[*boundToken]()
 	if err != nil {
-		return nil, fmt.Errorf("sessions: %w", err)
+		return nil, err
 	}
 	if c.Refused == nil {
 		c.Refused = func(string) bool { return false }

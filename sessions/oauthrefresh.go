@@ -48,9 +48,13 @@ func (s *Service) RefreshOAuthTx(tx storage.Tx, refreshToken, key, narrow, expan
 		return nil, refused, err
 	}
 	next := s.next(id)
-	current := next.id
-	switch fresh := next.usedHash == r.Refresh; {
-	case !fresh && !s.inGrace(r, id):
+	fresh := next.usedHash == r.Refresh
+	current, good := next.id, fresh
+	if !fresh {
+		current, good = s.latest(r, id)
+	}
+	switch {
+	case !good:
 		return nil, errReused, table.Delete(tx, r.ID)
 	case !token.Equal(r.Client.Key, key):
 		return nil, errRefreshKey, nil
@@ -58,7 +62,6 @@ func (s *Service) RefreshOAuthTx(tx storage.Tx, refreshToken, key, narrow, expan
 		s.replace(r, next, s.oauth.cfg.Grace, r.RefreshLifetime)
 		r.Access = s.accessID(current)
 	default:
-		current, _ = s.latest(r, id)
 		if expanded == "" || string(r.Scope) == expanded {
 			return s.issue(a, r, current, narrow), nil, nil // nothing to write
 		}
@@ -74,7 +77,7 @@ func (s *Service) RefreshOAuthTx(tx storage.Tx, refreshToken, key, narrow, expan
 
 // loadOAuth reads an OAuth session and its account. Why they aren't good is a refusal.
 func (s *Service) loadOAuth(tx storage.Tx, session string) (a *accounts.Account, r *record, refused, err error) {
-	r, err = table.Get(tx, session)
+	r, err = s.known.Get(tx, session)
 	switch {
 	case errors.Is(err, storage.ErrNotFound) || err == nil && r.Client == nil:
 		return nil, nil, errRevoked, nil

@@ -3,7 +3,6 @@ package sessions
 import (
 	"context"
 	"crypto"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"slices"
@@ -59,18 +58,11 @@ type boundToken struct {
 // neither its audience nor its times. A client sends the same token many times: those that are good
 // by keys of this server, which stay the same, are remembered. Errors: [ErrBoundToken], [ErrIssuer].
 func (o *oauth) parse(ctx context.Context, raw string) (*boundToken, error) {
-	if o.cfg.Remote != nil || len(raw) > maxCached {
+	if o.cfg.Remote != nil {
 		return o.parseAnew(ctx, raw)
 	}
-	sum := sha256.Sum256([]byte(raw))
-	if b, ok := o.verified.Get(sum); ok {
-		return b, nil
-	}
-	b, err := o.parseAnew(ctx, raw)
-	if err == nil {
-		o.verified.Add(sum, b)
-	}
-	return b, err
+	parse := func(raw string) (*boundToken, error) { return o.parseAnew(ctx, raw) }
+	return o.verified.read(raw, parse, func(*boundToken) bool { return true })
 }
 
 func (o *oauth) parseAnew(ctx context.Context, raw string) (*boundToken, error) {

@@ -107,8 +107,8 @@ func (s *Service) rotate(tx storage.Tx, r *record, next step) (refusal, err erro
 	return errReused, table.Delete(tx, r.ID)
 }
 
-// step is the step from a refresh token to its successor, with their hashes, which are computed
-// before a transaction, since others wait for it.
+// step is the step from a refresh token to its successor, with their hashes, which can be computed
+// before a transaction that others wait for.
 type step struct{ used, usedHash, id, hash string }
 
 // next returns the step from a refresh token.

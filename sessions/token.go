@@ -2,7 +2,6 @@ package sessions
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"strings"
@@ -12,7 +11,6 @@ import (
 	_ "github.com/bluesky-social/indigo/atproto/auth" // registers ES256K with the JWT library
 	"github.com/bluesky-social/indigo/atproto/syntax"
 	"github.com/golang-jwt/jwt/v5"
-	lru "github.com/hashicorp/golang-lru/v2"
 
 	"github.com/gatehouse-at/gatehouse/internal/refusal"
 	"github.com/gatehouse-at/gatehouse/storage"
@@ -74,9 +72,8 @@ type signer struct {
 	// expired token.
 	parser    *jwt.Parser
 	validator *jwt.Validator
-	// verified are access tokens whose signatures were verified, by their SHA-256 hashes. A refresh
-	// token is hardly used twice.
-	verified *lru.Cache[[32]byte, *verifiedToken]
+	// verified are access tokens. A refresh token is hardly used twice.
+	verified *verified[*verifiedToken]
 }
 
 // verifiedToken is a token whose signature was verified. It isn't changed.
@@ -109,9 +106,9 @@ func newSigner(keys []Key, audience string, now func() time.Time) (*signer, erro
 	if err := CheckKeys(keys); err != nil {
 		return nil, err
 	}
-	verified, err := lru.New[[32]byte, *verifiedToken](cachedTokens)
+	verified, err := newVerified[*verifiedToken]()
 	if err != nil {
-		return nil, fmt.Errorf("sessions: %w", err)
+		return nil, err
 	}
 	return &signer{
 		keys: keys, audience: audience, now: now, verified: verified,
@@ -139,8 +136,8 @@ func (s *signer) sign(typ string, c claims, lifetime time.Duration) (string, err
 	if err != nil {
 		return "", fmt.Errorf("sessions: signing a token: %w", err)
 	}
-	if typ == typeAccess && len(signed) <= maxCached { // it is about to be used
-		s.verified.Add(sha256.Sum256([]byte(signed)), &verifiedToken{typ, c})
+	if typ == typeAccess { // it is about to be used
+		s.verified.add(signed, &verifiedToken{typ, c})
 	}
 	return signed, nil
 }
@@ -184,18 +181,7 @@ type parsed struct {
 // verify checks the signature of a token. An access token whose signature was good is remembered,
 // since the keys stay the same.
 func (s *signer) verify(raw string) (*verifiedToken, error) {
-	if len(raw) > maxCached {
-		return s.verifyAnew(raw)
-	}
-	sum := sha256.Sum256([]byte(raw))
-	if t, ok := s.verified.Get(sum); ok {
-		return t, nil
-	}
-	t, err := s.verifyAnew(raw)
-	if err == nil && t.typ == typeAccess {
-		s.verified.Add(sum, t)
-	}
-	return t, err
+	return s.verified.read(raw, s.verifyAnew, func(t *verifiedToken) bool { return t.typ == typeAccess })
 }
 
 func (s *signer) verifyAnew(raw string) (*verifiedToken, error) {
