@@ -52,14 +52,8 @@ func (k *Cache[T]) Get(tx Tx, key string) (*T, error) {
 // Put is [Collection.Put]. What t refers to by pointers, slices and maps must not be modified
 // afterwards.
 func (k *Cache[T]) Put(tx Tx, t *T) error {
-	if err := k.collection.owned(tx); err != nil {
-		return err
-	}
-	doc, err := k.collection.encode(t)
+	doc, err := k.collection.put(tx, t)
 	if err != nil {
-		return err
-	}
-	if err := tx.Put(k.collection.name, doc); err != nil {
 		return err
 	}
 	// If the transaction fails after all, the store holds other bytes, and this isn't used.

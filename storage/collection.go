@@ -149,14 +149,20 @@ func (c *Collection[T]) GetBy(tx Tx, index, value string) (*T, error) {
 
 // Put writes a document, replacing the one with the same key.
 func (c *Collection[T]) Put(tx Tx, t *T) error {
+	_, err := c.put(tx, t)
+	return err
+}
+
+// put writes a document, and returns it as it was encoded.
+func (c *Collection[T]) put(tx Tx, t *T) (Document, error) {
 	if err := c.owned(tx); err != nil {
-		return err
+		return Document{}, err
 	}
 	doc, err := c.encode(t)
 	if err != nil {
-		return err
+		return Document{}, err
 	}
-	return tx.Put(c.name, doc)
+	return doc, tx.Put(c.name, doc)
 }
 
 // Insert writes a new document. If its key exists, the error is a [*ConflictError].
