@@ -123,11 +123,7 @@ var quotable = strings.NewReplacer(`"`, "'", `\`, "/")
 // private marks an answer as one that depends on who asks.
 func private(c *call) {
 	c.header["Cache-Control"] = cachedPrivate
-	if c.header["Vary"] == nil {
-		c.header["Vary"] = byCredentials
-		return
-	}
-	c.header.Add("Vary", "Authorization")
+	c.header["Vary"] = append(byCredentials[:1:1], c.header["Vary"]...)
 }
 
 // anyone lets everybody call.

@@ -154,7 +154,7 @@ func parseLine(line []byte) (accounts.Import, error) {
 	if raw, err := hex.DecodeString(l.SigningKey); err == nil {
 		key, err := atcrypto.ParsePrivateBytesK256(raw)
 		if err != nil {
-			return in, errors.New("signingKey is no K-256 private key")
+			return in, errors.New("signingKey is not a K-256 private key")
 		}
 		in.SigningKey = key
 		return in, nil

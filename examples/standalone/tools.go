@@ -57,7 +57,7 @@ type compactCmd struct{}
 func (compactCmd) Run(s *Settings) error {
 	path, isFile := s.file(s.Store)
 	if !isFile {
-		return fmt.Errorf("-store: only a file of bbolt can be compacted, and %q is none", redacted(s.Store))
+		return fmt.Errorf("-store: only a file of bbolt can be compacted, and %q is not one", redacted(s.Store))
 	}
 	before, after, err := bolt.Compact(path)
 	if errors.Is(err, bolt.ErrLocked) {
